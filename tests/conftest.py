@@ -1,0 +1,33 @@
+"""What all tests share: where the published samples lie, and a skip that says so when they do not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(os.environ.get("CELLTABLE_SHARED", Path(__file__).resolve().parents[1].parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def sample() -> Callable[[str], Path]:
+    """``sample("dsb2018/stage1_train.zip")``: a real release, or a skip that names what is missing."""
+
+    def find(relative: str) -> Path:
+        path = SHARED / "data" / relative
+        if not path.exists():
+            pytest.skip(f"published sample {relative} is not on this machine")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Path:
+    """The folder of reference metric values, or a skip."""
+    path = SHARED / "metric_vectors"
+    if not path.exists():
+        pytest.skip("the reference metric vectors are not on this machine")
+    return path
