@@ -1,0 +1,320 @@
+"""What readers yield and writers take: one image with its cells (a Sample), a finding, an edit.
+
+Readers, formats, checks, repairs and exports all speak in Samples: one image's record, its instances as columns, a way to
+load its pixels, and the findings made on the way. Nothing here touches the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from . import schema
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .geometry.rle import Flattened
+
+Severity = Literal["error", "warning", "note"]
+Kind = Literal["nucleus", "cell"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One defect: a row of findings.parquet.
+
+    `rule` is the check's kebab-case name, `value` the measured value, `instance_id` None for a defect of the image,
+    `image_id` None for one of the whole release.
+    """
+
+    rule: str
+    message: str
+    severity: Severity = "warning"
+    image_id: str | None = None
+    instance_id: int | None = None
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """Where pixels are: `member` of `source`; `index` is a row of an .npy or a page of a TIFF, `role` a channel name.
+
+    `source` is a key of the ``sources`` in dataset.json; ``""`` there means the store's own folder (copied pixels).
+    """
+
+    source: str
+    member: str
+    index: int | None = None
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One field of view: a row of images.parquet (see celltable.schema.IMAGES for units and meanings)."""
+
+    image_id: str
+    height: int
+    width: int
+    pixels: tuple[Pixels, ...] = ()
+    dataset: str = ""
+    channels: tuple[str, ...] = ()
+    dtype: str | None = None
+    modality: str | None = None
+    image_class: str | None = None
+    tissue: str | None = None
+    cell_type: str | None = None
+    split: str | None = None
+    leakage_group: str | None = None
+    group_source: str | None = None
+    labels: tuple[str, ...] | None = None
+    count: float | None = None
+    magnification: float | None = None
+    pixel_size_um: float | None = None
+    annotated: bool = True
+    exhaustive: bool = True
+    ignore: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width), rows first."""
+        return self.height, self.width
+
+    def row(self, n_instances: int) -> dict[str, Any]:
+        """The image as a row of the images table."""
+        row: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        row["pixels"] = [{"source": p.source, "member": p.member, "index": p.index, "role": p.role} for p in self.pixels]
+        row["metadata"] = sorted(self.metadata.items())
+        row["n_instances"] = n_instances
+        return row
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Image:
+        """The inverse of `row`: read a dict of the images table."""
+        values = {f.name: row[f.name] for f in fields(cls) if f.name in row}
+        values["pixels"] = tuple(Pixels(p["source"], p["member"], p["index"], p["role"] or "") for p in row["pixels"] or ())
+        values["channels"] = tuple(row["channels"] or ())
+        values["labels"] = None if row["labels"] is None else tuple(row["labels"])
+        values["metadata"] = dict(row["metadata"] or {})
+        return cls(**values)
+
+
+Column = Sequence[Any] | NDArray[Any]
+_REQUIRED = ("rle", "area", "bbox")
+_DEFAULTS: dict[str, Any] = {"kind": "nucleus", "ignore": False, "crowd": False, "truncated": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """The cells of one image as columns; `rle`, `area` and `bbox` have one entry a cell.
+
+    Every other column is one value for all cells, or a sequence with one value a cell. `rle` holds compressed COCO
+    counts as bytes of a mask of `size` (height, width); `bbox` is int32 (n, 4): x, y, width, height of the tight box
+    (0, 0, 0, 0 for an empty mask); `area` counts pixels. `instance_id` defaults to 1..n.
+    """
+
+    size: tuple[int, int]
+    rle: Sequence[bytes]
+    area: NDArray[np.int64]
+    bbox: NDArray[np.int32]
+    instance_id: Column | None = None
+    kind: Kind | Column = "nucleus"
+    parent: Column | None = None
+    class_name: str | Column | None = None
+    class_names: Column | None = None
+    class_scores: Column | None = None
+    polygon: Column | None = None
+    published_area: Column | None = None
+    published_bbox: Column | None = None
+    score: Column | None = None
+    ignore: bool | Column = False
+    crowd: bool | Column = False
+    truncated: bool | Column = False
+    annotator: str | Column | None = None
+    source_id: Column | None = None
+
+    def __len__(self) -> int:
+        return len(self.rle)
+
+    @property
+    def ids(self) -> NDArray[np.int32]:
+        """instance_id of each cell, int32 (n,)."""
+        if self.instance_id is None:
+            return np.arange(1, len(self) + 1, dtype=np.int32)
+        return np.asarray(self.instance_id, dtype=np.int32)
+
+    @classmethod
+    def empty(cls, size: tuple[int, int]) -> Instances:
+        """No cells."""
+        return cls(size, [], np.zeros(0, np.int64), np.zeros((0, 4), np.int32))
+
+    @classmethod
+    def from_rle(cls, rle: Sequence[bytes], size: tuple[int, int], **columns: Any) -> Instances:
+        """Cells from compressed COCO counts; areas and boxes are computed."""
+        from .geometry import rle as rles
+
+        counts = list(rle)
+        return cls(size, counts, rles.areas(counts, size), rles.boxes(counts, size), **columns)
+
+    @classmethod
+    def from_label_map(cls, label_map: ArrayLike, **columns: Any) -> Instances:
+        """Cells of a label map (0 = background) in ascending label order; `source_id` defaults to the labels."""
+        from .geometry import rle as rles
+
+        found = rles.from_label_map(np.asarray(label_map))
+        columns.setdefault("source_id", [str(i) for i in found.ids.tolist()])
+        shape = np.shape(label_map)
+        return cls((int(shape[0]), int(shape[1])), found.counts, found.areas, found.boxes, **columns)
+
+    @classmethod
+    def from_masks(cls, masks: Iterable[ArrayLike], size: tuple[int, int], **columns: Any) -> Instances:
+        """Cells from boolean masks of the full image, which may overlap."""
+        from .geometry import rle as rles
+
+        return cls.from_rle([rles.encode(np.asarray(m)) for m in masks], size, **columns)
+
+    def column(self, name: str) -> list[Any]:
+        """One value a cell of any column, scalars repeated."""
+        value = getattr(self, name) if name != "instance_id" else self.ids
+        if isinstance(value, np.ndarray):
+            return list(value.tolist())
+        if value is None or isinstance(value, str | bool | bytes):
+            return [value] * len(self)
+        if len(value) != len(self):
+            raise InputError(f"column {name} has {len(value)} values for {len(self)} instances; expected one each")
+        return list(value)
+
+    def take(self, indices: ArrayLike) -> Instances:
+        """The cells at `indices` (positions, or a boolean mask), in that order, their ids kept."""
+        picked = np.asarray(indices)
+        where = np.flatnonzero(picked) if picked.dtype == bool else picked.astype(np.intp)
+        columns: dict[str, Any] = {"instance_id": self.ids[where]}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name in ("size", "instance_id") or value is None or isinstance(value, str | bool):
+                continue
+            columns[f.name] = value[where] if isinstance(value, np.ndarray) else [value[i] for i in where.tolist()]
+        return replace(self, **columns)
+
+    def with_columns(self, **columns: Any) -> Instances:
+        """A copy with some columns replaced."""
+        return replace(self, **columns)
+
+    def label_map(self, policy: str = "last-wins") -> Flattened:
+        """Flatten into a label map of instance_ids, with a named overlap policy; the result states what was lost."""
+        from .geometry import rle as rles
+
+        return rles.flatten(list(self.rle), self.size, ids=self.ids, policy=policy)
+
+    def masks(self) -> list[NDArray[np.bool_]]:
+        """One boolean mask of the full image a cell."""
+        from .geometry import rle as rles
+
+        return [rles.decode(counts, self.size) for counts in self.rle]
+
+    def to_arrow(self, image_id: str) -> pa.RecordBatch:
+        """The cells as rows of the instances table."""
+        n = len(self)
+        boxes = np.asarray(self.bbox, dtype=np.int32).reshape(n, 4)
+        made = {"image_id": image_id, "instance_id": self.ids}
+        made.update(zip(("bbox_x", "bbox_y", "bbox_w", "bbox_h"), boxes.T, strict=True))
+        arrays = []
+        for f in schema.INSTANCES:
+            value = made[f.name] if f.name in made else getattr(self, f.name)
+            arrays.append(_to_array(value, f, n))
+        return pa.RecordBatch.from_arrays(arrays, schema=schema.INSTANCES)
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table | pa.RecordBatch, size: tuple[int, int]) -> Instances:
+        """The cells of one image from rows of the instances table (columns that are all null come back as None)."""
+        names = set(table.schema.names)
+        boxes = [table.column(c).to_numpy(zero_copy_only=False) if isinstance(table, pa.RecordBatch) else table.column(c).to_numpy() for c in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")]
+        columns: dict[str, Any] = {}
+        for f in fields(cls):
+            if f.name in ("size", "bbox", "rle", "area") or f.name not in names:
+                continue
+            columns[f.name] = _from_array(table.column(f.name), _DEFAULTS.get(f.name))
+        area = np.asarray(table.column("area").to_pylist() if table.num_rows == 0 else table.column("area").to_numpy(), np.int64)
+        bbox = np.stack([np.asarray(b, np.int32) for b in boxes], axis=1) if table.num_rows else np.zeros((0, 4), np.int32)
+        return cls(size, table.column("rle").to_pylist(), area, bbox, **columns)
+
+
+def _to_array(value: Any, kind: pa.Field, n: int) -> pa.Array:
+    if value is None:
+        return pa.nulls(n, kind.type)
+    if isinstance(value, str | bool):
+        return pa.repeat(pa.scalar(value, kind.type), n)
+    if len(value) != n:
+        raise InputError(f"column {kind.name} has {len(value)} values for {n} instances; expected one each")
+    return pa.array(value, kind.type)
+
+
+def _from_array(values: pa.Array | pa.ChunkedArray, default: Any) -> Any:
+    if values.null_count == len(values) and default is None:
+        return None
+    if pa.types.is_integer(values.type) and not values.null_count:
+        return values.to_numpy()
+    found: list[Any] = values.to_pylist()
+    if isinstance(default, str | bool) and all(v == default for v in found):
+        return default
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image with its cells, as published: what readers yield and writers take.
+
+    `load_pixels` returns the pixels as an array (row, column) or (row, column, channel), untouched; None where a sample
+    has no pixels. `findings` are what the reader noticed about this image.
+    """
+
+    image: Image
+    instances: Instances
+    findings: tuple[Finding, ...] = ()
+    load_pixels: Callable[[], NDArray[Any]] | None = None
+
+    def pixels(self) -> NDArray[Any]:
+        """Load the pixels: (row, column) or (row, column, channel), bit depth and channels as published."""
+        if self.load_pixels is None:
+            raise InputError(f"image {self.image.image_id} has no pixels: its reader names no pixel file")
+        return self.load_pixels()
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One change of one cell: what a repair proposes and edits.parquet records.
+
+    `before` is None for an added cell, `after` None for a removed one; both are Instances of length one.
+    """
+
+    repair: str
+    image_id: str
+    instance_id: int
+    reason: str
+    before: Instances | None
+    after: Instances | None
+    rule: str | None = None
+    value: float | None = None
+
+    @property
+    def action(self) -> Literal["replace", "remove", "add"]:
+        """replace, remove or add."""
+        if self.before is None:
+            return "add"
+        return "remove" if self.after is None else "replace"
+
+
+def images_table(images: Iterable[tuple[Image, int]]) -> pa.Table:
+    """Rows of the images table from images and their number of instances."""
+    return pa.Table.from_pylist([image.row(n) for image, n in images], schema=schema.IMAGES)
+
+
+def findings_table(findings: Iterable[Finding]) -> pa.Table:
+    """Rows of the findings table."""
+    rows = [{f.name: getattr(x, f.name) for f in fields(Finding)} for x in findings]
+    return pa.Table.from_pylist(rows, schema=schema.FINDINGS)
