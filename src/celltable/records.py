@@ -44,13 +44,38 @@ class Finding:
 class Pixels:
     """Where pixels are: `member` of `source`; `index` is a row of an .npy or a page of a TIFF, `role` a channel name.
 
-    `source` is a key of the ``sources`` in dataset.json; ``""`` there means the store's own folder (copied pixels).
+    `source` is the key of an archive of the release (``""`` its folder); `channel` picks one channel of the file where
+    only that one holds the data (None takes all).
     """
 
     source: str
     member: str
     index: int | None = None
     role: str = ""
+    channel: int | None = None
+
+
+def compose(locations: Sequence[Pixels], read: Callable[[Pixels], NDArray[Any]]) -> NDArray[Any]:
+    """One image from its files: each read by `read`, its channel picked, several stacked along the last axis.
+
+    Raises
+    ------
+    InputError
+        If there is no file, or the channels differ in size or type.
+    """
+    planes = []
+    for where in locations:
+        plane = read(where)
+        planes.append(plane if where.channel is None else plane[..., where.channel])
+    if not planes:
+        raise InputError("the image has no pixel file")
+    if len(planes) == 1:
+        return planes[0]
+    kinds = {(p.shape, p.dtype.name) for p in planes}
+    if len(kinds) > 1:
+        found = "; ".join(f"{p.role or p.member} {a.shape} {a.dtype}" for p, a in zip(locations, planes, strict=True))
+        raise InputError(f"the channels of one image differ: {found}; expected one size and type")
+    return np.stack(planes, axis=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +113,7 @@ class Image:
     def row(self, n_instances: int) -> dict[str, Any]:
         """The image as a row of the images table."""
         row: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        row["pixels"] = [{"source": p.source, "member": p.member, "index": p.index, "role": p.role} for p in self.pixels]
+        row["pixels"] = [{f.name: getattr(p, f.name) for f in fields(Pixels)} for p in self.pixels]
         row["metadata"] = sorted(self.metadata.items())
         row["n_instances"] = n_instances
         return row
@@ -97,7 +122,7 @@ class Image:
     def from_row(cls, row: Mapping[str, Any]) -> Image:
         """The inverse of `row`: read a dict of the images table."""
         values = {f.name: row[f.name] for f in fields(cls) if f.name in row}
-        values["pixels"] = tuple(Pixels(p["source"], p["member"], p["index"], p["role"] or "") for p in row["pixels"] or ())
+        values["pixels"] = tuple(Pixels(**p) for p in row["pixels"] or ())
         values["channels"] = tuple(row["channels"] or ())
         values["labels"] = None if row["labels"] is None else tuple(row["labels"])
         values["metadata"] = dict(row["metadata"] or {})
