@@ -1,7 +1,7 @@
 """What readers yield and writers take: one image with its cells (a Sample), a finding, an edit.
 
-Readers, formats, checks, repairs and exports all speak in Samples: one image's record, its instances as columns, a way to
-load its pixels, and the findings made on the way. Nothing here touches the disk.
+Readers, formats, checks, repairs and exports all speak in Samples: one image's record, its instances as columns, a way
+to load its pixels, and the findings made on the way. Nothing here touches the disk.
 """
 
 from __future__ import annotations
@@ -258,14 +258,23 @@ class Instances:
     def from_arrow(cls, table: pa.Table | pa.RecordBatch, size: tuple[int, int]) -> Instances:
         """The cells of one image from rows of the instances table (columns that are all null come back as None)."""
         names = set(table.schema.names)
-        boxes = [table.column(c).to_numpy(zero_copy_only=False) if isinstance(table, pa.RecordBatch) else table.column(c).to_numpy() for c in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")]
+        boxes = [
+            table.column(c).to_numpy(zero_copy_only=False)
+            if isinstance(table, pa.RecordBatch)
+            else table.column(c).to_numpy()
+            for c in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
+        ]
         columns: dict[str, Any] = {}
         for f in fields(cls):
             if f.name in ("size", "bbox", "rle", "area") or f.name not in names:
                 continue
             columns[f.name] = _from_array(table.column(f.name), _DEFAULTS.get(f.name))
-        area = np.asarray(table.column("area").to_pylist() if table.num_rows == 0 else table.column("area").to_numpy(), np.int64)
-        bbox = np.stack([np.asarray(b, np.int32) for b in boxes], axis=1) if table.num_rows else np.zeros((0, 4), np.int32)
+        area = np.asarray(
+            table.column("area").to_pylist() if table.num_rows == 0 else table.column("area").to_numpy(), np.int64
+        )
+        bbox = (
+            np.stack([np.asarray(b, np.int32) for b in boxes], axis=1) if table.num_rows else np.zeros((0, 4), np.int32)
+        )
         return cls(size, table.column("rle").to_pylist(), area, bbox, **columns)
 
 

@@ -40,7 +40,11 @@ IMAGES: Final = _table(
     "images",
     _field("image_id", _UTF8, "unique within the store; rows are sorted by it", required=True),
     _field("dataset", _UTF8, "the data set the image was read from", required=True),
-    _field("pixels", PIXELS, "where the pixels are: source (a key of dataset.json), member, index in it, channel role, channel of the file"),
+    _field(
+        "pixels",
+        PIXELS,
+        "where the pixels are: source (a key of dataset.json), member, index in it, channel role, channel of the file",
+    ),
     _field("height", pa.int32(), "rows", unit="px", required=True),
     _field("width", pa.int32(), "columns", unit="px", required=True),
     _field("channels", _NAMES, "channel names in order"),

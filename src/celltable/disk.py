@@ -1,0 +1,113 @@
+"""Atomic changes of folders: locks, staging, an exchange in one step, plain words for a full or read-only disk."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import StoreError
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_WORDS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "writing there is not permitted",
+    errno.EPERM: "writing there is not permitted",
+    errno.ENOTDIR: "a part of that path is a file, not a folder",
+    errno.ENOENT: "the folder it should lie in does not exist",
+    errno.ENAMETOOLONG: "the name is too long for this disk",
+}
+
+
+@contextmanager
+def plain_os_errors(path: Path) -> Iterator[None]:
+    """Turn what a disk can refuse into one sentence; nothing at `path` has changed by then."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in _WORDS:
+            raise
+        raise StoreError(
+            f"Cannot write {path}: {_WORDS[exc.errno]} ({exc.filename or path}). What was there is untouched."
+        ) from exc
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's exclusive lock; it ends with the process, however that ends.
+
+    Raises
+    ------
+    StoreError
+        If another process holds it.
+    """
+    handle = lock(folder)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def lock(folder: Path) -> int:
+    """Take the folder's lock and return the descriptor to close."""
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise StoreError(
+            f"Another process is writing {folder} right now. Wait for it to end, or give another name."
+        ) from None
+    return handle
+
+
+@contextmanager
+def staging(target: Path) -> Iterator[Path]:
+    """A new, empty folder beside `target`, removed at the end whatever happens (unless it was moved into place)."""
+    folder = target.with_name(f".{target.name}.staging-{os.getpid()}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def exchange(new: Path, target: Path) -> None:
+    """Put the folder `new` at `target` in one step; an old folder there ends up at `new`, for the caller to remove."""
+    _sync(new)
+    if not target.exists():
+        os.rename(new, target)
+    elif not _swap(new, target):
+        old = target.with_name(f".{target.name}.old-{os.getpid()}")
+        os.rename(target, old)
+        os.rename(new, target)
+        os.rename(old, new)
+    _sync(target.parent)
+
+
+def _swap(a: Path, b: Path) -> bool:
+    """Exchange two folders atomically where the system can (Linux renameat2); False where it cannot."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return False
+    return int(call(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE)) == 0
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:  # some file systems cannot sync a folder
+            raise
+    finally:
+        os.close(handle)

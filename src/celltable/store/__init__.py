@@ -1,0 +1,381 @@
+"""A dataset on disk: a folder of Parquet files and one JSON that any tool reads, opened lazily, replaced atomically.
+
+``open_store(path)`` reads it, ``StoreWriter`` makes one image after image and resumes where it was interrupted, and
+``Store.update`` replaces tables: a new folder is built beside the old one and the two are exchanged in one step, so a
+reader or a crash never sees half of a change.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from celltable import schema
+from celltable.disk import exchange, locked, plain_os_errors, staging
+from celltable.errors import InputError, NotFoundError, StoreError
+from celltable.records import Image, Instances, Sample, compose
+
+from ._tables import aligned, write_info, write_instances, write_table
+from ._writer import StoreWriter
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+__all__ = ["ImageView", "Store", "StoreWriter", "Table", "open_store"]
+
+
+class Table:
+    """An Arrow table (every attribute of pyarrow.Table works) with `to_polars` beside `to_pandas`."""
+
+    __slots__ = ("arrow",)
+
+    def __init__(self, arrow: pa.Table) -> None:
+        self.arrow = arrow
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.arrow, name)
+
+    def __len__(self) -> int:
+        return int(self.arrow.num_rows)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.arrow[key]
+
+    def __repr__(self) -> str:
+        return repr(self.arrow)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self.arrow.__arrow_c_stream__(requested_schema)
+
+    def to_polars(self) -> Any:
+        """The table as a polars.DataFrame (polars must be installed)."""
+        import polars as pl
+
+        return pl.from_arrow(self.arrow)
+
+
+class ImageView:
+    """One image of a store: its record, cells and pixels, each loaded when asked for."""
+
+    __slots__ = ("_store", "image")
+
+    def __init__(self, store: Store, image: Image) -> None:
+        self._store, self.image = store, image
+
+    @property
+    def instances(self) -> Instances:
+        """The cells as columns."""
+        return self._store.instances_of(self.image.image_id)
+
+    @property
+    def pixels(self) -> NDArray[Any]:
+        """Pixels as published: (row, column) or (row, column, channel)."""
+        return self._store.pixels_of(self.image)
+
+    @property
+    def label_map(self) -> NDArray[np.int32]:
+        """Label map of instance_ids, later cells over earlier ones; `instances.label_map(policy)` states the loss."""
+        flat: NDArray[np.int32] = self.instances.label_map().label_map
+        return flat
+
+    @property
+    def masks(self) -> list[NDArray[np.bool_]]:
+        """One boolean mask of the full image a cell, overlaps kept."""
+        return self.instances.masks()
+
+    @property
+    def sample(self) -> Sample:
+        """The image as a Sample, for checks, repairs, formats and models."""
+        image = self.image
+        return Sample(image, self.instances, load_pixels=lambda: self._store.pixels_of(image))
+
+    def __repr__(self) -> str:
+        image = self.image
+        return f"<image {image.image_id}: {image.height} × {image.width}, {len(self.instances)} cells>"
+
+
+class Store:
+    """A dataset on disk, read lazily; use `open_store`."""
+
+    def __init__(self, path: Path, info: dict[str, Any]) -> None:
+        self.path, self.info = path, info
+        self._groups: dict[int, pa.Table] = {}
+
+    def __repr__(self) -> str:
+        return f"<celltable store {self.path.name}: {len(self)} images>"
+
+    def __len__(self) -> int:
+        return len(self._index[0])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index[0])
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._index[1]
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+        return str(self.info.get("name", self.path.stem))
+
+    @cached_property
+    def images(self) -> Table:
+        """One row an image."""
+        return Table(pq.read_table(self.path / "images.parquet", memory_map=True, partitioning=None))
+
+    @cached_property
+    def instances(self) -> Table:
+        """One row a cell, sorted by image; reads all of it (`columns` reads some)."""
+        return self.columns()
+
+    @property
+    def findings(self) -> Table:
+        """One row a defect, as the reader and `check` found them."""
+        return self._optional("findings")
+
+    @property
+    def edits(self) -> Table:
+        """One row a repair of a cell."""
+        return self._optional("edits")
+
+    @property
+    def scores(self) -> Table:
+        """One row a number, as `evaluate` wrote them."""
+        return self._optional("scores")
+
+    def columns(self, *names: str) -> Table:
+        """Some columns of instances (all without names), without reading the others."""
+        return Table(self._instances.read(columns=list(names) or None))
+
+    def _optional(self, name: str) -> Table:
+        path = self.path / f"{name}.parquet"
+        return Table(pq.read_table(path, partitioning=None) if path.exists() else schema.empty(name))
+
+    @cached_property
+    def _instances(self) -> pq.ParquetFile:
+        return pq.ParquetFile(self.path / "instances.parquet", memory_map=True)
+
+    @cached_property
+    def _index(self) -> tuple[list[str], dict[str, int], list[int], list[int]]:
+        """Image ids, their positions, first instance row of each image, first row of each row group."""
+        file = pq.ParquetFile(self.path / "images.parquet", memory_map=True)
+        table = file.read(columns=["image_id", "n_instances"], use_threads=False)
+        ids = table.column(0).to_pylist()
+        first = [0]
+        for n in table.column(1).to_pylist():
+            first.append(first[-1] + n)
+        meta, groups = self._instances.metadata, [0]
+        for g in range(meta.num_row_groups):
+            groups.append(groups[-1] + meta.row_group(g).num_rows)
+        if first[-1] != groups[-1]:
+            raise StoreError(
+                f"{self.path}: images.parquet counts {first[-1]:,} cells, instances.parquet holds {groups[-1]:,}; "
+                "expected the same. The store is damaged: make it again from its release."
+            )
+        return ids, {image: i for i, image in enumerate(ids)}, first, groups
+
+    def __getitem__(self, image_id: str) -> ImageView:
+        return ImageView(self, self.image(image_id))
+
+    def image(self, image_id: str) -> Image:
+        """The record of one image."""
+        row = self.images.arrow.slice(self._position(image_id), 1).to_pylist()[0]
+        return Image.from_row(row)
+
+    def _position(self, image_id: str) -> int:
+        try:
+            return self._index[1][image_id]
+        except KeyError:
+            import difflib
+
+            near = difflib.get_close_matches(str(image_id), self._index[0], n=1)
+            hint = (
+                f"Did you mean '{near[0]}'?"
+                if near
+                else f"It has {len(self)} images, the first '{next(iter(self), '')}'."
+            )
+            raise NotFoundError(f"{self.path.name} has no image '{image_id}'. {hint}") from None
+
+    def rows_of(self, image_id: str) -> pa.Table:
+        """The instance rows of one image, read from its row group only."""
+        position = self._position(image_id)
+        _, _, first, groups = self._index
+        start, stop = first[position], first[position + 1]
+        if start == stop:
+            return schema.empty("instances")
+        group = bisect_right(groups, start) - 1
+        return self._group(group).slice(start - groups[group], stop - start)
+
+    def _group(self, group: int) -> pa.Table:
+        if group not in self._groups:
+            while len(self._groups) >= 16:  # row groups kept: about 64,000 cells
+                self._groups.pop(next(iter(self._groups)), None)
+            self._groups[group] = self._instances.read_row_group(group, use_threads=False).combine_chunks()
+        return self._groups[group]
+
+    def instances_of(self, image_id: str) -> Instances:
+        """The cells of one image as columns."""
+        position = self._position(image_id)
+        sizes = self._sizes
+        return Instances.from_arrow(self.rows_of(image_id), (sizes[0][position], sizes[1][position]))
+
+    @cached_property
+    def _sizes(self) -> tuple[list[int], list[int]]:
+        return self.images.column("height").to_pylist(), self.images.column("width").to_pylist()
+
+    def pixels_of(self, image: Image) -> NDArray[Any]:
+        """The pixels of one image, from the release or from the store's own copy."""
+        from celltable.imagefile import read_located
+
+        try:
+            return compose(image.pixels, lambda p: read_located(self.source_path(p.source), p.member, p.index))
+        except InputError as exc:
+            exc.add_note(f"while reading the pixels of image {image.image_id}")
+            raise
+
+    def source_path(self, key: str) -> Path:
+        """Where a source of pixels lies now: where it was, or at the same place relative to the store."""
+        if key == "":
+            return self.path
+        source = self.info.get("sources", {}).get(key)
+        if source is None:
+            raise StoreError(
+                f"{self.path}: dataset.json names no source '{key}'; "
+                f"expected one of {sorted(self.info.get('sources', {}))}."
+            )
+        for candidate in (Path(source["path"]), self.path.parent / source.get("relative", source["path"])):
+            if candidate.exists():
+                return candidate
+        raise StoreError(
+            f"The pixels of {self.path.name} were in {source['path']}, which is not there now. "
+            f"Put it back, beside the store, or ingest again with --copy."
+        )
+
+    def samples(self, image_ids: Iterable[str] | None = None, *, skip_ignored: bool = False) -> Iterator[Sample]:
+        """Every image (or those named) as a Sample, in order, reading each row group once."""
+        for image_id in self if image_ids is None else image_ids:
+            view = self[image_id]
+            if not (skip_ignored and view.image.ignore):
+                yield view.sample
+
+    def query(self, sql: str) -> Table:
+        """Run SQL (DuckDB) over images, instances, findings, edits and scores.
+
+        Raises
+        ------
+        InputError
+            If the statement does not run; the message is DuckDB's own.
+        """
+        import duckdb
+
+        with duckdb.connect() as db:
+            for name in schema.TABLES:
+                path = self.path / f"{name}.parquet"
+                if path.exists():
+                    text = str(path).replace("'", "''")
+                    db.execute(f"create view {name} as select * from read_parquet('{text}')")
+                else:
+                    db.register(name, schema.empty(name))
+            try:
+                return Table(db.execute(sql).to_arrow_table())
+            except duckdb.Error as exc:
+                raise InputError(f"the query does not run: {exc}") from exc
+
+    def update(self, tables: Mapping[str, pa.Table], info: Mapping[str, Any] | None = None, *, done: str = "") -> Store:
+        """Replace some tables and entries of dataset.json in one atomic step; returns the store opened anew.
+
+        `done` is a line for the history in dataset.json. With new instances, n_instances of images is recounted.
+        """
+        with locked(self.path), plain_os_errors(self.path), staging(self.path) as folder:
+            _link_files(self.path, folder, skip={f"{name}.parquet" for name in tables} | {"dataset.json"})
+            changed = dict(tables)
+            if "instances" in changed and "images" not in changed:
+                changed["images"] = self.images.arrow
+            if "instances" in changed or "images" in changed:
+                instances = changed.get("instances", self.instances.arrow if "images" in tables else None)
+                changed["images"], changed["instances"] = aligned(changed["images"], instances)
+            for name, table in changed.items():
+                target = folder / f"{name}.parquet"
+                target.unlink(missing_ok=True)
+                if name == "instances":
+                    write_instances(target, changed["images"], [table])
+                else:
+                    write_table(target, table)
+            history = [*self.info.get("history", []), *([done] if done else [])]
+            write_info(folder, {**self.info, **(info or {}), "history": history})
+            exchange(folder, self.path)
+        return open_store(self.path)
+
+
+def open_store(path: str | Path) -> Store:
+    """Open a dataset folder.
+
+    Raises
+    ------
+    StoreError
+        If there is none at `path`, it is damaged, or a newer celltable wrote it.
+    """
+    folder = Path(path)
+    text = _read_info(folder)
+    try:
+        info = json.loads(text)
+    except ValueError as exc:
+        raise StoreError(
+            f"{folder / 'dataset.json'} is not JSON ({exc}). Make the store again from its release."
+        ) from exc
+    version = info.get("schema_version") if isinstance(info, dict) else None
+    if not isinstance(version, int):
+        raise StoreError(
+            f"{folder / 'dataset.json'} names no schema_version; expected a dataset.json that celltable wrote."
+        )
+    if version > schema.VERSION:
+        raise StoreError(
+            f"{folder} has schema version {version}; this celltable reads up to {schema.VERSION}. Upgrade celltable."
+        )
+    return Store(folder, info)
+
+
+def _read_info(folder: Path) -> str:
+    try:
+        return (folder / "dataset.json").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        pass
+    except NotADirectoryError:
+        raise StoreError(
+            f"{folder} is a file; expected a celltable folder. Make one: celltable ingest NAME {folder} OUT.celltable"
+        ) from None
+    if folder.with_name(folder.name + ".incomplete").exists():
+        raise StoreError(f"{folder} was not finished: run the same command again and it goes on where it stopped.")
+    found = "a folder without dataset.json" if folder.is_dir() else "nothing"
+    raise StoreError(
+        f"{folder}: expected a celltable folder, found {found}. "
+        f"Make one with: celltable ingest NAME RELEASE {folder.name}"
+    )
+
+
+def _link_files(old: Path, new: Path, skip: set[str]) -> None:
+    import os
+    import shutil
+
+    def link(source: str, target: str) -> None:
+        try:
+            os.link(source, target)
+        except OSError:  # a file system without hard links
+            shutil.copy2(source, target)
+
+    for entry in old.iterdir():
+        if entry.name in skip:
+            continue
+        if entry.is_dir():
+            shutil.copytree(entry, new / entry.name, copy_function=link)
+        else:
+            link(str(entry), str(new / entry.name))

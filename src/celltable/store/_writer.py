@@ -1,0 +1,80 @@
+"""Making a store image after image, so that an interrupted run goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+
+from celltable.disk import exchange, plain_os_errors, staging
+from celltable.errors import StoreError
+from celltable.records import Sample
+
+from ._parts import Parts
+from ._tables import write_info
+
+if TYPE_CHECKING:
+    from . import Store
+
+
+class StoreWriter:
+    """Makes a store image after image, and goes on where an interrupted one stopped.
+
+    Samples are kept in small parts under ``<path>.incomplete``; `finish` sorts them into the final tables and moves the
+    folder into place. `done` says how many samples an earlier, interrupted run has already written: skip those.
+
+    ``fingerprint`` describes the request (source files, options): an interrupted run of another request is discarded.
+    """
+
+    PART_CELLS: Final = 32_768
+    PART_IMAGES: Final = 256
+
+    def __init__(self, path: str | Path, fingerprint: Mapping[str, Any], *, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        if self.path.exists() and not overwrite:
+            raise StoreError(f"{self.path} exists already. Give another name, or --overwrite to replace it.")
+        if self.path.exists() and not (self.path / "dataset.json").exists():
+            raise StoreError(
+                f"{self.path} exists and is not a celltable store; it was left untouched. Give another name."
+            )
+        self._parts = Parts(self.path.with_name(self.path.name + ".incomplete"), fingerprint)
+
+    @property
+    def done(self) -> int:
+        """Samples that an earlier, interrupted run has written."""
+        return self._parts.done
+
+    def __enter__(self) -> StoreWriter:
+        self._parts.lock()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._parts.unlock()
+
+    def append(self, sample: Sample) -> None:
+        """Add one image with its cells and findings."""
+        self._parts.append(sample)
+        if self._parts.pending_cells >= self.PART_CELLS or self._parts.pending_images >= self.PART_IMAGES:
+            with plain_os_errors(self.path):
+                self._parts.flush()
+
+    def finish(self, info: Mapping[str, Any], findings: pa.Table | None = None) -> Store:
+        """Write the final tables, `findings` beside those of the samples, and move the store into place."""
+        with plain_os_errors(self.path):
+            self._parts.flush()
+            with staging(self.path) as folder:
+                self._parts.assemble(folder, findings)
+                self._parts.move_extra(folder)
+                write_info(folder, info)
+                exchange(folder, self.path)
+            self._parts.discard()
+        from . import open_store
+
+        return open_store(self.path)
+
+    @property
+    def extra(self) -> Path:
+        """A folder that becomes part of the store (copied pixels)."""
+        return self._parts.extra
