@@ -1,0 +1,273 @@
+"""One image with its ground truth and its prediction, and everything metrics read of them, computed once and shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from celltable.errors import MetricError
+from celltable.geometry import overlap as overlaps
+from celltable.geometry import rle as rles
+
+if TYPE_CHECKING:
+    from celltable.geometry.overlap import Overlap
+    from celltable.records import Instances
+
+    from ._table import Table
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The cells of one side (ground truth or prediction) of one image.
+
+    Make one with `from_label_map`, `from_rle` or `from_instances`. Either `map` (a label map, 0 = background, which cannot
+    overlap) or `counts` (compressed COCO run lengths, one a cell, which can) is given; the other is made when asked for.
+    All columns have one entry a cell, in the order of `ids`; None where there is no such column.
+
+    Attributes
+    ----------
+    size
+        (height, width).
+    columns of cells
+        `given_ids` int64; `class_codes` int64 index into `vocabulary`, -1 = none; `scores` float64; `crowd`, `ignore`
+        bool; `published_area` float64; `published_boxes` float64 (n, 4) x, y, width, height; `source_ids` the release's
+        own ids (COCO annotation ids).
+    """
+
+    size: tuple[int, int]
+    map: NDArray[Any] | None = None
+    counts: Sequence[bytes] | None = None
+    given_ids: Ints | None = None
+    given_areas: Ints | None = None
+    given_boxes: NDArray[np.int32] | None = None
+    class_codes: Ints | None = None
+    vocabulary: tuple[str, ...] = ()
+    scores: Floats | None = None
+    crowd: Bools | None = None
+    ignore: Bools | None = None
+    published_area: Floats | None = None
+    published_boxes: Floats | None = None
+    source_ids: Sequence[Any] | None = None
+
+    @classmethod
+    def from_label_map(cls, label_map: NDArray[Any], **columns: Any) -> Side:
+        """Cells of an integer label map; columns are in ascending order of the labels (or of `given_ids`)."""
+        return cls((int(label_map.shape[0]), int(label_map.shape[1])), map=label_map, **columns)
+
+    @classmethod
+    def from_rle(cls, counts: Sequence[bytes], size: tuple[int, int], **columns: Any) -> Side:
+        """Cells as compressed COCO counts; they may overlap."""
+        return cls(size, counts=list(counts), **columns)
+
+    @classmethod
+    def from_instances(cls, cells: Instances, vocabulary: Sequence[str] = ()) -> Side:
+        """Cells of a record or of a store, without decoding their masks; class names become codes of `vocabulary`."""
+        columns: dict[str, Any] = {}
+        if cells.class_name is not None:
+            columns["class_codes"], columns["vocabulary"] = _codes(cells.column("class_name"), vocabulary)
+        for name, column in (("scores", cells.score), ("published_area", cells.published_area)):
+            if column is not None:
+                values = [np.nan if v is None else float(v) for v in column]
+                columns[name] = np.asarray(values, np.float64)
+        if columns.get("published_area") is not None and np.isnan(columns["published_area"]).all():
+            del columns["published_area"]
+        for name in ("crowd", "ignore"):
+            flags = np.asarray(cells.column(name), bool)
+            if flags.any():
+                columns[name] = flags
+        if cells.published_bbox is not None:
+            boxes = [[np.nan] * 4 if b is None else b for b in cells.published_bbox]
+            columns["published_boxes"] = np.asarray(boxes, np.float64).reshape(len(cells), 4)
+        if cells.source_id is not None:
+            columns["source_ids"] = list(cells.source_id)
+        return cls(
+            cells.size,
+            counts=list(cells.rle),
+            given_ids=np.asarray(cells.ids, np.int64),
+            given_areas=np.asarray(cells.area, np.int64),
+            given_boxes=np.asarray(cells.bbox, np.int32).reshape(len(cells), 4),
+            **columns,
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def ids(self) -> Ints:
+        """Instance ids, int64 (n,)."""
+        if self.given_ids is not None:
+            return self.given_ids
+        if self.counts is not None:
+            return np.arange(1, len(self.counts) + 1, dtype=np.int64)
+        return self._found.gt_ids
+
+    @cached_property
+    def areas(self) -> Ints:
+        """Mask areas in pixels, int64 (n,)."""
+        if self.given_areas is not None:
+            return self.given_areas
+        if self.counts is not None:
+            return np.asarray(rles.areas(self.counts, self.size), np.int64)
+        return _aligned(self.ids, self._found.gt_ids, self._found.gt_areas)
+
+    @cached_property
+    def boxes(self) -> NDArray[np.int32]:
+        """Tight boxes x, y, width, height of the masks, int32 (n, 4)."""
+        if self.given_boxes is not None:
+            return self.given_boxes
+        if self.counts is not None:
+            return np.asarray(rles.boxes(self.counts, self.size), np.int32).reshape(-1, 4)
+        return _aligned(self.ids, self._found.gt_ids, self._found.gt_boxes)
+
+    @cached_property
+    def _found(self) -> Overlap:
+        return overlaps.overlap_of_label_maps(self.map, np.zeros(self.size, np.uint8))
+
+    @cached_property
+    def rle(self) -> Sequence[bytes]:
+        """Compressed COCO counts, one a cell."""
+        if self.counts is not None:
+            return self.counts
+        found = rles.from_label_map(np.asarray(self.map))
+        by_id = dict(zip(found.ids.tolist(), found.counts, strict=True))
+        empty = rles.encode(np.zeros(self.size, bool))
+        return [by_id.get(i, empty) for i in self.ids.tolist()]
+
+    @cached_property
+    def overlapping(self) -> bool:
+        """Whether two masks of this side share a pixel."""
+        if self.map is not None or not len(self):
+            return False
+        table = overlaps.overlap_of_rles(self.rle, self.rle, self.size)
+        return bool(len(table.pixels) > int((self.areas > 0).sum()))
+
+    @cached_property
+    def label_map(self) -> NDArray[Any]:
+        """The side as one label map of `ids`; where masks overlap, later ids (in ascending order) lie on top."""
+        if self.map is not None:
+            return self.map
+        order = np.argsort(self.ids, kind="stable")
+        counts = [self.rle[i] for i in order.tolist()]
+        return np.asarray(rles.flatten(counts, self.size, ids=self.ids[order], policy="last-wins").label_map)
+
+    @property
+    def flags(self) -> Bools:
+        """Cells that are crowd or ignore regions, bool (n,)."""
+        found = np.zeros(len(self), bool)
+        for column in (self.crowd, self.ignore):
+            if column is not None:
+                found |= column
+        return found
+
+    def take(self, keep: ArrayLike) -> Side:
+        """The cells where the boolean mask `keep` is true; ids and columns are kept."""
+        mask = np.asarray(keep, bool)
+        where = np.flatnonzero(mask)
+        columns: dict[str, Any] = {"given_ids": self.ids[mask], "given_areas": self.areas[mask], "given_boxes": self.boxes[mask]}
+        for name in ("class_codes", "scores", "crowd", "ignore", "published_area", "published_boxes"):
+            column = getattr(self, name)
+            columns[name] = None if column is None else column[mask]
+        if self.source_ids is not None:
+            columns["source_ids"] = [self.source_ids[i] for i in where.tolist()]
+        if self.counts is not None:
+            return replace(self, counts=[self.counts[i] for i in where.tolist()], **columns)
+        return replace(self, map=np.where(np.isin(self.map, self.ids[mask]), self.map, 0), **columns)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Ground truth and prediction of one image; `meta` holds its columns (tissue, cell_type, modality, split, …).
+
+    `exhaustive` is False where not every cell was annotated; `ignored` images are never scored.
+    """
+
+    image_id: str
+    size: tuple[int, int]
+    gt: Side
+    pred: Side
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    exhaustive: bool = True
+    ignored: bool = False
+
+    @cached_property
+    def overlap(self) -> Overlap:
+        """The sparse overlaps of all cells as they are: gt_index, pred_index (positions in the sides), pixels."""
+        if self.gt.size != self.pred.size:
+            raise MetricError(
+                f"image {self.image_id}: the ground truth is {self.gt.size[0]}×{self.gt.size[1]} and the prediction "
+                f"{self.pred.size[0]}×{self.pred.size[1]} pixels; expected the same size"
+            )
+        if self.gt.map is not None and self.pred.map is not None:
+            return _placed(overlaps.overlap_of_label_maps(self.gt.map, self.pred.map), self.gt, self.pred)
+        return _numbered(overlaps.overlap_of_rles(self.gt.rle, self.pred.rle, self.size), self.gt, self.pred)
+
+    @cached_property
+    def flat(self) -> Overlap:
+        """The overlaps after each side was painted into one label map (later ids on top); covered cells are gone."""
+        if not self.gt.overlapping and not self.pred.overlapping:
+            return self.overlap
+        return overlaps.overlap_of_label_maps(self.gt.label_map, self.pred.label_map)
+
+    @cached_property
+    def table(self) -> Table:
+        """`flat` with everything that label-map protocols derive from it."""
+        from ._table import Table
+
+        return Table.of(self)
+
+
+def _codes(names: Sequence[str | None], vocabulary: Sequence[str]) -> tuple[Ints, tuple[str, ...]]:
+    words = tuple(vocabulary) or tuple(sorted({n for n in names if n is not None}))
+    index = {word: i for i, word in enumerate(words)}
+    return np.asarray([index.get(n, -1) if n is not None else -1 for n in names], np.int64), words
+
+
+def _aligned(ids: Ints, found: Ints, values: NDArray[Any]) -> NDArray[Any]:
+    """Rows of `values` (one a found id, ascending) for `ids`; zeros for an id that has no pixel."""
+    if len(ids) == len(found) and np.array_equal(ids, found):
+        return values
+    out = np.zeros((len(ids), *values.shape[1:]), values.dtype)
+    position = np.searchsorted(found, ids)
+    there = position < len(found)
+    there[there] = found[position[there]] == ids[there]
+    out[there] = values[position[there]]
+    return out
+
+
+def _placed(table: Overlap, gt: Side, pred: Side) -> Overlap:
+    """An overlap of label maps whose rows are those of the sides, also where a side lists its ids in its own order."""
+    if gt.given_ids is None and pred.given_ids is None:
+        return table
+    gt_ids, pred_ids = gt.given_ids, pred.given_ids
+    changed: dict[str, Any] = {}
+    if gt_ids is not None and not np.array_equal(gt_ids, table.gt_ids):
+        changed.update(gt_index=_positions(gt_ids, table.gt_ids)[table.gt_index], gt_ids=gt_ids)
+        changed.update(gt_areas=_aligned(gt_ids, table.gt_ids, table.gt_areas))
+        changed.update(gt_boxes=_aligned(gt_ids, table.gt_ids, table.gt_boxes))
+    if pred_ids is not None and not np.array_equal(pred_ids, table.pred_ids):
+        changed.update(pred_index=_positions(pred_ids, table.pred_ids)[table.pred_index], pred_ids=pred_ids)
+        changed.update(pred_areas=_aligned(pred_ids, table.pred_ids, table.pred_areas))
+        changed.update(pred_boxes=_aligned(pred_ids, table.pred_ids, table.pred_boxes))
+    return replace(table, **changed) if changed else table
+
+
+def _positions(ids: Ints, found: Ints) -> Ints:
+    order = np.argsort(ids, kind="stable")
+    where = np.searchsorted(ids[order], found)
+    if len(found) and (where.max(initial=0) >= len(ids) or not np.array_equal(ids[order][where], found)):
+        missing = sorted(set(found.tolist()) - set(ids.tolist()))[:5]
+        raise MetricError(f"the label map holds ids {missing} that the list of ids does not; give every id one row")
+    return np.asarray(order[where], np.int64)
+
+
+def _numbered(table: Overlap, gt: Side, pred: Side) -> Overlap:
+    return replace(table, gt_ids=gt.ids, pred_ids=pred.ids)
