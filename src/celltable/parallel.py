@@ -117,6 +117,18 @@ def _dask_client(workers: int) -> Iterator[_Submits]:
             yield client
 
 
+@contextmanager
+def background(function: Callable[[], R]) -> Iterator[Callable[[], R]]:
+    """Run `function` on a thread beside the block; call what it yields to wait for the result.
+
+    >>> with background(lambda: 6 * 7) as answer:
+    ...     answer()
+    42
+    """
+    with ThreadPoolExecutor(1) as executor:
+        yield executor.submit(function).result
+
+
 def track(items: Iterable[R], label: str, total: int | None = None) -> Iterator[R]:
     """Yield the items unchanged, drawing a bar with rate and time left once two seconds have gone by on a terminal."""
     if not sys.stderr.isatty():

@@ -286,7 +286,10 @@ class Store:
                 else:
                     db.register(name, schema.empty(name))
             try:
-                return Table(db.execute(sql).to_arrow_table())
+                relation = db.sql(sql)
+                if relation is None:
+                    raise InputError("the query returns no rows; expected a select over images, instances, findings, …")
+                return Table(relation.to_arrow_table())
             except duckdb.Error as exc:
                 raise InputError(f"the query does not run: {exc}") from exc
 

@@ -1,0 +1,84 @@
+"""The command line: one file per verb; each parses, calls one pipeline and prints.
+
+A verb is the function of its module's name in a module of this package; it is imported only when it is called or listed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
+
+# Verbs in the order of work, for --help; a verb that is not listed comes last.
+ORDER = (
+    "demo datasets get ingest import show check repair split sample tile stitch merge preprocess query predict evaluate "
+    "compare parity export report"
+).split()
+
+
+def verbs() -> list[str]:
+    """Every verb, in the order of --help."""
+    found = [m.name.rstrip("_") for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
+    return sorted(found, key=lambda v: (ORDER.index(v) if v in ORDER else len(ORDER), v))
+
+
+def build(names: list[str]) -> typer.Typer:
+    """The command-line application with these verbs."""
+    import typer
+
+    app = typer.Typer(
+        name="celltable",
+        help="Microscopy cells and nuclei in one table: every cell is a row, every number names its protocol.",
+        epilog="Start with: celltable demo. A verb's own page: celltable VERB --help.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    app.callback()(_root)
+    for name in names:
+        module = importlib.import_module(f"celltable.cli.{_module(name)}")
+        app.command(name)(getattr(module, _module(name)))
+    return app
+
+
+def _module(verb: str) -> str:
+    return "import_" if verb == "import" else verb
+
+
+def _root() -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; a request that cannot be served ends with one sentence and exit status 2."""
+    from celltable.errors import CelltableError
+
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--version"]:
+        from celltable import __version__
+
+        print(f"celltable {__version__}")
+        return
+    known = verbs()
+    wanted = [arguments[0]] if arguments and arguments[0] in known else known
+    try:
+        build(wanted)(prog_name="celltable")
+    except CelltableError as exc:
+        _complain(exc)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone (head): nothing to say
+        raise SystemExit(0) from None
+    except KeyboardInterrupt:
+        print("celltable: interrupted; what was complete is kept, run the same command again to go on", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _complain(exc: BaseException) -> None:
+    notes = "".join(f"\n  {note}" for note in getattr(exc, "__notes__", ()))
+    print(f"celltable: {exc}{notes}", file=sys.stderr)
+    raise SystemExit(2) from None

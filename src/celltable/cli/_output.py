@@ -1,0 +1,109 @@
+"""What every verb prints with: aligned tables, JSON, plain numbers, and the options that all verbs share."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="A celltable folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of text.")]
+Workers = Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Threads; every core by default.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at the output path.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of every random choice.")]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", "-O", metavar="NAME=VALUE", help="An option of the plug-in; may be repeated.")
+]
+
+
+def say(text: str) -> None:
+    """Print a line of text for people."""
+    print(text)
+
+
+def note(text: str) -> None:
+    """Print a remark on standard error, so that output stays clean."""
+    print(text, file=sys.stderr)
+
+
+def emit_json(data: Any) -> None:
+    """Print JSON; NaN and infinities become null, which every JSON reader takes."""
+    print(json.dumps(_plain(data), indent=1, ensure_ascii=False, default=str))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
+
+
+def table(rows: Iterable[Sequence[Any]], header: Sequence[str] = (), *, indent: int = 0) -> str:
+    """Rows as aligned columns, numbers to the right.
+
+    >>> print(table([("hole", 425), ("overlap", 0)], ("rule", "cells")))
+    rule     cells
+    hole       425
+    overlap      0
+    """
+    body = [list(row) for row in rows]
+    lines = [list(header), *body] if header else body
+    if not lines:
+        return ""
+    texts = [[cell(v) for v in line] for line in lines]
+    widths = [max(len(line[i]) for line in texts) for i in range(len(texts[0]))]
+    right = [bool(body) and all(isinstance(r[i], int | float) or r[i] is None for r in body) for i in range(len(widths))]
+    pad = " " * indent
+    return "\n".join(
+        pad + "  ".join(t.rjust(w) if r else t.ljust(w) for t, w, r in zip(line, widths, right, strict=True)).rstrip()
+        for line in texts
+    )
+
+
+def cell(value: Any) -> str:
+    """One value for people: thousands separated, floats short, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:.4g}"
+    return str(value)
+
+
+def pairs(options: list[str] | None) -> dict[str, Any]:
+    """``name=value`` options as keyword arguments; numbers and true/false are recognised.
+
+    >>> pairs(["size=512", "as-published=true", "palette=v1"])
+    {'size': 512, 'as_published': True, 'palette': 'v1'}
+    """
+    from celltable.errors import CelltableError
+
+    found: dict[str, Any] = {}
+    for text in options or []:
+        name, sep, value = text.partition("=")
+        if not sep or not name:
+            raise CelltableError(f"'{text}' is not an option; expected NAME=VALUE, for example size=512.")
+        found[name.strip().replace("-", "_")] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,38 @@
+"""``celltable ingest``: a published release into a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._output import Json, Overwrite, Workers, emit_json, say
+
+
+def ingest(
+    dataset: Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set; see `celltable datasets`.")],
+    release: Annotated[Path, typer.Argument(metavar="RELEASE", help="The archive as downloaded, or a folder.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The store to write, by custom NAME.celltable.")],
+    part: Annotated[list[str] | None, typer.Option("--part", help="Read only this part; may be repeated.")] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the pixels into the store.")] = False,
+    overwrite: Overwrite = False,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Read a release, as published, into a store: one row an image, one row a cell.
+
+    Nothing is repaired; what is wrong becomes a finding. An interrupted ingest goes on where it stopped.
+
+    Example: celltable ingest dsb2018 stage1_train.zip dsb.celltable
+    """
+    from celltable.pipelines.ingest import ingest as run
+
+    store = run(dataset, release, out, parts=part or (), copy=copy, overwrite=overwrite, workers=workers, progress=True)
+    findings = len(store.findings)
+    cells = store._instances.metadata.num_rows
+    if json:
+        emit_json({"store": str(out), "images": len(store), "instances": cells, "findings": findings})
+        return
+    say(f"{out}: {len(store):,} images and {cells:,} cells of {store.info['title']}, {findings:,} findings on the way.")
+    say(f"Licence: {store.info['licence']}. Next: celltable show {out}")

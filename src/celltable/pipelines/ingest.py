@@ -1,0 +1,158 @@
+"""Read a published release into a store, on any number of workers, resuming where an interrupted run stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from celltable import __version__, parallel, registry
+from celltable.datasets import Dataset, Scan
+from celltable.errors import CelltableError, ReleaseError
+from celltable.imagefile import Release, open_release
+from celltable.records import Finding, Sample, findings_table
+from celltable.store import Store, StoreWriter
+
+
+def ingest(
+    dataset: str,
+    path: str | Path,
+    out: str | Path,
+    *,
+    parts: Sequence[str] = (),
+    copy: bool = False,
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: bool = False,
+) -> Store:
+    """Read a release, as published, into a store.
+
+    Parameters
+    ----------
+    dataset
+        Name of the data set's reader; ``celltable datasets`` lists them.
+    path
+        The release: an archive as downloaded, or a folder; one level too high or too low is found.
+    out
+        Folder of the store to write. Unless it is finished, nothing is there.
+    parts
+        Parts of the release to read; all that are found when empty.
+    copy
+        Copy the pixels into the store, so that it does not need the release any more.
+    overwrite
+        Replace an existing store at `out`; until the new one is complete the old one stays.
+    workers
+        Threads; None uses every core. The result is the same, byte for byte.
+    progress
+        Draw a progress bar on a terminal.
+
+    Raises
+    ------
+    UnknownPluginError, ReleaseError, ArchiveError, StoreError
+        With one sentence that says what to do. Defects of single images or cells become findings instead.
+    """
+    reader: Dataset = registry.load("datasets", dataset)
+    _known_parts(reader, parts)
+    with open_release(path) as release, parallel.background(release.sources) as hashed:
+        request = {"dataset": reader.name, "release": _stamp(release), "parts": list(parts), "copy": copy}
+        writer = StoreWriter(out, {**request, "celltable": __version__}, overwrite=overwrite)
+        with writer:
+            scan = reader.scan(release, tuple(parts))
+            if not scan.items:
+                raise ReleaseError(_nothing(reader, release))
+            load = partial(_load, reader, release, scan, writer.extra if copy else None)
+            label = f"reading {reader.name}" if progress else None
+            rest = scan.items[writer.done :]
+            for sample in parallel.map(load, rest, workers=workers, progress=label):
+                writer.append(sample)
+            info = describe(reader, hashed(), release, parts, Path(out))
+            findings = findings_table([*scan.findings, *_junk(release)])
+            return writer.finish(info, findings)
+
+
+def _known_parts(reader: Dataset, parts: Sequence[str]) -> None:
+    unknown = [p for p in parts if p not in reader.parts]
+    if unknown:
+        known = ", ".join(reader.parts) or "none: it is read whole"
+        raise CelltableError(f"{reader.name} has no part '{unknown[0]}'. Its parts: {known}.")
+
+
+def _load(reader: Dataset, release: Release, scan: Scan, copy: Path | None, item: Any) -> Sample:
+    sample = reader.load(release, scan.shared, item)
+    prefix = partial(_prefixed, reader.name)
+    pixels = tuple(replace(p, source=prefix(p.source)) for p in sample.image.pixels)
+    image = replace(sample.image, dataset=reader.name, pixels=pixels)
+    if copy is not None:
+        from ._copy import copied
+
+        image = replace(image, pixels=copied(sample, copy))
+    return replace(sample, image=image)
+
+
+def _prefixed(dataset: str, key: str) -> str:
+    """Key of a source in dataset.json: unique also after data sets are merged."""
+    return f"{dataset}:{key}"
+
+
+def _nothing(reader: Dataset, release: Release) -> str:
+    names = sorted({e.name.split("/")[0] for e in release.entries})
+    found = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "") or "nothing"
+    expected = reader.layout.strip().splitlines()[0].strip() if reader.layout.strip() else reader.title
+    return (
+        f"{reader.name} at {release.path}: expected {expected}, found {found}. "
+        f"Pass the archive as downloaded or the folder that holds it; `celltable datasets {reader.name}` shows the layout."
+    )
+
+
+def _stamp(release: Release) -> list[Any]:
+    """What tells one state of the release from another without reading it: names, sizes and times of its files."""
+    stamp = []
+    for source in release.sources:
+        stat = Path(source.path).stat()
+        stamp.append([source.key, str(Path(source.path).resolve()), source.size, stat.st_mtime_ns])
+    return stamp
+
+
+def _junk(release: Release) -> Iterator[Finding]:
+    for kind, n in sorted(release.ignored.items()):
+        yield Finding("stray-file", f"{n:,} {kind} entries were ignored", "note", value=float(n))
+
+
+def describe(reader: Dataset, hashes: Mapping[str, str], release: Release, parts: Sequence[str], out: Path) -> dict[str, Any]:
+    """dataset.json of a freshly read release: what it is, its terms, and where every byte came from."""
+    return {
+        "name": reader.name,
+        "title": reader.title,
+        "kind": "annotations",
+        "licence": reader.licence,
+        "non_commercial": reader.non_commercial,
+        "citation": reader.citation,
+        "doi": reader.doi,
+        "source": reader.source,
+        "modality": list(reader.modality),
+        "target": list(reader.target),
+        "classes": list(reader.classes),
+        "protocols": list(reader.protocols),
+        "leakage_group": reader.group,
+        "published_counts": [[part, what, n] for (part, what), n in sorted(reader.counts.items())],
+        "reader": {"name": reader.name, "parts": list(parts), "celltable": __version__},
+        "sources": {_prefixed(reader.name, s.key): _provenance(s, hashes, out) for s in release.sources},
+        "history": [],
+    }
+
+
+def _provenance(source: Any, hashes: Mapping[str, str], out: Path) -> dict[str, Any]:
+    import os
+
+    path = Path(source.path).resolve()
+    return {
+        "path": str(path),
+        "relative": os.path.relpath(path, out.resolve().parent),
+        "size": source.size,
+        "sha256": hashes[source.key],
+    }
+
+
+Progress = Callable[[int], None]
