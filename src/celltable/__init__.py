@@ -45,7 +45,7 @@ _WHERE = {
     "torch_dataset": "pipelines.torch_dataset",
     "undo": "pipelines.repair",
 }
-__all__ = [*sorted(_WHERE), "__version__"]  # noqa: PLE0604 - held by a test
+__all__ = [*sorted(_WHERE), "__version__"]
 
 if TYPE_CHECKING:
     from .errors import CelltableError as CelltableError

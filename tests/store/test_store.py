@@ -1,4 +1,4 @@
-"""The store: what is written is read back, rows lie where the index says, changes are atomic, interrupted writes resume."""
+"""The store: what is written is read back, rows lie where the index says, changes are atomic, interruptions resume."""
 
 from __future__ import annotations
 
@@ -86,7 +86,10 @@ def test_columns_that_were_set_come_back_and_the_others_stay_empty(tmp_path: Pat
 
 
 def test_row_groups_never_cut_an_image(tmp_path: Path) -> None:
-    store = write(tmp_path / "s", [make_sample(f"{i:04d}", n=int(n), seed=i) for i, n in enumerate([9, 0, 3000, 3000, 5000, 1, 0, 2500, 7])])
+    store = write(
+        tmp_path / "s",
+        [make_sample(f"{i:04d}", n=int(n), seed=i) for i, n in enumerate([9, 0, 3000, 3000, 5000, 1, 0, 2500, 7])],
+    )
     file = pq.ParquetFile(tmp_path / "s" / "instances.parquet")
     seen: set[str] = set()
     for g in range(file.num_row_groups):
@@ -99,7 +102,11 @@ def test_row_groups_never_cut_an_image(tmp_path: Path) -> None:
 
 
 def digest(folder: Path) -> dict[str, str]:
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 def test_the_same_samples_in_any_order_give_the_same_bytes(tmp_path: Path, samples: list[Sample]) -> None:
@@ -108,7 +115,9 @@ def test_the_same_samples_in_any_order_give_the_same_bytes(tmp_path: Path, sampl
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
 
 
-def test_an_interrupted_write_goes_on_where_it_stopped(tmp_path: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_goes_on_where_it_stopped(
+    tmp_path: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(StoreWriter, "PART_IMAGES", 8)
     whole = write(tmp_path / "whole", samples)
     with pytest.raises(KeyboardInterrupt), StoreWriter(tmp_path / "s", {"request": 1}) as writer:
@@ -123,7 +132,9 @@ def test_an_interrupted_write_goes_on_where_it_stopped(tmp_path: Path, samples: 
     assert not (tmp_path / "s.incomplete").exists()
 
 
-def test_an_interrupted_write_of_another_request_is_discarded(tmp_path: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_of_another_request_is_discarded(
+    tmp_path: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(StoreWriter, "PART_IMAGES", 8)
     with StoreWriter(tmp_path / "s", {"request": "other"}) as writer:
         for sample in samples[:20]:
@@ -132,7 +143,9 @@ def test_an_interrupted_write_of_another_request_is_discarded(tmp_path: Path, sa
         assert writer.done == 0
 
 
-def test_an_unfinished_store_says_how_to_finish_it(tmp_path: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unfinished_store_says_how_to_finish_it(
+    tmp_path: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(StoreWriter, "PART_IMAGES", 8)
     with StoreWriter(tmp_path / "s", {}) as writer:
         for sample in samples[:20]:
@@ -178,7 +191,9 @@ def test_an_update_replaces_tables_and_recounts_cells(tmp_path: Path, samples: l
     assert not [p for p in tmp_path.iterdir() if p.name != "s"]
 
 
-def test_an_update_that_fails_leaves_the_old_store(tmp_path: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_update_that_fails_leaves_the_old_store(
+    tmp_path: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = write(tmp_path / "s", samples)
     before = digest(tmp_path / "s")
 
@@ -238,7 +253,9 @@ def test_what_is_not_a_store_says_so_in_one_sentence(tmp_path: Path, make: objec
 
 def test_a_query_joins_the_tables(tmp_path: Path, samples: list[Sample]) -> None:
     store = write(tmp_path / "s", samples)
-    rows = store.query("select modality, count(*) as n from instances join images using (image_id) group by 1").to_pylist()
+    rows = store.query(
+        "select modality, count(*) as n from instances join images using (image_id) group by 1"
+    ).to_pylist()
     assert rows == [{"modality": "fluorescence", "n": sum(i % 7 for i in range(40))}]
     assert store.query("select count(*) as n from findings").to_pylist()[0]["n"] == sum(i % 7 > 2 for i in range(40))
     assert store.query("select * from scores").num_rows == 0

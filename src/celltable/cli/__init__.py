@@ -1,6 +1,6 @@
 """The command line: one file per verb; each parses, calls one pipeline and prints.
 
-A verb is the function of its module's name in a module of this package; it is imported only when it is called or listed.
+A verb is the function of its module's name in a module of this package, imported only when it is called or listed.
 """
 
 from __future__ import annotations
@@ -14,10 +14,29 @@ if TYPE_CHECKING:
     import typer
 
 # Verbs in the order of work, for --help; a verb that is not listed comes last.
-ORDER = (
-    "demo datasets get ingest import show check repair split sample tile stitch merge preprocess query predict evaluate "
-    "compare parity export report"
-).split()
+ORDER = [
+    "demo",
+    "datasets",
+    "get",
+    "ingest",
+    "import",
+    "show",
+    "check",
+    "repair",
+    "split",
+    "sample",
+    "tile",
+    "stitch",
+    "merge",
+    "preprocess",
+    "query",
+    "predict",
+    "evaluate",
+    "compare",
+    "parity",
+    "export",
+    "report",
+]
 
 
 def verbs() -> list[str]:

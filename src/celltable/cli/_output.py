@@ -17,7 +17,8 @@ Workers = Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Thr
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at the output path.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of every random choice.")]
 Options = Annotated[
-    list[str] | None, typer.Option("--option", "-O", metavar="NAME=VALUE", help="An option of the plug-in; may be repeated.")
+    list[str] | None,
+    typer.Option("--option", "-O", metavar="NAME=VALUE", help="An option of the plug-in; may be repeated."),
 ]
 
 
@@ -60,7 +61,9 @@ def table(rows: Iterable[Sequence[Any]], header: Sequence[str] = (), *, indent: 
         return ""
     texts = [[cell(v) for v in line] for line in lines]
     widths = [max(len(line[i]) for line in texts) for i in range(len(texts[0]))]
-    right = [bool(body) and all(isinstance(r[i], int | float) or r[i] is None for r in body) for i in range(len(widths))]
+    right = [
+        bool(body) and all(isinstance(r[i], int | float) or r[i] is None for r in body) for i in range(len(widths))
+    ]
     pad = " " * indent
     return "\n".join(
         pad + "  ".join(t.rjust(w) if r else t.ljust(w) for t, w, r in zip(line, widths, right, strict=True)).rstrip()

@@ -11,14 +11,17 @@ from ._output import Json, StoreArgument, emit_json, note, say, table
 
 def query(
     store: StoreArgument,
-    sql: Annotated[str, typer.Argument(metavar="SQL", help="DuckDB SQL over images, instances, findings, edits, scores.")],
+    sql: Annotated[
+        str, typer.Argument(metavar="SQL", help="DuckDB SQL over images, instances, findings, edits, scores.")
+    ],
     limit: Annotated[int, typer.Option("--limit", help="Rows to print; 0 prints all.")] = 100,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     json: Json = False,
 ) -> None:
     """Ask the tables in SQL.
 
-    Example: celltable query dsb.celltable "select modality, count(*) from instances join images using (image_id) group by 1"
+    Example: celltable query dsb.celltable "select modality, count(*) from instances join images using (image_id) group
+    by 1"
     """
     from celltable.store import open_store
 

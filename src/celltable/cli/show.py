@@ -36,7 +36,9 @@ def _one(s: dict[str, Any]) -> None:
         if s[key]:
             facts.append((key.replace("_", " "), s[key]))
     say(table(facts, indent=2))
-    spreads = [(label, s[key]) for label, key in (("cells per image", "cells_per_image"), ("cell area, px²", "area_px2"))]
+    spreads = [
+        (label, s[key]) for label, key in (("cells per image", "cells_per_image"), ("cell area, px²", "area_px2"))
+    ]
     rows = [[label, *values.values()] for label, values in spreads if values]
     if rows:
         say("\n" + table(rows, ("", "min", "5 %", "median", "mean", "95 %", "max"), indent=2))

@@ -102,7 +102,8 @@ def _nothing(reader: Dataset, release: Release) -> str:
     expected = reader.layout.strip().splitlines()[0].strip() if reader.layout.strip() else reader.title
     return (
         f"{reader.name} at {release.path}: expected {expected}, found {found}. "
-        f"Pass the archive as downloaded or the folder that holds it; `celltable datasets {reader.name}` shows the layout."
+        f"Pass the archive as downloaded or the folder that holds it; "
+        f"`celltable datasets {reader.name}` shows the layout."
     )
 
 
@@ -120,7 +121,9 @@ def _junk(release: Release) -> Iterator[Finding]:
         yield Finding("stray-file", f"{n:,} {kind} entries were ignored", "note", value=float(n))
 
 
-def describe(reader: Dataset, hashes: Mapping[str, str], release: Release, parts: Sequence[str], out: Path) -> dict[str, Any]:
+def describe(
+    reader: Dataset, hashes: Mapping[str, str], release: Release, parts: Sequence[str], out: Path
+) -> dict[str, Any]:
     """dataset.json of a freshly read release: what it is, its terms, and where every byte came from."""
     return {
         "name": reader.name,

@@ -25,7 +25,10 @@ def summary(store: Store | str | Path) -> dict[str, Any]:
     sizes = Counter(zip(images.column("height").to_pylist(), images.column("width").to_pylist(), strict=True))
     return {
         "store": str(ds.path),
-        **{k: ds.info.get(k) for k in ("name", "title", "kind", "licence", "non_commercial", "citation", "doi", "source")},
+        **{
+            k: ds.info.get(k)
+            for k in ("name", "title", "kind", "licence", "non_commercial", "citation", "doi", "source")
+        },
         "images": images.num_rows,
         "instances": cells.num_rows,
         "unlabelled_images": int(pc.sum(pc.invert(images.column("annotated"))).as_py() or 0),
@@ -38,7 +41,9 @@ def summary(store: Store | str | Path) -> dict[str, Any]:
         "sizes": [{"height": h, "width": w, "images": n} for (h, w), n in sizes.most_common()],
         "kinds": _values(cells.column("kind")),
         "classes": _values(cells.column("class_name")),
-        "labels": dict(Counter(label for row in images.column("labels").to_pylist() for label in row or ()).most_common()),
+        "labels": dict(
+            Counter(label for row in images.column("labels").to_pylist() for label in row or ()).most_common()
+        ),
         **{name: _values(images.column(name)) for name in _BY_COLUMN},
         "findings": _values(ds.findings.column("rule")),
         "edits": len(ds.edits),
