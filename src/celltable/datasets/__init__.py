@@ -64,6 +64,8 @@ class Dataset:
         What `celltable get` downloads.
     protocols
         Names of the official metrics.
+    splits
+        Official splits beyond the published one: name → (published split → part), for example PanNuke's rotations.
     scan, load, example
         ``scan(release, parts) -> Scan``; ``load(release, shared, item) -> Sample``; ``example(folder, seed) -> Path``
         writes a tiny synthetic release in exactly the published layout, quirks included, and returns what to ingest.
@@ -95,6 +97,7 @@ class Dataset:
     parts: tuple[str, ...] = ()
     files: tuple[File, ...] = ()
     protocols: tuple[str, ...] = ()
+    splits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     expected_findings: tuple[str, ...] = ()
 
     def read(self, path: str | Path, parts: Sequence[str] = ()) -> Iterator[Sample]:

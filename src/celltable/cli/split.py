@@ -1,0 +1,81 @@
+"""``celltable split``: parts that do not leak, and the certificate that says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._output import Json, Seed, StoreArgument, Workers, emit_json, pairs, say, table
+
+if TYPE_CHECKING:
+    from celltable.splits import Certificate
+
+
+def split(
+    store: StoreArgument,
+    test: Annotated[float, typer.Option("--test", min=0, max=1, help="Share of the images for testing.")] = 0.2,
+    val: Annotated[float, typer.Option("--val", min=0, max=1, help="Share of the images for validation.")] = 0.0,
+    seed: Seed = 0,
+    stratify: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--by", help="Column, metadata key or 'density' to divide in proportion; repeat. Default: modality."
+        ),
+    ] = None,
+    kfold: Annotated[int | None, typer.Option("--kfold", min=2, help="Make this many folds instead.")] = None,
+    official: Annotated[
+        str | None, typer.Option("--official", help="'published', or the name of an official split of the data set.")
+    ] = None,
+    subset: Annotated[
+        list[float] | None, typer.Option("--subset", help="Per cent of train to draw as a nested subset; repeat.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="COLUMN=VALUE: split only these images.")] = None,
+    similarity: Annotated[bool, typer.Option(help="Compare pixels, so that look-alikes stay on one side.")] = True,
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", help="Write the certificate here as JSON, too.")
+    ] = None,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Divide the images into train, val and test without leaks.
+
+    Leakage groups (patients, wells, slides) and look-alike images are never cut, strata are divided in proportion. The
+    parts are written to the column split; the certificate stands in dataset.json.
+
+    Example: celltable split dsb.celltable --test 0.2 --seed 0
+    """
+    from celltable.pipelines.split import split as run
+    from celltable.pipelines.split import write_certificate
+
+    card = run(
+        store, test=test, val=val, seed=seed, stratify=stratify or ("modality",), kfold=kfold, official=official,
+        subsets=subset or (), only={k: str(v) for k, v in pairs(only).items()}, similarity=similarity, workers=workers,
+        progress=True,
+    )  # fmt: skip
+    if certificate is not None:
+        write_certificate(card, certificate)
+    if json:
+        emit_json(card.to_dict())
+        return
+    _print(card, store)
+
+
+def _print(card: Certificate, store: Path) -> None:
+    rows = [[name, n, card.cells[name], card.groups[name]] for name, n in card.images.items()]
+    say(table(rows, ("part", "images", "cells", "groups")))
+    if card.strata:
+        say("\n" + table([[s, *n.values()] for s, n in card.strata.items()], ("stratum", *card.images)))
+    shared = card.shared_groups
+    say(f"\nunit kept whole: {card.unit} ({card.unit_source})")
+    say(f"groups in two parts: {len(shared)}" + (f", the first '{shared[0]}'" if shared else ""))
+    if card.near_duplicates is None:
+        say("look-alike images in two parts: not compared (--no-similarity)")
+    else:
+        near = card.near_duplicates
+        first = f", the first {near[0][0]} and {near[0][1]} ({near[0][2]} of 64 bits apart)" if near else ""
+        say(f"look-alike images in two parts: {len(near)}{first}")
+    say(
+        f"certificate: {'clean' if card.clean else 'NOT CLEAN'}, assignment SHA-256 {card.digest[:16]}…, in {store}/dataset.json"
+    )
