@@ -76,6 +76,5 @@ def _print(card: Certificate, store: Path) -> None:
         near = card.near_duplicates
         first = f", the first {near[0][0]} and {near[0][1]} ({near[0][2]} of 64 bits apart)" if near else ""
         say(f"look-alike images in two parts: {len(near)}{first}")
-    say(
-        f"certificate: {'clean' if card.clean else 'NOT CLEAN'}, assignment SHA-256 {card.digest[:16]}…, in {store}/dataset.json"
-    )
+    verdict = "clean" if card.clean else "NOT CLEAN"
+    say(f"certificate: {verdict}, assignment SHA-256 {card.digest[:16]}…, in {store}/dataset.json")

@@ -116,8 +116,8 @@ def _official(ds: Store, images: pa.Table, name: str) -> dict[str, str]:
     missing = [i for i, part in published.items() if part is None]
     if missing:
         raise CelltableError(
-            f"{len(missing):,} of {len(published):,} images of {ds.name} have no published part, the first '{missing[0]}'. "
-            "Split them with --test and --seed instead."
+            f"{len(missing):,} of {len(published):,} images of {ds.name} have no published part, "
+            f"the first '{missing[0]}'. Split them with --test and --seed instead."
         )
     return {i: str(part) for i, part in published.items()}
 

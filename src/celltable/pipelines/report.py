@@ -1,0 +1,99 @@
+"""One self-contained HTML page of a store, its findings and the scores of its predictions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from celltable import registry
+from celltable.disk import plain_os_errors
+from celltable.records import Sample
+from celltable.report import Material, Section
+from celltable.report._html import page
+from celltable.store import Store, open_store
+
+from .show import summary
+
+
+def report(
+    store: Store | str | Path,
+    out: str | Path = "report.html",
+    *,
+    predictions: Store | str | Path | None = None,
+    others: Sequence[Store | str | Path] = (),
+    metrics: Sequence[str] = ("ap_dsb2018",),
+) -> Path:
+    """Write the report of a store to one HTML file that needs no network.
+
+    Parameters
+    ----------
+    store
+        A store or its path.
+    out
+        The file to write (atomically).
+    predictions
+        A store of predictions; they are scored with `metrics` unless `evaluate` has written scores of them already.
+    others
+        Further stores to show side by side.
+    metrics
+        Names of metrics; the first ranks best and worst images.
+    """
+    ds = _opened(store)
+    pred = None if predictions is None else _opened(predictions)
+    rows, cards = _scores(ds, pred, metrics)
+    material = Material(
+        summaries=[summary(ds), *(summary(_opened(o)) for o in others)],
+        images=ds.images.arrow,
+        instances=ds.columns("area", "class_name", "kind").arrow,
+        findings=ds.findings.arrow,
+        others=[(o.name, o.images.arrow, o.columns("area").arrow) for o in map(_opened, others)],
+        sample=lambda image_id: ds[image_id].sample,
+        predicted=None if pred is None else _fetch(pred),
+        scores=rows,
+        cards=cards,
+        headline=metrics[0] if pred is not None and metrics else None,
+    )
+    sections: list[Section] = sorted(registry.load_all("report").values(), key=lambda s: s.order)
+    made = [(s.name, s.title, s.render(material)) for s in sections]
+    title = str(ds.info.get("title") or ds.name)
+    subtitle = f"{len(ds):,} images, {material.instances.num_rows:,} cells" + (
+        f"; predictions: {pred.name}" if pred else ""
+    )
+    target = Path(out)
+    with plain_os_errors(target):
+        partial = target.with_name(f".{target.name}.partial")
+        partial.write_text(page(title, subtitle, [m for m in made if m[2]]), encoding="utf-8")
+        os.replace(partial, target)
+    return target
+
+
+def _opened(store: Store | str | Path) -> Store:
+    return store if isinstance(store, Store) else open_store(store)
+
+
+def _fetch(pred: Store) -> Any:
+    def fetch(image_id: str) -> Sample | None:
+        return pred[image_id].sample if image_id in pred else None
+
+    return fetch
+
+
+def _scores(ds: Store, pred: Store | None, metrics: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows of the scores table and the protocol cards: as evaluate wrote them, or else computed."""
+    if pred is None:
+        return [], {}
+    from .evaluate import evaluate, scores_table
+
+    written = pred.scores.arrow
+    have = set(written.column("metric").to_pylist())
+    missing = [m for m in metrics if m not in have]
+    tables = [written] if written.num_rows else []
+    if missing:
+        tables.append(scores_table(evaluate(ds, pred, metrics=missing), predictions=pred.name))
+    rows = pa.concat_tables(tables).to_pylist() if tables else []
+    used = dict.fromkeys(r["metric"] for r in rows)
+    return rows, {m: registry.load("metrics", m).card.to_dict() for m in used}

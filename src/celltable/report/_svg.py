@@ -1,0 +1,144 @@
+"""Small plots as inline SVG: histograms, bars and intervals that print well and need no script."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 420, 190, 46, 34
+COLOURS = ("#2a6fb0", "#d9822b", "#3a9b6f", "#b0413e", "#7a5ea8", "#6b6b6b", "#b59a2a", "#3d9db3")
+
+
+def histogram(
+    series: Mapping[str, ArrayLike], *, title: str, label: str, bins: int = 40, log: bool = False, count: str = "cells"
+) -> str:
+    """Histogram of one or several series over common bins; with several, each is scaled to its own total."""
+    data = {k: np.asarray(v, float) for k, v in series.items() if np.size(v)}
+    if not data:
+        return ""
+    everything = np.concatenate(list(data.values()))
+    edges = _edges(everything, bins, log)
+    counts = {k: np.histogram(v, edges)[0] / (len(v) if len(data) > 1 else 1) for k, v in data.items()}
+    top = max(float(c.max()) for c in counts.values()) or 1.0
+    width = (WIDTH - LEFT - 8) / (len(edges) - 1)
+    marks = []
+    for n, (name, values) in enumerate(counts.items()):
+        if len(counts) == 1:
+            for i, v in enumerate(values):
+                h = (HEIGHT - BOTTOM - 24) * v / top
+                text = f"{edges[i]:.4g} to {edges[i + 1]:.4g}: {v:,.0f}"
+                marks.append(
+                    f'<rect x="{LEFT + i * width:.1f}" y="{HEIGHT - BOTTOM - h:.1f}" '
+                    f'width="{max(width - 0.6, 0.6):.1f}" '
+                    f'height="{h:.1f}" fill="{COLOURS[0]}"><title>{text}</title></rect>'
+                )
+        else:
+            points = " ".join(
+                f"{LEFT + (i + 0.5) * width:.1f},{HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 24) * v / top:.1f}"
+                for i, v in enumerate(values)
+            )
+            colour = COLOURS[n % len(COLOURS)]
+            marks.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+            marks.append(
+                f'<text x="{WIDTH - 10}" y="{30 + 14 * n}" text-anchor="end" fill="{colour}">{escape(name)}</text>'
+            )
+    ticks = _ticks(edges, log)
+    y_label = count if len(counts) == 1 else f"share of {count}"
+    return _frame(title, label, y_label, "".join(marks), ticks, edges, log, top)
+
+
+def _edges(values: np.ndarray, bins: int, log: bool) -> np.ndarray:  # type: ignore[type-arg]
+    low, high = float(values.min()), float(np.quantile(values, 0.999))
+    if log:
+        low = max(low, 0.5)
+        return np.geomspace(low, max(high, low * 1.01), bins + 1)
+    if high <= low:
+        return np.linspace(low - 0.5, low + 0.5, 2)
+    whole = bool(np.all(values == np.round(values))) and high - low < bins
+    return np.arange(low - 0.5, high + 1.5) if whole else np.linspace(low, high, bins + 1)
+
+
+def _ticks(edges: np.ndarray, log: bool) -> list[float]:  # type: ignore[type-arg]
+    low, high = float(edges[0]), float(edges[-1])
+    if log:
+        exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        fine = [m * 10.0**e for e in exponents for m in (1, 3) if low <= m * 10.0**e <= high]
+        return fine or [low, high]
+    step = 10 ** math.floor(math.log10((high - low) / 3 or 1))
+    step *= next((m for m in (1, 2, 5) if (high - low) / (step * m) <= 6), 10)
+    return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _frame(
+    title: str,
+    label: str,
+    count: str,
+    marks: str,
+    ticks: Sequence[float],
+    edges: np.ndarray,
+    log: bool,
+    top: float,  # type: ignore[type-arg]
+) -> str:
+    low, high = float(edges[0]), float(edges[-1])
+
+    def x(value: float) -> float:
+        share = math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
+        return LEFT + share * (WIDTH - LEFT - 8)
+
+    base = HEIGHT - BOTTOM
+    axis = "".join(
+        f'<line x1="{x(t):.1f}" x2="{x(t):.1f}" y1="{base}" y2="{base + 4}" stroke="#888"/>'
+        f'<text x="{x(t):.1f}" y="{base + 15}" text-anchor="middle">{t:,.6g}</text>'
+        for t in ticks
+    )
+    top_text = f"{top:,.0f}" if top >= 1 else f"{top:.0%}"
+    return (
+        f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
+        f'<text x="{LEFT}" y="13" class="t">{escape(title)}</text>{marks}'
+        f'<line x1="{LEFT}" x2="{WIDTH - 8}" y1="{base}" y2="{base}" stroke="#888"/>{axis}'
+        f'<text x="{LEFT - 4}" y="30" text-anchor="end">{top_text}</text>'
+        f'<text x="{LEFT - 4}" y="{base}" text-anchor="end">0</text>'
+        f'<text x="{LEFT - 4}" y="{(base + 36) / 2:.0f}" text-anchor="end" class="u">{escape(count)}</text>'
+        f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 4}" text-anchor="middle" class="u">{escape(label)}</text></svg>'
+    )
+
+
+def bars(
+    values: Mapping[str, float],
+    *,
+    title: str,
+    most: int = 24,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+) -> str:
+    """Horizontal bars, one a name, the number behind each; `intervals` draws a whisker from low to high."""
+    shown = list(values.items())[:most]
+    if not shown:
+        return ""
+    row, left = 19, 170
+    top = max(max((v for _, v in shown), default=1), max((h for _, h in (intervals or {}).values()), default=0)) or 1
+    lines = []
+    for i, (name, value) in enumerate(shown):
+        y, w = 24 + i * row, (WIDTH - left - 60) * max(value, 0) / top
+        lines.append(
+            f'<text x="{left - 6}" y="{y + 11}" text-anchor="end">{escape(name[:28])}'
+            f"<title>{escape(name)}</title></text>"
+        )
+        lines.append(
+            f'<rect x="{left}" y="{y}" width="{w:.1f}" height="{row - 5}" fill="{COLOURS[i % len(COLOURS)]}"/>'
+        )
+        if intervals and name in intervals:
+            a, b = (left + (WIDTH - left - 60) * max(v, 0) / top for v in intervals[name])
+            lines.append(
+                f'<line x1="{a:.1f}" x2="{b:.1f}" y1="{y + 7}" y2="{y + 7}" stroke="#222" stroke-width="1.5"/>'
+            )
+        text = f"{value:,.0f}" if value >= 100 or float(value).is_integer() else f"{value:.3f}"
+        lines.append(f'<text x="{left + w + 5:.1f}" y="{y + 11}">{text}</text>')
+    height = 30 + len(shown) * row
+    return (
+        f'<svg class="plot" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">'
+        f'<text x="8" y="13" class="t">{escape(title)}</text>{"".join(lines)}</svg>'
+    )

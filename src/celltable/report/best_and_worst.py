@@ -1,0 +1,41 @@
+"""The images that the predictions did worst and best on, both contours drawn."""
+
+from __future__ import annotations
+
+from html import escape
+
+from . import Material, Section
+from ._html import key
+from ._picture import PREDICTION, TRUTH, picture
+
+SHOWN = 6
+
+
+def render(material: Material) -> str:
+    """Worst and best images by the headline metric, ground truth and prediction contours over the pixels."""
+    predicted = material.predicted
+    if predicted is None or material.headline is None:
+        return ""
+    rows = [
+        (r["value"], r["image_id"])
+        for r in material.scores
+        if r["metric"] == material.headline
+        and r["level"] == "image"
+        and r["field"] == "value"
+        and r["value"] == r["value"]
+    ]
+    rows.sort()
+    html = key([(TRUTH, "annotation"), (PREDICTION, "prediction")])
+    for title, members in (("Worst", rows[:SHOWN]), ("Best", rows[::-1][:SHOWN])):
+        figures = []
+        for value, image_id in members:
+            sample, found = material.sample(image_id), predicted(image_id)
+            n = 0 if found is None else len(found.instances)
+            text = f"<b>{value:.3f}</b> {escape(image_id[:40])}: {len(sample.instances):,} annotated, {n:,} predicted"
+            layers = {TRUTH: sample.instances, **({PREDICTION: found.instances} if found is not None else {})}
+            figures.append(picture(sample, layers, caption=text))
+        html += f'<h3>{title} by {escape(material.headline)}</h3><div class="gallery">{"".join(figures)}</div>'
+    return html
+
+
+SECTION = Section("best_and_worst", "Best and worst images", 60, render)

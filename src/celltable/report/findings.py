@@ -1,0 +1,80 @@
+"""What is wrong with the annotations: findings by rule, and the worst of each pictured."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from celltable.records import Sample
+
+from . import Material, Section
+from ._html import key, table
+from ._picture import MARK, TRUTH, picture
+
+SHOWN = 3  # pictures a rule
+RULES = 12
+MARGIN = 24  # px around the cell shown
+ORDER = {"error": 0, "warning": 1, "note": 2}
+
+
+def render(material: Material) -> str:
+    """A table of rules and, for each, the cells with the largest measured value."""
+    rows = material.findings.to_pylist()
+    if not rows:
+        return "<p>No findings: neither the reader nor <code>celltable check</code> has written any.</p>"
+    rules: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        rules.setdefault(row["rule"], []).append(row)
+    ranked = sorted(rules.items(), key=lambda item: (min(ORDER.get(r["severity"], 3) for r in item[1]), -len(item[1])))
+    overview = table(
+        ("rule", "severity", "findings", "images", "largest value", "for example"),
+        [_summary(rule, members) for rule, members in ranked],
+    )
+    pictures = "".join(_pictures(material, rule, members) for rule, members in ranked[:RULES])
+    return overview + key([(TRUTH, "annotation"), (MARK, "the finding")]) + pictures
+
+
+def _summary(rule: str, members: list[dict[str, Any]]) -> list[Any]:
+    worst = _worst(members)[0]
+    values = [m["value"] for m in members if m["value"] is not None]
+    images = len({m["image_id"] for m in members if m["image_id"]})
+    return [rule, worst["severity"], len(members), images, max(values, default=None), worst["message"]]
+
+
+def _worst(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(members, key=lambda m: (ORDER.get(m["severity"], 3), -(m["value"] or 0), m["image_id"] or ""))
+
+
+def _pictures(material: Material, rule: str, members: list[dict[str, Any]]) -> str:
+    figures = []
+    seen: set[str] = set()
+    for row in _worst(members):
+        if row["image_id"] is None or row["image_id"] in seen or len(figures) == SHOWN:
+            continue
+        seen.add(row["image_id"])
+        sample = material.sample(row["image_id"])
+        figures.append(_figure(sample, row))
+    return f'<h3>{escape(rule)}</h3><div class="gallery">{"".join(figures)}</div>' if figures else ""
+
+
+def _figure(sample: Sample, row: dict[str, Any]) -> str:
+    caption = f"{escape(row['message'])} <br>{escape(row['image_id'][:40])}" + (
+        f", cell {row['instance_id']}" if row["instance_id"] else ""
+    )
+    cells = sample.instances
+    at = np.flatnonzero(cells.ids == row["instance_id"]) if row["instance_id"] is not None else np.zeros(0, int)
+    if not len(at):
+        return picture(sample, {TRUTH: cells}, caption=caption)
+    x, y, w, h = (int(v) for v in cells.bbox[at[0]])
+    height, width = sample.image.size
+    side = max(w, h, 40) + 2 * MARGIN
+    left, top = (max(0, min(c + s // 2 - side // 2, full - side)) for c, s, full in ((x, w, width), (y, h, height)))
+    window = (left, top, min(side, width - left), min(side, height - top))
+    others = np.ones(len(cells), bool)
+    others[at] = False
+    return picture(sample, {TRUTH: cells.take(others), MARK: cells.take(at)}, caption=caption, window=window)
+
+
+SECTION = Section("findings", "Findings", 40, render)
