@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from celltable.errors import MetricError
+from celltable._native import pairing
+from celltable.errors import MaskError, MetricError
 from celltable.geometry import overlap as overlaps
 from celltable.geometry import rle as rles
 
@@ -41,6 +42,8 @@ class Side:
         `given_ids` int64; `class_codes` int64 index into `vocabulary`, -1 = none; `scores` float64; `crowd`, `ignore`
         bool; `published_area` float64; `published_boxes` float64 (n, 4) x, y, width, height; `source_ids` the release's
         own ids (COCO annotation ids).
+    painted
+        The label map of cells given as `counts`, where it is known already.
     """
 
     size: tuple[int, int]
@@ -57,6 +60,7 @@ class Side:
     published_area: Floats | None = None
     published_boxes: Floats | None = None
     source_ids: Sequence[Any] | None = None
+    painted: NDArray[Any] | None = None
 
     @classmethod
     def from_label_map(cls, label_map: NDArray[Any], **columns: Any) -> Side:
@@ -67,6 +71,26 @@ class Side:
     def from_rle(cls, counts: Sequence[bytes], size: tuple[int, int], **columns: Any) -> Side:
         """Cells as compressed COCO counts; they may overlap."""
         return cls(size, counts=list(counts), **columns)
+
+    @classmethod
+    def from_layers(cls, stack: NDArray[Any], vocabulary: Sequence[str], **columns: Any) -> Side:
+        """Cells of a (row, column, class) stack of label maps, as PanNuke publishes them; further channels are not read.
+
+        Ids are 1, 2, … in the order of class and label; where layers share a pixel the cells overlap, and the later class
+        lies on top.
+        """
+        stack = np.ascontiguousarray(stack)
+        try:
+            painted, classes, twice = pairing.flatten_layers(stack, len(vocabulary))
+        except ValueError as exc:
+            raise MaskError(str(exc)) from exc
+        codes, size = classes.astype(np.int64), (int(stack.shape[0]), int(stack.shape[1]))
+        if not twice:
+            return cls(size, map=painted, class_codes=codes, vocabulary=tuple(vocabulary), **columns)
+        counts: list[bytes] = []
+        for layer in range(len(vocabulary)):
+            counts += rles.from_label_map(np.ascontiguousarray(stack[..., layer]).astype(np.int32)).counts
+        return cls(size, counts=counts, class_codes=codes, vocabulary=tuple(vocabulary), painted=painted, **columns)
 
     @classmethod
     def from_instances(cls, cells: Instances, vocabulary: Sequence[str] = ()) -> Side:
@@ -147,6 +171,8 @@ class Side:
         """Whether two masks of this side share a pixel."""
         if self.map is not None or not len(self):
             return False
+        if self.painted is not None:
+            return True
         table = overlaps.overlap_of_rles(self.rle, self.rle, self.size)
         return bool(len(table.pixels) > int((self.areas > 0).sum()))
 
@@ -155,6 +181,8 @@ class Side:
         """The side as one label map of `ids`; where masks overlap, later ids (in ascending order) lie on top."""
         if self.map is not None:
             return self.map
+        if self.painted is not None:
+            return self.painted
         order = np.argsort(self.ids, kind="stable")
         counts = [self.rle[i] for i in order.tolist()]
         return np.asarray(rles.flatten(counts, self.size, ids=self.ids[order], policy="last-wins").label_map)
@@ -179,7 +207,7 @@ class Side:
         if self.source_ids is not None:
             columns["source_ids"] = [self.source_ids[i] for i in where.tolist()]
         if self.counts is not None:
-            return replace(self, counts=[self.counts[i] for i in where.tolist()], **columns)
+            return replace(self, counts=[self.counts[i] for i in where.tolist()], painted=None, **columns)
         return replace(self, map=np.where(np.isin(self.map, self.ids[mask]), self.map, 0), **columns)  # type: ignore[arg-type]
 
 
@@ -222,7 +250,76 @@ class Pair:
         """`flat` with everything that label-map protocols derive from it."""
         from ._table import Table
 
-        return Table.of(self)
+        return Table.of(self, self.flat)
+
+    @cached_property
+    def class_table(self) -> Table:
+        """As `table`, but of the cells as they are, for protocols that look at each class on its own."""
+        from ._table import Table
+
+        return self.table if self.flat is self.overlap else Table.of(self, self.overlap)
+
+    @cached_property
+    def clean(self) -> Pair:
+        """Without crowd and ignore regions of the ground truth, and without predictions that lie half or more on them."""
+        regions = self.gt.flags
+        if not regions.any():
+            return self
+        table = self.overlap
+        on_region = np.bincount(
+            table.pred_index, weights=table.pixels * regions[table.gt_index], minlength=len(self.pred)
+        )
+        hidden = (2 * on_region >= table.pred_areas) & (table.pred_areas > 0)
+        return self.kept(~regions, ~hidden)
+
+    def seen(self, mode: str) -> Pair:
+        """What a label-map protocol looks at: all cells in strict mode, `clean` in corrected mode."""
+        return self if mode == "strict" else self.clean
+
+    def kept(self, gt: ArrayLike, pred: ArrayLike) -> Pair:
+        """The pair with only the cells where the boolean masks are true; overlaps are carried over, not recomputed."""
+        gt_mask, pred_mask = np.asarray(gt, bool), np.asarray(pred, bool)
+        made = replace(self, gt=self.gt.take(gt_mask), pred=self.pred.take(pred_mask))
+        table = self.overlap
+        pairs = gt_mask[table.gt_index] & pred_mask[table.pred_index]
+        made.__dict__["overlap"] = replace(
+            table,
+            gt_ids=table.gt_ids[gt_mask],
+            gt_areas=table.gt_areas[gt_mask],
+            gt_boxes=table.gt_boxes[gt_mask],
+            pred_ids=table.pred_ids[pred_mask],
+            pred_areas=table.pred_areas[pred_mask],
+            pred_boxes=table.pred_boxes[pred_mask],
+            gt_index=(np.cumsum(gt_mask) - 1)[table.gt_index[pairs]],
+            pred_index=(np.cumsum(pred_mask) - 1)[table.pred_index[pairs]],
+            pixels=table.pixels[pairs],
+        )
+        return made
+
+    @cached_property
+    def gt_centroids(self) -> Floats:
+        """Mean x and y of the pixels of each ground-truth cell, float64 (n, 2)."""
+        return _centroids(self.gt)
+
+    @cached_property
+    def pred_centroids(self) -> Floats:
+        """Mean x and y of the pixels of each predicted cell, float64 (n, 2)."""
+        return _centroids(self.pred)
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Class names that both sides' class codes point into; empty where either has no classes."""
+        if self.gt.class_codes is None or self.pred.class_codes is None:
+            return ()
+        return self.gt.vocabulary
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether both sides have classes (a side without cells needs none)."""
+        gt, pred = self.gt, self.pred
+        if gt.class_codes is None and pred.class_codes is None:
+            return False
+        return (gt.class_codes is not None or not len(gt)) and (pred.class_codes is not None or not len(pred))
 
 
 def _codes(names: Sequence[str | None], vocabulary: Sequence[str]) -> tuple[Ints, tuple[str, ...]]:
@@ -271,3 +368,26 @@ def _positions(ids: Ints, found: Ints) -> Ints:
 
 def _numbered(table: Overlap, gt: Side, pred: Side) -> Overlap:
     return replace(table, gt_ids=gt.ids, pred_ids=pred.ids)
+
+
+def native_map(label_map: NDArray[Any]) -> NDArray[Any]:
+    """A label map in a type and memory order that the core takes."""
+    known = label_map.dtype in (np.uint8, np.uint16, np.int32, np.uint32, np.int64)
+    return np.ascontiguousarray(label_map, label_map.dtype if known else np.int64)
+
+
+def _centroids(side: Side) -> Floats:
+    if not len(side):
+        return np.zeros((0, 2))
+    if side.overlapping:
+        sums = np.asarray([_coordinate_sums(rles.decode(c, side.size)) for c in side.rle], np.float64)
+    else:
+        order = np.argsort(side.ids, kind="stable")
+        sums = np.empty((len(side), 2))
+        sums[order] = pairing.coordinate_sums(native_map(side.label_map), np.ascontiguousarray(side.ids[order]))
+    return np.asarray(sums / np.maximum(side.areas, 1)[:, None], np.float64)
+
+
+def _coordinate_sums(mask: NDArray[np.bool_]) -> tuple[int, int]:
+    y, x = np.nonzero(mask)
+    return int(x.sum()), int(y.sum())

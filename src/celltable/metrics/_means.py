@@ -1,0 +1,75 @@
+"""Averages over images that metrics share: plain, NaN skipped and counted, and their bootstrap over images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import Mode, Result
+
+Floats = NDArray[np.float64]
+
+
+def nanmean(values: ArrayLike) -> float:
+    """The mean without NaN, as numpy.nanmean sums it; NaN (and no warning) where nothing is left.
+
+    >>> nanmean([1.0, float("nan"), 2.0])
+    1.5
+    """
+    array = np.asarray(values, np.float64)
+    return float(np.nanmean(array)) if (~np.isnan(array)).any() else float("nan")
+
+
+def ratio(top: float, bottom: float) -> float:
+    """top / bottom, NaN for a bottom of zero."""
+    return top / bottom if bottom else float("nan")
+
+
+def averaged(numbers: Sequence[Mapping[str, float]], headline: str, mode: Mode, reason: str) -> Result:
+    """The mean over images of each number: NaN carried on in strict mode, skipped and counted in corrected mode."""
+    fields: dict[str, Any] = {}
+    for key in numbers[0] if numbers else (headline,):
+        column = np.asarray([n[key] for n in numbers], np.float64)
+        if mode == "strict":
+            fields[key] = float(np.mean(column)) if len(column) else float("nan")
+        else:
+            fields[key] = nanmean(column)
+    empty = sum(bool(np.isnan(n[headline])) for n in numbers)
+    return Result(fields[headline], fields, {reason: empty} if empty and mode != "strict" else {})
+
+
+def weighted_mean(values: ArrayLike, weights: NDArray[Any], *, skip: bool = True) -> Floats:
+    """Mean of the values for each row of weights (B, n), float64 (B,); NaN values are left out."""
+    array = np.asarray(values, np.float64)
+    there = ~np.isnan(array)
+    if not skip and not there.all():
+        return np.full(len(weights), np.nan)
+    total = weights[:, there].sum(axis=1)
+    sums = weights[:, there] @ array[there]
+    return np.divide(sums, total, out=np.full(len(weights), np.nan), where=total > 0)
+
+
+def weighted_sums(columns: ArrayLike, weights: NDArray[Any]) -> Floats:
+    """Sums of the columns (n, k) for each row of weights (B, n), float64 (B, k)."""
+    return np.asarray(weights @ np.asarray(columns, np.float64), np.float64)
+
+
+def resample_mean(key: str) -> Callable[..., Floats]:
+    """A `resample` for metrics whose score is the mean over images of one number of their dictionary."""
+
+    def resample(numbers: Sequence[Mapping[str, float]], weights: NDArray[Any], mode: Mode, **_: Any) -> Floats:
+        return weighted_mean([n[key] for n in numbers], weights, skip=mode != "strict")
+
+    return resample
+
+
+def value_of(key: str) -> Callable[..., float]:
+    """A `value_of` that reads one number of the dictionary of an image."""
+
+    def read(numbers: Mapping[str, float], mode: Mode, **_: Any) -> float:
+        return float(numbers[key])
+
+    return read

@@ -1,0 +1,44 @@
+"""The aggregated Jaccard index as cellpose computes it: shared pixels of matched cells over all foreground pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import Card, Metric, Mode, Pair, Result
+from ._means import averaged, ratio, resample_mean, value_of
+
+CARD = Card(
+    title="Cellpose aggregated Jaccard index",
+    quantity="shared pixels of matched cells / pixels of either foreground, mean over images",
+    authority="cellpose.metrics.aggregated_jaccard_index",
+    citation="Stringer et al., Cellpose: a generalist algorithm for cellular segmentation, Nature Methods 2021",
+    doi="10.1038/s41592-020-01018-x",
+    url="https://github.com/MouseLand/cellpose",
+    formula="sum of c over matched pairs / |ground-truth foreground or predicted foreground|",
+    matching="one to one: most pairs of IoU >= 0.5, then the largest sum of IoU; pairs of any IoU count",
+    ties="an IoU of exactly 0.5 is one that is sought first",
+    averaging="mean over images",
+    empty="neither side has a cell: NaN; strict: it makes the mean NaN; corrected: left out and counted",
+    strict="NaN carried into the mean",
+    namesakes="aji_kumar2017 pairs by the best IoU, lets predictions be reused and sums unions of pairs",
+)
+
+
+def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
+    """The index of one image."""
+    table = pair.seen(mode).table
+    gt, pred, both = table.foreground
+    n = max(min(table.n_gt, table.n_pred), 1)
+    found = table.assignment((table.iou >= 0.5) + table.iou / (2 * n))
+    return {"aji": ratio(int(np.sum(table.c[found])), gt + pred - both)}
+
+
+def pool(numbers: Sequence[dict[str, float]], mode: Mode, **_: Any) -> Result:
+    """The mean over images."""
+    return averaged(numbers, "aji", mode, "images without cells on either side")
+
+
+METRIC = Metric("aji_cellpose", CARD, count, pool, value_of=value_of("aji"), resample=resample_mean("aji"))

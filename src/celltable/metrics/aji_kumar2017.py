@@ -1,0 +1,62 @@
+"""The aggregated Jaccard index of MoNuSeg: each cell takes the prediction of the best IoU, predictions may be reused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from celltable.errors import MetricError
+
+from . import Card, Metric, Mode, Pair, Result
+from ._means import averaged, ratio, resample_mean, value_of
+
+EPS = 1e-6  # added to every union before the quotient: stats_utils.get_fast_aji
+
+CARD = Card(
+    title="Aggregated Jaccard index (AJI)",
+    quantity="shared pixels / union pixels of each cell and its best prediction, unmatched cells in the union",
+    authority="Kumar et al. 2017, as HoVer-Net's get_fast_aji computes it",
+    citation="Kumar et al., A dataset and a technique for generalized nuclear segmentation, IEEE TMI 2017",
+    doi="10.1109/TMI.2017.2677499",
+    url="https://github.com/vqdang/hover_net",
+    formula="sum of c / (sum of u + area of cells without overlap + area of predictions never picked)",
+    matching="each cell picks the prediction of the largest IoU; a prediction may be picked several times",
+    ties="equal IoU: the prediction of the lowest id",
+    averaging="mean over images",
+    empty="neither side has a cell: undefined, left out and counted; only one side has cells: 0",
+    strict="the official code fails where the prediction has no cell: strict mode raises",
+    namesakes="aji_plus pairs one to one; aji_cellpose divides by the foreground of the image",
+)
+
+
+def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
+    """The index of one image."""
+    table = pair.seen(mode).table
+    if mode == "strict":
+        table.need_background("get_fast_aji")
+        if not table.n_pred:
+            raise MetricError(
+                f"image {table.image_id} has no predicted cell, and the official AJI fails there; use corrected mode"
+            )
+    if not len(table.g):
+        return {"aji": ratio(0, int(table.a.sum() + table.b.sum()))}
+    quotient = table.c / (table.union + EPS)
+    first = np.flatnonzero(np.r_[True, table.g[1:] != table.g[:-1]])
+    top = np.repeat(np.maximum.reduceat(quotient, first), np.diff(np.r_[first, len(quotient)]))
+    candidates = np.flatnonzero(quotient == top)
+    picked = candidates[np.r_[True, table.g[candidates[1:]] != table.g[candidates[:-1]]]]
+    alone, unpicked = np.ones(table.n_gt, bool), np.ones(table.n_pred, bool)
+    alone[table.g[picked]] = False
+    unpicked[table.p[picked]] = False
+    below = table.union[picked].sum() + table.a[alone].sum() + table.b[unpicked].sum()
+    return {"aji": float(table.c[picked].sum() / below)}
+
+
+def pool(numbers: Sequence[dict[str, float]], mode: Mode, **_: Any) -> Result:
+    """The mean over images."""
+    return averaged(numbers, "aji", mode, "images without cells on either side")
+
+
+METRIC = Metric("aji_kumar2017", CARD, count, pool, value_of=value_of("aji"), resample=resample_mean("aji"))

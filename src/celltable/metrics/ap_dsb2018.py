@@ -1,0 +1,93 @@
+"""The score of the 2018 Data Science Bowl: mean over IoU 0.50:0.05:0.95 of TP/(TP+FP+FN), mean over images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import Card, Metric, Mode, Pair, Result
+from ._means import nanmean, weighted_mean
+
+THRESHOLDS = np.arange(0.5, 1.0, 0.05)  # not the decimals: the third is 0.6000000000000001
+EPS = 1e-9  # evaluation.py, in every denominator
+Counts = dict[str, Any]
+
+CARD = Card(
+    title="DSB 2018 average precision",
+    quantity="mean over ten IoU thresholds of TP / (TP + FP + FN)",
+    authority="2018 Data Science Bowl (Kaggle); evaluation.py of the organisers' paper",
+    citation="Caicedo et al., Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl, Nature Methods 2019",
+    doi="10.1038/s41592-019-0612-7",
+    url="https://github.com/carpenterlab/2019_caicedo_dsb",
+    formula="S(t) = TP/(TP+FP+FN); image = mean over t of S(t); score = mean over images. F1(t) = 2TP/(2TP+FP+FN)",
+    matching="a prediction hits a cell if their IoU is greater than t; from 1/2 on such pairs are unique",
+    ties="an IoU of exactly t is a miss",
+    averaging="mean over images, not pooled over cells; no classes, no scores",
+    empty="neither side has a cell: undefined, left out and counted; one side has none: 0",
+    thresholds="numpy.arange(0.5, 1.0, 0.05)",
+    strict="1e-9 in every denominator (a perfect image scores 0.999999999…); an image without cells on both sides scores 0",
+    flattening="the challenge rejects overlapping masks; here they are painted into one label map, later ids on top",
+    namesakes="ap_stardist counts an IoU of exactly t as a hit, and pools; ap_coco ranks by score",
+)
+
+
+def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
+    """Hits at each threshold, and the mean over predictions of their best IoU."""
+    table = pair.seen(mode).table
+    if mode == "strict":
+        table.need_background("evaluation.py")
+    iou = np.sort(table.iou[table.iou > 0.5])
+    best = np.zeros(table.n_pred)
+    np.maximum.at(best, table.p, table.iou)
+    jaccard = float(best.mean()) if table.n_pred and table.n_gt else 0.0
+    hits = len(iou) - np.searchsorted(iou, THRESHOLDS, side="right")
+    return {"tp": hits, "n_gt": table.n_gt, "n_pred": table.n_pred, "jaccard": jaccard}
+
+
+def curves(numbers: Counts, mode: Mode) -> tuple[NDArray[np.float64], ...]:
+    """S, F1, precision and recall of one image at each threshold."""
+    tp = np.asarray(numbers["tp"], np.int64)
+    fp, fn = numbers["n_pred"] - tp, numbers["n_gt"] - tp
+    eps = EPS if mode == "strict" else 0.0
+    pairs = ((tp, tp + fp + fn), (2 * tp, 2 * tp + fp + fn), (tp, tp + fp), (tp, tp + fn))
+    nothing = 0.0 if mode == "strict" else np.nan
+    return tuple(np.divide(x, y + eps, out=np.full(len(tp), nothing), where=y + eps > 0) for x, y in pairs)
+
+
+def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
+    """The score of one image."""
+    return float(np.mean(curves(numbers, mode)[0]))
+
+
+def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
+    """The mean over images, with the curves over the thresholds."""
+    each = [curves(n, mode) for n in numbers]
+    images = [float(np.mean(e[0])) for e in each]
+    tp = np.sum([n["tp"] for n in numbers], axis=0) if numbers else np.zeros(len(THRESHOLDS), np.int64)
+    n_pred, n_gt = sum(n["n_pred"] for n in numbers), sum(n["n_gt"] for n in numbers)
+    names = ("Official_Score", "F1", "Precision", "Recall")
+    table = {name: [nanmean([e[k][t] for e in each]) for t in range(len(THRESHOLDS))] for k, name in enumerate(names)}
+    value = float(np.mean(images)) if mode == "strict" and images else nanmean(images)
+    fields = {
+        "mean_official_score": value,
+        "mean_F1": nanmean([float(np.mean(e[1])) for e in each]),
+        "Jaccard": nanmean([n["jaccard"] for n in numbers]),
+        "Threshold": THRESHOLDS.tolist(),
+        **table,
+        "TP": tp.tolist(),
+        "FP": (n_pred - tp).tolist(),
+        "FN": (n_gt - tp).tolist(),
+    }
+    empty = int(np.isnan(images).sum())
+    return Result(value, fields, {"images without cells on either side": empty} if empty else {})
+
+
+def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
+    """Scores of resampled images."""
+    return weighted_mean([value_of(n, mode) for n in numbers], weights)
+
+
+METRIC = Metric("ap_dsb2018", CARD, count, pool, value_of=value_of, resample=resample)

@@ -1,0 +1,128 @@
+"""Everything that stardist's matching() and matching_dataset() report, pooled over images and as means over images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.errors import MetricError
+
+from . import Card, Metric, Mode, Pair, Result
+from ._means import nanmean, weighted_sums
+from ._table import Table
+
+THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+Counts = dict[str, Any]
+
+CARD = Card(
+    title="StarDist matching",
+    quantity="accuracy TP / (TP + FP + FN), mean over the thresholds, with every other field of stardist.matching",
+    authority="stardist.matching (matching, matching_dataset)",
+    citation="Schmidt et al., Cell detection with star-convex polygons, MICCAI 2018",
+    doi="10.1007/978-3-030-00934-2_30",
+    url="https://github.com/stardist/stardist",
+    formula=(
+        "accuracy = TP/(TP+FP+FN), f1 = 2TP/(2TP+FP+FN), mean_matched_score = sum of IoU/TP, mean_true_score = sum of "
+        "IoU/n_true, panoptic_quality = sum of IoU/(TP+FP/2+FN/2)"
+    ),
+    matching="one to one: most pairs of IoU >= t, then the largest sum of IoU (criterion iou; also iot = over the "
+    "ground truth's area, iop = over the prediction's)",
+    ties="an IoU of exactly t, both as float32, is a hit",
+    averaging="pooled over images (by_image=False); the fields of by_image=True are means over images",
+    empty="corrected: undefined ratios are NaN and left out of means over images; strict: they are 0 and counted",
+    thresholds="0.5, 0.55, …, 0.95 (option thresholds)",
+    strict="every undefined ratio is 0, also in means over images",
+    namesakes="ap_dsb2018 counts an IoU of exactly t as a miss; ap_cellpose compares float64",
+)
+
+
+def scores(table: Table, criterion: str) -> NDArray[np.float32]:
+    """The criterion of each overlapping pair, float32 of the float64 quotient."""
+    below = {"iou": table.union, "iot": table.a[table.g], "iop": table.b[table.p]}.get(criterion)
+    if below is None:
+        raise MetricError(f"ap_stardist has no criterion '{criterion}'. There are: iou, iot, iop.")
+    return (table.c / below).astype(np.float32)
+
+
+def matched(table: Table, s: NDArray[np.float32], threshold: float, criterion: str) -> NDArray[np.intp]:
+    """The hits of the assignment that stardist solves."""
+    hit = s >= np.float32(threshold)
+    if threshold >= 0.5 and criterion == "iou":
+        found = table.unique
+        return found[hit[found]]
+    n = max(min(table.n_gt, table.n_pred), 1)
+    return np.flatnonzero(table.assignment(hit + s.astype(np.float64) / (2 * n)) & hit)
+
+
+def count(pair: Pair, mode: Mode, thresholds: Sequence[float], criterion: str, **_: Any) -> Counts:
+    """Hits and their sum of scores at each threshold."""
+    table = pair.seen(mode).table
+    s = scores(table, criterion)
+    tp, total = [], []
+    for t in thresholds:
+        found = matched(table, s, t, criterion)
+        tp.append(len(found))
+        total.append(float(s[found].sum()))
+    return {"tp": np.asarray(tp, np.int64), "sum": np.asarray(total), "n_true": table.n_gt, "n_pred": table.n_pred}
+
+
+def ratios(tp: Any, total: Any, n_true: Any, n_pred: Any, nothing: float) -> dict[str, NDArray[np.float64]]:
+    """The ratios of counts; `nothing` where the bottom is zero."""
+    tp, total = np.asarray(tp, np.float64), np.asarray(total, np.float64)
+    fp, fn = n_pred - tp, n_true - tp
+
+    def over(top: Any, bottom: Any) -> NDArray[np.float64]:
+        bottom = np.broadcast_to(np.asarray(bottom, np.float64), tp.shape)
+        return np.divide(top, bottom, out=np.full(tp.shape, nothing), where=bottom > 0)
+
+    return {
+        "precision": over(tp, tp + fp),
+        "recall": over(tp, tp + fn),
+        "accuracy": over(tp, tp + fp + fn),
+        "f1": over(2 * tp, 2 * tp + fp + fn),
+        "mean_true_score": over(total, n_true),
+        "mean_matched_score": over(total, tp),
+        "panoptic_quality": over(total, tp + fp / 2 + fn / 2),
+    }
+
+
+def of_one(n: Counts, mode: Mode) -> dict[str, NDArray[np.float64]]:
+    """The ratios of one image (or of counts pooled like one)."""
+    return ratios(n["tp"], n["sum"], n["n_true"], n["n_pred"], 0.0 if mode == "strict" else np.nan)
+
+
+def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
+    """The accuracy of one image, mean over the thresholds."""
+    return float(np.mean(of_one(numbers, mode)["accuracy"]))
+
+
+def pool(numbers: Sequence[Counts], mode: Mode, thresholds: Sequence[float], criterion: str, **_: Any) -> Result:
+    """Counts pooled over images; under by_image the means over images."""
+    tp = np.sum([n["tp"] for n in numbers], axis=0) if numbers else np.zeros(len(thresholds), np.int64)
+    n_true, n_pred = sum(n["n_true"] for n in numbers), sum(n["n_pred"] for n in numbers)
+    total = np.zeros(len(thresholds))
+    for n in numbers:
+        total = total + n["sum"]
+    all_counts = {"thresh": list(thresholds), "tp": tp.tolist(), "fp": (n_pred - tp).tolist(), "fn": (n_true - tp).tolist()}
+    all_counts |= {"n_true": n_true, "n_pred": n_pred, "criterion": criterion}
+    pooled = of_one({"tp": tp, "sum": total, "n_true": n_true, "n_pred": n_pred}, mode)
+    each = [of_one(n, mode) for n in numbers]
+    by_image = {k: [nanmean([e[k][t] for e in each]) for t in range(len(thresholds))] for k in pooled}
+    fields = {**all_counts, **{k: v.tolist() for k, v in pooled.items()}, "by_image": {**all_counts, **by_image}}
+    empty = sum(not n["n_true"] and not n["n_pred"] for n in numbers)
+    skipped = {"images without cells on either side (means over images)": empty} if empty and mode != "strict" else {}
+    return Result(float(np.mean(pooled["accuracy"])), fields, skipped)
+
+
+def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
+    """Pooled accuracy of resampled images."""
+    tp = weighted_sums([n["tp"] for n in numbers], weights)
+    below = weighted_sums([n["n_true"] + n["n_pred"] - n["tp"] for n in numbers], weights)
+    return np.divide(tp, below, out=np.full(tp.shape, np.nan), where=below > 0).mean(axis=1)
+
+
+OPTIONS = {"thresholds": THRESHOLDS, "criterion": "iou"}
+METRIC = Metric("ap_stardist", CARD, count, pool, options=OPTIONS, value_of=value_of, resample=resample)

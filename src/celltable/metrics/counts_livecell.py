@@ -1,0 +1,95 @@
+"""LIVECell's fluorescence count benchmark: R2 of counts below 1,600 cells, and the count where linearity breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import Card, Metric, Mode, Result
+from ._counts import Floats, columns, count, difference, r2_score
+
+FULL = 1600  # cells an image, roughly full confluency: the notebook's threshold
+START, STEP, P_CUTOFF, NEIGHBOURS = 500, 1, 1e-5, 5  # the notebook's defaults
+
+CARD = Card(
+    title="LIVECell cell counts",
+    quantity="R2 of predicted against true counts on images with fewer than 1,600 cells, and the linearity break",
+    authority="LIVECell, Fluorescence cell count evaluation.ipynb",
+    citation="Edlund et al., LIVECell: a large-scale dataset for label-free live cell segmentation, Nature Methods 2021",
+    doi="10.1038/s41592-021-01249-6",
+    url="https://github.com/sartorius-research/LIVECell",
+    formula="R2 = 1 - sum (y-f)^2 / sum (y-mean y)^2. Break: the first T = 500, 501, … where, on images with fewer than T cells, "
+    "the residuals of a straight line and of the 5 nearest neighbours differ in spread (Levene, p < 1e-5)",
+    matching="none: cells are only counted",
+    ties="images whose predicted count is equally near: the first in the order of images",
+    averaging="over images",
+    empty="an image without cells counts as 0; images whose count is unknown are left out",
+    thresholds="1,600 cells (option below)",
+    strict="where no break is found the official code returns the last T tried; corrected reports none (NaN)",
+    regions="crowd and ignore regions are not counted (corrected) or counted as a cell (strict)",
+    namesakes="pq_conic's R2 is a mean over classes",
+)
+
+
+def nearest_mean(x: Floats, y: Floats, k: int) -> Floats:
+    """For each x the mean of y over its k nearest x (itself included)."""
+    order = np.argsort(x, kind="stable")
+    near = np.argsort(np.abs(x[:, None] - x[order][None, :]), axis=1, kind="stable")[:, :k]
+    return np.asarray(y[order][near].mean(axis=1), np.float64)
+
+
+def linearity_break(true: Floats, pred: Floats) -> tuple[float, bool]:
+    """The first threshold where the fit is no longer linear, or the last tried, and whether one was found."""
+    from scipy import stats
+
+    last = float("nan")
+    known: tuple[int, bool] = (-1, False)
+    for threshold in range(START, int(true.max()) if len(true) else 0, STEP):
+        last = float(threshold)
+        below = true < threshold
+        n = int(below.sum())
+        if n < NEIGHBOURS:
+            continue
+        if n != known[0]:
+            y, x = true[below], pred[below]
+            centred = x - x.mean()
+            spread = float(centred @ centred)
+            slope = float(centred @ (y - y.mean())) / spread if spread else 0.0
+            line = y.mean() + slope * centred
+            p = float(stats.levene(y - nearest_mean(x, y, NEIGHBOURS), y - line).pvalue)
+            known = (n, p < P_CUTOFF)
+        if known[1]:
+            return last, True
+    return last, False
+
+
+def pool(numbers: Sequence[tuple[float, float]], mode: Mode, below: float, **_: Any) -> Result:
+    """R2 and the linearity break over all images."""
+    true, pred = columns(numbers)
+    small = true < below
+    r2 = r2_score(true[small], pred[small])
+    at, found = linearity_break(true, pred)
+    if mode != "strict" and not found:
+        at = float("nan")
+    fields = {"R2": r2, "linearity_break": at, "n_images": len(true), "n_below": int(small.sum())}
+    skipped = {"images without a known count": len(numbers) - len(true)} if len(true) < len(numbers) else {}
+    return Result(r2, fields, skipped)
+
+
+def resample(
+    numbers: Sequence[tuple[float, float]], weights: NDArray[Any], mode: Mode, below: float, **_: Any
+) -> Floats:
+    """R2 of resampled images."""
+    table = np.asarray(numbers, np.float64).reshape(-1, 2)
+    small = table[:, 0] < below
+    y, f, w = table[small, 0], table[small, 1], weights[:, small].astype(np.float64)
+    total = w.sum(axis=1)
+    mean = np.divide(w @ y, total, out=np.zeros(len(w)), where=total > 0)
+    spread = w @ (y * y) - total * mean * mean
+    return 1 - np.divide(w @ ((y - f) ** 2), spread, out=np.full(len(w), np.nan), where=spread > 1e-9)
+
+
+METRIC = Metric("counts_livecell", CARD, count, pool, options={"below": FULL}, value_of=difference, resample=resample)

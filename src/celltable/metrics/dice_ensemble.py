@@ -1,0 +1,50 @@
+"""The ensemble Dice (Dice 2): Dice summed over every pair of a cell and a prediction that overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from celltable.errors import MetricError
+
+from . import Card, Metric, Mode, Pair, Result
+from ._means import averaged, resample_mean, value_of
+
+CARD = Card(
+    title="Ensemble Dice (Dice 2)",
+    quantity="2 x shared pixels / area of both, summed over all overlapping pairs, mean over images",
+    authority="HoVer-Net, get_dice_2 and get_fast_dice_2 (after the CPM challenges)",
+    citation="Vu et al., Methods for segmentation and classification of digital microscopy tissue images, Front. Bioeng. 2019",
+    doi="10.3389/fbioe.2019.00053",
+    url="https://github.com/vqdang/hover_net",
+    formula="2 sum of c_ij / sum of (a_i + b_j) over every overlapping pair i, j",
+    matching="every overlapping pair, however small the overlap; one cell may occur in many pairs",
+    ties="none",
+    averaging="mean over images",
+    empty="no overlapping pair: 0 if there is any cell, else undefined, left out and counted",
+    strict="the official code divides by zero where no pair overlaps: strict mode raises",
+    namesakes="dice_pixel ignores which cell a pixel belongs to. Cells that nothing overlaps do not lower this one",
+)
+
+
+def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
+    """Ensemble Dice of one image."""
+    table = pair.seen(mode).table
+    if mode == "strict":
+        table.need_background("get_dice_2")
+        if not len(table.g):
+            raise MetricError(
+                f"image {table.image_id} has no overlapping pair, and the official ensemble Dice then divides by zero; use "
+                "corrected mode"
+            )
+    below = int(table.a[table.g].sum() + table.b[table.p].sum())
+    nothing = 0.0 if table.n_gt or table.n_pred else float("nan")
+    return {"dice2": 2 * int(table.c.sum()) / below if below else nothing}
+
+
+def pool(numbers: Sequence[dict[str, float]], mode: Mode, **_: Any) -> Result:
+    """The mean over images."""
+    return averaged(numbers, "dice2", mode, "images without cells on either side")
+
+
+METRIC = Metric("dice_ensemble", CARD, count, pool, value_of=value_of("dice2"), resample=resample_mean("dice2"))

@@ -1,0 +1,39 @@
+"""The Dice coefficient of the two foregrounds, pixel by pixel, whichever cell a pixel belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import Card, Metric, Mode, Pair, Result
+from ._means import averaged, ratio, resample_mean, value_of
+
+CARD = Card(
+    title="Pixel Dice (Dice 1)",
+    quantity="2 |A and B| / (|A| + |B|) of the foregrounds, mean over images",
+    authority="HoVer-Net, get_dice_1",
+    citation="Dice, Measures of the amount of ecologic association between species, Ecology 1945",
+    doi="10.2307/1932409",
+    url="https://github.com/vqdang/hover_net",
+    formula="2 |A and B| / (|A| + |B|)",
+    matching="none: pixels only",
+    ties="none",
+    averaging="mean over images",
+    empty="neither side has a cell: NaN; strict: it makes the mean NaN; corrected: left out and counted",
+    strict="NaN carried into the mean",
+    namesakes="dice_ensemble sums over pairs of cells; CellViT's Dice is that of its semantic head, not of the cells",
+)
+
+
+def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
+    """Dice of one image."""
+    gt, pred, both = pair.seen(mode).table.foreground
+    return {"dice": ratio(2.0 * both, gt + pred)}
+
+
+def pool(numbers: Sequence[dict[str, float]], mode: Mode, **_: Any) -> Result:
+    """The mean over images."""
+    return averaged(numbers, "dice", mode, "images without cells on either side")
+
+
+METRIC = Metric("dice_pixel", CARD, count, pool, value_of=value_of("dice"), resample=resample_mean("dice"))

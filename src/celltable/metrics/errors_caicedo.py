@@ -1,0 +1,59 @@
+"""What kind of mistakes: split, merged, missed and spurious cells, and cells with a loose outline, without any score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import Card, Metric, Mode, Pair, Result
+
+TOUCH, TIGHT = 0.1, 0.5  # IoU: evaluation.py counts merges and splits over 0.1
+KINDS = ("Splits", "Merges", "Missed", "Spurious", "Loose")
+
+CARD = Card(
+    title="Segmentation errors by kind",
+    quantity="share of ground-truth cells that are split, merged, missed or loose; spurious predictions per cell",
+    authority="2018 Data Science Bowl organisers (splits and merges, IoU > 0.1); the other three by the same rule",
+    citation="Caicedo et al., Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl, Nature Methods 2019",
+    doi="10.1038/s41592-019-0612-7",
+    url="https://github.com/carpenterlab/2019_caicedo_dsb",
+    formula=(
+        "a pair touches if IoU > 0.1. Splits: cells touched by more than one prediction. Merges: predictions that touch more "
+        "than one cell. Missed: cells that none touches. Spurious: predictions that touch none. Loose: pairs that touch only "
+        "each other, with an IoU of 0.5 or less"
+    ),
+    matching="none: IoU > 0.1 on either side",
+    ties="an IoU of exactly 0.1 does not touch",
+    averaging="summed over images; the headline is all errors / ground-truth cells",
+    empty="no ground-truth cell at all: NaN",
+    thresholds="IoU 0.1 and 0.5 (options touch, tight)",
+    strict="a map without background loses its first cell in the official code: strict refuses it",
+    namesakes="tide weighs errors by what they cost in AP, and needs scores",
+)
+
+
+def count(pair: Pair, mode: Mode, touch: float, tight: float, **_: Any) -> dict[str, int]:
+    """The number of each kind of error of one image."""
+    table = pair.seen(mode).table
+    if mode == "strict":
+        table.need_background("evaluation.py")
+    near = table.iou > touch
+    per_gt = np.bincount(table.g[near], minlength=table.n_gt)
+    per_pred = np.bincount(table.p[near], minlength=table.n_pred)
+    alone = near & (table.iou <= tight)
+    alone[alone] = (per_gt[table.g[alone]] == 1) & (per_pred[table.p[alone]] == 1)
+    found = ((per_gt > 1).sum(), (per_pred > 1).sum(), (per_gt == 0).sum(), (per_pred == 0).sum(), alone.sum())
+    return {**{k: int(v) for k, v in zip(KINDS, found, strict=True)}, "n_gt": table.n_gt, "n_pred": table.n_pred}
+
+
+def pool(numbers: Sequence[dict[str, int]], mode: Mode, **_: Any) -> Result:
+    """Sums over images."""
+    total = {k: sum(n[k] for n in numbers) for k in (*KINDS, "n_gt", "n_pred")}
+    errors = sum(total[k] for k in KINDS)
+    return Result(errors / total["n_gt"] if total["n_gt"] else float("nan"), total)
+
+
+OPTIONS = {"touch": TOUCH, "tight": TIGHT}
+METRIC = Metric("errors_caicedo", CARD, count, pool, options=OPTIONS, better="lower")

@@ -1,0 +1,38 @@
+"""The intersection over union of the two foregrounds, pixel by pixel (the Jaccard index of the binary masks)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import Card, Metric, Mode, Pair, Result
+from ._means import averaged, ratio, resample_mean, value_of
+
+CARD = Card(
+    title="Pixel IoU",
+    quantity="|A and B| / |A or B| of the foregrounds, mean over images",
+    authority="Jaccard 1912",
+    citation="Jaccard, The distribution of the flora in the alpine zone, New Phytologist 1912",
+    doi="10.1111/j.1469-8137.1912.tb05611.x",
+    formula="|A and B| / |A or B|",
+    matching="none: pixels only",
+    ties="none",
+    averaging="mean over images",
+    empty="neither side has a cell: NaN; strict: it makes the mean NaN; corrected: left out and counted",
+    strict="NaN carried into the mean",
+    namesakes="the instance-wise IoU of AJI and PQ",
+)
+
+
+def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
+    """IoU of one image."""
+    gt, pred, both = pair.seen(mode).table.foreground
+    return {"iou": ratio(both, gt + pred - both)}
+
+
+def pool(numbers: Sequence[dict[str, float]], mode: Mode, **_: Any) -> Result:
+    """The mean over images."""
+    return averaged(numbers, "iou", mode, "images without cells on either side")
+
+
+METRIC = Metric("iou_pixel", CARD, count, pool, value_of=value_of("iou"), resample=resample_mean("iou"))

@@ -1,0 +1,52 @@
+"""Panoptic quality as HoVer-Net's compute_stats prints it: class-agnostic, mean over images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import Card, Metric, Mode, Pair, Result
+from ._means import averaged, resample_mean, value_of
+from ._pq import counts, quality, refuse_empty
+
+CARD = Card(
+    title="HoVer-Net panoptic quality",
+    quantity="PQ = DQ x SQ of all cells as one class, mean over images",
+    authority="HoVer-Net, get_fast_pq and run_nuclei_inst_stat",
+    citation="Graham et al., HoVer-Net: simultaneous segmentation and classification of nuclei, Medical Image Analysis 2019",
+    doi="10.1016/j.media.2019.101563",
+    url="https://github.com/vqdang/hover_net",
+    formula="DQ = TP/(TP+FP/2+FN/2), SQ = sum of IoU/(TP+1e-6), PQ = DQ x SQ",
+    matching="IoU > 0.5, which is unique; below 0.5 the assignment with the largest sum of IoU, then IoU > threshold",
+    ties="an IoU of exactly the threshold is a miss",
+    averaging="mean over images of DQ, SQ and PQ, each on its own",
+    empty="neither side has a cell: undefined, left out and counted; one side has none: 0",
+    thresholds="IoU 0.5 (option match_iou)",
+    strict="the official code divides by zero on an image without cells: strict mode raises",
+    namesakes="pq_conic pools counts over images, pq_pannuke averages over tissues, pq_cellvit adds 1e-6 below DQ",
+)
+
+
+def count(pair: Pair, mode: Mode, match_iou: float, **_: Any) -> dict[str, float]:
+    """DQ, SQ and PQ of one image."""
+    table = pair.seen(mode).table
+    if mode == "strict":
+        table.need_background("get_fast_pq")
+        refuse_empty(table, "get_fast_pq")
+    return dict(zip(("dq", "sq", "pq"), quality(counts(table, match_iou)), strict=True))
+
+
+def pool(numbers: Sequence[dict[str, float]], mode: Mode, **_: Any) -> Result:
+    """Means over images."""
+    return averaged(numbers, "pq", mode, "images without cells on either side")
+
+
+METRIC = Metric(
+    "pq_hovernet",
+    CARD,
+    count,
+    pool,
+    options={"match_iou": 0.5},
+    value_of=value_of("pq"),
+    resample=resample_mean("pq"),
+)

@@ -1,0 +1,110 @@
+"""Panoptic quality of the MoNuSAC 2020 challenge: per image and class, predictions inside ambiguous regions cut away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.errors import MetricError
+
+from . import Card, Metric, Mode, Pair, Result
+from ._means import nanmean, weighted_mean
+from ._table import Table
+
+Counts = dict[str, Any]
+
+CARD = Card(
+    title="MoNuSAC panoptic quality",
+    quantity="PQ of each class that an image has, mean over the classes of an image, then over images",
+    authority="MoNuSAC 2020 challenge, PQ_metric.ipynb",
+    citation="Verma et al., MoNuSAC2020: a multi-organ nuclei segmentation and classification challenge, IEEE TMI 2021",
+    doi="10.1109/TMI.2021.3085712",
+    url="https://github.com/ruchikaverma-iitg/MoNuSAC",
+    formula="PQ = sum of IoU / (TP + FP/2 + FN/2)",
+    matching="IoU > 0.5, which is unique, within a class",
+    ties="an IoU of exactly 0.5 is a miss",
+    averaging="the notebook writes one number an image and class; celltable takes the mean over classes, then over images",
+    empty="a class without ground truth in an image is left out; one without prediction scores 0",
+    regions="pixels of predictions that lie on regions marked ignore or crowd (Ambiguous) are cut away before matching",
+    strict="0/0 raises; a prediction without background loses its first cell from the false positives, and is refused where "
+    "that matters",
+    namesakes="the other PQ variants divide by TP+1e-6 in SQ; this one has no small constant",
+)
+
+
+def _without_regions(pair: Pair) -> tuple[Pair, NDArray[np.int64]]:
+    """The pair without its regions, and how many pixels of each prediction lay on them."""
+    regions = pair.gt.flags
+    table = pair.overlap
+    if not regions.any():
+        return pair, np.zeros(len(table.pred_areas), np.int64)
+    on = np.bincount(table.pred_index, weights=table.pixels * regions[table.gt_index], minlength=len(table.pred_areas))
+    return pair.kept(~regions, np.ones(len(on), bool)), on.astype(np.int64)
+
+
+def _quality(table: Table, mode: Mode) -> float:
+    found = table.over(0.5)
+    tp, below = len(found), len(found) + 0.5 * (table.n_pred - len(found)) + 0.5 * (table.n_gt - len(found))
+    if mode == "strict":
+        full = table.n_pred and int(table.b.sum()) == table.n_pixels
+        if full and 0 not in table.p[found]:
+            table.need_background("PQ_metric.ipynb", gt=False)
+        if not below:
+            raise MetricError(
+                f"image {table.image_id} has no cell on either side, and PQ_metric.ipynb then divides by zero; use corrected "
+                "mode"
+            )
+    total = float(np.cumsum(table.iou[found])[-1]) if tp else 0.0  # one after another, as the notebook adds
+    return total / below if below else float("nan")
+
+
+def _cut(table: Table, ids: NDArray[np.int64], on_region: NDArray[np.int64]) -> Table:
+    """The table with predictions reduced to what lies outside the regions; those wholly inside vanish."""
+    if not on_region.any():
+        return table
+    order = np.argsort(ids, kind="stable")
+    left = table.b - on_region[order[np.searchsorted(ids[order], table.pred_ids)]]
+    kept = left > 0
+    pairs = kept[table.p]
+    p = (np.cumsum(kept) - 1)[table.p[pairs]]
+    pred_class = None if table.pred_class is None else table.pred_class[kept]
+    gt = (table.image_id, table.n_pixels, table.gt_ids, table.pred_ids[kept], table.a, left[kept])
+    return Table(*gt, table.g[pairs], p, table.c[pairs], table.gt_class, pred_class)
+
+
+def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
+    """PQ of all cells and of each class of one image."""
+    clean, on_region = _without_regions(pair)
+    table = _cut(clean.table, clean.pred.ids, on_region)
+    names = clean.vocabulary if clean.has_classes else ()
+    tables = _cut(clean.class_table, clean.pred.ids, on_region).by_class(len(names)) if names else []
+    each = [_quality(t, mode) if t.n_gt else float("nan") for t in tables]
+    whole = _quality(table, mode) if table.n_gt or table.n_pred or mode == "strict" else float("nan")
+    return {"pq": whole, "classes": each, "names": names}
+
+
+def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
+    """Mean over the classes of one image, or PQ of all cells where there are no classes."""
+    return nanmean(numbers["classes"]) if numbers["names"] else float(numbers["pq"])
+
+
+def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
+    """Means over images."""
+    names = next((n["names"] for n in numbers if n["names"]), ())
+    values = [value_of(n, mode) for n in numbers]
+    fields: dict[str, Any] = {"PQ": nanmean(values), "PQ of all cells": nanmean([n["pq"] for n in numbers])}
+    for k, name in enumerate(names):
+        fields[f"{name} PQ"] = nanmean([n["classes"][k] for n in numbers if n["classes"]])
+    empty = int(np.isnan(values).sum()) if values else 0
+    return Result(fields["PQ"], fields, {"images without a ground-truth cell of any class": empty} if empty else {})
+
+
+def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
+    """Means over resampled images."""
+    return weighted_mean([value_of(n, mode) for n in numbers], weights)
+
+
+METRIC = Metric("pq_monusac", CARD, count, pool, handles=frozenset({"regions"}), value_of=value_of, resample=resample)

@@ -1,0 +1,62 @@
+"""SEG of the Cell Tracking Challenge: mean Jaccard index of the reference cells with what covers more than half of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import Card, Metric, Mode, Pair, Result
+from ._means import weighted_sums
+
+Counts = dict[str, Any]
+
+CARD = Card(
+    title="CTC segmentation accuracy (SEG)",
+    quantity="mean over reference cells of the Jaccard index with their match, 0 where there is none",
+    authority="Cell Tracking Challenge; py-ctcmetrics",
+    citation="Maska et al., A benchmark for comparison of cell tracking algorithms, Bioinformatics 2014",
+    doi="10.1093/bioinformatics/btu080",
+    url="https://github.com/CellTrackingChallenge/py-ctcmetrics",
+    formula="SEG = sum of J(R, S) over matched R / number of R, over all images",
+    matching="R and S match if they share more than half of R; an S may match several R; false positives cost nothing",
+    ties="exactly half is no match",
+    averaging="pooled over the cells of all images",
+    empty="no reference cell at all: corrected NaN, strict 0",
+    strict="0 without reference cells. A map without background loses its first label in the official code: strict refuses it",
+    namesakes="IoU-based recall needs IoU > 1/2, which is harder than covering half of the reference",
+)
+
+
+def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
+    """Jaccard indices of the matched reference cells, and their number."""
+    table = pair.seen(mode).table
+    if mode == "strict":
+        table.need_background("py-ctcmetrics")
+    matched = table.c / table.a[table.g] > 0.5
+    return {"iou": table.iou[matched], "n_ref": table.n_gt}
+
+
+def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
+    """SEG over all images."""
+    found = np.concatenate([n["iou"] for n in numbers]) if numbers else np.zeros(0)
+    n_ref = sum(n["n_ref"] for n in numbers)
+    nothing = 0.0 if mode == "strict" else float("nan")
+    value = float(np.sum(found) / n_ref) if n_ref else nothing
+    return Result(value, {"SEG": value, "n_ref": n_ref, "n_matched": len(found)})
+
+
+def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
+    """SEG of one image."""
+    return pool([numbers], mode).value
+
+
+def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
+    """SEG of resampled images."""
+    top, below = weighted_sums([(float(n["iou"].sum()), n["n_ref"]) for n in numbers], weights).T
+    return np.divide(top, below, out=np.full(len(top), np.nan), where=below > 0)
+
+
+METRIC = Metric("seg_ctc", CARD, count, pool, value_of=value_of, resample=resample)
