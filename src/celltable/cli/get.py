@@ -1,0 +1,73 @@
+"""``celltable get``: download a release from its publisher."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ._output import Json, emit_json, say
+
+
+def get(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set; see `celltable datasets`.")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="Where the files go; NAME by default.")
+    ] = None,
+    accept: Annotated[bool, typer.Option("--accept-licence", help="Accept the licence without being asked.")] = False,
+    json: Json = False,
+) -> None:
+    """Download a release from its publisher, resuming where a connection broke, and verify it.
+
+    Where a login is needed, it says step by step what to do.
+
+    Example: celltable get bbbc039 bbbc039/
+    """
+    from celltable import registry
+    from celltable.pipelines.get import get as run
+
+    reader = registry.load("datasets", name)
+    target = folder or Path(reader.name)
+    if not accept and reader.access == "free" and reader.files and sys.stdin.isatty():
+        terms = f"{reader.title}\nlicence: {reader.licence}\ncite: {reader.citation}\nDo you accept the licence?"
+        accept = typer.confirm(terms)
+    report, close = _bar()
+    try:
+        paths = run(name, target, accept=accept, report=report)
+    finally:
+        close()
+    if json:
+        emit_json({"files": [str(p) for p in paths]})
+    else:
+        say(
+            f"{target}: {len(paths)} files, verified. Next: celltable ingest {reader.name} {target} {reader.name}.celltable"
+        )
+
+
+def _bar() -> tuple[Callable[..., None] | None, Callable[[], None]]:
+    """A progress bar in bytes on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        return None, lambda: None
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns: tuple[Any, ...] = (
+        "{task.description}",
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    tasks: dict[str, Any] = {}
+
+    def report(file: Any, done: int, total: int | None) -> None:
+        if file.name not in tasks:
+            tasks[file.name] = bar.add_task(file.name, total=total)
+            bar.start()
+        bar.update(tasks[file.name], completed=done, total=total)
+
+    return report, bar.stop
