@@ -42,9 +42,8 @@ def get(
     if json:
         emit_json({"files": [str(p) for p in paths]})
     else:
-        say(
-            f"{target}: {len(paths)} files, verified. Next: celltable ingest {reader.name} {target} {reader.name}.celltable"
-        )
+        say(f"{target}: {len(paths)} files, verified.")
+        say(f"Next: celltable ingest {reader.name} {target} {reader.name}.celltable")
 
 
 def _bar() -> tuple[Callable[..., None] | None, Callable[[], None]]:
