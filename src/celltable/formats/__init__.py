@@ -6,12 +6,15 @@ about stores or data sets.
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from celltable import registry
+from celltable.errors import InputError
 from celltable.records import Image, Sample
 
 # What a format may be able to hold; the docs' matrix has one column each.
@@ -30,6 +33,8 @@ FEATURES = (
     "image-size",  # height and width of the image
     "empty-images",  # an image without cells
     "pixels",  # the image itself
+    "details",  # truncation, annotator, published areas and boxes of a cell
+    "image-details",  # modality, tissue, split, labels, metadata, … of an image
 )
 
 
@@ -83,6 +88,58 @@ class Format:
     write: Callable[..., Loss] | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     extensions: tuple[str, ...] = ()
+
+
+def matrix() -> list[dict[str, str]]:
+    """What each format keeps, as rows for the documentation: format, title, reads, writes, then one column a feature.
+
+    >>> [row["overlap"] for row in matrix() if row["format"] in ("coco", "label-tiff")]
+    ['yes', '']
+    """
+    rows = []
+    for name, plugin in registry.load_all("formats").items():
+        row = {"format": name, "title": plugin.title}
+        row["reads"] = "yes" if plugin.read else ""
+        row["writes"] = "yes" if plugin.write else ""
+        row.update((feature, "yes" if feature in plugin.keeps else "") for feature in FEATURES)
+        rows.append(row)
+    return rows
+
+
+def parse_options(function: Callable[..., Any], options: Mapping[str, str]) -> dict[str, Any]:
+    """Turn ``name=value`` texts into keyword arguments of a reader or writer, by the types it declares.
+
+    Raises
+    ------
+    InputError
+        If there is no such option, or a value is not of its type.
+
+    >>> def write(samples, out, *, size: int = 0, overwrite: bool = False): ...
+    >>> parse_options(write, {"size": "512", "overwrite": "yes"})
+    {'size': 512, 'overwrite': True}
+    """
+    known = {n: p for n, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    found: dict[str, Any] = {}
+    for spelt, text in options.items():
+        name = spelt.replace("-", "_")
+        if name not in known:
+            raise InputError(f"There is no option '{spelt}'. There are: {', '.join(known) or 'none'}.")
+        found[name] = _convert(spelt, text, str(known[name].annotation))
+    return found
+
+
+def _convert(name: str, text: str, kind: str) -> Any:
+    try:
+        if kind == "bool":
+            return {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}[text.lower()]
+        if kind.startswith(("int", "float")):
+            return int(text) if kind.startswith("int") else float(text)
+    except (KeyError, ValueError):
+        expected = "yes or no" if kind == "bool" else "a number"
+        raise InputError(f"option {name} is '{text}'; expected {expected}") from None
+    if kind.startswith(("tuple", "Sequence")):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return Path(text) if kind.startswith("Path") else text
 
 
 Reader = Callable[[Path, Mapping[str, Image]], Iterator[Sample]]

@@ -1,0 +1,185 @@
+"""COCO files as data: loading and checking their outline, numbering, and the keys beside those of COCO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from celltable.errors import InputError, NotFoundError
+from celltable.records import Image
+
+RESERVED: Final = frozenset({"id", "file_name", "height", "width", "celltable_id"})
+_OWN: Final = {"image_id", "height", "width", "pixels", "dataset", "channels", "dtype", "metadata"}
+
+
+class Numbers:
+    """Distinct numbers: published ones where they are whole, large enough and new, the next free one otherwise.
+
+    >>> numbers = Numbers(); [numbers.take(t) for t in ("7", "", "7", "0")]
+    [7, 8, 9, 10]
+    """
+
+    def __init__(self) -> None:
+        self._used: set[int] = set()
+        self._top = 0
+
+    def take(self, published: str | None, lowest: int = 1) -> int:
+        """A number not given before."""
+        number = int(published) if published and published.isascii() and published.isdecimal() else -1
+        if number < lowest or number in self._used:
+            number = self._top + 1
+        self._used.add(number)
+        self._top = max(self._top, number)
+        return number
+
+
+@dataclass(slots=True)
+class Document:
+    """A COCO file: its image and category records, its annotations, and the keys of the head."""
+
+    images: list[dict[str, Any]]
+    categories: list[dict[str, Any]]
+    annotations: Sequence[dict[str, Any]]
+    annotations_were_a_dict: bool = False
+    results: bool = False
+    head: dict[str, Any] = field(default_factory=dict)
+
+
+def load(path: Path) -> Document:
+    """Read a COCO file of instances (an object) or results (a list).
+
+    Raises
+    ------
+    NotFoundError, InputError
+        If there is no such file; if it is not JSON, or not COCO.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"There is no file {path}.")
+    try:
+        data = msgspec.json.decode(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise InputError(f"{path.name} is not valid JSON: {exc}") from exc
+    except RecursionError:
+        raise InputError(f"{path.name} is nested too deeply for a COCO file") from None
+    if isinstance(data, list):
+        return Document([], [], _records(data, "results", path), results=True)
+    if not isinstance(data, dict) or not isinstance(data.get("images"), list):
+        found = ", ".join(list(data)[:5]) if isinstance(data, dict) else type(data).__name__
+        raise InputError(
+            f"{path.name} is not COCO: expected images, annotations, categories; found {found or 'nothing'}"
+        )
+    annotations = data.get("annotations", [])
+    was_dict = isinstance(annotations, dict)
+    if was_dict:
+        annotations = [annotations[k] for k in sorted(annotations, key=_by_number)]
+    head = {k: v for k, v in data.items() if k not in ("images", "annotations")}
+    return Document(
+        _records(data["images"], "images", path),
+        _records(data.get("categories", []), "categories", path),
+        _records(annotations, "annotations", path),
+        was_dict,
+        head=head,
+    )
+
+
+def _by_number(key: str) -> tuple[int, str]:
+    return (int(key), "") if key.isdecimal() and key.isascii() else (1 << 62, key)
+
+
+def _records(values: Any, what: str, path: Path) -> list[dict[str, Any]]:
+    if not isinstance(values, list) or not all(isinstance(v, dict) for v in values):
+        raise InputError(f"{path.name}: {what} is not a list of objects, as COCO demands")
+    return values
+
+
+def kind_of(category: Mapping[str, Any]) -> str:
+    """Nucleus or cell, as the name or supercategory of a category says; nucleus where neither does.
+
+    >>> kind_of({"name": "cell", "id": 1}), kind_of({"name": "Neoplastic"})
+    ('cell', 'nucleus')
+    """
+    words = [str(category.get(key, "")) for key in ("name", "supercategory")]
+    return next((w for w in words if w in ("nucleus", "cell")), "nucleus")
+
+
+def extra_keys(image: Image) -> dict[str, Any]:
+    """The details of an image as further keys of its COCO record, only those that say something.
+
+    >>> extra_keys(Image("a", 1, 1, tissue="Colon", metadata={"plate": "3", "coco_id": "9"}))
+    {'tissue': 'Colon', 'plate': 3}
+    """
+    found: dict[str, Any] = {}
+    for f in fields(Image):
+        value = getattr(image, f.name)
+        if f.name not in _OWN and value != f.default:
+            found[f.name] = value
+    if image.metadata.get("nuclei_class") == image.image_class:
+        found.pop("image_class", None)
+    found.update((k, decode_text(v)) for k, v in image.metadata.items() if k not in RESERVED and k != "coco_id")
+    return found
+
+
+def image_of(record: Mapping[str, Any], image_id: str, size: tuple[int, int]) -> Image:
+    """The inverse of `extra_keys`: keys named as fields of an image, with values of their kind, fill these fields."""
+    values: dict[str, Any] = {}
+    metadata = {"coco_id": as_text(record["id"])}
+    for key, value in record.items():
+        if key == "file_name" and isinstance(value, str):
+            metadata[key] = value
+        elif key not in RESERVED and key not in _OWN and key in _KINDS and _fits(key, value):
+            values[key] = tuple(value) if key == "labels" else value
+        elif key not in RESERVED:
+            metadata[key] = as_text(value)
+    if isinstance(record.get("nuclei_class"), str):
+        values.setdefault("image_class", record["nuclei_class"])
+    return Image(image_id, *size, metadata=metadata, **values)
+
+
+_KINDS: Final = {f.name: str(f.type) for f in fields(Image)}
+
+
+def _fits(key: str, value: Any) -> bool:
+    kind = _KINDS[key]
+    if kind.startswith("str"):
+        return isinstance(value, str)
+    if kind.startswith("float"):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind == "bool":
+        return isinstance(value, bool)
+    return isinstance(value, list) and all(isinstance(v, str) for v in value)
+
+
+def as_text(value: Any) -> str:
+    """A JSON value as metadata text: strings as they are unless they read as JSON themselves.
+
+    >>> as_text("purple"), as_text(5), as_text("5"), decode_text(as_text("5"))
+    ('purple', '5', '"5"', '5')
+    """
+    if isinstance(value, str) and decode_text(value) == value:
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def decode_text(text: str) -> Any:
+    """The JSON value that `as_text` wrote."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return text
+
+
+def by_image(annotations: Sequence[dict[str, Any]]) -> tuple[dict[Any, list[int]], Iterator[int]]:
+    """Positions of the annotations by image id, and the positions of those that name no image."""
+    found: dict[Any, list[int]] = {}
+    homeless = []
+    for k, annotation in enumerate(annotations):
+        key = annotation.get("image_id")
+        if isinstance(key, int | str):
+            found.setdefault(key, []).append(k)
+        else:
+            homeless.append(k)
+    return found, iter(homeless)

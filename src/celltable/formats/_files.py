@@ -1,0 +1,134 @@
+"""Reading layouts of many files, from a folder, a zip or a single file, with the pixels left where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from celltable.errors import InputError, NotFoundError
+from celltable.imagefile import MaskBatch, Release, image_info, open_release, read_pixels
+from celltable.records import Finding, Image, Pixels, Sample
+
+Load = Callable[[], NDArray[Any]]
+
+
+class Files:
+    """The members of a layout: their names, bytes and pixels."""
+
+    def __init__(self, path: Path, release: Release | None) -> None:
+        self.path, self.release, self.closed = path, release, False
+        self.entries = {} if release is None else {e.name: e for e in reversed(release.entries)}
+        self.names = [path.name] if release is None else sorted(self.entries)
+
+    def expect(self, found: Collection[object], what: str) -> None:
+        """Refuse a folder that holds nothing of the layout, saying what was expected.
+
+        Raises
+        ------
+        InputError
+        """
+        if not found:
+            shown = ", ".join(self.names[:3]) + (", …" if len(self.names) > 3 else "")
+            raise InputError(f"{self.path}: expected {what}; found {shown or 'no files'}")
+
+    def read(self, member: str) -> bytes:
+        """The bytes of a member."""
+        return self.path.read_bytes() if self.release is None else self.release.read(self.entries[member])
+
+    def pixels(self, member: str) -> NDArray[Any]:
+        """The decoded image of a member."""
+        return read_pixels(self.read(member), member)
+
+    def size(self, member: str) -> tuple[int, int, str]:
+        """Height, width and NumPy type name of an image member, from its header."""
+        if self.release is None:
+            info = image_info(self.read(member), member)
+        else:
+            info = self.release.image_info(self.entries[member])
+        return info.height, info.width, info.dtype
+
+    def masks(self, members: Sequence[str]) -> MaskBatch:
+        """One-object mask PNGs as run lengths."""
+        if self.release is None:
+            raise InputError(f"{self.path}: a single file; expected a folder of masks")
+        return self.release.read_masks([self.entries[m] for m in members])
+
+    def where(self, member: str) -> Pixels:
+        """The location of a member, as an image row states it."""
+        entry = self.entries.get(member)
+        return Pixels(entry.source if entry else "", member)
+
+    def local(self, member: str) -> Path:
+        """A file on disk that holds the member."""
+        return self.path if self.release is None else self.release.extract(self.entries[member])
+
+    def load(self, member: str) -> Load:
+        """A function that decodes the member when called, also after the release was closed."""
+        path, entry = self.path, self.entries.get(member)
+
+        def pixels() -> NDArray[Any]:
+            if entry is None or (self.release is not None and not self.closed):
+                return self.pixels(member)
+            with open_release(path) as release:
+                return release.read_pixels(entry)
+
+        return pixels
+
+
+@contextmanager
+def open_files(path: str | Path, endings: tuple[str, ...] = ()) -> Iterator[Files]:
+    """Open a folder or an archive, or a single file with one of `endings`.
+
+    Raises
+    ------
+    NotFoundError
+        If there is nothing at `path`.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise NotFoundError(f"There is nothing at {path}.")
+    if endings and path.is_file() and path.name.lower().endswith(endings):
+        yield Files(path, None)
+        return
+    with open_release(path) as release:
+        files = Files(path, release)
+        try:
+            yield files
+        finally:
+            files.closed = True
+
+
+def image_of(
+    files: Files,
+    image_id: str,
+    picture: str | None,
+    known: Mapping[str, Image],
+    fallback: tuple[int, int] | None,
+    findings: list[Finding],
+) -> tuple[Image, Load | None]:
+    """The Image of a picture file, its size taken from the known image, the file or the annotation, in that order."""
+    image = known.get(image_id)
+    if picture is None:
+        return image or Image(image_id, *(fallback or (0, 0))), None
+    load = files.load(picture)
+    if image is None:
+        try:
+            height, width, kind = files.size(picture)
+        except InputError as exc:
+            findings.append(Finding("image-unreadable", f"{picture}: {exc}", "error", image_id))
+            return Image(image_id, *(fallback or (0, 0))), None
+        image = Image(image_id, height, width, pixels=(files.where(picture),), dtype=kind)
+    return image, load
+
+
+def with_pixels(files: Files, sample: Sample, member: str) -> Sample:
+    """The sample with the pixels of a member."""
+    image = sample.image
+    if not image.pixels:
+        image = replace(image, pixels=(files.where(member),))
+    return replace(sample, image=image, load_pixels=files.load(member))

@@ -1,0 +1,122 @@
+"""Counting what a conversion loses: one sentence a kind of loss, the same for every format."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import fields, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.records import Image, Sample
+
+from . import Loss
+
+HIDDEN: Final = "overlap: pixels given to another cell"
+COVERED: Final = "overlap: cells hidden by others"
+HOLES: Final = "holes: cells whose holes were filled"
+PARTS: Final = "components: cells of which only the largest part was kept"
+EMPTY_MASKS: Final = "empty masks: cells without a pixel left out"
+IDS: Final = "ids: cells numbered anew"
+CLASSES: Final = "classes: cells whose class was dropped"
+GIVEN_CLASS: Final = "classes: cells without a class given one"
+MULTI_CLASS: Final = "multi-class: cells of which only the first class was kept"
+SCORES: Final = "scores: cells whose score was dropped"
+GIVEN_SCORE: Final = "scores: cells without a score given 1"
+CROWD: Final = "crowd: cells whose crowd or ignore flag was dropped"
+KIND: Final = "kind: cells whose kind or parent was dropped"
+POLYGONS: Final = "polygons: cells whose published polygon was dropped"
+EXACT: Final = "exact mask: pixels changed by drawing"
+SIZE: Final = "image size: images whose size must be known to read them"
+EMPTY_IMAGES: Final = "empty images: images without cells not mentioned"
+PIXELS: Final = "pixels: images whose pixels were not written"
+PIXELS_CHANGED: Final = "pixels: images whose pixels were changed"
+DETAILS: Final = "details: cells whose truncation, annotator or published area or box was dropped"
+IMAGE_DETAILS: Final = "image details: images whose description was dropped"
+
+CELL_DETAILS: Final = {"truncated": False, "annotator": None, "published_area": None, "published_bbox": None}
+_NOT_DETAILS = {"image_id", "height", "width", "pixels", "dataset", "channels", "dtype"}
+
+
+def tally(
+    loss: Loss, sample: Sample, keeps: Collection[str], image_fields: Collection[str] = (), kind: str = "nucleus"
+) -> None:
+    """Count one image as written, and what of it a format that keeps these features cannot hold.
+
+    Losses of the masks themselves (overlap, holes, components, drawing) depend on how they are written: the writer
+    counts them. `image_fields` are the details of the image that are kept all the same, `kind` is what cells are read
+    as where the format does not say.
+    """
+    cells, n = sample.instances, len(sample.instances)
+    loss.written["images"] += 1
+    loss.written["cells"] += n
+    counts = {
+        "ids": (IDS, lambda: int(np.count_nonzero(cells.ids != np.arange(1, n + 1)))),
+        "classes": (CLASSES, lambda: n_given(cells.class_name, None, n)),
+        "multi-class": (MULTI_CLASS, lambda: sum(len(v or ()) > 1 for v in cells.class_names or ())),
+        "scores": (SCORES, lambda: n_given(cells.score, None, n)),
+        "crowd": (CROWD, lambda: _any(n, (cells.crowd, False), (cells.ignore, False))),
+        "kind": (KIND, lambda: _any(n, (cells.kind, kind), (cells.parent, None))),
+        "polygons": (POLYGONS, lambda: n_given(cells.polygon, None, n)),
+        "details": (DETAILS, lambda: _any(n, *((getattr(cells, k), v) for k, v in CELL_DETAILS.items()))),
+        "image-size": (SIZE, lambda: 1),
+        "empty-images": (EMPTY_IMAGES, lambda: int(n == 0)),
+        "pixels": (PIXELS, lambda: int(sample.load_pixels is not None)),
+        "image-details": (IMAGE_DETAILS, lambda: int(bool(image_details(sample.image) - set(image_fields)))),
+    }
+    for feature, (text, count) in counts.items():
+        if feature not in keeps:
+            loss.add(text, count())
+
+
+def image_details(image: Image) -> set[str]:
+    """The describing fields of an image that say something other than their default."""
+    found = set()
+    for f in fields(Image):
+        if f.name not in _NOT_DETAILS:
+            value = getattr(image, f.name)
+            plain = {} if f.name == "metadata" else f.default
+            if value != plain:
+                found.add(f.name)
+    return found
+
+
+def n_given(value: Any, default: Any, n: int) -> int:
+    """In how many of `n` cells a column says something other than its default."""
+    return int(np.count_nonzero(_given(value, default, n)))
+
+
+def _given(value: Any, default: Any, n: int) -> NDArray[np.bool_]:
+    if value is None or isinstance(value, str | bool):
+        return np.full(n, value is not None and value != default)
+    return np.fromiter((v is not None and (default is None or v != default) for v in value), bool, n)
+
+
+def _any(n: int, *columns: tuple[Any, Any]) -> int:
+    return int(np.count_nonzero(np.logical_or.reduce([_given(value, default, n) for value, default in columns])))
+
+
+def drop_empty(loss: Loss, sample: Sample) -> Sample:
+    """The sample with the cells that have a pixel; the others are counted as lost."""
+    full = np.asarray(sample.instances.area) > 0
+    if full.all():
+        return sample
+    loss.add(EMPTY_MASKS, int(np.count_nonzero(~full)))
+    return replace(sample, instances=sample.instances.take(full))
+
+
+def flatten(loss: Loss, sample: Sample, keeps: Collection[str], policy: str, **options: Any) -> NDArray[Any]:
+    """The label map of instance ids under a named overlap policy; all that it and the format lose is counted.
+
+    `options` are those of `tally`, which sees the cells that are left.
+    """
+    sample = drop_empty(loss, sample)
+    cells = sample.instances
+    flat = cells.label_map(policy)
+    loss.add(HIDDEN, int(flat.lost_pixels))
+    if len(flat.lost_instances):
+        loss.add(COVERED, len(flat.lost_instances))
+        cells = cells.take(~np.isin(cells.ids, flat.lost_instances))
+    tally(loss, replace(sample, instances=cells), keeps, **options)
+    return flat.label_map

@@ -1,0 +1,58 @@
+"""Image files out: the smallest lossless encoding that common tools open, chosen by pixel type."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.errors import InputError
+
+PNG_LEVEL = 4  # zlib level: beyond it time doubles for a few per cent of size
+
+
+def encode_png(pixels: NDArray[Any], level: int = PNG_LEVEL) -> bytes:
+    """PNG bytes of an 8- or 16-bit array (row, column) or (row, column, 1 to 4 channels)."""
+    import imagecodecs
+
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=level))
+
+
+def encode_tiff(pixels: NDArray[Any], compression: str | None = "zlib") -> bytes:
+    """TIFF bytes of an array (row, column[, channel]); no date, no description: the same pixels give the same bytes."""
+    import tifffile
+
+    stream = io.BytesIO()
+    colour = pixels.ndim == 3 and pixels.shape[2] in (3, 4) and pixels.dtype in (np.uint8, np.uint16)
+    extra = {"photometric": "rgb" if colour else "minisblack"}
+    if pixels.ndim == 3 and not colour:
+        extra["planarconfig"] = "contig"
+    name = None if compression in (None, "none") else compression
+    try:
+        tifffile.imwrite(stream, np.ascontiguousarray(pixels), compression=name, metadata=None, **extra)
+    except (ValueError, KeyError) as exc:
+        raise InputError(f"TIFF compression '{compression}' cannot be written: {exc}") from exc
+    return stream.getvalue()
+
+
+def encode(pixels: NDArray[Any]) -> tuple[bytes, str]:
+    """The bytes of an image file and its ending: PNG where PNG can hold the pixels, TIFF otherwise."""
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] <= 4)
+    if fits and pixels.dtype in (np.uint8, np.uint16):
+        return encode_png(pixels), ".png"
+    return encode_tiff(pixels), ".tif"
+
+
+def write_bytes(path: Path, data: bytes) -> int:
+    """Write a file, making the folder it lies in; returns its size."""
+    try:
+        path.write_bytes(data)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return len(data)

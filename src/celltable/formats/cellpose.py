@@ -1,0 +1,79 @@
+"""The training layout of Cellpose: each image beside its label map, which is named ``…_masks``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from celltable.errors import InputError
+from celltable.records import Image, Sample
+
+from . import Format, Loss
+from ._files import open_files
+from ._labels import read_pairs, to_16_bit
+from ._loss import flatten
+from ._out import new_folder, to_name
+from ._pixels import encode, encode_png, encode_tiff, write_bytes
+
+KEEPS: Final = frozenset({"holes", "components", "ids", "exact-mask", "image-size", "empty-images", "pixels"})
+_FILE = re.compile(r"^(?:.*/)?([^/]+?)(_masks|_cp_masks)?\.(?:png|tiff?)$", re.IGNORECASE)
+_CLASHES = ("_masks", "_flows", "_seg", "_outlines")  # endings that Cellpose takes for its own results
+
+
+def write(
+    samples: Iterable[Sample], out: Path, *, masks: str = "png", policy: str = "last-wins", overwrite: bool = False
+) -> Loss:
+    """Write ``<id>.png`` (``.tif`` where PNG cannot hold the pixels) and ``<id>_masks.png`` or ``.tif``."""
+    if masks not in ("png", "tif"):
+        raise InputError(f"masks is '{masks}'; expected png or tif")
+    loss = Loss()
+    with new_folder(out, overwrite) as folder:
+        for sample in samples:
+            name = _name(sample.image.image_id)
+            if sample.load_pixels is not None:
+                data, ending = encode(sample.pixels())
+                write_bytes(folder / f"{name}{ending}", data)
+                loss.written["files"] += 1
+            labels = to_16_bit(loss, flatten(loss, sample, KEEPS, policy))
+            data = encode_png(labels) if masks == "png" else encode_tiff(labels)
+            write_bytes(folder / f"{name}_masks.{masks}", data)
+            loss.written["files"] += 1
+    return loss
+
+
+def _name(image_id: str) -> str:
+    name = to_name(image_id)
+    return f"{name[:-1]}%{ord(name[-1]):02X}" if name.endswith(_CLASHES) else name
+
+
+def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
+    """Read such a folder, or a zip of it; ``_seg.npy`` files are pickles and are never opened."""
+    with open_files(path) as files:
+        labels: dict[str, str] = {}
+        pictures: dict[str, str] = {}
+        for member in files.names:
+            if hit := _FILE.match(member):
+                (labels if hit[2] else pictures)[hit[1]] = member
+        files.expect(labels, "images with *_masks.png or *_masks.tif beside them")
+        pictures = {n: m for n, m in pictures.items() if not n.endswith(_CLASHES)}
+        yield from read_pairs(files, labels, pictures, images or {})
+
+
+FORMAT = Format(
+    name="cellpose",
+    title="Cellpose training folder",
+    description=(
+        "Images with label maps named <image>_masks.png or .tif beside them "
+        "(https://cellpose.readthedocs.io/en/latest/train.html). The pickled _seg.npy is neither read nor written."
+    ),
+    keeps=KEEPS,
+    read=read,
+    write=write,
+    options={
+        "masks": "png or tif (png)",
+        "policy": "who keeps a pixel that two cells claim (last-wins)",
+        "overwrite": "replace an existing folder",
+    },
+)

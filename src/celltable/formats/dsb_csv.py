@@ -1,0 +1,247 @@
+"""Run-length CSV of the 2018 Data Science Bowl: one row a nucleus, 1-based column-major runs."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from celltable.errors import InputError, MaskError
+from celltable.geometry import rle
+from celltable.records import Finding, Image, Instances, Sample
+
+from . import Format, Loss
+from ._loss import drop_empty, flatten, tally
+from ._out import new_file
+from ._text import open_text
+
+KEEPS: Final = frozenset({"overlap", "holes", "components", "exact-mask", "empty-images"})
+COLUMNS: Final = {
+    "labels": ("ImageId", "EncodedPixels"),
+    "submission": ("ImageId", "EncodedPixels"),
+    "solution": ("ImageId", "EncodedPixels", "Height", "Width", "Usage"),
+}
+USAGES: Final = ("Public", "Private", "Ignored")  # Ignored: kept, never scored (stage 2 decoys)
+
+
+def write(
+    samples: Iterable[Sample],
+    out: Path,
+    *,
+    table: str = "labels",
+    policy: str = "first-wins",
+    usage: str = "Private",
+    overwrite: bool = False,
+) -> Loss:
+    """Write the cells of `samples` as rows; an image without cells has one row with no runs.
+
+    Parameters
+    ----------
+    table
+        ``labels`` (ImageId, EncodedPixels), ``solution`` (also Height, Width, Usage) or ``submission`` (as labels, but
+        no two masks share a pixel: the competition refuses that).
+    policy
+        Who keeps a shared pixel of a submission (see `celltable.geometry.rle.flatten`).
+    usage
+        Usage of images that carry none in their metadata; ignored images are always ``Ignored``.
+    """
+    if table not in COLUMNS:
+        raise InputError(f"table is '{table}'; expected one of {', '.join(COLUMNS)}")
+    loss = Loss()
+    keeps = KEEPS | ({"image-size"} if table == "solution" else set())
+    with new_file(out, overwrite) as path, path.open("w", encoding="utf-8", newline="") as stream:
+        rows = csv.writer(stream, lineterminator="\n")
+        rows.writerow(COLUMNS[table])
+        for sample in samples:
+            kept = ("ignore", "metadata") if _only_usage(sample.image, table) else ()
+            if table == "submission":
+                cells = Instances.from_label_map(flatten(loss, sample, keeps, policy, image_fields=kept))
+            else:
+                sample = drop_empty(loss, sample)
+                tally(loss, sample, keeps, kept)
+                cells = sample.instances
+            tail = _tail(sample.image, usage) if table == "solution" else ()
+            texts = [rle.to_kaggle(counts, cells.size) for counts in cells.rle] or [""]
+            rows.writerows((sample.image.image_id, text, *tail) for text in texts)
+    loss.written["files"] = 1
+    return loss
+
+
+def _only_usage(image: Image, table: str) -> bool:
+    return table == "solution" and set(image.metadata) <= {"usage"}
+
+
+def _tail(image: Image, usage: str) -> tuple[int, int, str]:
+    return image.height, image.width, "Ignored" if image.ignore else image.metadata.get("usage", usage)
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The rows of one image: their runs with their line numbers, and what the size and usage columns say."""
+
+    runs: list[tuple[int, str]] = field(default_factory=list)
+    size: tuple[int, int] | None = None
+    usage: str = ""
+    findings: list[Finding] = field(default_factory=list)
+
+
+def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
+    """Read a CSV of runs; sizes come from its Height and Width columns or from the known `images`.
+
+    A row that breaks a rule of the format becomes a finding and is left out; the other rows are read.
+
+    Raises
+    ------
+    InputError
+        If the columns are not those of the format, or a size is neither in the file nor among `images`.
+    """
+    known = images or {}
+    found = _collect(Path(path))
+    unsized = [i for i, rows in found.items() if rows.size is None and i not in known]
+    if unsized and len(unsized) == len(found):
+        raise InputError(
+            f"{Path(path).name} has no Height and Width columns and none of its {len(found):,} images is known: their "
+            "sizes are needed to read column-major runs. Give the images it belongs to."
+        )
+    for image_id, rows in found.items():
+        yield _sample(image_id, rows, known.get(image_id))
+
+
+def _collect(path: Path) -> dict[str, _Rows]:
+    with open_text(path) as stream:
+        reader = csv.reader(stream)
+        header = [name.strip() for name in next(reader, [])]
+        if header[:2] != ["ImageId", "EncodedPixels"]:
+            raise InputError(
+                f"{path.name}: the first columns are {', '.join(header[:2]) or 'missing'}; expected ImageId, "
+                "EncodedPixels (and Height, Width, Usage for a solution)"
+            )
+        found: dict[str, _Rows] = {}
+        try:
+            for cells in reader:
+                if cells:
+                    _take(found, dict(zip(header, cells, strict=False)), reader.line_num)
+        except csv.Error as exc:
+            raise InputError(f"{path.name}, line {reader.line_num}: {exc}") from exc
+    return found
+
+
+def _take(found: dict[str, _Rows], row: Mapping[str, str], line: int) -> None:
+    image_id = row["ImageId"].strip()
+    rows = found.setdefault(image_id, _Rows())
+    if "Height" in row and "Width" in row:
+        try:
+            size = int(row["Height"]), int(row["Width"])
+        except ValueError:
+            size = (0, 0)
+        if min(size) < 1:
+            message = (
+                f"line {line}: Height and Width are '{row['Height']}', '{row['Width']}'; expected positive numbers"
+            )
+            rows.findings.append(Finding("size-invalid", message, "error", image_id))
+        elif rows.size not in (None, size):
+            message = f"line {line}: size {size[0]} × {size[1]} differs from {rows.size} of the rows before"
+            rows.findings.append(Finding("size-mismatch", message, "error", image_id))
+        else:
+            rows.size = size
+    rows.usage = row.get("Usage", "").strip() or rows.usage
+    rows.runs.append((line, row.get("EncodedPixels", "").strip()))
+
+
+def _sample(image_id: str, rows: _Rows, known: Image | None) -> Sample:
+    findings = list(rows.findings)
+    size = known.size if known else rows.size
+    if size is None:
+        message = f"image {image_id} is in the CSV but among no images; its {len(rows.runs):,} rows were left out"
+        return Sample(
+            Image(image_id, 0, 0), Instances.empty((0, 0)), (Finding("unknown-image", message, "error", image_id),)
+        )
+    if known and rows.size not in (None, size):
+        message = (
+            f"the CSV says {rows.size[0]} × {rows.size[1]}, the image is {size[0]} × {size[1]}" if rows.size else ""
+        )
+        findings.append(Finding("size-mismatch", message, "error", image_id))
+    counts = []
+    for line, text in rows.runs:
+        if not text:
+            if len(rows.runs) > 1:
+                findings.append(
+                    Finding("empty-mask", f"line {line}: no runs, but the image has others", image_id=image_id)
+                )
+            continue
+        rule, message = broken_rule(text, size)
+        if rule:
+            findings.append(Finding(rule, f"line {line}: {message}", "error", image_id))
+            continue
+        try:
+            counts.append(rle.from_kaggle(text, size))
+        except MaskError as exc:
+            findings.append(Finding("rle-invalid", f"line {line}: {exc}", "error", image_id))
+    image = known or Image(image_id, *size)
+    if rows.usage:
+        image = replace(image, ignore=rows.usage == "Ignored", metadata={**image.metadata, "usage": rows.usage})
+    cells = Instances.from_rle(counts, size, ignore=image.ignore)
+    return Sample(image, cells, tuple(findings))
+
+
+def broken_rule(text: str, size: Sequence[int]) -> tuple[str, str]:
+    """The first rule of the format that the runs of one row break, and what was found; empty strings if none.
+
+    >>> broken_rule("1 3 10 5", (5, 4))
+    ('', '')
+    >>> broken_rule("1 3 3 5", (5, 4))
+    ('rle-runs-overlap', 'the run at 3 begins inside the run before, which ends at 3')
+    """
+    tokens = text.split()
+    if len(tokens) % 2:
+        return "rle-odd-count", f"{len(tokens)} numbers; expected pairs of start and length"
+    try:
+        pairs = np.array(tokens, dtype=np.int64).reshape(-1, 2)
+    except (ValueError, OverflowError):
+        bad = next((t for t in tokens if not t.lstrip("+-").isdigit()), tokens[0])
+        return "rle-not-a-number", f"'{bad[:20]}' is not a whole number; expected pairs of start and length"
+    starts, lengths = pairs[:, 0], pairs[:, 1]
+    if (pairs < 1).any():
+        return "rle-not-positive", f"{int(pairs.min())} found; starts count from 1 and lengths are at least 1"
+    return _broken_order(starts, lengths, int(size[0]) * int(size[1]))
+
+
+def _broken_order(starts: np.ndarray, lengths: np.ndarray, n_pixels: int) -> tuple[str, str]:  # type: ignore[type-arg]
+    ends = starts + lengths - 1
+    back = np.flatnonzero(np.diff(starts) <= 0)
+    if back.size:
+        k = int(back[0])
+        rule = "rle-unsorted" if starts[k + 1] < starts[k] else "rle-runs-overlap"
+        return rule, f"the run at {starts[k + 1]} follows the run at {starts[k]}; expected ascending starts"
+    into = np.flatnonzero(starts[1:] <= ends[:-1])
+    if into.size:
+        k = int(into[0])
+        return "rle-runs-overlap", f"the run at {starts[k + 1]} begins inside the run before, which ends at {ends[k]}"
+    if ends[-1] > n_pixels or (ends < starts).any():
+        return "rle-out-of-image", f"a run ends at pixel {ends.max()}; the image has {n_pixels:,}"
+    return "", ""
+
+
+FORMAT = Format(
+    name="dsb-csv",
+    title="Data Science Bowl 2018 CSV",
+    description=(
+        "A CSV with one row a nucleus: ImageId, EncodedPixels, and for solutions Height, Width and Usage. Pixels are "
+        "numbered from 1 down the columns, as pairs of start and length "
+        "(https://www.kaggle.com/c/data-science-bowl-2018/overview/evaluation)."
+    ),
+    keeps=KEEPS,
+    read=read,
+    write=write,
+    options={
+        "table": "labels, submission (no overlap, as the competition demands) or solution (with Height, Width, Usage)",
+        "policy": "who keeps a pixel that two cells claim, for submissions (first-wins)",
+        "usage": "Usage of images that carry none (Private)",
+        "overwrite": "replace an existing file",
+    },
+    extensions=(".csv",),
+)

@@ -1,0 +1,235 @@
+"""Submission CSV of the Human Protein Atlas single-cell challenge: class, confidence and packed mask of every cell."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from celltable.errors import InputError, MaskError
+from celltable.geometry import rle
+from celltable.records import Finding, Image, Instances, Sample
+
+from . import Format, Loss
+from ._loss import CLASSES, GIVEN_CLASS, GIVEN_SCORE, drop_empty, tally
+from ._out import new_file
+from ._text import open_text
+
+KEEPS: Final = frozenset(
+    {"overlap", "holes", "components", "classes", "multi-class", "scores", "exact-mask", "image-size", "empty-images"}
+)
+CLASSES_OF_2021: Final = (
+    *("Nucleoplasm", "Nuclear membrane", "Nucleoli", "Nucleoli fibrillar center", "Nuclear speckles", "Nuclear bodies"),
+    *("Endoplasmic reticulum", "Golgi apparatus", "Intermediate filaments", "Actin filaments", "Microtubules"),
+    *("Mitotic spindle", "Centrosome", "Plasma membrane", "Mitochondria", "Aggresome", "Cytosol"),
+    *("Vesicles and punctate cytosolic patterns", "Negative"),
+)
+NEGATIVE: Final = 18
+MAX_COUNTS_BYTES: Final = 1 << 24  # one mask; a compressed bomb ends here
+_PAIR: Final = 3  # tokens: class, confidence, mask
+
+
+def write(
+    samples: Iterable[Sample],
+    out: Path,
+    *,
+    default_class: int = NEGATIVE,
+    id_column: str = "ID",
+    overwrite: bool = False,
+) -> Loss:
+    """Write one row an image; a cell of several classes is repeated, an image without cells gets an empty mask.
+
+    `default_class` is written for cells without a class of the challenge; cells without a score get confidence 1.
+    """
+    if id_column not in ("ID", "ImageID"):
+        raise InputError(f"id_column is '{id_column}'; expected ID or ImageID")
+    loss = Loss()
+    numbers = {name: k for k, name in enumerate(CLASSES_OF_2021)} | {str(k): k for k in range(len(CLASSES_OF_2021))}
+    with new_file(out, overwrite) as path, path.open("w", encoding="utf-8", newline="") as stream:
+        rows = csv.writer(stream, lineterminator="\n")
+        rows.writerow((id_column, "ImageWidth", "ImageHeight", "PredictionString"))
+        for sample in samples:
+            sample = drop_empty(loss, sample)
+            tally(loss, sample, KEEPS, kind="cell")
+            text = " ".join(_triples(sample.instances, numbers, default_class, loss)) or empty_prediction(
+                sample.image.size
+            )
+            rows.writerow((sample.image.image_id, sample.image.width, sample.image.height, text))
+    loss.written["files"] = 1
+    return loss
+
+
+def _triples(cells: Instances, numbers: Mapping[str, int], default: int, loss: Loss) -> Iterator[str]:
+    columns = [cells.column(n) for n in ("class_name", "class_names", "class_scores", "score")]
+    for counts, name, names, each, score in zip(cells.rle, *columns, strict=True):
+        mask = pack_mask(counts)
+        loss.add(GIVEN_SCORE, int(score is None and not each))
+        for k, one in enumerate(names or [name]):
+            loss.add(GIVEN_CLASS, int(one is None))
+            loss.add(CLASSES, int(one is not None and one not in numbers))
+            confidence = each[k] if each else (1.0 if score is None else score)
+            yield f"{numbers.get(one, default)} {_short(confidence)} {mask}"
+
+
+def _short(value: float) -> str:
+    text = repr(float(value))
+    return text.removesuffix(".0")
+
+
+def empty_prediction(size: Sequence[int]) -> str:
+    """The placeholder of sample_submission.csv: class 0, confidence 1, a mask without a pixel.
+
+    >>> empty_prediction((2048, 2048))
+    '0 1 eNoLCAgIMAEABJkBdQ=='
+    """
+    return f"0 1 {pack_mask(rle.from_uncompressed([int(size[0]) * int(size[1])], (int(size[0]), int(size[1]))))}"
+
+
+def pack_mask(counts: bytes) -> str:
+    """COCO counts as the challenge packs them: zlib, then base64."""
+    return base64.b64encode(zlib.compress(counts, zlib.Z_BEST_COMPRESSION)).decode("ascii")
+
+
+def unpack_mask(text: str, size: tuple[int, int]) -> bytes:
+    """COCO counts of a packed mask; the ``b'…'`` that Python's str() leaves around bytes is stripped.
+
+    Raises
+    ------
+    MaskError
+        If it is not base64, not zlib, too large, or not a mask of this size.
+
+    >>> unpack_mask("b'eNoLCAgIMAEABJkBdQ=='", (2048, 2048))
+    b'PPPP4'
+    """
+    bare = text[2:-1] if text[:2] in ("b'", 'b"') else text
+    try:
+        inflater = zlib.decompressobj()
+        counts = inflater.decompress(base64.b64decode(bare, validate=True), MAX_COUNTS_BYTES)
+    except (binascii.Error, zlib.error) as exc:
+        raise MaskError(f"'{bare[:16]}…' is no packed mask: {exc}") from exc
+    if not inflater.eof:
+        raise MaskError(
+            "a packed mask that is cut short" if not inflater.unconsumed_tail else "a packed mask too large"
+        )
+    rle.check(counts, size)
+    return counts
+
+
+def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
+    """Read a submission; triples of one image that repeat a mask are one cell of several classes."""
+    known = images or {}
+    path = Path(path)
+    with open_text(path) as stream:
+        csv.field_size_limit(1 << 30)
+        reader = csv.reader(stream)
+        header = [name.strip() for name in next(reader, [])]
+        ids = next((n for n in ("ID", "ImageID") if n in header), None)
+        missing = {"ImageWidth", "ImageHeight", "PredictionString"} - set(header)
+        if ids is None or missing:
+            raise InputError(
+                f"{path.name}: the columns are {', '.join(header) or 'missing'}; expected ID (or ImageID), ImageWidth, "
+                "ImageHeight, PredictionString"
+            )
+        seen: set[str] = set()
+        for cells in reader:
+            if not cells:
+                continue
+            row = dict(zip(header, cells, strict=False))
+            yield _sample(row[ids], row, known.get(row[ids]), reader.line_num, row[ids] in seen)
+            seen.add(row[ids])
+
+
+def _sample(image_id: str, row: Mapping[str, str], known: Image | None, line: int, again: bool) -> Sample:
+    findings: list[Finding] = []
+    if again:
+        findings.append(
+            Finding("duplicate-image-entry", f"line {line}: the image has a row already", "error", image_id)
+        )
+    try:
+        size = int(row.get("ImageHeight", "")), int(row.get("ImageWidth", ""))
+    except ValueError:
+        size = (0, 0)
+    if min(size) < 1 and known is None:
+        findings.append(
+            Finding("size-invalid", f"line {line}: ImageWidth and ImageHeight are no sizes", "error", image_id)
+        )
+        return Sample(Image(image_id, 0, 0), Instances.empty((0, 0)), tuple(findings))
+    if known and known.size != size:
+        message = f"line {line}: {size[0]} × {size[1]} here, the image is {known.height} × {known.width}"
+        findings.append(Finding("size-mismatch", message, "error", image_id))
+        size = known.size
+    text = row.get("PredictionString", "").strip()
+    cells = _cells(text, size, image_id, line, findings) if text != empty_prediction(size) else Instances.empty(size)
+    return Sample(known or Image(image_id, *size), cells, tuple(findings))
+
+
+def _cells(text: str, size: tuple[int, int], image_id: str, line: int, findings: list[Finding]) -> Instances:
+    tokens = text.split()
+    if len(tokens) % _PAIR:
+        message = f"line {line}: {len(tokens)} words; expected triples of class, confidence and mask"
+        findings.append(Finding("prediction-string", message, "error", image_id))
+    masks: dict[str, tuple[bytes, list[str], list[float]]] = {}
+    for k in range(0, len(tokens) - _PAIR + 1, _PAIR):
+        try:
+            name, score = _class_of(tokens[k]), _confidence(tokens[k + 1])
+            counts = masks[tokens[k + 2]][0] if tokens[k + 2] in masks else unpack_mask(tokens[k + 2], size)
+        except MaskError as exc:
+            findings.append(
+                Finding("prediction-string", f"line {line}, triple {k // _PAIR + 1}: {exc}", "error", image_id)
+            )
+            continue
+        _, names, scores = masks.setdefault(tokens[k + 2], (counts, [], []))
+        names.append(name)
+        scores.append(score)
+    found = list(masks.values())
+    several = any(len(names) > 1 for _, names, _ in found)
+    columns: dict[str, Any] = {}
+    if several:
+        columns["class_names"] = [names if len(names) > 1 else None for _, names, _ in found]
+        columns["class_scores"] = [scores if len(names) > 1 else None for _, names, scores in found]
+    columns["class_name"] = [names[0] for _, names, _ in found]
+    columns["score"] = [max(scores) for _, _, scores in found]
+    return Instances.from_rle([c for c, _, _ in found], size, kind="cell", **columns)
+
+
+def _class_of(text: str) -> str:
+    number = int(text) if text.isascii() and text.isdecimal() else -1
+    if not 0 <= number < len(CLASSES_OF_2021):
+        raise MaskError(f"class '{text}'; expected 0 to {len(CLASSES_OF_2021) - 1}")
+    return CLASSES_OF_2021[number]
+
+
+def _confidence(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        raise MaskError(f"confidence '{text[:20]}' is not a number")
+    return value
+
+
+FORMAT = Format(
+    name="hpa-submission",
+    title="Human Protein Atlas 2021 submission",
+    description=(
+        "A CSV with one row an image: ID, ImageWidth, ImageHeight and PredictionString, triples of class, confidence and "
+        "mask, which is base64 of zlib of compressed COCO run lengths "
+        "(https://www.kaggle.com/competitions/hpa-single-cell-image-classification/overview/evaluation)."
+    ),
+    keeps=KEEPS,
+    read=read,
+    write=write,
+    options={
+        "default-class": "class number of cells without a class of the challenge (18, Negative)",
+        "id-column": "ID or ImageID",
+        "overwrite": "replace an existing file",
+    },
+    extensions=(".csv",),
+)

@@ -1,0 +1,44 @@
+"""Label maps as 16-bit PNG: one file an image, 0 is background, every other value is the number of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from celltable.records import Image, Sample
+
+from . import Format, Loss
+from ._labels import read_label_maps, to_16_bit
+from ._loss import flatten
+from ._out import new_folder, to_name
+from ._pixels import encode_png, write_bytes
+
+KEEPS: Final = frozenset({"holes", "components", "ids", "exact-mask", "image-size", "empty-images"})
+
+
+def write(samples: Iterable[Sample], out: Path, *, policy: str = "last-wins", overwrite: bool = False) -> Loss:
+    """Write ``<id>.png`` an image, always 16 bit: in 8 bits the 256th cell would become background."""
+    loss = Loss()
+    with new_folder(out, overwrite) as folder:
+        for sample in samples:
+            labels = to_16_bit(loss, flatten(loss, sample, KEEPS, policy))
+            write_bytes(folder / f"{to_name(sample.image.image_id)}.png", encode_png(labels))
+            loss.written["files"] += 1
+    return loss
+
+
+def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
+    """Read the label maps of a folder or zip, or one file; the ids of the cells are the labels."""
+    return read_label_maps(path, images or {}, (".png",))
+
+
+FORMAT = Format(
+    name="label-png",
+    title="Label maps, PNG",
+    description="One 16-bit grey PNG an image; 0 is background and every other value one cell.",
+    keeps=KEEPS,
+    read=read,
+    write=write,
+    options={"policy": "who keeps a pixel that two cells claim (last-wins)", "overwrite": "replace an existing folder"},
+)

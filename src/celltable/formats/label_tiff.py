@@ -1,0 +1,72 @@
+"""Label maps as TIFF: one file an image, 0 is background, every other value is the number of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from celltable.records import Image, Sample
+
+from . import Format, Loss
+from ._labels import read_label_maps, smallest
+from ._loss import flatten
+from ._out import new_folder, to_name
+from ._pixels import encode_tiff, write_bytes
+
+KEEPS: Final = frozenset({"holes", "components", "ids", "exact-mask", "image-size", "empty-images"})
+
+
+def write(
+    samples: Iterable[Sample],
+    out: Path,
+    *,
+    policy: str = "last-wins",
+    compression: str = "zlib",
+    bits: int = 0,
+    overwrite: bool = False,
+) -> Loss:
+    """Write ``<id>.tif`` an image: 16 bit where the ids fit, 32 bit otherwise, or always `bits` wide.
+
+    Parameters
+    ----------
+    policy
+        Who keeps a pixel that several cells claim (see `celltable.geometry.rle.flatten`).
+    compression
+        A TIFF compression that tifffile knows: zlib, lzw, zstd, none, ….
+    bits
+        16 or 32; 0 takes what the ids of each image need.
+    """
+    loss = Loss()
+    with new_folder(out, overwrite) as folder:
+        for sample in samples:
+            labels = smallest(flatten(loss, sample, KEEPS, policy), (np.uint16, np.uint32), bits)
+            write_bytes(folder / f"{to_name(sample.image.image_id)}.tif", encode_tiff(labels, compression))
+            loss.written["files"] += 1
+    return loss
+
+
+def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
+    """Read the label maps of a folder or zip, or one file; the ids of the cells are the labels."""
+    return read_label_maps(path, images or {}, (".tif", ".tiff"))
+
+
+FORMAT = Format(
+    name="label-tiff",
+    title="Label maps, TIFF",
+    description=(
+        "One TIFF an image, 16 or 32 bit, compressed; 0 is background and every other value one cell. What ImageJ, "
+        "napari, CellProfiler and most segmentation tools read and write."
+    ),
+    keeps=KEEPS,
+    read=read,
+    write=write,
+    options={
+        "policy": "who keeps a pixel that two cells claim (last-wins)",
+        "compression": "TIFF compression: zlib, lzw, zstd, none (zlib)",
+        "bits": "16 or 32 (what the ids need)",
+        "overwrite": "replace an existing folder",
+    },
+)

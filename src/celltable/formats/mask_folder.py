@@ -1,0 +1,144 @@
+"""The folder layout of the 2018 Data Science Bowl: one folder an image, one PNG mask a cell."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import numpy as np
+
+from celltable.errors import InputError
+from celltable.geometry import rle
+from celltable.records import Finding, Image, Instances, Sample
+
+from . import Format, Loss
+from ._files import Files, image_of, open_files
+from ._loss import tally
+from ._out import from_name, new_folder, to_name
+from ._pixels import encode, encode_png, write_bytes
+
+KEEPS: Final = frozenset(
+    {"overlap", "holes", "components", "ids", "exact-mask", "image-size", "empty-images", "pixels"}
+)
+MASK_LEVEL: Final = 1  # masks are nearly empty: a higher zlib level costs time and gains nothing
+_MASK = re.compile(r"^(?:.*/)?([^/]+)/masks/([^/]+)\.(?:png|tiff?|bmp)$", re.IGNORECASE)
+_IMAGE = re.compile(r"^(?:.*/)?([^/]+)/images/([^/]+)\.(?:png|tiff?|bmp|jpe?g)$", re.IGNORECASE)
+
+
+def write(samples: Iterable[Sample], out: Path, *, names: str = "ids", overwrite: bool = False) -> Loss:
+    """Write ``<id>/images/<id>.png`` and one ``<id>/masks/<cell>.png`` (0 and 255) a cell.
+
+    ``names="source"`` names a mask by the release's own id of the cell, where there is one, instead of by its number.
+    """
+    loss = Loss()
+    with new_folder(out, overwrite) as folder:
+        for sample in samples:
+            name, cells = to_name(sample.image.image_id), sample.instances
+            nothing = sample.load_pixels is None and not len(cells)
+            tally(loss, sample, KEEPS - {"empty-images"} if nothing else KEEPS)
+            if nothing:
+                continue
+            if sample.load_pixels is not None:
+                data, ending = encode(sample.pixels())
+                loss.written["files"] += write_bytes(folder / name / "images" / f"{name}{ending}", data) > 0
+            (folder / name / "masks").mkdir(parents=True, exist_ok=True)
+            for stem, counts in zip(_stems(cells, names), cells.rle, strict=True):
+                mask = rle.decode(counts, cells.size)
+                data = encode_png(mask.view(np.uint8) * np.uint8(255), MASK_LEVEL)
+                loss.written["files"] += write_bytes(folder / name / "masks" / f"{stem}.png", data) > 0
+    return loss
+
+
+def _stems(cells: Instances, names: str) -> list[str]:
+    numbers = [f"{i:05d}" for i in cells.ids.tolist()]
+    if names != "source":
+        return numbers
+    own = [PurePosixPath(s or "").stem for s in cells.column("source_id")]
+    return [to_name(s) for s in own] if all(own) and len(set(own)) == len(own) else numbers
+
+
+def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
+    """Read such a folder or a zip of it; a mask that cannot be read becomes a finding and is left out.
+
+    Masks named by numbers keep them as instance ids; others are numbered in the order of their names.
+    """
+    with open_files(path) as files:
+        masks: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        pictures: dict[str, str] = {}
+        for member in files.names:
+            if found := _MASK.match(member):
+                masks[found[1]].append((found[2], member))
+            elif found := _IMAGE.match(member):
+                pictures.setdefault(found[1], member)
+        folders = set(masks) | set(pictures)
+        files.expect(folders, "<id>/images/<id>.png and <id>/masks/*.png")
+        for name in sorted(folders, key=from_name):
+            yield _sample(files, from_name(name), pictures.get(name), masks[name], images or {})
+
+
+def _sample(
+    files: Files, image_id: str, picture: str | None, masks: list[tuple[str, str]], known: Mapping[str, Image]
+) -> Sample:
+    findings: list[Finding] = []
+    stems, counts, sizes = [], [], []
+    for (stem, _), found in zip(sorted(masks), _read([m for _, m in sorted(masks)], files), strict=True):
+        if isinstance(found, str):
+            findings.append(Finding("mask-unreadable", f"mask {stem}: {found}", "error", image_id))
+            continue
+        stems.append(stem)
+        counts.append(found[0])
+        sizes.append(found[1])
+    image, load = image_of(files, image_id, picture, known, sizes[0] if sizes else None, findings)
+    right = [k for k, size in enumerate(sizes) if size == image.size]
+    for k in sorted(set(range(len(sizes))) - set(right)):
+        message = f"mask {stems[k]} is {sizes[k][0]} × {sizes[k][1]}, its image {image.height} × {image.width}"
+        findings.append(Finding("mask-size", message, "error", image_id))
+    names = [stems[k] for k in right]
+    cells = Instances.from_rle([counts[k] for k in right], image.size, instance_id=_ids(names), source_id=names)
+    return Sample(image, cells, tuple(findings), load)
+
+
+def _read(members: list[str], files: Files) -> list[tuple[bytes, tuple[int, int]] | str]:
+    """Run lengths and size of each mask, or what is wrong with its file."""
+    if all(m.lower().endswith(".png") for m in members):
+        batch = files.masks(members)
+        wrong = dict(batch.errors)
+        sizes = zip(batch.heights.tolist(), batch.widths.tolist(), strict=True)
+        return [wrong.get(k) or (batch.counts[k], size) for k, size in enumerate(sizes)]
+    return [_read_one(m, files) for m in members]
+
+
+def _read_one(member: str, files: Files) -> tuple[bytes, tuple[int, int]] | str:
+    try:
+        mask = files.pixels(member)
+    except InputError as exc:
+        return str(exc)
+    plane = mask if mask.ndim == 2 else mask[..., : 3 if mask.shape[2] >= 3 else 1].max(axis=2)  # alpha does not count
+    return rle.encode(plane > 0), (int(mask.shape[0]), int(mask.shape[1]))
+
+
+def _ids(names: list[str]) -> list[int] | None:
+    if not all(n.isdecimal() and n.isascii() and 0 < int(n) < 2**31 for n in names):
+        return None
+    numbers = [int(n) for n in names]
+    return numbers if len(set(numbers)) == len(numbers) else None
+
+
+FORMAT = Format(
+    name="mask-folder",
+    title="Data Science Bowl 2018 folders",
+    description=(
+        "One folder an image with images/<id>.png and masks/*.png, one 8-bit mask (0 and 255) a cell, so that cells may "
+        "overlap (https://data.broadinstitute.org/bbbc/BBBC038/)."
+    ),
+    keeps=KEEPS,
+    read=read,
+    write=write,
+    options={
+        "names": "ids (numbers) or source (the release's own mask names) as names of the mask files",
+        "overwrite": "replace an existing folder",
+    },
+)

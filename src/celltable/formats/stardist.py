@@ -1,0 +1,60 @@
+"""The training layout of StarDist: images/ and masks/ with TIFFs of the same name, masks as label maps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from celltable.records import Image, Sample
+
+from . import Format, Loss
+from ._files import open_files
+from ._labels import read_pairs, to_16_bit
+from ._loss import flatten
+from ._out import new_folder, to_name
+from ._pixels import encode_tiff, write_bytes
+
+KEEPS: Final = frozenset({"holes", "components", "ids", "exact-mask", "image-size", "empty-images", "pixels"})
+_FILE = re.compile(r"^(?:.*/)?(images|masks)/([^/]+)\.tiff?$", re.IGNORECASE)
+
+
+def write(samples: Iterable[Sample], out: Path, *, policy: str = "last-wins", overwrite: bool = False) -> Loss:
+    """Write ``images/<id>.tif`` (pixels as they are) and ``masks/<id>.tif`` (16-bit label maps)."""
+    loss = Loss()
+    with new_folder(out, overwrite) as folder:
+        for sample in samples:
+            name = f"{to_name(sample.image.image_id)}.tif"
+            if sample.load_pixels is not None:
+                write_bytes(folder / "images" / name, encode_tiff(sample.pixels()))
+                loss.written["files"] += 1
+            labels = to_16_bit(loss, flatten(loss, sample, KEEPS, policy))
+            write_bytes(folder / "masks" / name, encode_tiff(labels))
+            loss.written["files"] += 1
+    return loss
+
+
+def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
+    """Read such a folder, or a zip of it."""
+    with open_files(path) as files:
+        found: dict[str, dict[str, str]] = {"images": {}, "masks": {}}
+        for member in files.names:
+            if hit := _FILE.match(member):
+                found[hit[1].lower()][hit[2]] = member
+        files.expect(found["masks"], "images/*.tif and masks/*.tif")
+        yield from read_pairs(files, found["masks"], found["images"], images or {})
+
+
+FORMAT = Format(
+    name="stardist",
+    title="StarDist training folders",
+    description=(
+        "images/*.tif and masks/*.tif of the same names, masks as 16-bit label maps: what the examples of StarDist read "
+        "(https://github.com/stardist/stardist#annotating-images)."
+    ),
+    keeps=KEEPS,
+    read=read,
+    write=write,
+    options={"policy": "who keeps a pixel that two cells claim (last-wins)", "overwrite": "replace an existing folder"},
+)

@@ -1,0 +1,253 @@
+"""Every format that is registered goes out and back; what differs is exactly what it says it lost."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from celltable import registry
+from celltable.errors import InputError
+from celltable.formats import FEATURES, Format, Loss
+from celltable.formats import _loss as kinds
+from celltable.formats.hpa_submission import CLASSES_OF_2021
+from celltable.records import Image, Instances, Sample
+
+from .corpus import corpus
+
+DETAILS = ("truncated", "annotator", "published_area", "published_bbox")
+PLAIN: dict[str, Any] = {"truncated": False, "crowd": False, "ignore": False}
+ADDED_METADATA = {"coco_id", "file_name", "usage"}  # what a format has to add to be itself
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """How to test one format: the samples it gets and what is known of its defaults."""
+
+    samples: Callable[[], list[Sample]] = corpus
+    default_kind: str = "nucleus"
+    default_class: str | None = None
+    default_score: float | None = None
+    largest_part: bool = False
+    unknown_classes: tuple[str, ...] | None = None
+
+
+CASES: dict[str, Case] = {
+    "hpa-submission": Case(
+        lambda: corpus(classes=("Nucleoli", "Cytosol")),
+        default_kind="cell",
+        default_class="Negative",
+        default_score=1.0,
+    ),
+}
+WRITABLE = [n for n in registry.names("formats") if registry.load("formats", n).write is not None]
+assert CLASSES_OF_2021
+
+
+def difference(name: str, before: Sequence[Sample], after: Sequence[Sample], loss: Loss) -> Counter[str]:
+    """What came back otherwise, in the words of the losses, from the arrays alone."""
+    case, found = CASES.get(name, Case()), Counter[str]()
+    back = {s.image.image_id: s for s in after}
+    assert len(back) == len(after), "an image came back twice"
+    assert set(back) <= {s.image.image_id for s in before}, "an image came back that never was"
+    for sample in before:
+        if sample.image.image_id not in back:
+            assert not len(sample.instances), f"{sample.image.image_id} is gone with its cells"
+            found[kinds.EMPTY_IMAGES] += 1
+            found[kinds.IMAGE_DETAILS] += bool(kinds.image_details(sample.image))
+            found[kinds.PIXELS] += sample.load_pixels is not None
+            continue
+        _image(sample, back[sample.image.image_id], found)
+        _cells(sample.instances, back[sample.image.image_id].instances, case, loss, found)
+    return +found
+
+
+def _image(old: Sample, new: Sample, found: Counter[str]) -> None:
+    assert new.image.size == old.image.size
+    if old.load_pixels is not None:
+        if new.load_pixels is None:
+            found[kinds.PIXELS] += 1
+        elif not np.array_equal(old.pixels(), new.pixels()):
+            found[kinds.PIXELS_CHANGED] += 1
+    changed = False
+    for field in kinds.image_details(old.image):
+        was, now = getattr(old.image, field), getattr(new.image, field)
+        changed |= (not was.items() <= now.items()) if field == "metadata" else was != now
+    found[kinds.IMAGE_DETAILS] += changed
+    extra = set(new.image.metadata) - set(old.image.metadata) - ADDED_METADATA
+    assert not extra, f"metadata that was never there: {extra}"
+
+
+def _cells(old: Instances, new: Instances, case: Case, loss: Loss, found: Counter[str]) -> None:
+    pairs = _pairs(old, new, loss, found)
+    before, after = _Columns(old), _Columns(new)
+    for i, j in pairs:
+        found[kinds.IDS] += before.ids[i] != after.ids[j]
+        _class(before.of("class_name", i), after.of("class_name", j), case, found)
+        several = before.of("class_names", i) or []
+        if len(several) > 1 and several != after.of("class_names", j):
+            found[kinds.MULTI_CLASS] += 1
+        elif len(several) > 1:
+            assert before.of("class_scores", i) == after.of("class_scores", j)
+        _score(before.of("score", i), after.of("score", j), case, found)
+        found[kinds.CROWD] += any(before.of(c, i) != after.of(c, j) for c in ("crowd", "ignore"))
+        found[kinds.KIND] += any(before.of(c, i) != after.of(c, j) for c in ("kind", "parent"))
+        polygon = before.of("polygon", i)
+        found[kinds.POLYGONS] += polygon is not None and polygon != after.of("polygon", j)
+        lost = [before.of(c, i) for c in DETAILS if before.of(c, i) != after.of(c, j)]
+        found[kinds.DETAILS] += any(v not in (None, False) for v in lost)
+        _mask(before.masks[i], after.masks[j], case, found)
+
+
+class _Columns:
+    def __init__(self, cells: Instances) -> None:
+        self.cells, self.ids, self.masks = cells, cells.ids.tolist(), cells.masks()
+
+    def of(self, name: str, k: int) -> Any:
+        return self.cells.column(name)[k]
+
+
+def _pairs(old: Instances, new: Instances, loss: Loss, found: Counter[str]) -> list[tuple[int, int]]:
+    """Which cell came back as which: by id where ids survive, by order where they do not."""
+    ids = {i: j for j, i in enumerate(new.ids.tolist())}
+    kept = [k for k, a in enumerate(old.area) if a > 0] if kinds.EMPTY_MASKS in loss.items else list(range(len(old)))
+    found[kinds.EMPTY_MASKS] += len(old) - len(kept)
+    if kinds.IDS in loss.items:
+        assert len(kept) == len(new), "cells are missing that were not said to be"
+        return list(zip(kept, range(len(new)), strict=True))
+    pairs = []
+    for k in kept:
+        if int(old.ids[k]) in ids:
+            pairs.append((k, ids[int(old.ids[k])]))
+        else:
+            found[kinds.COVERED] += 1
+            found[kinds.HIDDEN] += int(old.area[k])
+    assert len(pairs) == len(new), "cells came back that never were"
+    return pairs
+
+
+def _class(was: str | None, now: str | None, case: Case, found: Counter[str]) -> None:
+    if was is None:
+        found[kinds.GIVEN_CLASS] += now is not None
+        assert now in (None, case.default_class)
+    elif was != now:
+        found[kinds.CLASSES] += 1
+
+
+def _score(was: float | None, now: float | None, case: Case, found: Counter[str]) -> None:
+    if was is None:
+        found[kinds.GIVEN_SCORE] += now is not None
+        assert now in (None, case.default_score)
+    elif was != now:
+        assert now is None, "a score changed"
+        found[kinds.SCORES] += 1
+
+
+def _mask(was: Any, now: Any, case: Case, found: Counter[str]) -> None:
+    parts, n = ndimage.label(was)
+    base = was
+    if case.largest_part and n > 1:
+        sizes = np.bincount(parts.ravel())[1:]
+        base = parts == 1 + int(np.argmax(sizes))
+        found[kinds.PARTS] += 1
+    if (now & ~base).any():
+        assert np.array_equal(now, ndimage.binary_fill_holes(base)), "pixels came that were no hole"
+        found[kinds.HOLES] += 1
+    found[kinds.HIDDEN] += int((base & ~now).sum())
+
+
+@pytest.mark.parametrize("name", WRITABLE)
+class TestEveryFormat:
+    """What holds for a format by being registered."""
+
+    def test_what_comes_back_differs_by_exactly_the_stated_loss(self, name: str, tmp_path: Path) -> None:
+        form: Format = registry.load("formats", name)
+        before = CASES.get(name, Case()).samples()
+        out = tmp_path / ("out" + "".join(form.extensions[:1]))
+        assert form.write is not None
+        loss = form.write(iter(before), out)
+        if form.read is None:
+            pytest.skip(f"{name} is written only")
+        known: Mapping[str, Image] = {}
+        expected: Counter[str] = Counter()
+        if kinds.SIZE in loss.items:
+            known = {s.image.image_id: Image(s.image.image_id, *s.image.size) for s in before}
+            expected[kinds.SIZE] = _unreadable_without_sizes(form, out, before)
+        after = list(form.read(out, known))
+        assert [f for s in after for f in s.findings if f.severity == "error"] == []
+        expected += difference(name, before, after, loss)
+        assert dict(loss.items) == dict(+expected)
+
+    def test_only_features_that_are_not_kept_are_lost(self, name: str, tmp_path: Path) -> None:
+        form: Format = registry.load("formats", name)
+        assert form.keeps <= set(FEATURES)
+        assert form.write is not None
+        loss = form.write(iter(CASES.get(name, Case()).samples()), tmp_path / ("out" + "".join(form.extensions[:1])))
+        lost = {text.split(":")[0].replace(" ", "-") for text in loss.items}
+        assert not lost & (form.keeps - {"classes", "scores", "ids", "image-size", "empty-images"})
+
+    def test_the_same_samples_give_the_same_bytes(self, name: str, tmp_path: Path) -> None:
+        form: Format = registry.load("formats", name)
+        assert form.write is not None
+        ending = "".join(form.extensions[:1])
+        for folder in ("one", "two"):
+            (tmp_path / folder).mkdir()
+            form.write(iter(CASES.get(name, Case()).samples()), tmp_path / folder / f"out{ending}")
+        assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+    def test_a_failure_half_way_leaves_nothing_behind(self, name: str, tmp_path: Path) -> None:
+        form: Format = registry.load("formats", name)
+        assert form.write is not None
+
+        def failing() -> Any:
+            yield from CASES.get(name, Case()).samples()[:2]
+            raise InputError("the reader stopped")
+
+        with pytest.raises(InputError, match="the reader stopped"):
+            form.write(failing(), tmp_path / ("out" + "".join(form.extensions[:1])))
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_exists_is_replaced_only_when_asked(self, name: str, tmp_path: Path) -> None:
+        form: Format = registry.load("formats", name)
+        assert form.write is not None
+        samples = CASES.get(name, Case()).samples()[:2]
+        out = tmp_path / ("out" + "".join(form.extensions[:1]))
+        form.write(iter(samples), out)
+        before = contents(tmp_path)
+        with pytest.raises(Exception, match="exists already"):
+            form.write(iter(samples), out)
+        assert contents(tmp_path) == before
+        form.write(iter(samples), out, overwrite=True)
+        assert contents(tmp_path) == before
+
+    def test_options_are_those_of_the_functions(self, name: str, tmp_path: Path) -> None:
+        import inspect
+
+        form: Format = registry.load("formats", name)
+        spelt = {o.replace("-", "_") for o in form.options}
+        assert form.write is not None
+        taken = {n for n, p in inspect.signature(form.write).parameters.items() if p.kind is p.KEYWORD_ONLY}
+        if form.read is not None:
+            taken |= {n for n, p in inspect.signature(form.read).parameters.items() if p.kind is p.KEYWORD_ONLY}
+        assert spelt == taken
+
+
+def _unreadable_without_sizes(form: Format, out: Path, before: Sequence[Sample]) -> int:
+    """How many images do not come back with their size when no image is known."""
+    assert form.read is not None
+    try:
+        back = {s.image.image_id: s.image.size for s in form.read(out, {})}
+    except InputError:
+        return len(before)
+    return sum(back.get(s.image.image_id) != s.image.size for s in before)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file under a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
