@@ -1,0 +1,89 @@
+"""The whole chain on generated releases, offline: write, ingest, check, repair, split, predict, evaluate, export, report."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from celltable import registry
+from celltable.datasets import Dataset
+from celltable.errors import CelltableError
+from celltable.store import Store
+
+MAIN: Final = "dsb2018"  # the release that goes all the way through
+MARKER: Final = "made-by-celltable-demo"
+
+
+def demo(
+    folder: str | Path = "demo", *, seed: int = 0, overwrite: bool = False, say: Callable[[str], None] = print
+) -> Path:
+    """Run the whole chain on generated releases in a folder and return the report.
+
+    Each release is generated microscopy with known truth, written in exactly the layout of the real one, its known
+    defects included. `say` gets a line for each step.
+    """
+    root = Path(folder)
+    _clear(root, overwrite)
+    started = time.perf_counter()
+    say("Generated releases, each in its publisher's layout, into one table:")
+    stores = {}
+    for name, reader in registry.load_all("datasets").items():
+        stores[name] = _ingested(reader, root, seed, say)
+    report = _chain(stores[MAIN], list(stores.values()), root, seed, say)
+    say(f"\nDone in {time.perf_counter() - started:.0f} s. Open {report} in a browser; the stores lie in {root}/.")
+    return report
+
+
+def _clear(root: Path, overwrite: bool) -> None:
+    if root.exists() and any(root.iterdir()):
+        if not (root / MARKER).exists():
+            raise CelltableError(
+                f"{root} is a folder that the demo did not make; it was left untouched. Give another name."
+            )
+        if not overwrite:
+            raise CelltableError(f"{root} holds an earlier demo. Give another name, or --overwrite to replace it.")
+        shutil.rmtree(root)
+    root.mkdir(parents=True, exist_ok=True)
+    (root / MARKER).write_text("This folder may be deleted.\n", encoding="utf-8")
+
+
+def _ingested(reader: Dataset, root: Path, seed: int, say: Callable[[str], None]) -> Store:
+    from .ingest import ingest
+
+    release = reader.example(root / "releases" / reader.name, seed)
+    store = ingest(reader.name, release, root / f"{reader.name}.celltable")
+    cells = store.columns("area").num_rows
+    say(
+        f"  {reader.name:18} {len(store):4} images {cells:6,} cells {len(store.findings):4} findings   {reader.licence}"
+    )
+    return store
+
+
+def _chain(main: Store, stores: list[Store], root: Path, seed: int, say: Callable[[str], None]) -> Path:
+    from .check import check
+    from .convert import export
+    from .evaluate import evaluate
+    from .predict import predict
+    from .repair import repair
+    from .report import report
+    from .split import split
+
+    found = check(main)
+    say(f"\ncelltable check {main.path}: {len(found)} findings")
+    edits = repair(main.path)
+    say(f"celltable repair {main.path}: {len(edits)} edits, each can be undone")
+    card = split(main.path, test=0.25, seed=seed)
+    say(f"celltable split {main.path} --test 0.25: {card.images}, certificate {'clean' if card.clean else 'NOT CLEAN'}")
+    pred = predict(main.path, "otsu-watershed", root / "pred.celltable")
+    say(f"celltable predict {main.path} --model otsu-watershed: {pred.columns('area').num_rows:,} cells")
+    scores = evaluate(main.path, pred, metrics=["ap_dsb2018", "aji_kumar2017", "pq_hovernet"], write=True)
+    say("celltable evaluate … --metrics ap_dsb2018 aji_kumar2017 pq_hovernet:")
+    say("\n".join("  " + line for line in str(scores).splitlines()))
+    for to, out in (("coco", "dsb.json"), ("dsb-csv", "dsb.csv"), ("label-tiff", "dsb_labels")):
+        loss = export(main.path, to, root / out)
+        say(f"celltable export --to {to}: {root / out}, lost: {'; '.join(str(loss).splitlines())}")
+    others = [s for s in stores if s.name != main.name]
+    return report(main.path, root / "report.html", predictions=pred.path, others=others)
