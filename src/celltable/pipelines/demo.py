@@ -1,4 +1,4 @@
-"""The whole chain on generated releases, offline: write, ingest, check, repair, split, predict, evaluate, export, report."""
+"""The whole chain on generated releases, offline: ingest, check, repair, split, predict, evaluate, export, report."""
 
 from __future__ import annotations
 

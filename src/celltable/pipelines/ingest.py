@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from celltable import __version__, parallel, registry
 from celltable.datasets import Dataset, Scan
 from celltable.errors import CelltableError, ReleaseError
-from celltable.imagefile import Release, open_release
+from celltable.imagefile import Release, Source, open_release
 from celltable.records import Finding, Sample, findings_table
 from celltable.store import Store, StoreWriter
 
@@ -55,7 +56,7 @@ def ingest(
     """
     reader: Dataset = registry.load("datasets", dataset)
     _known_parts(reader, parts)
-    with open_release(path) as release, parallel.background(release.sources) as hashed:
+    with open_release(path) as release, parallel.background(release.hash_sources) as hashed:
         request = {"dataset": reader.name, "release": _stamp(release), "parts": list(parts), "copy": copy}
         writer = StoreWriter(out, {**request, "celltable": __version__}, overwrite=overwrite)
         with writer:
@@ -87,7 +88,7 @@ def _load(reader: Dataset, release: Release, scan: Scan, copy: Path | None, item
     if copy is not None:
         from ._copy import copied
 
-        image = replace(image, pixels=copied(sample, copy))
+        image = replace(image, pixels=copied(release, reader.name, sample.image.pixels, copy))
     return replace(sample, image=image)
 
 
@@ -146,9 +147,7 @@ def describe(
     }
 
 
-def _provenance(source: Any, hashes: Mapping[str, str], out: Path) -> dict[str, Any]:
-    import os
-
+def _provenance(source: Source, hashes: Mapping[str, str], out: Path) -> dict[str, Any]:
     path = Path(source.path).resolve()
     return {
         "path": str(path),
@@ -156,6 +155,3 @@ def _provenance(source: Any, hashes: Mapping[str, str], out: Path) -> dict[str, 
         "size": source.size,
         "sha256": hashes[source.key],
     }
-
-
-Progress = Callable[[int], None]

@@ -1,0 +1,54 @@
+"""Copies of pixel files inside a store, so that it does not need the release any more."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from celltable.imagefile import Release
+from celltable.records import Pixels
+
+
+def copied(release: Release, dataset: str, pixels: tuple[Pixels, ...], extra: Path) -> tuple[Pixels, ...]:
+    """Copy the files of one image under ``pixels/`` of the store and return where they are now.
+
+    A whole file is copied byte for byte; of an array of many images only the row that is meant, as .npy of the same type.
+    """
+    return tuple(_one(release, dataset, where, extra) for where in pixels)
+
+
+def _one(release: Release, dataset: str, where: Pixels, extra: Path) -> Pixels:
+    source = f"{where.source}/" if where.source else ""
+    name = PurePosixPath("pixels", dataset, _safe(f"{source}{where.member}"))
+    entry = release.entry(where.source, where.member)
+    if where.index is None or not where.member.lower().endswith(".npy"):
+        _write(extra / name, release.read(entry))
+        return replace(where, source="", member=str(name))
+    row = name.with_name(f"{name.stem}_{where.index:06d}.npy")
+    target = extra / row
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.{threading.get_ident()}")
+    with partial.open("wb") as sink:
+        np.save(sink, release.memmap(entry)[where.index], allow_pickle=False)
+    os.replace(partial, target)
+    return replace(where, source="", member=str(row), index=None)
+
+
+def _safe(member: str) -> str:
+    """The member's path where every disk can hold it, else a digest with its suffix."""
+    plain = all(part not in ("", ".", "..") and len(part.encode()) < 200 for part in member.split("/"))
+    return member if plain else hashlib.sha256(member.encode()).hexdigest() + PurePosixPath(member).suffix
+
+
+def _write(target: Path, data: bytes) -> None:
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.{threading.get_ident()}")
+    partial.write_bytes(data)
+    os.replace(partial, target)
