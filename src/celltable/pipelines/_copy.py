@@ -17,7 +17,7 @@ from celltable.records import Pixels
 def copied(release: Release, dataset: str, pixels: tuple[Pixels, ...], extra: Path) -> tuple[Pixels, ...]:
     """Copy the files of one image under ``pixels/`` of the store and return where they are now.
 
-    A whole file is copied byte for byte; of an array of many images only the row that is meant, as .npy of the same type.
+    A whole file is copied byte for byte; of an array of many images only the row meant, as .npy of the same type.
     """
     return tuple(_one(release, dataset, where, extra) for where in pixels)
 
