@@ -94,20 +94,32 @@ def test_data_science_bowl_counts_and_scores_are_bit_equal(cases: list[Case]) ->
 @pytest.mark.parametrize("criterion", ["iou", "iot", "iop"])
 def test_stardist_fields_agree_to_float32(cases: list[Case], criterion: str) -> None:
     for case in cases:
-        rows = case.refs["stardist_matching"] if criterion == "iou" else [case.refs[f"stardist_matching_{criterion}_0.5"]]
+        rows = (
+            case.refs["stardist_matching"] if criterion == "iou" else [case.refs[f"stardist_matching_{criterion}_0.5"]]
+        )
         thresholds = tuple(row["thresh"] for row in rows)
         found = fields("ap_stardist", [case.pair()], thresholds=thresholds, criterion=criterion)
         for k, row in enumerate(rows):
             for name in ("tp", "fp", "fn"):
                 assert found[name][k] == row[name], (case.name, name, row["thresh"])
-            for name in ("precision", "recall", "accuracy", "f1", "mean_true_score", "mean_matched_score", "panoptic_quality"):
+            for name in (
+                "precision",
+                "recall",
+                "accuracy",
+                "f1",
+                "mean_true_score",
+                "mean_matched_score",
+                "panoptic_quality",
+            ):
                 assert same(found[name][k], row[name], 2e-6), (case.name, name, row["thresh"])
 
 
 def test_stardist_and_cellpose_differ_at_the_arange_thresholds(cases: list[Case]) -> None:
     arange = tuple(np.arange(0.5, 1.0, 0.05).tolist())
     for case in cases:
-        assert fields("ap_stardist", [case.pair()], thresholds=arange)["tp"] == case.refs["stardist_matching_arange"], case.name
+        assert fields("ap_stardist", [case.pair()], thresholds=arange)["tp"] == case.refs["stardist_matching_arange"], (
+            case.name
+        )
         if not case.full(case.gt) and not case.full(case.pred):
             found = fields("ap_cellpose", [case.pair()], thresholds=arange)["tp"][0]
             assert same(found, case.refs["cellpose_tp_arange"]), case.name
@@ -158,7 +170,9 @@ def test_hovernet_and_pannuke_panoptic_quality_is_bit_equal_or_refuses(cases: li
 
 
 @pytest.mark.parametrize("match_iou", [0.5, 0.3])
-def test_cellvit_panoptic_quality_is_bit_equal_where_its_inference_computes_it(cases: list[Case], match_iou: float) -> None:
+def test_cellvit_panoptic_quality_is_bit_equal_where_its_inference_computes_it(
+    cases: list[Case], match_iou: float
+) -> None:
     for case in cases:
         expected = case.refs[f"cellvit_pq_{match_iou}"]
         if "error" in expected or case.full(case.gt):
@@ -214,10 +228,27 @@ def test_scores_of_whole_datasets_agree(cases: list[Case], datasets: dict[str, A
         found = fields("ap_stardist", pairs, thresholds=tuple(r["thresh"] for r in rows))
         found = found["by_image"] if by_image else found
         for k, row in enumerate(rows):
-            for key in ("tp", "fp", "fn", "precision", "recall", "accuracy", "f1", "mean_true_score", "mean_matched_score"):
+            for key in (
+                "tp",
+                "fp",
+                "fn",
+                "precision",
+                "recall",
+                "accuracy",
+                "f1",
+                "mean_true_score",
+                "mean_matched_score",
+            ):
                 assert same(found[key][k], row[key], 2e-6), (key, row["thresh"], by_image)
             assert same(found["panoptic_quality"][k], row["panoptic_quality"], 2e-6)
-    print({k: str(v)[:300] for k, v in entry.items() if "stardist" not in k})
+    ap = fields("ap_cellpose", pairs, thresholds=T10)["ap"]
+    assert all(same(row, expected) for row, expected in zip(ap, entry["cellpose_average_precision"]["ap"], strict=True))
+    aji = metric("aji_cellpose")
+    assert all(same(aji.count(p, "strict")["aji"], e) for p, e in zip(pairs, entry["cellpose_aji"], strict=True))
+    dsb, expected = metric("ap_dsb2018"), entry["dsb2018_caicedo_official_score"]
+    assert same([dsb.one(dsb.count(p, "strict"), "strict") for p in pairs], expected["per_image_mean"])
+    assert same(dsb.score(pairs, "strict").value, expected["dataset_mean(mean over thresholds then images)"], 4e-16)
+    assert same(metric("seg_ctc").score(pairs, "strict").value, entry["ctc_SEG"]["SEG_pooled"], 4e-16)
 
 
 def test_hovernet_statistics_of_a_dataset_are_bit_equal(cases: list[Case], datasets: dict[str, Any]) -> None:
@@ -232,3 +263,68 @@ def test_hovernet_statistics_of_a_dataset_are_bit_equal(cases: list[Case], datas
     }
     for row, mean in zip(entry["rows"], entry["mean"], strict=True):
         assert same(found[row], mean), row
+
+
+def pannuke_pairs(vectors: Path) -> list[Pair]:
+    names = ("Neoplastic", "Inflammatory", "Connective", "Dead", "Non-Neoplastic")
+    with np.load(vectors / "datasets" / "pannuke.npz") as data:
+        true, pred, types = data["true"], data["pred"], data["types"]
+    return [
+        Pair(str(i), t.shape[:2], Side.from_layers(t, names), Side.from_layers(p, names), {"tissue": str(tissue)})
+        for i, (t, p, tissue) in enumerate(zip(true, pred, types, strict=True))
+    ]
+
+
+def test_pannuke_run_is_bit_equal_per_class_per_tissue_and_over_all(vectors: Path, datasets: dict[str, Any]) -> None:
+    entry = datasets["pannuke_run"]
+    pairs = pannuke_pairs(vectors)
+    found = fields("pq_pannuke", pairs)
+    printed = [line.split(":") for line in entry["stdout"] if ":" in line]
+    assert len(printed) == 5 + 2 * 19 + 2
+    for key, value in printed:
+        name = key.replace("Average ", "Average ").strip()
+        assert same(found.get(name, float("nan")), value), key
+    each = [metric("pq_pannuke").count(p, "strict") for p in pairs]
+    for numbers, expected in zip(each, entry["per_image_class_pq(utils.get_fast_pq)"], strict=True):
+        assert same(numbers["classes"], expected)
+    for numbers, expected in zip(each, entry["per_image_binary_dq_sq_pq"], strict=True):
+        assert same(numbers["binary"], expected if isinstance(expected, list) else [expected] * 3)
+
+
+def pairing_of(entry: dict[str, Any]) -> Any:
+    from celltable.metrics import _centroids as c
+
+    whole = c.total([])
+    for image in entry["inputs"]:
+        true, pred = (np.asarray(image[f"{s}_centroids_xy"], np.float64).reshape(-1, 2) for s in ("true", "pred"))
+        true, true_type = c._phantom(true, np.asarray(image["true_types"], np.int64))
+        pred, pred_type = c._phantom(pred, np.asarray(image["pred_types"], np.int64))
+        whole = whole + c.pair_types(true, true_type, pred, pred_type, 12.0, tuple("12345"))
+    return whole
+
+
+def test_hovernet_and_cellvit_type_scores_agree(datasets: dict[str, Any]) -> None:
+    entry = datasets["hovernet_run_nuclei_type_stat"]
+    whole = pairing_of(entry)
+    found = metric("f_hovernet").pool([whole], "strict", radius=12.0, typed=True).fields
+    expected = [float(v) for v in entry["stdout_5_decimals"].strip("[]").split()]
+    names = ["F_d", "acc_type", *(f"F_c({k})" for k in range(1, 6))]
+    assert [round(found[n], 5) for n in names] == expected
+    cellvit = next(v for k, v in datasets.items() if k.startswith("cellvit_detection_scores"))
+    scores = metric("f_cellvit").pool([whole], "strict").fields
+    assert int(whole.paired.sum()) == cellvit["n_paired"]
+    assert same([scores[f"{k}_detection"] for k in ("f1", "precision", "recall")], cellvit["f1_prec_rec_detection"])
+    for kind in range(1, 6):
+        found3 = [scores[f"{kind} {k}_cell"] for k in ("f1", "prec", "rec")]
+        assert same(found3, cellvit[f"type_{kind}_f1_prec_rec"]), kind
+
+
+def test_livecell_counts_agree(datasets: dict[str, Any]) -> None:
+    entry = datasets["counting_livecell"]
+    numbers = list(zip(entry["fluorescence"], entry["prediction"], strict=True))
+    found = metric("counts_livecell").pool(numbers, "strict", below=1600).fields
+    assert same(found["R2"], entry["r2_below_1600(sklearn r2_score(true,pred))"], 1e-15)
+    assert found["linearity_break"] == entry["linearity_cutoff(start 500, step 1, p 1e-5, k 5)"]
+    assert same(metric("mape").pool(numbers, "strict").value, entry["mape_all"], 1e-15)
+    mae = metric("mae").pool(numbers, "strict").fields
+    assert same([mae["mae"], mae["rmse"]], [entry["mae_all"], entry["rmse_all"]], 1e-15)

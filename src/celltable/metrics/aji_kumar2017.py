@@ -1,4 +1,4 @@
-"""The aggregated Jaccard index of MoNuSeg: each cell takes the prediction of the best IoU, predictions may be reused."""
+"""The aggregated Jaccard index of MoNuSeg: each cell takes the prediction of the best IoU, which may be reused."""
 
 from __future__ import annotations
 
