@@ -1,0 +1,28 @@
+"""Pixels in: releases as downloaded (folders, zips, tars), image files of every common kind, masks read in bulk.
+
+A release is opened once with `open_release`; its members are listed, matched and read the same way whatever it is
+packed in. `read_pixels` and `image_info` decode one file, `read_located` the pixels that a row of a store points to.
+"""
+
+from __future__ import annotations
+
+from .container import MAX_MEMBER_BYTES, MAX_RATIO
+from .located import read_located
+from .masks import MaskBatch
+from .pixels import MAX_PIXELS, ImageInfo, image_info, read_pixels
+from .release import Entry, Release, Source, open_release
+
+__all__ = [
+    "MAX_MEMBER_BYTES",
+    "MAX_PIXELS",
+    "MAX_RATIO",
+    "Entry",
+    "ImageInfo",
+    "MaskBatch",
+    "Release",
+    "Source",
+    "image_info",
+    "open_release",
+    "read_located",
+    "read_pixels",
+]

@@ -1,0 +1,131 @@
+"""The things a release is packed in (folder, zip, tar) behind one small interface, and what is refused in them."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from celltable.errors import ArchiveError, NotFoundError
+
+from .masks import MaskBatch
+
+MAX_RATIO: Final = 1100  # deflate cannot exceed 1,032:1; a member that claims more is a bomb or damaged
+MAX_MEMBER_BYTES: Final = 1 << 36  # 64 GiB: five times the largest published member
+MAX_MEMBERS: Final = 1 << 24
+_DRIVE = re.compile(r"[A-Za-z]:")
+_JUNK_NAMES: Final = {".ds_store": ".DS_Store", "thumbs.db": "Thumbs.db", "desktop.ini": "desktop.ini"}
+
+
+class Container(ABC):
+    """A folder or archive: `sizes` maps each member's POSIX path to its size in bytes; junk is counted in `ignored`.
+
+    Reads are safe from several threads at once.
+    """
+
+    path: Path
+    sizes: dict[str, int]
+    ignored: dict[str, int]
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """All bytes of a member, verified where the container holds a checksum."""
+
+    def head(self, name: str, n: int) -> bytes:
+        """Up to the first `n` bytes of a member; not verified."""
+        return self.read(name)[:n]
+
+    @abstractmethod
+    def span(self, name: str) -> tuple[Path, int] | None:
+        """The file and offset where the member lies uncompressed, or None where it does not."""
+
+    @abstractmethod
+    def extract(self, name: str) -> tuple[Path, int]:
+        """Like `span`, unpacking the member into a temporary file first where it must be."""
+
+    def copied(self, name: str) -> Path:
+        """A file that holds the member alone."""
+        return self.extract(name)[0]
+
+    @abstractmethod
+    def masks(self, names: Sequence[str], workers: int) -> MaskBatch:
+        """Masks of many PNG members as run lengths."""
+
+    def close(self) -> None:
+        """Let go of files and temporary files."""
+
+    def checked(self, name: str) -> str:
+        """The name, if there is such a member.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
+        if name not in self.sizes:
+            raise NotFoundError(f"{self.path.name} has no member '{name}'; it has {len(self.sizes):,} others.")
+        return name
+
+
+def junk_kind(name: str) -> str | None:
+    """What kind of operating-system litter a member is, or None.
+
+    >>> junk_kind("__MACOSX/a/._b.png"), junk_kind("a/.DS_Store"), junk_kind("a/b.png")
+    ('__MACOSX/', '.DS_Store', None)
+    """
+    parts = name.split("/")
+    if "__MACOSX" in parts:
+        return "__MACOSX/"
+    if parts[-1].startswith("._"):
+        return "._*"
+    return _JUNK_NAMES.get(parts[-1].lower())
+
+
+def safe_name(name: str, archive: Path) -> str:
+    """A member's path in POSIX form, or an error if it could lead out of the archive's folder.
+
+    >>> safe_name("a//./b.png", Path("x.zip"))
+    'a/b.png'
+
+    Raises
+    ------
+    ArchiveError
+        If the path is absolute, names a drive, climbs with ``..`` or holds a NUL.
+    """
+    posix = name.replace("\\", "/")
+    parts = [p for p in posix.split("/") if p not in ("", ".")]
+    reason = None
+    if posix.startswith("/"):
+        reason = "is an absolute path"
+    elif _DRIVE.match(posix):
+        reason = "names a drive"
+    elif ".." in parts:
+        reason = "leads out of the archive with '..'"
+    elif "\0" in posix:
+        reason = "holds a NUL character"
+    elif not parts:
+        reason = "has no name"
+    if reason is not None:
+        raise ArchiveError(f"{archive.name}: member {name!r} {reason}; the archive is refused, nothing was read from it.")
+    return "/".join(parts)
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file's name says that it is an archive a release comes in.
+
+    >>> is_archive("a.tar.gz"), is_archive("a.npz")
+    (True, False)
+    """
+    return name.lower().endswith((".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"))
+
+
+def stem(name: str) -> str:
+    """A file name without its archive suffix: what the folder would be called that it unpacks into.
+
+    >>> stem("livecell.tar.gz"), stem("stage1_train.zip"), stem("v1.2")
+    ('livecell', 'stage1_train', 'v1.2')
+    """
+    return re.sub(r"(?i)\.(zip|tar|tgz|tar\.(gz|bz2|xz))$", "", os.path.basename(name))

@@ -1,0 +1,77 @@
+"""NumPy's .npy files as memory maps or single rows; pickled objects are never loaded."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from celltable.errors import ImageFileError, NotFoundError
+
+MAGIC = b"\x93NUMPY"
+
+
+def header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """(shape, Fortran order, dtype); the file is left at the first value.
+
+    Raises
+    ------
+    ImageFileError
+        If it is no .npy file, or one of pickled objects.
+    """
+    try:
+        version = npy.read_magic(file)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+    except (ValueError, EOFError, SyntaxError) as exc:
+        raise ImageFileError(f"{name}: not a readable .npy file ({exc}).") from exc
+    if dtype.hasobject:
+        raise ImageFileError(f"{name}: holds pickled Python objects, which are never loaded; expected plain numbers.")
+    return shape, bool(fortran), dtype
+
+
+def _sized(file: IO[bytes], size: int, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    start = file.tell()
+    shape, fortran, dtype = header(file, name)
+    count = 1
+    for n in shape:
+        count *= n
+    at = file.tell() - start
+    if min(shape, default=0) < 0 or at + count * dtype.itemsize > size:
+        raise ImageFileError(f"{name}: is cut short: {shape} {dtype} needs {count * dtype.itemsize:,} bytes of data.")
+    return shape, fortran, dtype, at
+
+
+def mapped(path: Path, offset: int, size: int, name: str) -> NDArray[Any]:
+    """The array of `size` bytes of .npy at `offset` of a file, as a read-only memory map."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        shape, fortran, dtype, at = _sized(file, size, name)
+    if 0 in shape:
+        return np.zeros(shape, dtype)
+    return np.memmap(path, dtype, "r", offset + at, shape, "F" if fortran else "C")
+
+
+def decoded(data: bytes, name: str) -> NDArray[Any]:
+    """The array in the bytes of an .npy file."""
+    shape, fortran, dtype, at = _sized(io.BytesIO(data), len(data), name)
+    count = int(np.prod(shape, dtype=np.int64))
+    array = np.frombuffer(data, dtype, count, at)
+    return array.reshape(shape, order="F" if fortran else "C").copy()
+
+
+def row(array: NDArray[Any], index: int, name: str) -> NDArray[Any]:
+    """One row (image) of an array, copied out of its memory map.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such row.
+    """
+    if array.ndim < 3 or not 0 <= index < len(array):
+        raise NotFoundError(f"{name} has no row {index}: its shape is {array.shape}.")
+    return np.array(array[index])

@@ -1,0 +1,277 @@
+"""A published release as downloaded (folder, zip, tar, or a folder of those), seen as one sorted list of members."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from celltable.errors import NotFoundError, ReleaseError
+
+from .container import Container, stem
+from .masks import MaskBatch
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .pixels import ImageInfo
+
+Progress = Callable[[int], None]
+_BLOCK = 1 << 20
+
+
+class Entry(NamedTuple):
+    """A member of a release: the key of its source, its POSIX path in it, its size in bytes."""
+
+    source: str
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An archive of a release, or (key ``""``) its folder of loose files; `size` in bytes."""
+
+    key: str
+    path: Path
+    size: int
+
+
+class Release:
+    """An opened release; made by `open_release`. A context manager, safe to read from several threads.
+
+    Attributes
+    ----------
+    path
+        What was opened.
+    entries
+        Every member of every source, sorted by source and name; litter of operating systems is left out.
+    sources
+        The archives, and the folder with key ``""`` if there are loose files, sorted by key.
+    ignored
+        How many members of which kind of litter were left out.
+    """
+
+    def __init__(self, path: Path, containers: dict[str, Container]) -> None:
+        self.path = path
+        self._containers = containers
+        found = [Entry(key, name, size) for key, c in containers.items() for name, size in c.sizes.items()]
+        self.entries: tuple[Entry, ...] = tuple(sorted(found))
+        self.sources = tuple(Source(key, containers[key].path, _size(containers[key])) for key in sorted(containers))
+        junk: Counter[str] = Counter()
+        for container in containers.values():
+            junk.update(container.ignored)
+        self.ignored: dict[str, int] = dict(sorted(junk.items()))
+
+    def __enter__(self) -> Release:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Release {self.path.name}: {len(self.entries):,} members in {len(self.sources)} sources>"
+
+    def close(self) -> None:
+        """Let go of open files and remove temporary ones."""
+        for container in self._containers.values():
+            container.close()
+
+    def match(self, pattern: re.Pattern[str] | str) -> list[tuple[Entry, re.Match[str]]]:
+        """The members whose path ends in something that the pattern matches, in the order of `entries`.
+
+        The path starts with the name of the opened folder or archive (without suffix), so that a pattern which names
+        the top folder is found in ``stage1_train.zip`` without one, in a folder passed one level too high or too low,
+        and in a doubled ``X/X/``. The pattern must match whole path components up to the end; where several tails
+        match, the longest counts.
+        """
+        tail = _tail(pattern if isinstance(pattern, str) else pattern.pattern, _flags(pattern))
+        prefixes = {key: self._prefix(key) for key in self._containers}
+        found = []
+        for entry in self.entries:
+            hit = tail.fullmatch(prefixes[entry[0]] + entry[1])
+            if hit is not None:
+                found.append((entry, hit))
+        return found
+
+    def _prefix(self, key: str) -> str:
+        top = stem(self.path.resolve().name)
+        return f"{top}/" if self._containers[key].path == self.path else f"{top}/{_joined(key)}"
+
+    def entry(self, source: str, name: str) -> Entry:
+        """The member of that source and name.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
+        container = self._container(source)
+        return Entry(source, name, container.sizes[container.checked(name)])
+
+    def has(self, source: str, name: str) -> bool:
+        """Whether a source has a member of that name."""
+        return name in self._container(source).sizes
+
+    def read(self, entry: Entry) -> bytes:
+        """All bytes of a member, its checksum verified.
+
+        Raises
+        ------
+        ArchiveError
+            If the member is damaged, encrypted or a decompression bomb; the message names it.
+        """
+        return self._container(entry.source).read(entry.name)
+
+    def head(self, entry: Entry, n: int) -> bytes:
+        """Up to the first `n` bytes of a member, unverified."""
+        return self._container(entry.source).head(entry.name, n)
+
+    def open_local(self, entry: Entry) -> Path | None:
+        """The member's own file on disk, or None if it lies in an archive."""
+        span = self._container(entry.source).span(entry.name)
+        return span[0] if span is not None and entry.source == "" else None
+
+    def extract(self, entry: Entry) -> Path:
+        """A file on disk that holds the member alone: its own, or a temporary copy that lives until `close`."""
+        path, offset = self._container(entry.source).extract(entry.name)
+        if offset == 0 and path.stat().st_size == entry.size:
+            return path
+        return self._container(entry.source).copied(entry.name)
+
+    def memmap(self, entry: Entry) -> NDArray[Any]:
+        """An .npy member as a read-only memory map; unpacked to a temporary file first if it is compressed.
+
+        Raises
+        ------
+        ImageFileError
+            If it is no .npy file, or one of pickled objects, which is never loaded.
+        """
+        from .npy import mapped
+
+        path, offset = self._container(entry.source).extract(entry.name)
+        return mapped(path, offset, entry.size, entry.name)
+
+    def read_masks(self, entries: Iterable[Entry], workers: int = 1) -> MaskBatch:
+        """One-object mask PNGs as compressed COCO run lengths, decoded natively on `workers` threads."""
+        from .masks import gather
+
+        return gather([(self._container(e.source), e.name) for e in entries], workers)
+
+    def read_pixels(self, entry: Entry, index: int | None = None) -> NDArray[Any]:
+        """The pixels of an image member: (row, column) or (row, column, channel), bit depth and channels untouched.
+
+        `index` selects a row of an .npy or a page of a TIFF.
+        """
+        from .pixels import read_pixels
+
+        if index is not None and entry.name.lower().endswith(".npy"):
+            from .npy import row
+
+            return row(self.memmap(entry), index, entry.name)
+        return read_pixels(self.read(entry), entry.name, index)
+
+    def image_info(self, entry: Entry) -> ImageInfo:
+        """Size, channels and type of an image member from its header."""
+        from .pixels import HEADER_BYTES, image_info, needs_more
+
+        data = self.head(entry, HEADER_BYTES)
+        if needs_more(data) and entry.size > len(data):
+            data = self.read(entry)
+        return image_info(data, entry.name)
+
+    def hash_sources(self, progress: Progress | None = None) -> dict[str, str]:
+        """SHA-256 of each source by key, computed now; of the folder, of its sorted list of name, size and SHA-256.
+
+        `progress` is called with the number of bytes read since its last call.
+        """
+        return {source.key: self._hash(source, progress) for source in self.sources}
+
+    def _hash(self, source: Source, progress: Progress | None) -> str:
+        if source.path.is_file():
+            return _sha256(source.path, progress)
+        manifest = hashlib.sha256()
+        for name, size in sorted(self._containers[source.key].sizes.items()):
+            digest = _sha256(source.path / name, progress)
+            manifest.update(f"{name}\0{size}\0{digest}\n".encode("utf-8", "surrogateescape"))
+        return manifest.hexdigest()
+
+    def _container(self, key: str) -> Container:
+        try:
+            return self._containers[key]
+        except KeyError:
+            raise NotFoundError(f"{self.path.name} has no source '{key}'; it has {sorted(self._containers)}.") from None
+
+
+def open_release(path: str | Path) -> Release:
+    """Open a release as downloaded: a folder, a zip, a tar (also .tgz, .tar.gz, .bz2, .xz), or a folder of archives.
+
+    Raises
+    ------
+    NotFoundError
+        If nothing is there.
+    ReleaseError
+        If the folder is empty, or the file is no archive.
+    ArchiveError
+        If an archive is damaged or unsafe.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "a.csv").write_text("x")
+    ...     with open_release(folder) as release:
+    ...         release.entries
+    (Entry(source='', name='a.csv', size=1),)
+    """
+    from .folder import open_folder
+    from .opened import open_archive
+
+    root = Path(path).expanduser()
+    if not root.exists():
+        raise NotFoundError(f"{root} does not exist; expected a release: the archive as downloaded, or its folder.")
+    if root.is_file():
+        return Release(root, {root.name: open_archive(root)})
+    containers = open_folder(root)
+    if not any(c.sizes for c in containers.values()):
+        with suppress(OSError):
+            for container in containers.values():
+                container.close()
+        raise ReleaseError(f"{root} is an empty folder; expected a release: its archives as downloaded, or its files.")
+    return Release(root, containers)
+
+
+@lru_cache(maxsize=256)
+def _tail(pattern: str, flags: int) -> re.Pattern[str]:
+    return re.compile(rf"(?:.*?/)??(?:{pattern})", flags)
+
+
+def _flags(pattern: re.Pattern[str] | str) -> int:
+    return 0 if isinstance(pattern, str) else pattern.flags & ~re.UNICODE
+
+
+def _joined(key: str) -> str:
+    if key == "":
+        return ""
+    folder, _, name = key.rpartition("/")
+    return f"{folder}/{stem(name)}/" if folder else f"{stem(name)}/"
+
+
+def _size(container: Container) -> int:
+    return container.path.stat().st_size if container.path.is_file() else sum(container.sizes.values())
+
+
+def _sha256(path: Path, progress: Progress | None) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            if progress is not None:
+                progress(len(block))
+    return digest.hexdigest()
