@@ -1,12 +1,12 @@
 """Metrics, one published protocol per file: two sides of one image in, numbers out; pooled numbers make a score.
 
-A module here holds one frozen ``METRIC``, found by its file name. Its two functions split the work so that it runs on any
-number of workers: ``count`` looks at one `Pair` and returns small picklable numbers, ``pool`` turns the numbers of all
-images into a `Result`. Everything a metric may read of a pair (areas, the sparse overlaps, matches, centroids) is computed
-once and shared.
+A module here holds one frozen ``METRIC``, found by its file name. Its two functions split the work so that it runs on
+any number of workers: ``count`` looks at one `Pair` and returns small picklable numbers, ``pool`` turns the numbers of
+all images into a `Result`. Everything a metric may read of a pair (areas, the sparse overlaps, matches, centroids) is
+computed once and shared.
 
-Two modes: *strict* reproduces the official code bit for bit, its quirks included, and raises `MetricError` where that code
-raises; *corrected* (the default) differs only where the card says so.
+Two modes: *strict* reproduces the official code bit for bit, its quirks included, and raises `MetricError` where that
+code raises; *corrected* (the default) differs only where the card says so.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Card:
     citation, doi, url
         The paper and the code that is reproduced.
     formula, matching, ties, averaging, empty
-        How objects are paired, what happens at exactly the threshold, how images are averaged, and what an image without
-        cells counts.
+        How objects are paired, what happens at exactly the threshold, how images are averaged, and what an image
+        without cells counts.
     flattening
         What is done where masks of one side overlap.
     regions, partial
@@ -68,8 +68,8 @@ class Card:
     thresholds: str = ""
     flattening: str = "overlapping masks are painted into one label map, later ids over earlier ones"
     regions: str = (
-        "corrected: cells marked ignore or crowd are taken out of the ground truth, and predictions that lie by half or "
-        "more on them are not counted; strict: they are ordinary cells, as the official code knows no such mark"
+        "corrected: cells marked ignore or crowd are taken out of the ground truth, and predictions that lie by half "
+        "or more on them are not counted; strict: they are ordinary cells, as the official code knows no such mark"
     )
     partial: str = "partially annotated images are left out (their false positives are unknown) unless asked for"
     namesakes: str = ""
@@ -99,22 +99,21 @@ class Metric:
     count
         ``count(pair, mode, **options)`` → picklable numbers of one image (an array or a small tuple or dict of them).
     pool
-        ``pool(numbers, mode, **options)`` → Result, `numbers` being a list with one entry an image, in the natural order of
-        image ids.
+        ``pool(numbers, mode, **options)`` → Result, `numbers` being a list with one entry an image, in the natural
+        order of image ids.
     needs
         What a pair must have: of "scores" (predictions have confidences), "classes" (both sides), "tissue" (in meta),
         "pixels". A metric that lacks something says so instead of running.
     options
         Every option of count and pool with its default.
     handles
-        Of "regions" (crowd, ignore) and "partial": what the metric treats by its own official rule. What it does not
-        handle, the engine does before `count` in the way the card says.
+        "partial": partially annotated images do not harm it, as it counts no false positives; all others leave them out.
     value_of
         ``value_of(numbers, mode, **options)`` → one image's headline value, for per-image tables; by default
         ``pool([numbers]).value``.
     resample
-        ``resample(numbers, weights, mode, **options)`` → float64 (B,): the pooled value when image i counts weights[b, i]
-        times (int, (B, n)). Without it the bootstrap calls `pool` on repeated lists.
+        ``resample(numbers, weights, mode, **options)`` → float64 (B,): the pooled value when image i counts weights[b,
+        i] times (int, (B, n)). Without it the bootstrap calls `pool` on repeated lists.
     better
         "higher", "lower" or "zero" (a bias), for comparing models.
     heavy

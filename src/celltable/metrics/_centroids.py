@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Mode, Pair
-from ._means import ratio
+from ._means import divided, ratio
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -18,10 +18,10 @@ DENSE = 4_000_000  # entries of a distance matrix up to which it is made at once
 
 
 def pair_points(a_xy: Floats, b_xy: Floats, radius: float) -> tuple[Ints, Ints]:
-    """Rows of the points paired by the assignment with the least sum of distances over all points, kept within `radius`.
+    """Rows of points paired by the assignment with the least sum of distances, kept within `radius`.
 
-    The assignment is over all pairs and the radius is applied after it (pair_coordinates of HoVer-Net), which is not the
-    largest matching within the radius.
+    The assignment is over all pairs and the radius is applied after it (pair_coordinates of HoVer-Net), which is not
+    the largest matching within the radius.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -68,6 +68,13 @@ def count(pair: Pair, mode: Mode, radius: float) -> Pairing:
     if mode == "strict":  # an image without cells gets one at (0, 0), of type 0
         true_xy, true_type = _phantom(true_xy, true_type)
         pred_xy, pred_type = _phantom(pred_xy, pred_type)
+    return pair_types(true_xy, true_type, pred_xy, pred_type, radius, names)
+
+
+def pair_types(
+    true_xy: Floats, true_type: Ints, pred_xy: Floats, pred_type: Ints, radius: float, names: tuple[str, ...]
+) -> Pairing:
+    """Pair points with types (0 = none, k = names[k - 1]) and count what was paired with what."""
     a, b = pair_points(true_xy, pred_xy, radius)
     size = len(names) + 1
     paired = np.bincount(true_type[a] * size + pred_type[b], minlength=size * size).reshape(size, size)
@@ -134,5 +141,4 @@ def resample(numbers: Sequence[Pairing], weights: NDArray[Any], mode: Mode, **_:
     """F of detection of resampled images."""
     rows = np.asarray([(n.paired.sum(), n.unpaired_true.sum(), n.unpaired_pred.sum()) for n in numbers], np.float64)
     tp, fn, fp = (weights @ rows).T
-    below = 2 * tp + fp + fn
-    return np.divide(2 * tp, below, out=np.full(len(tp), np.nan), where=below > 0)
+    return divided(2 * tp, 2 * tp + fp + fn)

@@ -1,4 +1,4 @@
-"""Counts of cells per image: what is counted, the coefficient of determination, and the counting errors' shared parts."""
+"""Counts of cells per image: what is counted, and the coefficient of determination."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ Floats = NDArray[np.float64]
 def count(pair: Pair, mode: Mode, **_: Any) -> tuple[float, float]:
     """(true count, predicted count) of one image; the image's own published count where it has one.
 
-    The column `count` of the image is that number (LIVECell's fluorescence counts); else the ground-truth cells are counted.
+    The column `count` of the image is that number (LIVECell's fluorescence counts); else the ground-truth cells are
+    counted.
     """
     published = pair.meta.get("count")
     seen = pair.seen(mode)
@@ -32,7 +33,7 @@ def columns(numbers: Sequence[tuple[float, float]]) -> tuple[Floats, Floats]:
 
 
 def r2_score(true: ArrayLike, pred: ArrayLike) -> float:
-    """Coefficient of determination as scikit-learn's r2_score: constant truth gives 1 if perfect, else 0; NaN below two.
+    """Coefficient of determination as scikit-learn has it: constant truth gives 1 if perfect, else 0; NaN below two.
 
     >>> r2_score([1, 2, 3], [1, 2, 4])
     0.5

@@ -28,6 +28,16 @@ def ratio(top: float, bottom: float) -> float:
     return top / bottom if bottom else float("nan")
 
 
+def divided(top: ArrayLike, bottom: ArrayLike, nothing: float = float("nan")) -> Floats:
+    """top / bottom of arrays, `nothing` where the bottom is zero.
+
+    >>> divided([1.0, 2.0], [2.0, 0.0])
+    array([0.5, nan])
+    """
+    above, below = np.broadcast_arrays(np.asarray(top, np.float64), np.asarray(bottom, np.float64))
+    return np.asarray(np.divide(above, below, out=np.full(above.shape, nothing), where=below != 0), np.float64)
+
+
 def averaged(numbers: Sequence[Mapping[str, float]], headline: str, mode: Mode, reason: str) -> Result:
     """The mean over images of each number: NaN carried on in strict mode, skipped and counted in corrected mode."""
     fields: dict[str, Any] = {}
@@ -48,8 +58,7 @@ def weighted_mean(values: ArrayLike, weights: NDArray[Any], *, skip: bool = True
     if not skip and not there.all():
         return np.full(len(weights), np.nan)
     total = weights[:, there].sum(axis=1)
-    sums = weights[:, there] @ array[there]
-    return np.divide(sums, total, out=np.full(len(weights), np.nan), where=total > 0)
+    return divided(weights[:, there] @ array[there], total)
 
 
 def weighted_sums(columns: ArrayLike, weights: NDArray[Any]) -> Floats:

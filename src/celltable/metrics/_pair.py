@@ -30,9 +30,9 @@ Bools = NDArray[np.bool_]
 class Side:
     """The cells of one side (ground truth or prediction) of one image.
 
-    Make one with `from_label_map`, `from_rle` or `from_instances`. Either `map` (a label map, 0 = background, which cannot
-    overlap) or `counts` (compressed COCO run lengths, one a cell, which can) is given; the other is made when asked for.
-    All columns have one entry a cell, in the order of `ids`; None where there is no such column.
+    Make one with `from_label_map`, `from_rle` or `from_instances`. Either `map` (a label map, 0 = background, which
+    cannot overlap) or `counts` (compressed COCO run lengths, one a cell, which can) is given; the other is made when
+    asked for. All columns have one entry a cell, in the order of `ids`; None where there is no such column.
 
     Attributes
     ----------
@@ -44,6 +44,8 @@ class Side:
         own ids (COCO annotation ids).
     painted
         The label map of cells given as `counts`, where it is known already.
+    subset
+        True where `map` holds more cells than `given_ids`.
     """
 
     size: tuple[int, int]
@@ -61,6 +63,7 @@ class Side:
     published_boxes: Floats | None = None
     source_ids: Sequence[Any] | None = None
     painted: NDArray[Any] | None = None
+    subset: bool = False
 
     @classmethod
     def from_label_map(cls, label_map: NDArray[Any], **columns: Any) -> Side:
@@ -74,10 +77,10 @@ class Side:
 
     @classmethod
     def from_layers(cls, stack: NDArray[Any], vocabulary: Sequence[str], **columns: Any) -> Side:
-        """Cells of a (row, column, class) stack of label maps, as PanNuke publishes them; further channels are not read.
+        """Cells of a (row, column, class) stack of label maps, as PanNuke has them; further channels are not read.
 
-        Ids are 1, 2, … in the order of class and label; where layers share a pixel the cells overlap, and the later class
-        lies on top.
+        Ids are 1, 2, … in the order of class and label; where layers share a pixel the cells overlap, and the later
+        class lies on top.
         """
         stack = np.ascontiguousarray(stack)
         try:
@@ -180,7 +183,7 @@ class Side:
     def label_map(self) -> NDArray[Any]:
         """The side as one label map of `ids`; where masks overlap, later ids (in ascending order) lie on top."""
         if self.map is not None:
-            return self.map
+            return np.where(np.isin(self.map, self.ids), self.map, 0) if self.subset else self.map
         if self.painted is not None:
             return self.painted
         order = np.argsort(self.ids, kind="stable")
@@ -200,7 +203,11 @@ class Side:
         """The cells where the boolean mask `keep` is true; ids and columns are kept."""
         mask = np.asarray(keep, bool)
         where = np.flatnonzero(mask)
-        columns: dict[str, Any] = {"given_ids": self.ids[mask], "given_areas": self.areas[mask], "given_boxes": self.boxes[mask]}
+        columns: dict[str, Any] = {
+            "given_ids": self.ids[mask],
+            "given_areas": self.areas[mask],
+            "given_boxes": self.boxes[mask],
+        }
         for name in ("class_codes", "scores", "crowd", "ignore", "published_area", "published_boxes"):
             column = getattr(self, name)
             columns[name] = None if column is None else column[mask]
@@ -208,7 +215,7 @@ class Side:
             columns["source_ids"] = [self.source_ids[i] for i in where.tolist()]
         if self.counts is not None:
             return replace(self, counts=[self.counts[i] for i in where.tolist()], painted=None, **columns)
-        return replace(self, map=np.where(np.isin(self.map, self.ids[mask]), self.map, 0), **columns)  # type: ignore[arg-type]
+        return replace(self, subset=self.subset or not mask.all(), **columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +242,8 @@ class Pair:
                 f"{self.pred.size[0]}×{self.pred.size[1]} pixels; expected the same size"
             )
         if self.gt.map is not None and self.pred.map is not None:
-            return _placed(overlaps.overlap_of_label_maps(self.gt.map, self.pred.map), self.gt, self.pred)
+            maps = self.gt.label_map, self.pred.label_map
+            return _placed(overlaps.overlap_of_label_maps(*maps), self.gt, self.pred)
         return _numbered(overlaps.overlap_of_rles(self.gt.rle, self.pred.rle, self.size), self.gt, self.pred)
 
     @cached_property
@@ -261,7 +269,7 @@ class Pair:
 
     @cached_property
     def clean(self) -> Pair:
-        """Without crowd and ignore regions of the ground truth, and without predictions that lie half or more on them."""
+        """Without crowd and ignore regions of the ground truth, and predictions that lie half or more on them."""
         regions = self.gt.flags
         if not regions.any():
             return self

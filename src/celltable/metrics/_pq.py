@@ -59,6 +59,6 @@ def refuse_empty(table: Table, code: str) -> None:
     """Strict mode: raise where the official code divides by zero because no side has a cell."""
     if not table.n_gt and not table.n_pred:
         raise MetricError(
-            f"image {table.image_id} has no cell on either side, and {code} then divides by zero; use corrected mode, which "
-            "leaves such images out of the mean"
+            f"image {table.image_id} has no cell on either side, and {code} then divides by zero; use corrected mode, "
+            "which leaves such images out of the mean"
         )

@@ -151,8 +151,8 @@ class Table:
         for name, area, wanted in (("ground truth", self.a, gt), ("prediction", self.b, pred)):
             if wanted and len(area) and int(area.sum()) == self.n_pixels:
                 raise MetricError(
-                    f"image {self.image_id}: the {name} has no background pixel, and {code} then takes its first cell for "
-                    "background; use corrected mode"
+                    f"image {self.image_id}: the {name} has no background pixel, and {code} then takes its first cell "
+                    "for background; use corrected mode"
                 )
 
 
@@ -163,9 +163,7 @@ def one_to_one(g: Ints, p: Ints, n_gt: int, n_pred: int) -> bool:
     return bool((g[1:] != g[:-1]).all()) and int(np.bincount(p, minlength=1).max()) < 2
 
 
-def _side(
-    ids: Ints, areas: Ints, rows: Ints, classes: Ints | None
-) -> tuple[Ints, Ints, Ints | None, Ints | None]:
+def _side(ids: Ints, areas: Ints, rows: Ints, classes: Ints | None) -> tuple[Ints, Ints, Ints | None, Ints | None]:
     """Ids ascending without empty cells, their areas and classes, and the rank of each old row (None: unchanged)."""
     if classes is None and not len(rows):
         classes = np.zeros(0, np.int64)

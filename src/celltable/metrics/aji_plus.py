@@ -16,7 +16,9 @@ CARD = Card(
     title="AJI+",
     quantity="shared pixels / union pixels of cells paired one to one, unmatched cells in the union",
     authority="HoVer-Net, get_fast_aji_plus",
-    citation="Graham et al., HoVer-Net: simultaneous segmentation and classification of nuclei, Medical Image Analysis 2019",
+    citation=(
+        "Graham et al., HoVer-Net: simultaneous segmentation and classification of nuclei, Medical Image Analysis 2019"
+    ),
     doi="10.1016/j.media.2019.101563",
     url="https://github.com/vqdang/hover_net",
     formula="sum of c / (sum of u of pairs + area of all unpaired cells of either side)",

@@ -58,7 +58,9 @@ def of_one(numbers: Counts) -> NDArray[np.float32]:
     """ap of one image at each threshold, float32."""
     tp = numbers["tp"].astype(np.float32)
     below = tp + (numbers["n_pred"] - tp) + (numbers["n_gt"] - tp)
-    return np.divide(tp, below, out=np.full(len(tp), np.nan, np.float32), where=below > 0)
+    ap = np.full(len(tp), np.nan, np.float32)
+    np.divide(tp, below, out=ap, where=below > 0)
+    return ap
 
 
 def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
@@ -77,7 +79,13 @@ def pool(numbers: Sequence[Counts], mode: Mode, thresholds: Sequence[float], **_
     else:
         means = [nanmean(column) for column in ap.T]
     fields: dict[str, Any] = {f"ap@{t:g}": m for t, m in zip(thresholds, means, strict=True)}
-    fields |= {"threshold": list(thresholds), "ap": ap.tolist(), "tp": tp.tolist(), "fp": fp.tolist(), "fn": fn.tolist()}
+    fields |= {
+        "threshold": list(thresholds),
+        "ap": ap.tolist(),
+        "tp": tp.tolist(),
+        "fp": fp.tolist(),
+        "fn": fn.tolist(),
+    }
     empty = int(np.isnan(ap[:, 0]).sum()) if len(ap) else 0
     skipped = {"images without cells on either side": empty} if empty and mode != "strict" else {}
     return Result(means[0], fields, skipped)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
-from ._means import nanmean, weighted_mean
+from ._means import divided, nanmean, weighted_mean
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)  # not the decimals: the third is 0.6000000000000001
 EPS = 1e-9  # evaluation.py, in every denominator
@@ -19,7 +19,10 @@ CARD = Card(
     title="DSB 2018 average precision",
     quantity="mean over ten IoU thresholds of TP / (TP + FP + FN)",
     authority="2018 Data Science Bowl (Kaggle); evaluation.py of the organisers' paper",
-    citation="Caicedo et al., Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl, Nature Methods 2019",
+    citation=(
+        "Caicedo et al., Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl, Nature Methods "
+        "2019"
+    ),
     doi="10.1038/s41592-019-0612-7",
     url="https://github.com/carpenterlab/2019_caicedo_dsb",
     formula="S(t) = TP/(TP+FP+FN); image = mean over t of S(t); score = mean over images. F1(t) = 2TP/(2TP+FP+FN)",
@@ -28,7 +31,9 @@ CARD = Card(
     averaging="mean over images, not pooled over cells; no classes, no scores",
     empty="neither side has a cell: undefined, left out and counted; one side has none: 0",
     thresholds="numpy.arange(0.5, 1.0, 0.05)",
-    strict="1e-9 in every denominator (a perfect image scores 0.999999999…); an image without cells on both sides scores 0",
+    strict=(
+        "1e-9 in every denominator (a perfect image scores 0.999999999…); an image without cells on both sides scores 0"
+    ),
     flattening="the challenge rejects overlapping masks; here they are painted into one label map, later ids on top",
     namesakes="ap_stardist counts an IoU of exactly t as a hit, and pools; ap_coco ranks by score",
 )
@@ -54,7 +59,7 @@ def curves(numbers: Counts, mode: Mode) -> tuple[NDArray[np.float64], ...]:
     eps = EPS if mode == "strict" else 0.0
     pairs = ((tp, tp + fp + fn), (2 * tp, 2 * tp + fp + fn), (tp, tp + fp), (tp, tp + fn))
     nothing = 0.0 if mode == "strict" else np.nan
-    return tuple(np.divide(x, y + eps, out=np.full(len(tp), nothing), where=y + eps > 0) for x, y in pairs)
+    return tuple(divided(x, y + eps, nothing) for x, y in pairs)
 
 
 def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:

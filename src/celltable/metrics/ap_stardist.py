@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from celltable.errors import MetricError
 
 from . import Card, Metric, Mode, Pair, Result
-from ._means import nanmean, weighted_sums
+from ._means import divided, nanmean, weighted_sums
 from ._table import Table
 
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -75,8 +75,7 @@ def ratios(tp: Any, total: Any, n_true: Any, n_pred: Any, nothing: float) -> dic
     fp, fn = n_pred - tp, n_true - tp
 
     def over(top: Any, bottom: Any) -> NDArray[np.float64]:
-        bottom = np.broadcast_to(np.asarray(bottom, np.float64), tp.shape)
-        return np.divide(top, bottom, out=np.full(tp.shape, nothing), where=bottom > 0)
+        return divided(top, bottom, nothing)
 
     return {
         "precision": over(tp, tp + fp),
@@ -106,7 +105,12 @@ def pool(numbers: Sequence[Counts], mode: Mode, thresholds: Sequence[float], cri
     total = np.zeros(len(thresholds))
     for n in numbers:
         total = total + n["sum"]
-    all_counts = {"thresh": list(thresholds), "tp": tp.tolist(), "fp": (n_pred - tp).tolist(), "fn": (n_true - tp).tolist()}
+    all_counts = {
+        "thresh": list(thresholds),
+        "tp": tp.tolist(),
+        "fp": (n_pred - tp).tolist(),
+        "fn": (n_true - tp).tolist(),
+    }
     all_counts |= {"n_true": n_true, "n_pred": n_pred, "criterion": criterion}
     pooled = of_one({"tp": tp, "sum": total, "n_true": n_true, "n_pred": n_pred}, mode)
     each = [of_one(n, mode) for n in numbers]
@@ -121,7 +125,7 @@ def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: 
     """Pooled accuracy of resampled images."""
     tp = weighted_sums([n["tp"] for n in numbers], weights)
     below = weighted_sums([n["n_true"] + n["n_pred"] - n["tp"] for n in numbers], weights)
-    return np.divide(tp, below, out=np.full(tp.shape, np.nan), where=below > 0).mean(axis=1)
+    return np.asarray(divided(tp, below).mean(axis=1), np.float64)
 
 
 OPTIONS = {"thresholds": THRESHOLDS, "criterion": "iou"}

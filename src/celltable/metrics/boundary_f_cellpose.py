@@ -24,15 +24,15 @@ CARD = Card(
     citation="Stringer et al., Cellpose: a generalist algorithm for cellular segmentation, Nature Methods 2021",
     doi="10.1038/s41592-020-01018-x",
     url="https://github.com/MouseLand/cellpose",
-    formula="A, B = outlines of ground truth and prediction, dilated by a disc of radius max(1, scale x median diameter of the "
-    "ground truth), diameter = 2 sqrt(area/pi); P = |A and B|/|B|, R = |A and B|/|A|, F = 2PR/(P+R)",
+    formula="A, B = outlines of ground truth and prediction, dilated by a disc of radius max(1, scale x median "
+    "diameter of the ground truth), diameter = 2 sqrt(area/pi); P = |A and B|/|B|, R = |A and B|/|A|, F = 2PR/(P+R)",
     matching="none: pixels of outer outlines (8-connected, holes do not count), whichever cell they belong to",
     ties="a pixel exactly at the radius is inside",
     averaging="mean over images of each of P, R and F at each scale; the headline is the mean F over the scales",
     empty="P, R or F undefined: NaN; strict: it makes the mean NaN; corrected: left out and counted",
     thresholds="scales 0.05, 0.1, 0.25 of the median diameter (option scales)",
-    strict="a disc that holds an exact multiple of 256 outline pixels counts as empty (SciPy writes the sum into one byte); a "
-    "map without background loses its first cell from the median diameter",
+    strict="a disc that holds an exact multiple of 256 outline pixels counts as empty (SciPy writes the sum into one "
+    "byte); a map without background loses its first cell from the median diameter",
     namesakes="boundary IoU of COCO compares single matched cells",
 )
 
@@ -44,7 +44,7 @@ def diameter(areas: NDArray[np.int64]) -> float:
     20.0
     """
     middle = float(np.median(areas**0.5)) if len(areas) else 0.0
-    return middle / ((np.pi**0.5) / 2)
+    return float(middle / ((np.pi**0.5) / 2))
 
 
 def count(pair: Pair, mode: Mode, scales: Sequence[float], **_: Any) -> Counts:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Result
 from ._counts import Floats, columns, count, difference, r2_score
+from ._means import divided
 
 FULL = 1600  # cells an image, roughly full confluency: the notebook's threshold
 START, STEP, P_CUTOFF, NEIGHBOURS = 500, 1, 1e-5, 5  # the notebook's defaults
@@ -18,11 +19,14 @@ CARD = Card(
     title="LIVECell cell counts",
     quantity="R2 of predicted against true counts on images with fewer than 1,600 cells, and the linearity break",
     authority="LIVECell, Fluorescence cell count evaluation.ipynb",
-    citation="Edlund et al., LIVECell: a large-scale dataset for label-free live cell segmentation, Nature Methods 2021",
+    citation=(
+        "Edlund et al., LIVECell: a large-scale dataset for label-free live cell segmentation, Nature Methods 2021"
+    ),
     doi="10.1038/s41592-021-01249-6",
     url="https://github.com/sartorius-research/LIVECell",
-    formula="R2 = 1 - sum (y-f)^2 / sum (y-mean y)^2. Break: the first T = 500, 501, … where, on images with fewer than T cells, "
-    "the residuals of a straight line and of the 5 nearest neighbours differ in spread (Levene, p < 1e-5)",
+    formula="R2 = 1 - sum (y-f)^2 / sum (y-mean y)^2. Break: the first T = 500, 501, … where, on images with fewer "
+    "than T cells, the residuals of a straight line and of the 5 nearest neighbours differ in spread (Levene, p < "
+    "1e-5)",
     matching="none: cells are only counted",
     ties="images whose predicted count is equally near: the first in the order of images",
     averaging="over images",
@@ -35,10 +39,21 @@ CARD = Card(
 
 
 def nearest_mean(x: Floats, y: Floats, k: int) -> Floats:
-    """For each x the mean of y over its k nearest x (itself included)."""
+    """For each x the mean of y over its k nearest x (itself included); of equally near ones the lower are taken.
+
+    >>> nearest_mean(np.array([1.0, 2.0, 9.0]), np.array([1.0, 3.0, 5.0]), 2)
+    array([2., 2., 4.])
+    """
     order = np.argsort(x, kind="stable")
-    near = np.argsort(np.abs(x[:, None] - x[order][None, :]), axis=1, kind="stable")[:, :k]
-    return np.asarray(y[order][near].mean(axis=1), np.float64)
+    ranked, values, n = x[order], y[order], len(x)
+    window = np.arange(n)[:, None] + np.arange(1 - k, k)  # the k nearest of a sorted value lie within k - 1 places
+    inside = (window >= 0) & (window < n)
+    window = np.clip(window, 0, n - 1)
+    distance = np.where(inside, np.abs(ranked[window] - ranked[:, None]), np.inf)
+    near = np.take_along_axis(window, np.argsort(distance, axis=1, kind="stable")[:, :k], axis=1)
+    out = np.empty(n)
+    out[order] = values[near].mean(axis=1)
+    return out
 
 
 def linearity_break(true: Floats, pred: Floats) -> tuple[float, bool]:
@@ -87,9 +102,9 @@ def resample(
     small = table[:, 0] < below
     y, f, w = table[small, 0], table[small, 1], weights[:, small].astype(np.float64)
     total = w.sum(axis=1)
-    mean = np.divide(w @ y, total, out=np.zeros(len(w)), where=total > 0)
+    mean = divided(w @ y, total, 0.0)
     spread = w @ (y * y) - total * mean * mean
-    return 1 - np.divide(w @ ((y - f) ** 2), spread, out=np.full(len(w), np.nan), where=spread > 1e-9)
+    return 1 - divided(w @ ((y - f) ** 2), np.where(spread > 1e-9, spread, 0.0))
 
 
 METRIC = Metric("counts_livecell", CARD, count, pool, options={"below": FULL}, value_of=difference, resample=resample)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
-from ._means import weighted_sums
+from ._means import divided, weighted_sums
 
 SPLIT, MISSED, SPURIOUS = 5, 10, 1  # weights of AOGM-D, Matula et al. 2015
 Counts = dict[str, int]
@@ -18,7 +18,10 @@ CARD = Card(
     title="CTC detection accuracy (DET)",
     quantity="1 - cost of mending the detections / cost of making them all by hand",
     authority="Cell Tracking Challenge; py-ctcmetrics",
-    citation="Matula et al., Cell tracking accuracy measurement based on comparison of acyclic oriented graphs, PLoS ONE 2015",
+    citation=(
+        "Matula et al., Cell tracking accuracy measurement based on comparison of acyclic oriented graphs, PLoS ONE "
+        "2015"
+    ),
     doi="10.1371/journal.pone.0144959",
     url="https://github.com/CellTrackingChallenge/py-ctcmetrics",
     formula="DET = 1 - min(5 NS + 10 FN + FP, 10 n) / (10 n), n reference cells",
@@ -47,7 +50,7 @@ def det(ns: Any, fn: Any, fp: Any, n_ref: Any) -> NDArray[np.float64]:
     """DET of counts; NaN without a reference cell."""
     whole = MISSED * np.asarray(n_ref, np.float64)
     cost = np.minimum(SPLIT * np.asarray(ns) + MISSED * np.asarray(fn) + SPURIOUS * np.asarray(fp), whole)
-    return 1 - np.divide(cost, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return 1 - divided(cost, whole)
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:

@@ -14,7 +14,10 @@ CARD = Card(
     title="Ensemble Dice (Dice 2)",
     quantity="2 x shared pixels / area of both, summed over all overlapping pairs, mean over images",
     authority="HoVer-Net, get_dice_2 and get_fast_dice_2 (after the CPM challenges)",
-    citation="Vu et al., Methods for segmentation and classification of digital microscopy tissue images, Front. Bioeng. 2019",
+    citation=(
+        "Vu et al., Methods for segmentation and classification of digital microscopy tissue images, Front. Bioeng. "
+        "2019"
+    ),
     doi="10.3389/fbioe.2019.00053",
     url="https://github.com/vqdang/hover_net",
     formula="2 sum of c_ij / sum of (a_i + b_j) over every overlapping pair i, j",
@@ -34,8 +37,8 @@ def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
         table.need_background("get_dice_2")
         if not len(table.g):
             raise MetricError(
-                f"image {table.image_id} has no overlapping pair, and the official ensemble Dice then divides by zero; use "
-                "corrected mode"
+                f"image {table.image_id} has no overlapping pair, and the official ensemble Dice then divides by zero; "
+                "use corrected mode"
             )
     below = int(table.a[table.g].sum() + table.b[table.p].sum())
     nothing = 0.0 if table.n_gt or table.n_pred else float("nan")

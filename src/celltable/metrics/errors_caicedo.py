@@ -1,4 +1,4 @@
-"""What kind of mistakes: split, merged, missed and spurious cells, and cells with a loose outline, without any score."""
+"""What kind of mistakes: split, merged, missed, spurious and loosely outlined cells, without any score."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ CARD = Card(
     title="Segmentation errors by kind",
     quantity="share of ground-truth cells that are split, merged, missed or loose; spurious predictions per cell",
     authority="2018 Data Science Bowl organisers (splits and merges, IoU > 0.1); the other three by the same rule",
-    citation="Caicedo et al., Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl, Nature Methods 2019",
+    citation=(
+        "Caicedo et al., Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl, Nature Methods "
+        "2019"
+    ),
     doi="10.1038/s41592-019-0612-7",
     url="https://github.com/carpenterlab/2019_caicedo_dsb",
     formula=(
-        "a pair touches if IoU > 0.1. Splits: cells touched by more than one prediction. Merges: predictions that touch more "
-        "than one cell. Missed: cells that none touches. Spurious: predictions that touch none. Loose: pairs that touch only "
-        "each other, with an IoU of 0.5 or less"
+        "a pair touches if IoU > 0.1. Splits: cells touched by more than one prediction. Merges: predictions that "
+        "touch more than one cell. Missed: cells that none touches. Spurious: predictions that touch none. Loose: "
+        "pairs that touch only each other, with an IoU of 0.5 or less"
     ),
     matching="none: IoU > 0.1 on either side",
     ties="an IoU of exactly 0.1 does not touch",

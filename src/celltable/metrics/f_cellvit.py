@@ -20,7 +20,10 @@ CARD = Card(
     doi="10.1016/j.media.2024.103143",
     url="https://github.com/TIO-IKIM/CellViT",
     formula="F as f_hovernet; precision of a type = TPc/(TPc+2FPc+FPd), recall = TPc/(TPc+2FNc+FNd)",
-    matching="the one-to-one assignment of centres with the least sum of distances over all pairs, then those within the radius",
+    matching=(
+        "the one-to-one assignment of centres with the least sum of distances over all pairs, then those within the "
+        "radius"
+    ),
     ties="a distance of exactly the radius is a pair",
     averaging="pooled over the cells of all images",
     empty="corrected: an image without cells adds nothing; strict: it gets one cell of type 0 at (0, 0)",

@@ -18,12 +18,16 @@ CARD = Card(
     title="HoVer-Net detection and classification F",
     quantity="F of detection (F_d), accuracy of types among pairs, F of each type (F_c)",
     authority="HoVer-Net, compute_stats.run_nuclei_type_stat",
-    citation="Graham et al., HoVer-Net: simultaneous segmentation and classification of nuclei, Medical Image Analysis 2019",
+    citation=(
+        "Graham et al., HoVer-Net: simultaneous segmentation and classification of nuclei, Medical Image Analysis 2019"
+    ),
     doi="10.1016/j.media.2019.101563",
     url="https://github.com/vqdang/hover_net",
-    formula="F_d = 2TP/(2TP+FP+FN); F_c = 2TPc/(2TPc+2FPc+2FNc+FPd+FNd), FPc, FNc wrong types among pairs, FPd, FNd unpaired "
-    "cells of the type",
-    matching="the one-to-one assignment of centres with the least sum of distances over all pairs, then those within 12 px",
+    formula="F_d = 2TP/(2TP+FP+FN); F_c = 2TPc/(2TPc+2FPc+2FNc+FPd+FNd), FPc, FNc wrong types among pairs, FPd, FNd "
+    "unpaired cells of the type",
+    matching=(
+        "the one-to-one assignment of centres with the least sum of distances over all pairs, then those within 12 px"
+    ),
     ties="a distance of exactly the radius is a pair",
     averaging="pooled over the cells of all images",
     empty="corrected: an image without cells adds nothing; strict: it gets one cell of type 0 at (0, 0)",

@@ -42,7 +42,9 @@ def pool(numbers: Sequence[tuple[float, float]], mode: Mode, **_: Any) -> Result
     return Result(value, fields, {"images without a known count": left_out} if left_out else {})
 
 
-def resample(numbers: Sequence[tuple[float, float]], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
+def resample(
+    numbers: Sequence[tuple[float, float]], weights: NDArray[Any], mode: Mode, **_: Any
+) -> NDArray[np.float64]:
     """Means over resampled images."""
     return weighted_mean([value_of(n, mode) for n in numbers], weights)
 

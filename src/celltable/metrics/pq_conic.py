@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
 from ._counts import r2_score
-from ._means import nanmean, weighted_mean, weighted_sums
+from ._means import divided, nanmean, weighted_mean, weighted_sums
 from ._pq import Counts as Matches
 from ._pq import counts, quality
 
@@ -24,11 +24,20 @@ CARD = Card(
     citation="Graham et al., CoNIC challenge: pushing the frontiers of nuclear detection, Medical Image Analysis 2024",
     doi="10.1016/j.media.2023.103047",
     url="https://github.com/TissueImageAnalytics/CoNIC",
-    formula="DQ = TP/(TP+FP/2+FN/2+1e-6), SQ = sum of IoU/(TP+1e-6); mPQ+ = mean over classes of DQ x SQ; R2 of counts per image",
+    formula=(
+        "DQ = TP/(TP+FP/2+FN/2+1e-6), SQ = sum of IoU/(TP+1e-6); mPQ+ = mean over classes of DQ x SQ; R2 of counts per"
+        " image"
+    ),
     matching="IoU > 0.5, which is unique, within a class; binary: of all cells",
     ties="an IoU of exactly 0.5 is a miss",
-    averaging="mPQ+: TP, FP, FN and sum of IoU are summed over images first; binary PQ: mean over images; R2: mean over classes",
-    empty="corrected: a class that occurs nowhere, and for the binary PQ an image without cells, is left out; strict: each counts 0",
+    averaging=(
+        "mPQ+: TP, FP, FN and sum of IoU are summed over images first; binary PQ: mean over images; R2: mean over "
+        "classes"
+    ),
+    empty=(
+        "corrected: a class that occurs nowhere, and for the binary PQ an image without cells, is left out; strict: "
+        "each counts 0"
+    ),
     strict="an absent class and an empty image count 0",
     namesakes="pq_pannuke averages PQ of single images instead of pooling counts",
 )
@@ -94,8 +103,7 @@ def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: 
         return weighted_mean([_binary(n["binary"], mode)[2] for n in numbers], weights)
     flat = [np.ravel(n["classes"] or np.zeros((len(names), 4))) for n in numbers]
     pq = _class_pq(weighted_sums(flat, weights).reshape(len(weights), len(names), 4), mode)
-    there = ~np.isnan(pq)
-    return np.divide(np.nansum(pq, axis=1), there.sum(axis=1), out=np.full(len(pq), np.nan), where=there.any(axis=1))
+    return divided(np.nansum(pq, axis=1), (~np.isnan(pq)).sum(axis=1))
 
 
 METRIC = Metric("pq_conic", CARD, count, pool, value_of=value_of, resample=resample)

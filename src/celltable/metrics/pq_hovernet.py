@@ -13,7 +13,9 @@ CARD = Card(
     title="HoVer-Net panoptic quality",
     quantity="PQ = DQ x SQ of all cells as one class, mean over images",
     authority="HoVer-Net, get_fast_pq and run_nuclei_inst_stat",
-    citation="Graham et al., HoVer-Net: simultaneous segmentation and classification of nuclei, Medical Image Analysis 2019",
+    citation=(
+        "Graham et al., HoVer-Net: simultaneous segmentation and classification of nuclei, Medical Image Analysis 2019"
+    ),
     doi="10.1016/j.media.2019.101563",
     url="https://github.com/vqdang/hover_net",
     formula="DQ = TP/(TP+FP/2+FN/2), SQ = sum of IoU/(TP+1e-6), PQ = DQ x SQ",

@@ -1,4 +1,4 @@
-"""Panoptic quality of the MoNuSAC 2020 challenge: per image and class, predictions inside ambiguous regions cut away."""
+"""Panoptic quality of the MoNuSAC 2020 challenge: per image and class, predictions cut by ambiguous regions."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ CARD = Card(
     formula="PQ = sum of IoU / (TP + FP/2 + FN/2)",
     matching="IoU > 0.5, which is unique, within a class",
     ties="an IoU of exactly 0.5 is a miss",
-    averaging="the notebook writes one number an image and class; celltable takes the mean over classes, then over images",
+    averaging=(
+        "the notebook writes one number an image and class; celltable takes the mean over classes, then over images"
+    ),
     empty="a class without ground truth in an image is left out; one without prediction scores 0",
     regions="pixels of predictions that lie on regions marked ignore or crowd (Ambiguous) are cut away before matching",
-    strict="0/0 raises; a prediction without background loses its first cell from the false positives, and is refused where "
-    "that matters",
+    strict="0/0 raises; a prediction without background loses its first cell from the false positives, and is refused "
+    "where that matters",
     namesakes="the other PQ variants divide by TP+1e-6 in SQ; this one has no small constant",
 )
 
@@ -54,8 +56,8 @@ def _quality(table: Table, mode: Mode) -> float:
             table.need_background("PQ_metric.ipynb", gt=False)
         if not below:
             raise MetricError(
-                f"image {table.image_id} has no cell on either side, and PQ_metric.ipynb then divides by zero; use corrected "
-                "mode"
+                f"image {table.image_id} has no cell on either side, and PQ_metric.ipynb then divides by zero; use "
+                "corrected mode"
             )
     total = float(np.cumsum(table.iou[found])[-1]) if tp else 0.0  # one after another, as the notebook adds
     return total / below if below else float("nan")
@@ -107,4 +109,4 @@ def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: 
     return weighted_mean([value_of(n, mode) for n in numbers], weights)
 
 
-METRIC = Metric("pq_monusac", CARD, count, pool, handles=frozenset({"regions"}), value_of=value_of, resample=resample)
+METRIC = Metric("pq_monusac", CARD, count, pool, value_of=value_of, resample=resample)

@@ -9,13 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
-from ._means import nanmean
+from ._means import divided, nanmean
 from ._pq import counts, quality
 
 TISSUES = (  # the order of run.py, in which means are summed
-    "Adrenal_gland Bile-duct Bladder Breast Cervix Colon Esophagus HeadNeck Kidney Liver Lung Ovarian Pancreatic Prostate "
-    "Skin Stomach Testis Thyroid Uterus"
-).split()
+    "Adrenal_gland",
+    "Bile-duct",
+    "Bladder",
+    "Breast",
+    "Cervix",
+    "Colon",
+    "Esophagus",
+    "HeadNeck",
+    "Kidney",
+    "Liver",
+    "Lung",
+    "Ovarian",
+    "Pancreatic",
+    "Prostate",
+    "Skin",
+    "Stomach",
+    "Testis",
+    "Thyroid",
+    "Uterus",
+)
 Counts = dict[str, Any]
 
 CARD = Card(
@@ -29,10 +46,14 @@ CARD = Card(
     matching="IoU > 0.5, which is unique, within a class (mPQ) or of all cells (bPQ)",
     ties="an IoU of exactly 0.5 is a miss",
     averaging=(
-        "image = mean over its classes; tissue = mean of its images; score = mean over tissues (without tissues: over images). "
-        "Where images name a fold, the score of each fold, their mean and standard deviation (divided by the number of folds)"
+        "image = mean over its classes; tissue = mean of its images; score = mean over tissues (without tissues: over "
+        "images). Where images name a fold, the score of each fold, their mean and standard deviation (divided by the "
+        "number of folds)"
     ),
-    empty="a class without ground truth in an image is left out, also if it was predicted: those false positives never count",
+    empty=(
+        "a class without ground truth in an image is left out, also if it was predicted: those false positives never "
+        "count"
+    ),
     flattening="bPQ: classes are painted into one map, class 0 first, later ids on top; mPQ: each class as it is",
     strict="a map without background is refused, as the official code takes its first cell for background",
     namesakes="pq_conic pools counts over images; pq_cellvit adds 1e-6 below DQ and averages over images",
@@ -120,9 +141,7 @@ def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: 
     member[np.arange(len(code)), code] = 1
     drawn = weights[:, there] @ member
     sums = (weights[:, there] * values[there]) @ member
-    means = np.divide(sums, drawn, out=np.zeros_like(sums), where=drawn > 0)
-    n_drawn = (drawn > 0).sum(axis=1)
-    return np.divide(means.sum(axis=1), n_drawn, out=np.full(len(weights), np.nan), where=n_drawn > 0)
+    return divided(divided(sums, drawn, 0.0).sum(axis=1), (drawn > 0).sum(axis=1))
 
 
 METRIC = Metric("pq_pannuke", CARD, count, pool, value_of=value_of, resample=resample)

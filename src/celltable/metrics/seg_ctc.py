@@ -1,4 +1,4 @@
-"""SEG of the Cell Tracking Challenge: mean Jaccard index of the reference cells with what covers more than half of them."""
+"""SEG of the Cell Tracking Challenge: mean Jaccard index of reference cells with their match."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
-from ._means import weighted_sums
+from ._means import divided, weighted_sums
 
 Counts = dict[str, Any]
 
@@ -25,7 +25,11 @@ CARD = Card(
     ties="exactly half is no match",
     averaging="pooled over the cells of all images",
     empty="no reference cell at all: corrected NaN, strict 0",
-    strict="0 without reference cells. A map without background loses its first label in the official code: strict refuses it",
+    strict=(
+        "0 without reference cells. A map without background loses its first label in the official code: strict "
+        "refuses it"
+    ),
+    partial="partially annotated images are scored: only reference cells count",
     namesakes="IoU-based recall needs IoU > 1/2, which is harder than covering half of the reference",
 )
 
@@ -56,7 +60,7 @@ def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
 def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
     """SEG of resampled images."""
     top, below = weighted_sums([(float(n["iou"].sum()), n["n_ref"]) for n in numbers], weights).T
-    return np.divide(top, below, out=np.full(len(top), np.nan), where=below > 0)
+    return divided(top, below)
 
 
-METRIC = Metric("seg_ctc", CARD, count, pool, value_of=value_of, resample=resample)
+METRIC = Metric("seg_ctc", CARD, count, pool, handles=frozenset({"partial"}), value_of=value_of, resample=resample)
