@@ -126,7 +126,7 @@ def extra_keys(image: Image) -> dict[str, Any]:
 def image_of(record: Mapping[str, Any], image_id: str, size: tuple[int, int]) -> Image:
     """The inverse of `extra_keys`: keys named as fields of an image, with values of their kind, fill these fields."""
     values: dict[str, Any] = {}
-    metadata = {"coco_id": as_text(record["id"])}
+    metadata = {"coco_id": as_text(record["id"])} if "id" in record else {}
     for key, value in record.items():
         if key == "file_name" and isinstance(value, str):
             metadata[key] = value

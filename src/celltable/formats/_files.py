@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import InputError, NotFoundError
@@ -58,6 +59,26 @@ class Files:
             raise InputError(f"{self.path}: a single file; expected a folder of masks")
         return self.release.read_masks([self.entries[m] for m in members])
 
+    def array(self, member: str) -> NDArray[Any]:
+        """An .npy member as a read-only memory map; pickled ones are refused."""
+        if self.release is None:
+            raise InputError(f"{self.path}: a single file; expected a folder of arrays")
+        return self.release.memmap(self.entries[member])
+
+    def load_row(self, member: str, row: int) -> Load:
+        """A function that reads one row of an .npy of images; whole numbers of 0 to 255 come as 8 bit."""
+        path, entry = self.path, self.entries[member]
+
+        def pixels() -> NDArray[Any]:
+            if self.release is not None and not self.closed:
+                found = self.release.read_pixels(entry, row)
+            else:
+                with open_release(path) as release:
+                    found = release.read_pixels(entry, row)
+            return as_8_bit(found)
+
+        return pixels
+
     def where(self, member: str) -> Pixels:
         """The location of a member, as an image row states it."""
         entry = self.entries.get(member)
@@ -78,6 +99,18 @@ class Files:
                 return release.read_pixels(entry)
 
         return pixels
+
+
+def as_8_bit(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Pixels stored as floating point, in 8 bits where that changes nothing.
+
+    >>> as_8_bit(np.array([[0.0, 255.0]])).dtype, as_8_bit(np.array([[0.5]])).dtype
+    (dtype('uint8'), dtype('float64'))
+    """
+    if pixels.dtype.kind != "f":
+        return pixels
+    small = pixels.astype(np.uint8) if not pixels.size or (pixels.min() >= 0 and pixels.max() <= 255) else None
+    return small if small is not None and (small == pixels).all() else pixels
 
 
 @contextmanager

@@ -32,6 +32,7 @@ SIZE: Final = "image size: images whose size must be known to read them"
 EMPTY_IMAGES: Final = "empty images: images without cells not mentioned"
 PIXELS: Final = "pixels: images whose pixels were not written"
 PIXELS_CHANGED: Final = "pixels: images whose pixels were changed"
+GIVEN_PIXELS: Final = "pixels: images without pixels written black"
 DETAILS: Final = "details: cells whose truncation, annotator or published area or box was dropped"
 IMAGE_DETAILS: Final = "image details: images whose description was dropped"
 

@@ -1,0 +1,115 @@
+"""Zarr version 2 arrays as plain files: JSON beside compressed chunks, written and read without the zarr library."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.errors import InputError
+
+from ._pixels import write_bytes
+
+CHUNK: Final = 1024
+MAX_VALUES: Final = 1 << 34
+Reader = Callable[[str], bytes | None]
+
+
+def to_json(value: Any) -> bytes:
+    """JSON as the files of an array hold it: the same value gives the same bytes."""
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+
+def write_array(folder: Path, values: NDArray[Any], chunks: Sequence[int]) -> int:
+    """Write an array into a folder, zlib-compressed; returns the number of files."""
+    import imagecodecs
+
+    kind = values.dtype.newbyteorder("<") if values.dtype.itemsize > 1 else values.dtype
+    head = {
+        "zarr_format": 2,
+        "shape": list(values.shape),
+        "chunks": list(chunks),
+        "dtype": kind.str,
+        "compressor": {"id": "zlib", "level": 1},
+        "fill_value": 0,
+        "order": "C",
+        "filters": None,
+        "dimension_separator": "/",
+    }
+    write_bytes(folder / ".zarray", to_json(head))
+    n = 1
+    for index, where in _grid(values.shape, chunks):
+        block = values[where]
+        if not block.any():
+            continue  # the fill value
+        whole = np.zeros(chunks, kind)
+        whole[tuple(slice(k) for k in block.shape)] = block
+        write_bytes(folder / "/".join(map(str, index)), imagecodecs.zlib_encode(whole.tobytes(), level=1))
+        n += 1
+    return n
+
+
+def _grid(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+    for index in product(*(range(math.ceil(s / c)) for s, c in zip(shape, chunks, strict=True))):
+        yield index, tuple(slice(k * c, min((k + 1) * c, s)) for k, c, s in zip(index, chunks, shape, strict=True))
+
+
+def read_array(read: Reader, name: str) -> NDArray[Any]:
+    """Read a whole array; `read` returns the bytes of a file of its folder, or None where there is none.
+
+    Raises
+    ------
+    InputError
+        If it is no such array, or one that is compressed or filtered in a way that is not read.
+    """
+    head = _json(read(".zarray"), f"{name}/.zarray")
+    try:
+        shape, chunks = tuple(map(int, head["shape"])), tuple(map(int, head["chunks"]))
+        kind, fill = np.dtype(head["dtype"]), head.get("fill_value") or 0
+        sane = len(shape) == len(chunks) and min((*chunks, 1)) > 0 and 0 <= math.prod(shape) <= MAX_VALUES
+    except (KeyError, TypeError, ValueError) as exc:
+        raise InputError(f"{name}: not the head of a zarr array: {exc}") from exc
+    if not sane or kind.hasobject or head.get("filters") or head.get("order", "C") != "C":
+        raise InputError(f"{name}: a zarr array with filters, objects, Fortran order or an impossible shape is not read")
+    values = np.full(shape, fill, kind)
+    join = head.get("dimension_separator", ".")
+    for index, where in _grid(shape, chunks):
+        data = read(join.join(map(str, index)))
+        if data is not None:
+            whole = np.frombuffer(_inflate(data, head.get("compressor"), name), kind)
+            if whole.size != math.prod(chunks):
+                raise InputError(f"{name}: chunk {index} holds {whole.size} values; expected {math.prod(chunks)}")
+            block = values[where]
+            block[...] = whole.reshape(chunks)[tuple(slice(k) for k in block.shape)]
+    return values
+
+
+def _json(data: bytes | None, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(data or b"")
+    except ValueError as exc:
+        raise InputError(f"{name} is not JSON: {exc}" if data is not None else f"{name} is missing") from exc
+    if not isinstance(found, dict):
+        raise InputError(f"{name} is no JSON object")
+    return found
+
+
+def _inflate(data: bytes, compressor: Any, name: str) -> bytes:
+    import imagecodecs
+
+    if compressor is None:
+        return data
+    known = {"zlib": "zlib_decode", "gzip": "gzip_decode", "zstd": "zstd_decode", "blosc": "blosc_decode"}
+    codec = known.get(str(compressor.get("id"))) if isinstance(compressor, dict) else None
+    if codec is None:
+        raise InputError(f"{name}: the compressor {compressor} is not read; zlib, gzip, zstd and blosc are")
+    try:
+        return bytes(getattr(imagecodecs, codec)(data))
+    except (RuntimeError, ValueError) as exc:
+        raise InputError(f"{name}: a damaged chunk: {exc}") from exc

@@ -1,0 +1,147 @@
+"""The label files of HoVer-Net (CoNSeP layout): one MATLAB file an image with instance and type maps."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.errors import InputError
+from celltable.geometry import rle
+from celltable.records import Image, Instances, Sample
+
+from . import Format, Loss
+from ._files import Files, open_files
+from ._labels import read_pairs
+from ._loss import flatten
+from ._out import new_folder, to_name
+from ._pixels import encode, write_bytes
+
+KEEPS: Final = frozenset({"holes", "components", "ids", "classes", "exact-mask", "image-size", "empty-images", "pixels"})
+_FILE = re.compile(r"^(?:.*/)?(images|labels)/([^/]+)\.(mat|png|tiff?|jpe?g)$", re.IGNORECASE)
+_MAT_HEADER = b"MATLAB 5.0 MAT-file, written by celltable".ljust(116)  # SciPy puts the date there
+_COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 165, 0), (0, 255, 255), (255, 0, 255))
+
+
+def write(samples: Iterable[Sample], out: Path, *, policy: str = "last-wins", overwrite: bool = False) -> Loss:
+    """Write ``Labels/<id>.mat`` (inst_map, type_map, inst_type, inst_centroid), ``Images/<id>.png``, type_info.json.
+
+    Types are numbered from 1 in the order in which classes first appear; 0 is a cell without a class.
+    """
+    loss, types = Loss(), {"nolabel": 0}
+    with new_folder(out, overwrite) as folder:
+        for sample in samples:
+            name = to_name(sample.image.image_id)
+            if sample.load_pixels is not None:
+                data, ending = encode(sample.pixels())
+                write_bytes(folder / "Images" / f"{name}{ending}", data)
+                loss.written["files"] += 1
+            labels = flatten(loss, sample, KEEPS, policy)
+            write_bytes(folder / "Labels" / f"{name}.mat", _mat(labels, sample.instances, types))
+            loss.written["files"] += 1
+        info = {str(k): [n, _COLOURS[(k - 1) % len(_COLOURS)] if k else (0, 0, 0)] for n, k in types.items()}
+        write_bytes(folder / "type_info.json", json.dumps(info, indent=1).encode() + b"\n")
+    return loss
+
+
+def _mat(labels: NDArray[Any], cells: Instances, types: dict[str, int]) -> bytes:
+    from scipy.io import savemat
+
+    numbers = {i: types.setdefault(n, len(types)) if n else 0 for i, n in _classes(cells)}
+    found = rle.from_label_map(labels)
+    kinds = np.array([numbers[i] for i in found.ids.tolist()], np.int32).reshape(-1, 1)
+    table = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
+    table[found.ids] = kinds[:, 0]
+    arrays = {
+        "inst_map": labels.astype(np.int32),
+        "type_map": table[labels],
+        "inst_type": kinds,
+        "inst_centroid": centroids_xy(labels, found.ids),
+    }
+    stream = io.BytesIO()
+    savemat(stream, arrays, do_compression=True)
+    return _MAT_HEADER + stream.getvalue()[len(_MAT_HEADER) :]
+
+
+def _classes(cells: Instances) -> list[tuple[int, str | None]]:
+    return list(zip(cells.ids.tolist(), cells.column("class_name"), strict=True))
+
+
+def centroids_xy(labels: NDArray[Any], ids: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean x and y of the pixels of each label, float64 (n, 2).
+
+    >>> centroids_xy(np.array([[0, 2, 2]]), np.array([2]))
+    array([[1.5, 0. ]])
+    """
+    rows, columns = np.nonzero(labels)
+    where = labels[rows, columns]
+    n = np.bincount(where, minlength=int(labels.max(initial=0)) + 1)[ids]
+    sums = [np.bincount(where, weights=axis, minlength=int(labels.max()) + 1)[ids] for axis in (columns, rows)] if n.size else []
+    return np.stack([s / n for s in sums], axis=1) if sums else np.zeros((0, 2))
+
+
+def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
+    """Read such a folder, or a zip of it; class names come from type_info.json, else they are the type numbers."""
+    with open_files(path) as files:
+        found: dict[str, dict[str, str]] = {"images": {}, "labels": {}}
+        for member in files.names:
+            if hit := _FILE.match(member):
+                place = hit[1].lower()
+                if (hit[3].lower() == "mat") == (place == "labels"):
+                    found[place][hit[2]] = member
+        files.expect(found["labels"], "Labels/*.mat and Images/*.png")
+        names = _type_names(files)
+        yield from read_pairs(files, found["labels"], found["images"], images or {}, lambda m: _decode(files, m, names))
+
+
+def _type_names(files: Files) -> dict[int, str]:
+    info = next((m for m in files.names if m.rpartition("/")[2] == "type_info.json"), None)
+    if info is None:
+        return {}
+    try:
+        return {int(k): str(v[0]) for k, v in json.loads(files.read(info)).items()}
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError) as exc:
+        raise InputError(f"{info}: expected {{number: [name, colour]}}; {exc}") from exc
+
+
+def _decode(files: Files, member: str, names: Mapping[int, str]) -> tuple[NDArray[Any], dict[str, Any]]:
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        data = loadmat(io.BytesIO(files.read(member)), variable_names=("inst_map", "inst_type", "type_map"))
+    except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, EOFError) as exc:
+        raise InputError(f"not a MATLAB 5 file that can be read ({exc})") from exc
+    if "inst_map" not in data:
+        raise InputError("there is no inst_map in it")
+    labels = np.asarray(data["inst_map"])
+    if labels.ndim != 2 or labels.dtype.kind not in "iuf":
+        raise InputError(f"inst_map has the shape {labels.shape} and type {labels.dtype}; expected a plane of numbers")
+    ids = np.unique(labels[labels > 0])
+    types = np.asarray(data.get("inst_type", ())).ravel()
+    if types.size == 0 or ids.size == 0:
+        return labels, {}
+    if len(types) != len(ids):
+        raise InputError(f"inst_type has {len(types)} entries for {len(ids)} instances of inst_map")
+    classes = [names.get(int(t), str(int(t))) if t else None for t in types.tolist()]
+    return labels, {"class_name": classes} if any(classes) else {}
+
+
+FORMAT = Format(
+    name="hover-net",
+    title="HoVer-Net label files",
+    description=(
+        "Labels/<id>.mat with inst_map, type_map, inst_type and inst_centroid, Images/<id>.png and type_info.json: the "
+        "layout of CoNSeP and of HoVer-Net's own results (https://github.com/vqdang/hover_net)."
+    ),
+    keeps=KEEPS,
+    read=read,
+    write=write,
+    options={"policy": "who keeps a pixel that two cells claim (last-wins)", "overwrite": "replace an existing folder"},
+)

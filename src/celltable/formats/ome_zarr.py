@@ -1,0 +1,181 @@
+"""OME-Zarr with labels: one image group an image, its cells as a label image with their properties."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.errors import InputError
+from celltable.records import Image, Instances, Sample
+
+from . import Format, Loss
+from ._files import Files, image_of, open_files
+from ._labels import cells_of
+from ._loss import flatten
+from ._out import from_name, new_folder, to_name
+from ._pixels import write_bytes
+from ._zarr import CHUNK, read_array, to_json, write_array
+
+KEEPS: Final = frozenset(
+    {
+        *("holes", "components", "ids", "classes", "multi-class", "scores", "crowd", "kind", "exact-mask"),
+        *("image-size", "empty-images", "pixels"),
+    }
+)
+VERSION: Final = "0.4"  # on Zarr 2, which every reader of OME-Zarr knows; 0.5 on Zarr 3 is younger than most of them
+PROPERTIES: Final = {
+    **{"class_name": None, "class_names": None, "class_scores": None, "score": None, "parent": None},
+    **{"kind": "nucleus", "crowd": False, "ignore": False},
+}
+_LABEL = re.compile(r"^((?:.*/)?([^/]+?)(?:\.ome)?\.zarr)/labels/([^/]+)/\.zattrs$")
+
+
+def write(samples: Iterable[Sample], out: Path, *, policy: str = "last-wins", overwrite: bool = False) -> Loss:
+    """Write ``<id>.ome.zarr`` an image: the pixels as ``0``, the label map as ``labels/cells/0``.
+
+    Class, score and flags of a cell stand in the ``properties`` of ``image-label``.
+    """
+    loss = Loss()
+    with new_folder(out, overwrite) as folder:
+        for sample in samples:
+            group = folder / f"{to_name(sample.image.image_id)}.ome.zarr"
+            labels = flatten(loss, sample, KEEPS, policy)
+            write_bytes(group / ".zgroup", to_json({"zarr_format": 2}))
+            if sample.load_pixels is not None:
+                pixels = sample.pixels()
+                planes = pixels if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
+                loss.written["files"] += write_array(group / "0", planes, _chunks(planes.shape))
+                write_bytes(group / ".zattrs", to_json(_multiscale(sample.image, planes.ndim)))
+            write_bytes(group / "labels" / ".zgroup", to_json({"zarr_format": 2}))
+            write_bytes(group / "labels" / ".zattrs", to_json({"labels": ["cells"]}))
+            _write_labels(group / "labels" / "cells", sample, labels)
+            loss.written["files"] += write_array(group / "labels" / "cells" / "0", labels, _chunks(labels.shape))
+    return loss
+
+
+def _chunks(shape: tuple[int, ...]) -> list[int]:
+    return [1] * (len(shape) - 2) + [min(CHUNK, n) for n in shape[-2:]]
+
+
+def _multiscale(image: Image, axes: int) -> dict[str, Any]:
+    unit = {"unit": "micrometer"} if image.pixel_size_um else {}
+    scale = [1.0] * (axes - 2) + [image.pixel_size_um or 1.0] * 2
+    names = [{"name": "c", "type": "channel"}][: axes - 2] + [{"name": a, "type": "space", **unit} for a in "yx"]
+    data = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+    return {"multiscales": [{"version": VERSION, "name": image.image_id, "axes": names, "datasets": [data]}]}
+
+
+def _write_labels(folder: Path, sample: Sample, labels: NDArray[Any]) -> None:
+    present = set(np.unique(labels).tolist())
+    properties = []
+    columns = {name: sample.instances.column(name) for name in PROPERTIES}
+    for k, label in enumerate(sample.instances.ids.tolist()):
+        if label in present:
+            said = {n: v[k] for n, v in columns.items() if v[k] is not None and v[k] != PROPERTIES[n]}
+            properties.append({"label-value": label, **said})
+    about = {"version": VERSION, "source": {"image": "../../"}, "properties": properties}
+    write_bytes(folder / ".zgroup", to_json({"zarr_format": 2}))
+    write_bytes(folder / ".zattrs", to_json({**_multiscale(sample.image, 2), "image-label": about}))
+
+
+def read(path: Path, images: Mapping[str, Image] | None = None, *, label: str = "cells") -> Iterator[Sample]:
+    """Read the label image called `label` of each image group, at full resolution; Zarr 2 only."""
+    with open_files(path) as files:
+        found: dict[str, dict[str, str]] = {}
+        for member in _under(files):
+            if hit := _LABEL.match(member):
+                found.setdefault(hit[2], {})[hit[3]] = hit[1]
+        if not found and any(m.endswith("zarr.json") for m in files.names):
+            raise InputError(f"{files.path} is Zarr 3 (OME-Zarr 0.5); this reads Zarr 2 (OME-Zarr 0.4)")
+        files.expect(found, "<image>.ome.zarr/labels/<name>/.zattrs")
+        for name in sorted(found, key=from_name):
+            chosen = label if label in found[name] else sorted(found[name])[0]
+            yield _sample(files, from_name(name), found[name][chosen], chosen, images or {})
+
+
+def _under(files: Files) -> list[str]:
+    """Members as if the folder above had been opened, so that one image group can be given as well."""
+    inside = files.path.name.endswith(".zarr")
+    return [f"{files.path.name}/{m}" for m in files.names] if inside else files.names
+
+
+def _sample(files: Files, image_id: str, group: str, label: str, known: Mapping[str, Image]) -> Sample:
+    labels = _array(files, f"{group}/labels/{label}/{_first(files, f'{group}/labels/{label}')}")
+    findings: list[Any] = []
+    plane = labels.reshape(labels.shape[-2:]) if labels.ndim >= 2 and labels.size == np.prod(labels.shape[-2:]) else labels
+    image, _ = image_of(files, image_id, None, known, (int(plane.shape[0]), int(plane.shape[1])), findings)
+    cells = cells_of(plane, image_id, findings)
+    attributes = _attributes(files, f"{group}/labels/{label}").get("image-label", {})
+    rows = attributes.get("properties", []) if isinstance(attributes, dict) else []
+    said = {p.get("label-value"): p for p in rows if isinstance(p, dict)}
+    cells = cells.with_columns(**_columns(cells, said)) if said else cells
+    load = None
+    if _read(files, f"{group}/.zattrs") is not None:
+        path = f"{group}/{_first(files, group)}"
+        load = lambda: _channels_last(_array(files, path))  # noqa: E731 - a closure over this image
+    return Sample(image, cells, tuple(findings), load)
+
+
+def _channels_last(planes: NDArray[Any]) -> NDArray[Any]:
+    while planes.ndim > 3 and planes.shape[0] == 1:
+        planes = planes[0]
+    return planes if planes.ndim == 2 else np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+
+
+def _columns(cells: Instances, said: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, plain in PROPERTIES.items():
+        values = [said.get(i, {}).get(name, plain) for i in cells.ids.tolist()]
+        if any(v != plain for v in values):
+            found[name] = values
+    return found
+
+
+def _first(files: Files, group: str) -> str:
+    """The path of the full resolution in a group with multiscales."""
+    try:
+        return str(_attributes(files, group)["multiscales"][0]["datasets"][0]["path"])
+    except (KeyError, IndexError, TypeError) as exc:
+        raise InputError(f"{group}/.zattrs holds no multiscales of OME-Zarr") from exc
+
+
+def _attributes(files: Files, group: str) -> dict[str, Any]:
+    try:
+        found = json.loads(_read(files, f"{group}/.zattrs") or b"{}")
+    except ValueError as exc:
+        raise InputError(f"{group}/.zattrs is not JSON: {exc}") from exc
+    return found if isinstance(found, dict) else {}
+
+
+def _array(files: Files, path: str) -> NDArray[Any]:
+    return read_array(lambda name: _read(files, f"{path}/{name}"), path)
+
+
+def _read(files: Files, member: str) -> bytes | None:
+    if files.path.name.endswith(".zarr"):
+        member = member.removeprefix(f"{files.path.name}/")
+    return files.read(member) if member in files.entries else None
+
+
+FORMAT = Format(
+    name="ome-zarr",
+    title="OME-Zarr labels",
+    description=(
+        "One OME-NGFF 0.4 group an image with the cells as a label image, its properties holding class, score and flags "
+        "(https://ngff.openmicroscopy.org/0.4/). Opens in napari, QuPath, Fiji and Vizarr."
+    ),
+    keeps=KEEPS,
+    read=read,
+    write=write,
+    options={
+        "policy": "who keeps a pixel that two cells claim (last-wins)",
+        "label": "reading: the name of the label image (cells, else the first)",
+        "overwrite": "replace an existing folder",
+    },
+)

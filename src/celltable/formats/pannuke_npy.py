@@ -1,0 +1,219 @@
+"""The array layout of PanNuke: one .npy of images, one of masks with a channel a class, one of tissue names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.errors import InputError
+from celltable.geometry import rle
+from celltable.records import Finding, Image, Instances, Pixels, Sample
+
+from . import Format, Loss
+from ._files import Files, open_files
+from ._loss import CLASSES, COVERED, GIVEN_CLASS, GIVEN_PIXELS, HIDDEN, PIXELS_CHANGED, drop_empty, tally
+from ._out import new_folder
+
+KEEPS: Final = frozenset(
+    {"holes", "components", "ids", "classes", "exact-mask", "image-size", "empty-images", "pixels"}
+)
+CLASS_NAMES: Final = ("Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial")  # channels 0 to 4
+BACKGROUND: Final = 5  # index of the channel; the official README says 6
+_MASKS = re.compile(r"(?:^|.*/)masks\.npy$")
+
+
+def write(
+    samples: Iterable[Sample],
+    out: Path,
+    *,
+    fold: int = 1,
+    default_class: str = "Neoplastic",
+    policy: str = "last-wins",
+    overwrite: bool = False,
+) -> Loss:
+    """Write ``Fold k/images/foldk/{images,types,ids}.npy`` and ``Fold k/masks/foldk/masks.npy``, float64 as published.
+
+    Cells of one class may not overlap (`policy` decides), cells of two classes may. `default_class` is the channel of
+    cells whose class is none of the five. ``ids.npy`` holds the image ids and is an addition to the published layout.
+    """
+    if default_class not in CLASS_NAMES:
+        raise InputError(f"default_class is '{default_class}'; expected one of {', '.join(CLASS_NAMES)}")
+    loss, size = Loss(), None
+    ids: list[str] = []
+    tissues: list[str] = []
+    with new_folder(out, overwrite) as folder:
+        images, masks = (folder / f"Fold {fold}" / kind / f"fold{fold}" for kind in ("images", "masks"))
+        images.mkdir(parents=True)
+        masks.mkdir(parents=True)
+        with (images / "images.npy").open("wb") as pixel_file, (masks / "masks.npy").open("wb") as mask_file:
+            for sample in samples:
+                size = _same_size(sample.image, size)
+                planes = _planes(loss, sample, default_class, policy)
+                if not ids:
+                    _header(pixel_file, (0, *size, 3))
+                    _header(mask_file, (0, *size, BACKGROUND + 1))
+                pixel_file.write(_rgb(loss, sample).astype("<f8").data)
+                mask_file.write(planes.data)
+                ids.append(sample.image.image_id)
+                tissues.append(sample.image.tissue or "")
+            _header(pixel_file, (len(ids), *(size or (256, 256)), 3))
+            _header(mask_file, (len(ids), *(size or (256, 256)), BACKGROUND + 1))
+        np.save(images / "types.npy", np.array(tissues, dtype=np.str_), allow_pickle=False)
+        np.save(images / "ids.npy", np.array(ids, dtype=np.str_), allow_pickle=False)
+    loss.written["files"] = 4
+    return loss
+
+
+def _same_size(image: Image, size: tuple[int, int] | None) -> tuple[int, int]:
+    if size is not None and image.size != size:
+        raise InputError(
+            f"image {image.image_id} is {image.height} × {image.width}, those before {size[0]} × {size[1]}: one array "
+            "holds images of one size. Cut them into tiles first (celltable tile)."
+        )
+    return image.size
+
+
+def _header(stream: IO[bytes], shape: tuple[int, ...]) -> None:
+    """(Re)write the header of an .npy; NumPy leaves room for the first axis to grow."""
+    stream.seek(0)
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": shape})
+
+
+def _rgb(loss: Loss, sample: Sample) -> NDArray[Any]:
+    if sample.load_pixels is None:
+        loss.add(GIVEN_PIXELS)
+        return np.zeros((*sample.image.size, 3))
+    pixels = sample.pixels()
+    if pixels.ndim == 3 and pixels.shape[2] == 3:
+        return pixels
+    loss.add(PIXELS_CHANGED)
+    if pixels.ndim == 2:
+        return np.repeat(pixels[..., None], 3, axis=2)
+    if pixels.shape[2] in (1, 2):
+        return np.repeat(pixels[..., :1], 3, axis=2)
+    return np.ascontiguousarray(pixels[..., :3])
+
+
+def _planes(loss: Loss, sample: Sample, default_class: str, policy: str) -> NDArray[np.float64]:
+    """The six mask channels of one image: instance ids by class, then background."""
+    sample = drop_empty(loss, sample)
+    cells = sample.instances
+    names = cells.column("class_name")
+    channels = np.array([CLASS_NAMES.index(n if n in CLASS_NAMES else default_class) for n in names], np.intp)
+    planes = np.zeros((*sample.image.size, BACKGROUND + 1))
+    hidden: list[int] = []
+    for channel in np.unique(channels).tolist():
+        flat = cells.take(np.flatnonzero(channels == channel)).label_map(policy)
+        planes[..., channel] = flat.label_map
+        loss.add(HIDDEN, int(flat.lost_pixels))
+        hidden.extend(int(i) for i in flat.lost_instances)
+    planes[..., BACKGROUND] = ~planes[..., :BACKGROUND].any(axis=2)
+    left = ~np.isin(cells.ids, hidden)
+    loss.add(COVERED, len(hidden))
+    loss.add(GIVEN_CLASS, sum(n is None and bool(k) for n, k in zip(names, left, strict=True)))
+    loss.add(CLASSES, sum(n is not None and n not in CLASS_NAMES and bool(k) for n, k in zip(names, left, strict=True)))
+    tally(loss, replace(sample, instances=cells.take(left)), KEEPS, ("tissue",))
+    return planes
+
+
+def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
+    """Read the folds of a folder or zip by memory map, one patch at a time; pickled arrays are refused.
+
+    An instance is one value of one of the channels 0 to 4. Its value is its id where values are distinct across
+    channels; otherwise cells are numbered in the order of channel and value.
+    """
+    with open_files(path) as files:
+        found = [m for m in files.names if _MASKS.match(m)]
+        files.expect(found, "masks.npy (Fold k/masks/foldk/masks.npy)")
+        for member in found:
+            yield from _fold(files, member, images or {})
+
+
+def _fold(files: Files, member: str, known: Mapping[str, Image]) -> Iterator[Sample]:
+    masks = files.array(member)
+    if masks.ndim != 4 or masks.shape[3] != BACKGROUND + 1:
+        raise InputError(f"{member} has the shape {masks.shape}; expected (patches, rows, columns, 6)")
+    beside = {name: _beside(files, member, name) for name in ("images", "types", "ids")}
+    arrays = {name: files.array(found) for name, found in beside.items() if found}
+    for name, array in arrays.items():
+        if len(array) != len(masks):
+            raise InputError(f"{beside[name]} has {len(array):,} entries, {member} {len(masks):,}; expected as many")
+    fold = member.split("/")[-2] if "/" in member else "fold"
+    for row in range(len(masks)):
+        image_id = str(arrays["ids"][row]) if "ids" in arrays else f"{fold}_{row:05d}"
+        image = Image(image_id, int(masks.shape[1]), int(masks.shape[2]), tissue=_tissue(arrays, row))
+        pictures, load = beside["images"], None
+        if pictures:
+            image = replace(image, pixels=(Pixels(files.where(pictures).source, pictures, row),))
+            load = files.load_row(pictures, row)
+        findings: list[Finding] = []
+        cells = cells_of_patch(np.asarray(masks[row]), image_id, findings)
+        yield Sample(known.get(image_id, image), cells, tuple(findings), load)
+
+
+def _beside(files: Files, member: str, name: str) -> str | None:
+    """The array of that name that belongs to a masks.npy: in the images folder of the same fold, or beside it."""
+    folder = member.rpartition("/")[0]
+    places = (folder.replace("masks", "images"), folder)
+    paths = [f"{place}/{name}.npy".lstrip("/") for place in places]
+    return next((p for p in paths if p in files.entries), None)
+
+
+def _tissue(arrays: Mapping[str, NDArray[Any]], row: int) -> str | None:
+    return str(arrays["types"][row]) or None if "types" in arrays else None
+
+
+def cells_of_patch(masks: NDArray[Any], image_id: str, findings: list[Finding]) -> Instances:
+    """The cells of one patch (rows, columns, 6): each value of each class channel is one."""
+    size = int(masks.shape[0]), int(masks.shape[1])
+    values: list[int] = []
+    classes: list[str] = []
+    counts: list[bytes] = []
+    for channel, name in enumerate(CLASS_NAMES):
+        plane = masks[..., channel]
+        if not plane.any():
+            continue
+        labels = plane.astype(np.int32)
+        if (labels != plane).any() or labels.min() < 0:
+            message = f"channel {channel} holds values that are no ids (negative, or not whole)"
+            findings.append(Finding("label-not-integer", message, "error", image_id))
+            continue
+        found = rle.from_label_map(labels)
+        values += found.ids.tolist()
+        classes += [name] * len(found.ids)
+        counts += found.counts
+    if not masks.any():
+        findings.append(Finding("void-patch", "all six channels are zero", "warning", image_id))
+    order: Sequence[int] = range(len(values))
+    columns: dict[str, Any] = {"source_id": [f"{CLASS_NAMES.index(c)}:{v}" for c, v in zip(classes, values, strict=True)]}
+    if len(set(values)) == len(values):
+        order = np.argsort(values, kind="stable").tolist()
+        columns["instance_id"] = np.sort(np.array(values, np.int32))
+    columns["source_id"] = [columns["source_id"][k] for k in order]
+    return Instances.from_rle([counts[k] for k in order], size, class_name=[classes[k] for k in order], **columns)
+
+
+FORMAT = Format(
+    name="pannuke-npy",
+    title="PanNuke arrays",
+    description=(
+        "Three arrays a fold: images.npy (N, rows, columns, 3), masks.npy (N, rows, columns, 6: one channel a class, "
+        "then background) and types.npy (tissues), float64 (https://warwick.ac.uk/fac/cross_fac/tia/data/pannuke). "
+        "Read by memory map, so any size goes."
+    ),
+    keeps=KEEPS,
+    read=read,
+    write=write,
+    options={
+        "fold": "number of the fold (1)",
+        "default-class": "channel of cells whose class is none of the five (Neoplastic)",
+        "policy": "who keeps a pixel that two cells of one class claim (last-wins)",
+        "overwrite": "replace an existing folder",
+    },
+)
