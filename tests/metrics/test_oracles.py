@@ -17,9 +17,29 @@ from celltable.metrics import Metric, Pair, Side
 
 Map = NDArray[np.int32]
 LABEL_MAP_METRICS = (
-    "aji_cellpose aji_kumar2017 aji_plus ap_cellpose ap_dsb2018 ap_stardist bias boundary_f_cellpose det_ctc dice_ensemble "
-    "dice_pixel errors_caicedo f_cellvit f_hovernet iou_pixel mae mape pq_cellvit pq_conic pq_hovernet pq_monusac pq_pannuke "
-    "seg_ctc"
+    "aji_cellpose",
+    "aji_kumar2017",
+    "aji_plus",
+    "ap_cellpose",
+    "ap_dsb2018",
+    "ap_stardist",
+    "bias",
+    "boundary_f_cellpose",
+    "det_ctc",
+    "dice_ensemble",
+    "dice_pixel",
+    "errors_caicedo",
+    "f_cellvit",
+    "f_hovernet",
+    "iou_pixel",
+    "mae",
+    "mape",
+    "pq_cellvit",
+    "pq_conic",
+    "pq_hovernet",
+    "pq_monusac",
+    "pq_pannuke",
+    "seg_ctc",
 )
 
 
@@ -114,7 +134,7 @@ def test_stardist_and_cellpose_hits_equal_the_dense_hungarian(data: tuple[Map, M
     thresholds = (0.1, 0.25, 1 / 3, 0.5, 0.6, 0.75)
     for name, dtype in (("ap_stardist", np.float32), ("ap_cellpose", np.float64)):
         found = metric(name).count(pair(*data), "strict", thresholds=thresholds, criterion="iou")
-        s = iou_of(a, b, c).astype(dtype)
+        s: NDArray[Any] = iou_of(a, b, c).astype(dtype)
         for t, tp in zip(thresholds, found["tp"], strict=True):
             n = max(min(s.shape), 1)
             cost = -(s >= t).astype(float) - s / (2 * n)
@@ -148,7 +168,7 @@ def outline_by_flood(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     from skimage.measure import label
 
     framed = np.pad(mask, 1)
-    outside = label(~framed, connectivity=1)
+    outside = label(~framed, connectivity=1)  # type: ignore[no-untyped-call]
     beyond = outside == outside[0, 0]
     near = np.zeros_like(framed)
     for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
@@ -208,7 +228,7 @@ def close(one: Any, two: Any) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", LABEL_MAP_METRICS.split())
+@pytest.mark.parametrize("name", LABEL_MAP_METRICS)
 @given(data=maps(), seed=st.integers(0, 1000))
 @settings(max_examples=12, deadline=None)
 def test_order_preserving_renumbering_transposing_and_a_margin_change_nothing(

@@ -48,7 +48,7 @@ class Case:
         self.name, self.refs = name, refs
 
     def pair(self) -> Pair:
-        return Pair(self.name, self.gt.shape, Side.from_label_map(self.gt), Side.from_label_map(self.pred))  # type: ignore[arg-type]
+        return Pair(self.name, self.gt.shape, Side.from_label_map(self.gt), Side.from_label_map(self.pred))
 
     def full(self, side: NDArray[np.int32]) -> bool:
         return bool(side.size and side.min() > 0)

@@ -59,13 +59,13 @@ class Plan:
         """The numbers of one pair; None for an ignored image."""
         if pair.ignored:
             return None
-        parts = {(c, g): self._numbers(part) for c in self.cell_columns for g, part in self._split(pair, c)}
+        parts = {(c, g): self._numbers(part, False) for c in self.cell_columns for g, part in self._split(pair, c)}
         scores = pair.pred.scores
         spread = (float(scores.min()), float(scores.max())) if scores is not None and len(scores) else None
         return Counted(
             pair.image_id,
             pair.meta,
-            self._numbers(pair),
+            self._numbers(pair, self.strictly),
             parts,
             len(pair.gt),
             pair.size[0] * pair.size[1],
@@ -73,7 +73,7 @@ class Plan:
             pair.exhaustive,
         )
 
-    def _numbers(self, pair: Pair) -> dict[str, Any]:
+    def _numbers(self, pair: Pair, strictly: bool) -> dict[str, Any]:
         out: dict[str, Any] = {}
         for metric in self.metrics:
             reason = lacking(metric, pair)
@@ -85,7 +85,7 @@ class Plan:
                     raise MetricError(f"{metric.name} cannot score image {pair.image_id}: {reason}")
                 out[metric.name] = metric.count(pair, self.mode, **self.options[metric.name])
             except MetricError as exc:
-                if self.strictly:
+                if strictly:
                     raise
                 out[metric.name] = Missing(str(exc) if reason is None else reason)
         return out

@@ -104,7 +104,9 @@ def resample(
     total = w.sum(axis=1)
     mean = divided(w @ y, total, 0.0)
     spread = w @ (y * y) - total * mean * mean
-    return 1 - divided(w @ ((y - f) ** 2), np.where(spread > 1e-9, spread, 0.0))
+    residual = w @ ((y - f) ** 2)
+    flat = np.where(total < 2, np.nan, (residual == 0).astype(np.float64))  # as r2_score for a constant truth
+    return np.where(spread > 1e-9, 1 - divided(residual, spread), flat)
 
 
 METRIC = Metric("counts_livecell", CARD, count, pool, options={"below": FULL}, value_of=difference, resample=resample)
