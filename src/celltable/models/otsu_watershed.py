@@ -95,7 +95,7 @@ def nucleus_signal(pixels: ArrayLike, image: Image | None = None) -> tuple[Float
     red, green, blue = (_floats(array[..., i]) for i in range(3))
     brightest, darkest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     white = 255.0 if array.dtype == np.uint8 else max(float(brightest.max()), 1e-12)
-    grey = (red + green + blue) / 3
+    grey = (red + green + blue) / np.float32(3)
     if float((brightest - darkest).mean()) < COLOUR * white:
         return _upright(grey)
     if float(np.median(grey[::2, ::2])) < DARK * white:
@@ -186,7 +186,7 @@ def segment(
 
 
 def _flattened(smooth: Float, field: Field) -> Float:
-    """Take the local background off where illumination is uneven, and always in bright field (cytoplasm is grey too)."""
+    """Take the local background off where illumination is uneven, and always in bright field (cytoplasm is grey)."""
     from scipy import ndimage
 
     if field == "stain":
@@ -203,8 +203,8 @@ def _flattened(smooth: Float, field: Field) -> Float:
     if float(np.subtract(*np.percentile(ground, (90, 10)))) < UNEVEN * height:
         return smooth
     even = ndimage.gaussian_filter(ndimage.minimum_filter(ground, 3), 1.0)
-    zoomed = ndimage.zoom(even, (smooth.shape[0] / rows, smooth.shape[1] / columns), order=1, grid_mode=True, mode="nearest")
-    return np.asarray(np.maximum(smooth - zoomed[: smooth.shape[0], : smooth.shape[1]], 0))
+    zoomed = ndimage.zoom(even, step, order=1, grid_mode=True, mode="nearest")[: smooth.shape[0], : smooth.shape[1]]
+    return np.asarray(np.maximum(smooth - zoomed, 0))
 
 
 def _otsu(values: Float) -> float | None:
@@ -254,7 +254,8 @@ def _divide(foreground: NDArray[np.bool_], h: float, sigma: float) -> NDArray[np
     distance = ndimage.gaussian_filter(distance, sigma)
     tops = foreground & (distance == ndimage.maximum_filter(distance, 3))
     markers, n = ndimage.label(tops, np.ones((3, 3)))
-    basins = np.asarray(watershed(-distance, markers, mask=foreground), dtype=np.int32)
+    flooded = watershed(-distance, markers, mask=foreground)  # type: ignore[no-untyped-call,unused-ignore]
+    basins = np.asarray(flooded, dtype=np.int32)
     return _merged(basins, distance, n, h)[basins]
 
 

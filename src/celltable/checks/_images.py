@@ -1,0 +1,56 @@
+"""What the checks of whole data sets say about an image: where it belongs, and how look-alikes are reported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from celltable.records import Finding, Sample, Severity
+
+
+class Place(NamedTuple):
+    """An image among others: its id, data set, split and leakage group."""
+
+    image_id: str
+    dataset: str
+    split: str | None
+    group: str | None
+
+
+def place(sample: Sample) -> Place:
+    """Where the image of a sample belongs."""
+    image = sample.image
+    return Place(image.image_id, image.dataset, image.split, image.leakage_group)
+
+
+def leaks(a: Place, b: Place) -> bool:
+    """Whether two look-alikes stand in different splits."""
+    return a.split is not None and b.split is not None and a.split != b.split
+
+
+def twin(rule: str, a: Place, b: Place, what: str, value: float, severity: Severity) -> Finding:
+    """The finding at image `b` that it looks like image `a`; an error where they stand in different splits."""
+    where = f" of data set {a.dataset}" if a.dataset != b.dataset else ""
+    text = f"{what} image {a.image_id}{where}"
+    if leaks(a, b):
+        return Finding(
+            rule, f"{text}, which is in split {a.split}, this one in {b.split}", "error", b.image_id, None, value
+        )
+    return Finding(rule, text, severity, b.image_id, None, value)
+
+
+def first_of_each(keys: Sequence[object]) -> list[tuple[int, int]]:
+    """(first, later) positions of equal keys, None left out.
+
+    >>> first_of_each(["a", "b", "a", None, "a"])
+    [(0, 2), (0, 4)]
+    """
+    seen: dict[object, int] = {}
+    pairs = []
+    for i, key in enumerate(keys):
+        if key is None:
+            continue
+        first = seen.setdefault(key, i)
+        if first != i:
+            pairs.append((first, i))
+    return pairs

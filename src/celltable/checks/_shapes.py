@@ -1,0 +1,45 @@
+"""The shapes of an image's cells, measured once for all checks of that image."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.geometry.shapes import Shapes, on_border
+from celltable.records import Instances, Sample
+
+_last = threading.local()
+
+
+def shapes_of(sample: Sample) -> Shapes:
+    """The shapes of a sample's cells; the last sample of each thread is remembered, so checks share the measuring."""
+    cells: Instances | None = getattr(_last, "cells", None)
+    if cells is not sample.instances:
+        _last.cells, _last.shapes = sample.instances, Shapes.of(sample.instances)
+    found: Shapes = _last.shapes
+    return found
+
+
+def judged(sample: Sample) -> NDArray[np.bool_]:
+    """Cells whose shape should be that of one cell: not the crowds, which are groups on purpose."""
+    return ~np.asarray(sample.instances.column("crowd"), dtype=bool).reshape(len(sample.instances))
+
+
+def cut_by_border(sample: Sample) -> NDArray[np.bool_]:
+    """Whether each cell has a pixel in the first or last row or column."""
+    return on_border(sample.instances.bbox, sample.instances.size)
+
+
+def polygons(sample: Sample) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """(position, vertices (n, 2) as x, y) of the cells whose polygon was published."""
+    from celltable.geometry import polygon
+
+    if sample.instances.polygon is None:
+        return
+    for i, packed in enumerate(sample.instances.column("polygon")):
+        if packed is not None:
+            parts = polygon.unpack(packed)
+            yield i, np.concatenate([np.asarray(p, dtype=np.float64).reshape(-1, 2) for p in parts])

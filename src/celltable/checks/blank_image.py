@@ -1,0 +1,27 @@
+"""Images without content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from celltable.checks import Check
+from celltable.records import Finding, Sample
+
+
+def find(sample: Sample) -> Iterator[Finding]:
+    """One finding where every pixel (every channel, opacity aside) has the same value."""
+    pixels = sample.pixels()
+    shown = pixels[..., :3] if pixels.ndim == 3 and pixels.shape[2] == 4 else pixels
+    low, high = shown.min(), shown.max()
+    if low == high:
+        text = f"every pixel has the value {low}"
+        yield Finding("blank-image", text, "warning", sample.image.image_id, None, float(low))
+
+
+CHECK = Check(
+    rule="blank-image",
+    title="Blank image",
+    description="An image of one single value: nothing can be seen or segmented in it. Value: that grey value.",
+    find=find,
+    needs_pixels=True,
+)

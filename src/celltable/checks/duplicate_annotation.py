@@ -1,0 +1,39 @@
+"""The same cell annotated twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from celltable.checks import Check
+from celltable.checks._shapes import shapes_of
+from celltable.records import Finding, Sample
+
+MIN_IOU = 0.6  # two annotators of one nucleus agree on about 0.7-0.9; neighbours that overlap stay below 0.5
+
+
+def find(sample: Sample, *, min_iou: float = MIN_IOU) -> Iterator[Finding]:
+    """One finding for each cell that repeats another one of its kind, at the cell with the higher id."""
+    cells = sample.instances
+    best: dict[int, tuple[float, int]] = {}
+    for a, b, px in shapes_of(sample).overlaps:
+        iou = px / float(cells.area[a] + cells.area[b] - px)
+        if iou >= min_iou:
+            low, high = sorted((int(cells.ids[a]), int(cells.ids[b])))
+            best[high] = max(best.get(high, (0.0, 0)), (iou, -low))
+    for high, (iou, low) in sorted(best.items()):
+        text = f"repeats cell {-low}: intersection over union {iou:.2f}"
+        yield Finding("duplicate-annotation", text, "error", sample.image.image_id, high, iou)
+
+
+CHECK = Check(
+    rule="duplicate-annotation",
+    title="Cell annotated twice",
+    description=(
+        "Two masks of one kind that cover nearly the same pixels. A detector trained on them is punished for being "
+        "right. Value: intersection over union (0 to 1)."
+    ),
+    find=find,
+    severity="error",
+    options={"min_iou": MIN_IOU},
+    repairs=("drop-duplicates",),
+)

@@ -1,0 +1,44 @@
+"""Images that are there twice, pixel by pixel, under two names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from celltable.checks import Check
+from celltable.checks._images import Place, first_of_each, place, twin
+from celltable.records import Finding, Sample
+
+
+def gather(sample: Sample) -> tuple[Place, bytes | None]:
+    """Where the image belongs, and a digest of its pixels; None for a constant image (see blank-image)."""
+    pixels = np.ascontiguousarray(sample.pixels())
+    colours = pixels[..., :3] if pixels.ndim == 3 and pixels.shape[2] == 4 else pixels
+    if colours.size == 0 or (colours.ravel()[0] == colours.ravel()[-1] and colours.min() == colours.max()):
+        return place(sample), None
+    digest = hashlib.blake2b(repr((pixels.shape, pixels.dtype.str)).encode(), digest_size=16)
+    digest.update(pixels.data)
+    return place(sample), digest.digest()
+
+
+def find(features: Sequence[tuple[Place, bytes | None]], dataset: Mapping[str, Any]) -> Iterator[Finding]:
+    """One finding at the second and every later image of the same pixels."""
+    for first, later in first_of_each([digest for _, digest in features]):
+        yield twin("duplicate-image", features[first][0], features[later][0], "the same pixels as", 0.0, "warning")
+
+
+CHECK = Check(
+    rule="duplicate-image",
+    title="Duplicate image",
+    description=(
+        "The same pixels under two ids, within a data set or across merged ones: they count double, and leak when the "
+        "two stand in different splits (then an error). Value: 0, no bit differs."
+    ),
+    find=find,
+    scope="dataset",
+    gather=gather,
+    needs_pixels=True,
+)

@@ -1,0 +1,29 @@
+"""Cells without a single pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from celltable.checks import Check
+from celltable.records import Finding, Sample
+
+
+def find(sample: Sample) -> Iterator[Finding]:
+    """One finding for each cell whose mask has no pixel."""
+    cells = sample.instances
+    for i in np.flatnonzero(cells.area == 0).tolist():
+        yield Finding("empty-mask", "the mask has no pixel", "error", sample.image.image_id, int(cells.ids[i]), 0.0)
+
+
+CHECK = Check(
+    rule="empty-mask",
+    title="Empty mask",
+    description=(
+        "A row without a single pixel. Counts and recalls would include a cell that is not there. Value: area, px²."
+    ),
+    find=find,
+    severity="error",
+    repairs=("drop-specks",),
+)

@@ -1,0 +1,41 @@
+"""Cells with holes: background pixels that the cell encloses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from celltable.checks import Check
+from celltable.checks._shapes import judged, shapes_of
+from celltable.records import Finding, Sample
+
+SERIOUS_PX = 10  # fewer pixels hardly move an IoU; DSB2018's trackers list holes from about this size
+
+
+def find(sample: Sample, *, serious_px: float = SERIOUS_PX) -> Iterator[Finding]:
+    """One finding for each cell with a hole; a note when all its holes together have fewer than `serious_px` pixels."""
+    cells, shapes = sample.instances, shapes_of(sample)
+    for i in np.flatnonzero((shapes.hole_area > 0) & judged(sample)).tolist():
+        px, n = int(shapes.hole_area[i]), int(shapes.hole_count[i])
+        yield Finding(
+            "hole",
+            f"{n} hole{'s' if n > 1 else ''} of {px:,} px in all, in a mask of {int(cells.area[i]):,} px",
+            "warning" if px >= serious_px else "note",
+            sample.image.image_id,
+            int(cells.ids[i]),
+            float(px),
+        )
+
+
+CHECK = Check(
+    rule="hole",
+    title="Hole in a mask",
+    description=(
+        "Background that a cell encloses on all sides (pixels joined by edges). Nuclei and cells have none; "
+        "drawing tools leave them. Value: pixels of all holes of the cell, px²."
+    ),
+    find=find,
+    options={"serious_px": SERIOUS_PX},
+    repairs=("fill-holes", "fill-outlines"),
+)

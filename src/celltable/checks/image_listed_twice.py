@@ -1,0 +1,36 @@
+"""Images whose pixels are the same place of the release under two ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from celltable.checks import Check
+from celltable.checks._images import Place, first_of_each, place, twin
+from celltable.records import Finding, Pixels, Sample
+
+Feature = tuple[Place, tuple[Pixels, ...] | None]
+
+
+def gather(sample: Sample) -> Feature:
+    """Where the image belongs, and where its pixels are."""
+    return place(sample), sample.image.pixels or None
+
+
+def find(features: Sequence[Feature], dataset: Mapping[str, Any]) -> Iterator[Finding]:
+    """One finding at the second and every later image that reads the same file."""
+    for first, later in first_of_each([pixels for _, pixels in features]):
+        yield twin("image-listed-twice", features[first][0], features[later][0], "the same file as", 0.0, "warning")
+
+
+CHECK = Check(
+    rule="image-listed-twice",
+    title="Image listed twice",
+    description=(
+        "Two image ids that name the same file (LIVECell lists 118 images twice), often with the annotations divided "
+        "or repeated between them. An error where they stand in different splits. Value: 0."
+    ),
+    find=find,
+    scope="dataset",
+    gather=gather,
+)

@@ -1,0 +1,44 @@
+"""Images that look alike: the same field again, brighter, scaled, re-compressed, or a moment later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from celltable.checks import Check
+from celltable.checks._images import Place, place, twin
+from celltable.geometry.fingerprint import NEAR_BITS, near_pairs, perceptual_hash
+from celltable.records import Finding, Sample
+
+
+def gather(sample: Sample) -> tuple[Place, int]:
+    """Where the image belongs, and its perceptual hash."""
+    return place(sample), perceptual_hash(sample.pixels())
+
+
+def find(
+    features: Sequence[tuple[Place, int]], dataset: Mapping[str, Any], *, max_bits: float = NEAR_BITS
+) -> Iterator[Finding]:
+    """One finding at the later image of each pair of look-alikes (the nearest earlier one is named)."""
+    nearest: dict[int, tuple[int, int]] = {}
+    for i, j, bits in near_pairs([h for _, h in features], int(max_bits)):
+        nearest[j] = min(nearest.get(j, (65, 0)), (bits, i))
+    for later, (bits, first) in sorted(nearest.items()):
+        what = f"looks like ({bits} of 64 bits differ)"
+        yield twin("near-duplicate-image", features[first][0], features[later][0], what, float(bits), "note")
+
+
+CHECK = Check(
+    rule="near-duplicate-image",
+    title="Near-duplicate image",
+    description=(
+        "Two images whose 64-bit perceptual hashes nearly agree: the same field twice, a later frame, or a copy in "
+        "another data set. A note; an error where the two stand in different splits. Value: bits that differ (0 to 64)."
+    ),
+    find=find,
+    severity="note",
+    scope="dataset",
+    gather=gather,
+    needs_pixels=True,
+    options={"max_bits": NEAR_BITS},
+)

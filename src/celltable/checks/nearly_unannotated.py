@@ -1,0 +1,68 @@
+"""Images with hardly any annotation, next to others of their kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+from celltable.checks import Check
+from celltable.records import Finding, Sample
+
+MIN_IMAGES = 5  # fewer of a kind give no notion of a usual number
+MAX_SHARE = 0.05  # LIVECell's barely annotated images have 1-9 cells where 200-400 are usual
+
+
+class Feature(NamedTuple):
+    """Number of cells of an image, and what images are of its kind."""
+
+    image_id: str
+    cells: int
+    kind: tuple[str, str, str, int, int]
+
+
+def gather(sample: Sample) -> Feature | None:
+    """The image's number of cells; None where few cells say nothing (unlabelled, partial or ignored)."""
+    image = sample.image
+    if not image.annotated or not image.exhaustive or image.ignore:
+        return None
+    kind = (image.dataset, image.modality or "", image.cell_type or image.tissue or "", image.height, image.width)
+    return Feature(image.image_id, len(sample.instances), kind)
+
+
+def find(
+    features: Sequence[Feature | None],
+    dataset: Mapping[str, Any],
+    *,
+    min_images: float = MIN_IMAGES,
+    max_share: float = MAX_SHARE,
+) -> Iterator[Finding]:
+    """One finding for each image with no cell at all, or with a small share of what images of its kind have."""
+    known = [f for f in features if f is not None]
+    by_kind: dict[tuple[str, str, str, int, int], list[int]] = {}
+    for f in known:
+        by_kind.setdefault(f.kind, []).append(f.cells)
+    usual = {kind: median(counts) for kind, counts in by_kind.items() if len(counts) >= min_images}
+    for f in known:
+        expected = usual.get(f.kind)
+        if f.cells == 0:
+            more = f"; images of its kind have {expected:g}" if expected else ""
+            yield Finding("nearly-unannotated", f"no cell is annotated{more}", "note", f.image_id, None, 0.0)
+        elif expected and f.cells < max_share * expected:
+            text = f"only {f.cells} cells are annotated; images of its kind have {expected:g}"
+            yield Finding("nearly-unannotated", text, "warning", f.image_id, None, float(f.cells))
+
+
+CHECK = Check(
+    rule="nearly-unannotated",
+    title="Nearly unannotated image",
+    description=(
+        "An image that counts as fully annotated but holds a small share of the cells usual for its data set, "
+        "modality, cell type and size: its annotation was probably never finished. Images without any cell are "
+        "notes. Value: cells."
+    ),
+    find=find,
+    scope="dataset",
+    gather=gather,
+    options={"min_images": MIN_IMAGES, "max_share": MAX_SHARE},
+)

@@ -1,0 +1,44 @@
+"""Cells of which only the outline was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from celltable.checks import Check
+from celltable.checks._shapes import judged, shapes_of
+from celltable.records import Finding, Sample
+
+MAX_FILL = 0.6  # a filled nucleus with every hole of DSB2018 keeps 0.8 and more of its filled area
+MIN_FILLED_PX = 30  # a ring smaller than that is a speck
+
+
+def find(sample: Sample, *, max_fill: float = MAX_FILL, min_filled_px: float = MIN_FILLED_PX) -> Iterator[Finding]:
+    """One finding for each cell whose mask covers less than `max_fill` of what it encloses."""
+    cells, shapes = sample.instances, shapes_of(sample)
+    filled = cells.area + shapes.hole_area
+    fill = cells.area / np.maximum(filled, 1)
+    for i in np.flatnonzero((fill < max_fill) & (filled >= min_filled_px) & judged(sample)).tolist():
+        yield Finding(
+            "outline-mask",
+            f"the mask is an outline: it covers {fill[i]:.0%} of the {int(filled[i]):,} px that it encloses",
+            "error",
+            sample.image.image_id,
+            int(cells.ids[i]),
+            float(fill[i]),
+        )
+
+
+CHECK = Check(
+    rule="outline-mask",
+    title="Outline instead of a filled mask",
+    description=(
+        "A mask that is a closed line around a large hole: the cell's outline was exported instead of the cell. "
+        "Value: share of the enclosed area that the mask covers (0 to 1)."
+    ),
+    find=find,
+    severity="error",
+    options={"max_fill": MAX_FILL, "min_filled_px": MIN_FILLED_PX},
+    repairs=("fill-outlines", "fill-holes"),
+)

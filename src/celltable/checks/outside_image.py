@@ -1,0 +1,42 @@
+"""Masks of another size than their image, and published polygons that leave it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from celltable.checks import Check
+from celltable.checks._shapes import polygons, shapes_of
+from celltable.records import Finding, Sample
+
+SLACK_PX = 0.0  # a vertex on the far edge (x = width) is still inside: pixels are squares
+
+
+def find(sample: Sample, *, slack_px: float = SLACK_PX) -> Iterator[Finding]:
+    """One finding for each mask that does not fit its image, and for each polygon with vertices outside."""
+    cells, shapes = sample.instances, shapes_of(sample)
+    image_id, (height, width) = sample.image.image_id, sample.image.size
+    for i in np.flatnonzero(~shapes.valid).tolist():
+        text = f"the run lengths do not describe a mask of {height} × {width}"
+        yield Finding("outside-image", text, "error", image_id, int(cells.ids[i]))
+    for i, points_xy in polygons(sample):
+        beyond = np.maximum(-points_xy, points_xy - (width, height))
+        n = int((beyond > slack_px).any(axis=1).sum())
+        if n:
+            far = float(beyond.max())
+            text = f"{n} of {len(points_xy)} polygon vertices lie outside the image, up to {far:.1f} px"
+            yield Finding("outside-image", text, "note", image_id, int(cells.ids[i]), far)
+
+
+CHECK = Check(
+    rule="outside-image",
+    title="Mask or polygon outside the image",
+    description=(
+        "A mask made for another image size (an error: it cannot be laid over the image), or a published polygon with "
+        "vertices beyond the image (a note: it is clipped when drawn). Value: how far outside, px."
+    ),
+    find=find,
+    severity="error",
+    options={"slack_px": SLACK_PX},
+)

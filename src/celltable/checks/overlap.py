@@ -1,0 +1,37 @@
+"""Pixels that two cells claim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from celltable.checks import Check
+from celltable.checks._shapes import shapes_of
+from celltable.records import Finding, Sample
+
+
+def find(sample: Sample) -> Iterator[Finding]:
+    """One finding for each pair of cells of one kind that share pixels, at the cell with the higher id."""
+    cells = sample.instances
+    for a, b, px in shapes_of(sample).overlaps:
+        low, high = sorted((a, b), key=lambda i: int(cells.ids[i]))
+        smaller = int(min(cells.area[a], cells.area[b]))
+        yield Finding(
+            "overlap",
+            f"shares {px:,} px with cell {int(cells.ids[low])} ({px / smaller:.0%} of the smaller of both)",
+            "warning",
+            sample.image.image_id,
+            int(cells.ids[high]),
+            float(px),
+        )
+
+
+CHECK = Check(
+    rule="overlap",
+    title="Overlapping cells",
+    description=(
+        "Two cells of one kind that claim the same pixels. A label map cannot hold them: which cell wins depends on "
+        "the order. Real in some releases (LIVECell, Kumar), an error in others. Value: shared pixels, px²."
+    ),
+    find=find,
+    repairs=("resolve-overlaps",),
+)

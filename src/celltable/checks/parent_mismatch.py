@@ -1,0 +1,45 @@
+"""Nuclei whose cell does not exist or lies elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from celltable.checks import Check
+from celltable.checks._shapes import shapes_of
+from celltable.records import Finding, Sample
+
+MIN_INSIDE = 0.5  # of the nucleus: an annotated nucleus may stick out of its cell a little
+
+
+def find(sample: Sample, *, min_inside: float = MIN_INSIDE) -> Iterator[Finding]:
+    """One finding for each cell whose parent is missing or does not cover it."""
+    cells = sample.instances
+    if cells.parent is None:
+        return
+    position = {int(n): i for i, n in enumerate(cells.ids)}
+    shared = {(a, b): px for a, b, px in shapes_of(sample).all_overlaps}
+    for i, parent in enumerate(cells.column("parent")):
+        if parent is None or not cells.area[i]:
+            continue
+        own = int(cells.ids[i])
+        if parent not in position:
+            text = f"its parent {parent} is not in the image"
+            yield Finding("parent-mismatch", text, "error", sample.image.image_id, own, 0.0)
+            continue
+        j = position[parent]
+        inside = shared.get((min(i, j), max(i, j)), 0) / float(cells.area[i])
+        if inside < min_inside:
+            text = f"only {inside:.0%} of it lies in its parent {parent}"
+            yield Finding("parent-mismatch", text, "warning", sample.image.image_id, own, inside)
+
+
+CHECK = Check(
+    rule="parent-mismatch",
+    title="Nucleus without its cell",
+    description=(
+        "A nucleus that names a cell which does not exist or does not cover it. Value: share of the nucleus inside "
+        "that cell (0 to 1)."
+    ),
+    find=find,
+    options={"min_inside": MIN_INSIDE},
+)

@@ -1,0 +1,56 @@
+"""Masks that probably hold two or more cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from celltable.checks import Check
+from celltable.checks._shapes import judged, shapes_of
+from celltable.records import Finding, Sample
+
+MIN_CELLS = 5  # fewer give no notion of a usual size
+MIN_RATIO = 1.8  # two cells in one mask have about twice the usual area
+MAX_SOLIDITY = 0.88  # single nuclei of DSB2018: median 0.96, 5th percentile 0.89
+
+
+def find(
+    sample: Sample,
+    *,
+    min_cells: float = MIN_CELLS,
+    min_ratio: float = MIN_RATIO,
+    max_solidity: float = MAX_SOLIDITY,
+) -> Iterator[Finding]:
+    """One finding for each cell that is both much larger and much less convex than the others of its image."""
+    cells, shapes = sample.instances, shapes_of(sample)
+    counted = (cells.area > 0) & judged(sample)
+    if counted.sum() < min_cells:
+        return
+    usual = float(np.median(cells.area[counted]))
+    ratio = cells.area / usual
+    large = np.flatnonzero(counted & (ratio >= min_ratio))
+    solidity = shapes.solidity(large)
+    for i, solid in zip(large.tolist(), solidity.tolist(), strict=True):
+        if solid < max_solidity:
+            yield Finding(
+                "probable-merge",
+                f"{ratio[i]:.1f} times the median area of its image and solidity {solid:.2f}: probably several cells",
+                "warning",
+                sample.image.image_id,
+                int(cells.ids[i]),
+                float(ratio[i]),
+            )
+
+
+CHECK = Check(
+    rule="probable-merge",
+    title="Probably several cells in one mask",
+    description=(
+        "An outlier of its image in size and in solidity (share of its convex hull that a mask fills). "
+        "Value: area over the median area of the image's cells."
+    ),
+    find=find,
+    options={"min_cells": MIN_CELLS, "min_ratio": MIN_RATIO, "max_solidity": MAX_SOLIDITY},
+    repairs=("split-merges",),
+)

@@ -1,0 +1,114 @@
+"""Objects that look like the annotated cells and that no mask covers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.checks import Check
+from celltable.records import Finding, Sample
+
+Float = NDArray[np.float32]
+
+MIN_CELLS = 3  # fewer do not tell what a cell of this image looks like
+MIN_APART = 0.8  # cells and background by intensity: difference of means over the sum of deviations
+MIN_SHARE = 0.4  # of the median cell's area
+MIN_COMPACT = 0.5  # share of its box that a blob fills (a disc 0.79, a halo around a cell less)
+NAMED = 3  # places told in the message
+
+
+class Look(NamedTuple):
+    """How cells differ from background in an image: the plane, the level that divides them, and the bright side."""
+
+    plane: Float
+    level: float
+    sign: float
+    apart: float
+
+
+def find(
+    sample: Sample,
+    *,
+    min_cells: float = MIN_CELLS,
+    min_apart: float = MIN_APART,
+    min_share: float = MIN_SHARE,
+    min_compact: float = MIN_COMPACT,
+) -> Iterator[Finding]:
+    """One finding for an image with blobs as bright (or dark) and as large as its cells outside of every mask."""
+    from scipy import ndimage
+
+    image, cells = sample.image, sample.instances
+    if not image.annotated or not image.exhaustive or image.ignore or (cells.area > 0).sum() < min_cells:
+        return
+    covered = cells.label_map().label_map > 0
+    if covered.all():
+        return
+    near = ndimage.maximum_filter(covered, 5)
+    look = _look(sample.pixels(), covered, near)
+    if look is None or look.apart < min_apart:
+        return
+    similar = (look.sign * look.plane > look.sign * look.level) & ~near
+    least = min_share * float(np.median(cells.area[cells.area > 0]))
+    blobs = _blobs(similar, max(least, 20.0), min_compact)
+    if blobs:
+        places = ", ".join(f"({x}, {y})" for _, x, y in blobs[:NAMED])
+        more = ", …" if len(blobs) > NAMED else ""
+        kind = "bright" if look.sign > 0 else "dark"
+        text = (
+            f"{len(blobs)} {kind} object{'s' if len(blobs) > 1 else ''} like the annotated cells that no mask covers, "
+            f"around x, y = {places}{more}"
+        )
+        yield Finding("probable-missed", text, "warning", image.image_id, None, float(len(blobs)))
+
+
+def _look(pixels: NDArray[Any], covered: NDArray[np.bool_], near: NDArray[np.bool_]) -> Look | None:
+    """The channel in which cells and background differ most; None for pixels of another size than the masks."""
+    from scipy import ndimage
+
+    if pixels.shape[:2] != covered.shape:
+        return None
+    planes = pixels[..., None] if pixels.ndim == 2 else pixels[..., :3] if pixels.shape[2] == 4 else pixels
+    if planes.shape[2] == 3 and np.array_equal(planes[..., 0], planes[..., 2]):
+        planes = planes[..., :1]
+    best: Look | None = None
+    for c in range(planes.shape[2]):
+        plane = ndimage.uniform_filter(planes[..., c].astype(np.float32), 3)
+        inside, outside = plane[covered], plane[~near]
+        if outside.size == 0:
+            return None
+        cell, ground = float(np.median(inside)), float(np.median(outside))
+        apart = abs(cell - ground) / (float(inside.std()) + float(outside.std()) + 1e-9)
+        if best is None or apart > best.apart:
+            best = Look(plane, (cell + ground) / 2, 1.0 if cell > ground else -1.0, apart)
+    return best
+
+
+def _blobs(similar: NDArray[np.bool_], least: float, min_compact: float) -> list[tuple[int, int, int]]:
+    """(area, x, y of the centre) of large and compact parts, largest first."""
+    from scipy import ndimage
+
+    parts, n = ndimage.label(ndimage.binary_opening(similar, iterations=2))
+    areas = np.bincount(parts.ravel(), minlength=n + 1)
+    found = []
+    for i, box in enumerate(ndimage.find_objects(parts), start=1):
+        rows, columns = box
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        if areas[i] >= least and areas[i] >= min_compact * height * width:
+            found.append((int(areas[i]), (columns.start + columns.stop) // 2, (rows.start + rows.stop) // 2))
+    return sorted(found, key=lambda b: (-b[0], b[1], b[2]))
+
+
+CHECK = Check(
+    rule="probable-missed",
+    title="Probably missed objects",
+    description=(
+        "Bright or dark blobs of the level and size of the image's annotated cells that no mask covers. Only for "
+        "images whose annotation claims to be complete. Value: number of such blobs."
+    ),
+    find=find,
+    needs_pixels=True,
+    options={"min_cells": MIN_CELLS, "min_apart": MIN_APART, "min_share": MIN_SHARE, "min_compact": MIN_COMPACT},
+)

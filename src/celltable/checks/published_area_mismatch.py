@@ -1,0 +1,41 @@
+"""Areas that the release states and the mask does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from celltable.checks import Check
+from celltable.records import Finding, Sample
+
+# A polygon's own area and its pixels differ by up to half a pixel along the outline: half the box's circumference.
+MIN_SHARE = 0.1
+
+
+def find(sample: Sample, *, min_share: float = MIN_SHARE) -> Iterator[Finding]:
+    """One finding for each cell whose published area is off by more than its outline explains."""
+    cells = sample.instances
+    if cells.published_area is None:
+        return
+    stated = np.asarray([np.nan if v is None else v for v in cells.column("published_area")], dtype=np.float64)
+    apart = np.abs(stated - cells.area)
+    outline = cells.bbox[:, 2:].sum(axis=1).astype(np.float64)
+    wrong = (apart > outline) & (apart > min_share * np.maximum(stated, cells.area))
+    for i in np.flatnonzero(wrong).tolist():
+        text = f"the release states an area of {stated[i]:,.1f} px, the mask has {int(cells.area[i]):,}"
+        yield Finding(
+            "published-area-mismatch", text, "warning", sample.image.image_id, int(cells.ids[i]), float(apart[i])
+        )
+
+
+CHECK = Check(
+    rule="published-area-mismatch",
+    title="Published area differs from the mask",
+    description=(
+        "The area in the release differs from the mask's by more than the rasterisation of its outline explains. Size "
+        "classes of COCO metrics use the published one. Value: difference, px²."
+    ),
+    find=find,
+    options={"min_share": MIN_SHARE},
+)

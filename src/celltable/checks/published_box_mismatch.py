@@ -1,0 +1,41 @@
+"""Boxes that the release states and the mask does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from celltable.checks import Check
+from celltable.records import Finding, Sample
+
+SLACK_PX = 2.0  # boxes of polygons have fractions, and some releases count the last pixel, some do not
+
+
+def find(sample: Sample, *, slack_px: float = SLACK_PX) -> Iterator[Finding]:
+    """One finding for each cell whose published box has an edge more than `slack_px` from the mask's."""
+    cells = sample.instances
+    if cells.published_bbox is None:
+        return
+    for i, stated in enumerate(cells.column("published_bbox")):
+        if stated is None or not cells.area[i]:
+            continue
+        x, y, w, h = stated
+        mask_x, mask_y, mask_w, mask_h = cells.bbox[i].tolist()
+        edges = np.array([x, y, x + w, y + h]) - (mask_x, mask_y, mask_x + mask_w, mask_y + mask_h)
+        far = float(np.abs(edges).max())
+        if far > slack_px:
+            text = f"the release states the box {[round(v, 1) for v in stated]}, the mask's is {cells.bbox[i].tolist()}"
+            yield Finding("published-box-mismatch", text, "warning", sample.image.image_id, int(cells.ids[i]), far)
+
+
+CHECK = Check(
+    rule="published-box-mismatch",
+    title="Published box differs from the mask",
+    description=(
+        "The box in the release (x, y, width, height) is not the mask's: it belongs to another cell, or the mask was "
+        "clipped. Value: largest distance between two edges, px."
+    ),
+    find=find,
+    options={"slack_px": SLACK_PX},
+)

@@ -1,0 +1,37 @@
+"""Masks too small to be a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from celltable.checks import Check
+from celltable.checks._shapes import cut_by_border
+from celltable.records import Finding, Sample
+
+MIN_PX = 10  # TNBC's strays have 1-9 px, DSB2018's smallest nucleus 21
+MIN_SHARE = 0.02  # of the median of its image, for images of large cells
+
+
+def find(sample: Sample, *, min_px: float = MIN_PX, min_share: float = MIN_SHARE) -> Iterator[Finding]:
+    """One finding for each speck; the rest of a cell that the border cuts is only one when it is below `min_px`."""
+    cells = sample.instances
+    present = cells.area[cells.area > 0]
+    if present.size == 0:
+        return
+    usual = float(np.median(present))
+    small = (cells.area < min_px) | ((cells.area < min_share * usual) & ~cut_by_border(sample))
+    for i in np.flatnonzero(small & (cells.area > 0)).tolist():
+        text = f"only {int(cells.area[i])} px; the median cell of the image has {usual:,.0f}"
+        yield Finding("speck", text, "warning", sample.image.image_id, int(cells.ids[i]), float(cells.area[i]))
+
+
+CHECK = Check(
+    rule="speck",
+    title="Speck",
+    description="A mask of a few pixels: a slip of the pen or a crumb of a threshold. Value: area, px².",
+    find=find,
+    options={"min_px": MIN_PX, "min_share": MIN_SHARE},
+    repairs=("drop-specks",),
+)

@@ -1,0 +1,51 @@
+"""Splits that divide what belongs together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from celltable.checks import Check
+from celltable.checks._images import Place, place
+from celltable.records import Finding, Sample
+
+
+def gather(sample: Sample) -> Place:
+    """The image's split and leakage group."""
+    return place(sample)
+
+
+def find(features: Sequence[Place], dataset: Mapping[str, Any]) -> Iterator[Finding]:
+    """One finding for each image of a leakage group outside the split where most of the group is."""
+    groups: dict[tuple[str, str], list[Place]] = {}
+    for f in features:
+        if f.split is not None and f.group is not None:
+            groups.setdefault((f.dataset, f.group), []).append(f)
+    for (_, group), members in sorted(groups.items()):
+        splits = Counter(str(m.split) for m in members)
+        if len(splits) < 2:
+            continue
+        home = max(splits, key=lambda s: (splits[s], s))
+        spread = ", ".join(f"{n} in {name}" for name, n in sorted(splits.items()))
+        severe = any(name.startswith("test") for name in splits)
+        for m in members:
+            if m.split != home:
+                text = f"split {m.split} cuts the leakage group {group}: {spread}"
+                yield Finding(
+                    "split-leak", text, "error" if severe else "warning", m.image_id, None, float(len(members))
+                )
+
+
+CHECK = Check(
+    rule="split-leak",
+    title="Split that leaks",
+    description=(
+        "Images of one leakage group (patient, well, slide) in different splits: scores on the one are too good "
+        "because of the other. An error where a test split takes part, else a warning. Value: images of the group."
+    ),
+    find=find,
+    severity="error",
+    scope="dataset",
+    gather=gather,
+)

@@ -1,0 +1,118 @@
+"""Instance rows as JSON, and edits applied to the instances table with their before state verified."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from celltable import schema
+from celltable.errors import StoreError
+
+Row = dict[str, Any]
+Key = tuple[str, int]
+
+
+def to_json(row: Mapping[str, Any]) -> str:
+    """A row of the instances table as JSON: run lengths as the ASCII text they are, packed polygons in base64.
+
+    >>> to_json({"instance_id": 1, "rle": b"P84", "polygon": None})
+    '{"instance_id":1,"rle":"P84"}'
+    """
+    plain: Row = {}
+    for name, value in row.items():
+        if value is None:
+            continue
+        if name == "rle":
+            value = value.decode("ascii")
+        elif isinstance(value, bytes):
+            value = base64.b64encode(value).decode("ascii")
+        plain[name] = value
+    return json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
+
+
+def from_json(text: str) -> Row:
+    """The inverse of `to_json`, with every column of the instances table."""
+    found = json.loads(text)
+    row: Row = {name: found.get(name) for name in schema.INSTANCES.names}
+    row["rle"] = found["rle"].encode("ascii")
+    if row["polygon"] is not None:
+        row["polygon"] = base64.b64decode(row["polygon"])
+    return row
+
+
+def undone(edits: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The edits that take these back: in reverse order, before and after exchanged."""
+    opposite = {"add": "remove", "remove": "add", "replace": "replace"}
+    return [{**e, "action": opposite[e["action"]], "before": e["after"], "after": e["before"]} for e in reversed(edits)]
+
+
+def apply_rows(instances: pa.Table, edits: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The instances table after edit rows, applied in order.
+
+    Raises
+    ------
+    StoreError
+        If a cell is not as its edit says it was before; the table is as it was.
+    """
+    if not edits:
+        return instances
+    touched = {(e["image_id"], e["instance_id"]) for e in edits}
+    place = _positions(instances, {image for image, _ in touched})
+    where = {key: place[key] for key in touched if key in place}
+    positions = sorted(where.values())
+    texts = [to_json(row) for row in instances.take(pa.array(positions, pa.int64())).to_pylist()]
+    by_position = dict(zip(positions, texts, strict=True))
+    now: dict[Key, str | None] = {key: by_position.get(where.get(key, -1)) for key in touched}
+    wrong = [e for e in edits if not _step(now, e)]
+    if wrong:
+        raise StoreError(_differs(wrong))
+    changed = [from_json(text) for _, text in sorted(now.items()) if text is not None]
+    keep = _without(instances.num_rows, positions)
+    new = pa.Table.from_pylist(changed, schema=schema.INSTANCES)
+    return pa.concat_tables([instances.filter(keep).cast(schema.INSTANCES), new])
+
+
+def _positions(instances: pa.Table, images: Iterable[str]) -> dict[Key, int]:
+    import numpy as np
+    import pyarrow.compute as pc
+
+    inside = pc.is_in(instances.column("image_id"), pa.array(sorted(images), pa.string()))
+    rows = np.flatnonzero(inside.to_numpy())
+    part = instances.select(["image_id", "instance_id"]).take(pa.array(rows, pa.int64()))
+    keys = zip(part.column(0).to_pylist(), part.column(1).to_pylist(), strict=True)
+    return dict(zip(keys, rows.tolist(), strict=True))
+
+
+def _step(now: dict[Key, str | None], edit: Mapping[str, Any]) -> bool:
+    """Do one edit on the JSON rows; False where the cell is not as it should be before it."""
+    key = (edit["image_id"], edit["instance_id"])
+    if not _same(now[key], edit["before"]):
+        return False
+    now[key] = edit["after"]
+    return True
+
+
+def _same(a: str | None, b: str | None) -> bool:
+    return a == b or (a is not None and b is not None and from_json(a) == from_json(b))
+
+
+def _differs(wrong: Sequence[Mapping[str, Any]]) -> str:
+    first = wrong[0]
+    state = "to be absent" if first["before"] is None else "as it was before the edit"
+    return (
+        f"{len(wrong):,} cells are not as the edits expect them, the first is cell {first['instance_id']} of image "
+        f"{first['image_id']} (expected {state}). Nothing was changed: the edits belong to another copy or version of "
+        "the data set, or the cells were edited since."
+    )
+
+
+def _without(n: int, positions: Sequence[int]) -> pa.Array:
+    import numpy as np
+
+    keep = np.ones(n, dtype=bool)
+    keep[list(positions)] = False
+    return pa.array(keep)

@@ -1,0 +1,169 @@
+"""Look for defects: run checks over a store on any number of workers and write findings.parquet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from celltable import parallel, registry
+from celltable.checks import Check
+from celltable.errors import CelltableError, InputError
+from celltable.records import Finding, Sample, findings_table
+from celltable.schema import SEVERITIES
+from celltable.store import Store, open_store
+
+UNREADABLE = "unreadable-pixels"  # not a check of its own: what a check that needs pixels finds when there are none
+Options = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a run of `check` found.
+
+    `findings` are the rows of the rules that were run now, worst first; `rules` those rules; `skipped` rules that were
+    left out, each with its reason; `images` the number of images looked at.
+    """
+
+    findings: pa.Table
+    rules: tuple[str, ...]
+    skipped: Mapping[str, str]
+    images: int
+
+    @property
+    def counts(self) -> list[tuple[str, str, int, int]]:
+        """(rule, severity, findings, images) for each rule and severity, worst and most frequent first."""
+        rules, severities = self.findings.column("rule").to_pylist(), self.findings.column("severity").to_pylist()
+        images: dict[tuple[str, str], set[str | None]] = {}
+        for rule, severity, image in zip(rules, severities, self.findings.column("image_id").to_pylist(), strict=True):
+            images.setdefault((rule, severity), set()).add(image)
+        n = Counter(zip(rules, severities, strict=True))
+        order = sorted(n, key=lambda k: (SEVERITIES.index(k[1]), -n[k], k[0]))
+        return [(rule, severity, n[rule, severity], len(images[rule, severity] - {None})) for rule, severity in order]
+
+
+def check(
+    store: Store | str | Path,
+    *,
+    rules: Sequence[str] = (),
+    pixels: bool = True,
+    options: Options | None = None,
+    workers: int | None = None,
+    progress: bool = False,
+    write: bool = True,
+) -> Checked:
+    """Run checks and write their findings into the store, beside what its reader found.
+
+    Parameters
+    ----------
+    store
+        A store or its path.
+    rules
+        Names of checks; all when empty.
+    pixels
+        Whether to run the checks that need to load the images.
+    options
+        Rule → option → value, for thresholds other than the defaults.
+    workers, progress
+        Threads (None: every core), and whether to draw a bar. The findings are the same, byte for byte.
+    write
+        Replace earlier findings of the same rules in findings.parquet; those of other rules stay.
+
+    Raises
+    ------
+    UnknownPluginError
+        If there is no such rule.
+    CelltableError
+        If an option is unknown.
+    """
+    ds = store if isinstance(store, Store) else open_store(store)
+    chosen = [registry.load("checks", name) for name in (dict.fromkeys(rules) or registry.names("checks"))]
+    ran = [c for c in chosen if pixels or not c.needs_pixels]
+    skipped = {c.rule: "it needs pixels" for c in chosen if c.needs_pixels and not pixels}
+    thresholds = _thresholds(ran, options or {})
+    work = _worker(ds, ran, thresholds)
+    results = list(parallel.map(work, list(ds), workers=workers, progress="checking" if progress else None))
+    found = [finding for part, _ in results for finding in part]
+    for i, item in enumerate(c for c in ran if c.scope == "dataset"):
+        features = [gathered[i] for _, gathered in results if gathered[i] is not _MISSING]
+        found.extend(item.find(features, ds.info, **thresholds[item.rule]))
+    table = _sorted(findings_table(found))
+    if write:
+        _write(ds, table, {c.rule for c in ran} | ({UNREADABLE} if any(c.needs_pixels for c in ran) else set()))
+    return Checked(_worst_first(table), tuple(c.rule for c in ran), skipped, len(ds))
+
+
+class _Missing:
+    """Stands for what could not be gathered from an image without readable pixels."""
+
+
+_MISSING = _Missing()
+Result = tuple[list[Finding], list[Any]]
+
+
+def _thresholds(checks: Sequence[Check], options: Options) -> dict[str, dict[str, float]]:
+    known = {c.rule: dict(c.options) for c in checks}
+    for rule, values in options.items():
+        name = rule.replace("_", "-")
+        if name not in known:
+            raise CelltableError(f"options are given for '{rule}', which is not run. Run are: {', '.join(known)}.")
+        for key, value in values.items():
+            if key not in known[name]:
+                names = ", ".join(known[name]) or "none"
+                raise CelltableError(f"the check {name} has no option '{key}'. Its options: {names}.")
+            known[name][key] = value
+    return known
+
+
+def _worker(ds: Store, checks: Sequence[Check], options: Mapping[str, Mapping[str, float]]) -> Callable[[str], Result]:
+    single = [c for c in checks if c.scope == "image"]
+    whole = [c for c in checks if c.scope == "dataset"]
+    loads = any(c.needs_pixels for c in checks)
+
+    def work(image_id: str) -> Result:
+        sample, trouble = _readable(ds[image_id].sample, loads)
+        found = [] if trouble is None else [trouble]
+        for c in single:
+            if not (c.needs_pixels and trouble):
+                found.extend(c.find(sample, **options[c.rule]))
+        gathered = [_MISSING if (c.needs_pixels and trouble) or c.gather is None else c.gather(sample) for c in whole]
+        return found, gathered
+
+    return work
+
+
+def _readable(sample: Sample, loads: bool) -> tuple[Sample, Finding | None]:
+    """The sample with its pixels loaded once for all checks, or a finding that says why they cannot be."""
+    if not loads:
+        return sample, None
+    try:
+        pixels = sample.pixels()
+    except InputError as exc:
+        return sample, Finding(UNREADABLE, str(exc), "error", sample.image.image_id)
+    if pixels.shape[:2] != sample.image.size:
+        (height, width), image = pixels.shape[:2], sample.image
+        text = f"the image file has {height} × {width} px, its masks are for {image.height} × {image.width}"
+        return sample, Finding("outside-image", text, "error", sample.image.image_id)
+    return replace(sample, load_pixels=lambda: pixels), None
+
+
+def _sorted(table: pa.Table) -> pa.Table:
+    return table.sort_by([(name, "ascending") for name in ("image_id", "instance_id", "rule", "message")])
+
+
+def _worst_first(table: pa.Table) -> pa.Table:
+    rank = [SEVERITIES.index(s) for s in table.column("severity").to_pylist()]
+    order = sorted(range(len(rank)), key=rank.__getitem__)
+    return table.take(pa.array(order, pa.int64()))
+
+
+def _write(ds: Store, table: pa.Table, rules: set[str]) -> None:
+    import pyarrow.compute as pc
+
+    old = ds.findings.arrow
+    kept = old.filter(pc.invert(pc.is_in(old.column("rule"), pa.array(sorted(rules), pa.string()))))
+    ds.update({"findings": _sorted(pa.concat_tables([kept, table]))})

@@ -1,0 +1,140 @@
+"""Run a model over the images of a store into a store of predictions, resuming where an interrupted run stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from celltable import __version__, parallel, registry
+from celltable.errors import CelltableError, InputError
+from celltable.models import Model
+from celltable.records import Finding, Image, Instances, Sample
+from celltable.store import Store, StoreWriter, open_store
+
+TERMS = (
+    "title",
+    "licence",
+    "non_commercial",
+    "citation",
+    "doi",
+    "source",
+    "modality",
+    "target",
+    "classes",
+    "protocols",
+)
+OWN = "annotations"  # key under which predictions name the store whose own copy of the pixels they were made from
+
+
+def predict(
+    store: Store | str | Path,
+    out: str | Path,
+    *,
+    model: str = "otsu-watershed",
+    options: Mapping[str, float | str] | None = None,
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: bool = False,
+) -> Store:
+    """Outline the cells of every image of a store with a model.
+
+    Parameters
+    ----------
+    store
+        A store or its path; only its images are looked at, never its cells.
+    out
+        Folder of the predictions: a store with the same images whose cells have scores.
+    model
+        Name of the model.
+    options
+        Its options; the others keep their defaults.
+    overwrite
+        Replace an existing store at `out`; until the new one is complete the old one stays.
+    workers, progress
+        Threads (None: every core), and whether to draw a bar. The result is the same, byte for byte.
+
+    Raises
+    ------
+    UnknownPluginError, CelltableError, StoreError
+        If there is no such model or option, or `out` cannot be written. An image that cannot be read becomes a finding.
+    """
+    ds = store if isinstance(store, Store) else open_store(store)
+    chosen: Model = registry.load("models", model)
+    settings = _settings(chosen, options or {})
+    origin = _origin(ds)
+    request = {"predict": chosen.name, "options": settings, "of": origin, "celltable": __version__}
+    with StoreWriter(out, request, overwrite=overwrite) as writer:
+        rest = list(ds)[writer.done :]
+        run = partial(_predicted, ds, partial(chosen.predict, **settings))
+        for sample in parallel.map(run, rest, workers=workers, progress=f"running {model}" if progress else None):
+            writer.append(sample)
+        return writer.finish(_describe(ds, chosen, settings, origin, Path(out)))
+
+
+def _settings(model: Model, options: Mapping[str, float | str]) -> dict[str, float | str]:
+    unknown = [name for name in options if name not in model.options]
+    if unknown:
+        known = ", ".join(model.options) or "none"
+        raise CelltableError(f"the model {model.name} has no option '{unknown[0]}'. Its options: {known}.")
+    return {**model.options, **options}
+
+
+def _origin(ds: Store) -> dict[str, str]:
+    """Which state of which images: the name of the store and the digest of its images table."""
+    digest = hashlib.sha256((ds.path / "images.parquet").read_bytes()).hexdigest()
+    return {"name": ds.name, "path": str(ds.path.resolve()), "images_sha256": digest}
+
+
+def _predicted(ds: Store, run: Callable[[Any, Image], Instances], image_id: str) -> Sample:
+    view = ds[image_id]
+    image = view.image
+    pixels = tuple(replace(p, source=p.source or OWN) for p in image.pixels)
+    bare = replace(image, pixels=pixels, labels=None, count=None, annotated=True, exhaustive=True)
+    try:
+        cells = run(view.pixels, image)
+    except InputError as exc:
+        trouble = Finding("unreadable-pixels", str(exc), "error", image_id)
+        return Sample(replace(bare, annotated=False), Instances.empty(image.size), (trouble,))
+    if cells.size != image.size:
+        text = f"the image file has {cells.size[0]} × {cells.size[1]} px, expected {image.height} × {image.width}"
+        trouble = Finding("outside-image", text, "error", image_id)
+        return Sample(replace(bare, annotated=False), Instances.empty(image.size), (trouble,))
+    return Sample(bare, cells)
+
+
+def _describe(
+    ds: Store, model: Model, settings: Mapping[str, float | str], origin: Mapping[str, str], out: Path
+) -> dict[str, Any]:
+    """dataset.json of the predictions: the terms of the images, the model and its options, and where the pixels are."""
+    own = {OWN: {"path": str(ds.path.resolve()), "size": None, "sha256": None}}
+    sources = {**ds.info.get("sources", {}), **(own if _copied(ds) else {})}
+    beside = out.resolve().parent
+    return {
+        "name": ds.name,
+        **{key: ds.info[key] for key in TERMS if key in ds.info},
+        "kind": "predictions",
+        "model": {"name": model.name, "title": model.title, "options": dict(settings), "celltable": __version__},
+        "of": {"name": origin["name"], "images_sha256": origin["images_sha256"]},
+        "sources": {
+            key: {**entry, "relative": os.path.relpath(_found(ds, key, entry), beside)}
+            for key, entry in sources.items()
+        },
+        "history": [],
+    }
+
+
+def _copied(ds: Store) -> bool:
+    pixels = ds.images.arrow.column("pixels").to_pylist()
+    return any(p["source"] == "" for places in pixels for p in places or ())
+
+
+def _found(ds: Store, key: str, entry: Mapping[str, Any]) -> Path:
+    """Where a source lies now, as far as it can be told."""
+    moved = ds.path.parent / entry.get("relative", entry["path"])
+    path = Path(entry["path"])
+    return path if path.exists() or key == OWN else moved.resolve()

@@ -1,0 +1,322 @@
+"""Mend annotations in the open: propose edits, apply them to the table, record, undo and share them as a patch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+
+from celltable import parallel, registry, schema
+from celltable.errors import CelltableError, InputError, NotFoundError, StoreError
+from celltable.pipelines._rows import Row, apply_rows, to_json, undone
+from celltable.records import Edit, Instances, Sample
+from celltable.repairs import Repair
+from celltable.store import Store, open_store
+
+# Whole cells first, then their shape, then what their shapes do to each other; what is left over is dropped last.
+ORDER: Final = (
+    "drop-duplicates",
+    "fill-outlines",
+    "fill-holes",
+    "keep-largest-component",
+    "split-components",
+    "split-merges",
+    "resolve-overlaps",
+    "drop-specks",
+)
+Options = Mapping[str, Mapping[str, float | str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What a run of `repair` changed, or would change: rows of the edits table, the repairs run, images looked at."""
+
+    edits: pa.Table
+    repairs: tuple[str, ...]
+    images: int
+    batch: int | None
+
+    @property
+    def counts(self) -> list[tuple[str, str, int]]:
+        """(repair, action, edits), in the order of the repairs."""
+        rows = zip(self.edits.column("repair").to_pylist(), self.edits.column("action").to_pylist(), strict=True)
+        n: dict[tuple[str, str], int] = {}
+        for key in rows:
+            n[key] = n.get(key, 0) + 1
+        place = {name: i for i, name in enumerate(self.repairs)}
+        return [(r, a, n[r, a]) for r, a in sorted(n, key=lambda k: (place.get(k[0], 99), k[1]))]
+
+
+def repair(
+    store: Store | str | Path,
+    *,
+    rules: Sequence[str] = (),
+    options: Options | None = None,
+    images: Sequence[str] | None = None,
+    dry_run: bool = False,
+    workers: int | None = None,
+    progress: bool = False,
+) -> Repaired:
+    """Apply repairs to the cells of a store, each change recorded in edits.parquet; the release stays as it is.
+
+    Parameters
+    ----------
+    store
+        A store or its path.
+    rules
+        Names of repairs, or of checks (then the first repair that mends them); without any, the repairs that cannot
+        lose a true cell.
+    options
+        Repair → option → value.
+    images
+        Only these images.
+    dry_run
+        Return the edits and write nothing.
+    workers, progress
+        Threads (None: every core), and whether to draw a bar.
+
+    Raises
+    ------
+    UnknownPluginError, CelltableError
+        If a name is neither a repair nor a rule that has one, or an option is unknown.
+    """
+    ds = store if isinstance(store, Store) else open_store(store)
+    chosen = choose(rules)
+    settings = _settings(chosen, options or {})
+    ids = list(ds) if images is None else [ds.image(i).image_id for i in images]
+    mend = partial(_mend, ds, chosen, settings)
+    found = parallel.map(mend, ids, workers=workers, progress="repairing" if progress else None)
+    edits = [edit for part in found for edit in part]
+    names = tuple(r.name for r in chosen)
+    table, batch = _edit_rows(ds, edits)
+    if dry_run or not edits:
+        return Repaired(table, names, len(ids), None)
+    _commit(ds, table, f"repair: {', '.join(names)} ({len(edits):,} edits, batch {batch})")
+    return Repaired(table, names, len(ids), batch)
+
+
+def choose(names: Sequence[str]) -> list[Repair]:
+    """Repairs by their own names or by the rules that they mend, in the order in which they are applied."""
+    known = registry.names("repairs")
+    wanted = [n.replace("_", "-") for n in names]
+    if not wanted:
+        chosen = [r for r in registry.load_all("repairs").values() if r.default]
+    else:
+        chosen = [registry.load("repairs", n if n in known else _mender(n)) for n in dict.fromkeys(wanted)]
+    place = {name: i for i, name in enumerate(ORDER)}
+    return sorted({r.name: r for r in chosen}.values(), key=lambda r: (place.get(r.name, len(ORDER)), r.name))
+
+
+def _mender(rule: str) -> str:
+    if rule not in registry.names("checks"):
+        raise NotFoundError(f"No repair or rule is called '{rule}'. Repairs: {', '.join(registry.names('repairs'))}.")
+    repairs: tuple[str, ...] = registry.load("checks", rule).repairs
+    if not repairs:
+        raise CelltableError(f"No repair mends the rule '{rule}': its findings need a person to look at them.")
+    return repairs[0]
+
+
+def _settings(repairs: Sequence[Repair], options: Options) -> dict[str, dict[str, float | str]]:
+    known = {r.name: dict(r.options) for r in repairs}
+    for name, values in options.items():
+        if name not in known:
+            raise CelltableError(f"options are given for '{name}', which is not run. Run are: {', '.join(known)}.")
+        for key, value in values.items():
+            if key not in known[name]:
+                names = ", ".join(known[name]) or "none"
+                raise CelltableError(f"the repair {name} has no option '{key}'. Its options: {names}.")
+            known[name][key] = value
+    return known
+
+
+def _mend(
+    ds: Store, repairs: Sequence[Repair], settings: Mapping[str, Mapping[str, float | str]], image_id: str
+) -> list[Edit]:
+    """All edits of one image: each repair sees the cells as the one before left them."""
+    sample, made = ds[image_id].sample, []
+    for item in repairs:
+        edits = list(item.propose(sample, **settings[item.name]))
+        if edits:
+            sample = applied(sample, edits)
+            made.extend(edits)
+    return made
+
+
+def applied(sample: Sample, edits: Iterable[Edit]) -> Sample:
+    """The sample after the edits: cells replaced in place, removed, or added at the end; ids stay what they are.
+
+    Raises
+    ------
+    InputError
+        If two edits touch the same cell, or one changes a cell that is not there.
+    """
+    cells, image_id = sample.instances, sample.image.image_id
+    batch = cells.to_arrow(image_id)
+    position = {int(n): i for i, n in enumerate(cells.ids)}
+    rows: list[pa.RecordBatch | None] = [batch.slice(i, 1) for i in range(len(cells))]
+    seen: set[int] = set()
+    for edit in edits:
+        known = edit.instance_id in position
+        if edit.instance_id in seen or known == (edit.action == "add"):
+            raise InputError(
+                f"{edit.repair} wants to {edit.action} cell {edit.instance_id} of {image_id}, which "
+                f"{'it touched before' if edit.instance_id in seen else 'is there' if known else 'is not there'}; "
+                "expected one edit a cell, new ids for new cells."
+            )
+        seen.add(edit.instance_id)
+        new = None if edit.after is None else edit.after.to_arrow(image_id)
+        if known:
+            rows[position[edit.instance_id]] = new
+        else:
+            rows.append(new)
+    table = pa.Table.from_batches([r for r in rows if r is not None], schema.INSTANCES).combine_chunks()
+    return replace(sample, instances=Instances.from_arrow(table, cells.size))
+
+
+def _edit_rows(ds: Store, edits: Sequence[Edit]) -> tuple[pa.Table, int]:
+    """Rows of the edits table, numbered on from those that the store holds."""
+    old = ds.edits.arrow
+    first = max(old.column("edit_id").to_pylist(), default=0) + 1
+    batch = max(old.column("batch").to_pylist(), default=0) + 1
+    rows = [
+        {
+            "edit_id": first + i,
+            "batch": batch,
+            "image_id": e.image_id,
+            "instance_id": e.instance_id,
+            "action": e.action,
+            "repair": e.repair,
+            "rule": e.rule,
+            "reason": e.reason,
+            "value": e.value,
+            "before": _row_text(e.before, e.image_id),
+            "after": _row_text(e.after, e.image_id),
+        }
+        for i, e in enumerate(edits)
+    ]
+    return pa.Table.from_pylist(rows, schema=schema.EDITS), batch
+
+
+def _row_text(cell: Instances | None, image_id: str) -> str | None:
+    return None if cell is None else to_json(cell.to_arrow(image_id).to_pylist()[0])
+
+
+def _commit(ds: Store, edits: pa.Table, done: str) -> Store:
+    """Apply edit rows to the instances and append them to the edits, in one atomic step."""
+    instances = apply_rows(ds.instances.arrow, edits.to_pylist())
+    return ds.update({"instances": instances, "edits": pa.concat_tables([ds.edits.arrow, edits])}, done=done)
+
+
+def undo(store: Store | str | Path) -> Repaired:
+    """Take back the last batch of edits: the instances table is again what it was before, and the edits are gone.
+
+    Raises
+    ------
+    StoreError
+        If there is nothing to undo, or a cell is not as the batch left it.
+    """
+    import pyarrow.compute as pc
+
+    ds = store if isinstance(store, Store) else open_store(store)
+    edits = ds.edits.arrow
+    if edits.num_rows == 0:
+        raise StoreError(f"{ds.path} has no edits; there is nothing to undo.")
+    batch = max(edits.column("batch").to_pylist())
+    last = edits.filter(pc.equal(edits.column("batch"), batch))
+    kept = edits.filter(pc.not_equal(edits.column("batch"), batch))
+    instances = apply_rows(ds.instances.arrow, undone(last.to_pylist()))
+    ds.update({"instances": instances, "edits": kept}, done=f"undo: batch {batch} ({last.num_rows:,} edits)")
+    touched = len(set(last.column("image_id").to_pylist()))
+    return Repaired(last, tuple(dict.fromkeys(last.column("repair").to_pylist())), touched, batch)
+
+
+PATCH: Final = {"format": "celltable-patch", "version": 1}
+
+
+def export_patch(store: Store | str | Path, path: str | Path) -> int:
+    """Write all edits of a store to a file without any pixels: ``.jsonl`` (one edit a line) or ``.parquet``.
+
+    Returns the number of edits.
+    """
+    import pyarrow.parquet as pq
+
+    ds = store if isinstance(store, Store) else open_store(store)
+    target, edits = Path(path), ds.edits.arrow
+    if edits.num_rows == 0:
+        raise StoreError(f"{ds.path} has no edits; there is nothing to export.")
+    writers: dict[str, Callable[[Path], None]] = {
+        ".parquet": partial(pq.write_table, edits, compression="zstd"),
+        ".jsonl": partial(_write_lines, ds, edits),
+    }
+    if target.suffix not in writers:
+        raise CelltableError(f"a patch ends in .jsonl or .parquet; found '{target.name}'.")
+    partial_path = target.with_name(target.name + ".incomplete")
+    writers[target.suffix](partial_path)
+    partial_path.replace(target)
+    return int(edits.num_rows)
+
+
+def _write_lines(ds: Store, edits: pa.Table, path: Path) -> None:
+    head = {**PATCH, "dataset": ds.name, "edits": edits.num_rows}
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in [head, *edits.to_pylist()])
+    path.write_text(text, encoding="utf-8")
+
+
+def read_patch(path: str | Path) -> pa.Table:
+    """The edits of a patch file.
+
+    Raises
+    ------
+    InputError
+        If it is not one, or was cut short.
+    """
+    import pyarrow.parquet as pq
+
+    source = Path(path)
+    try:
+        if source.suffix == ".parquet":
+            return pq.read_table(source, partitioning=None).select(schema.EDITS.names).cast(schema.EDITS)
+        head, *rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if head.get("format") != PATCH["format"] or head.get("edits") != len(rows):
+            raise InputError(
+                f"{source.name}: expected a first line of a celltable patch and {head.get('edits', 'its')} edits, "
+                f"found {len(rows)} lines after it."
+            )
+        return pa.Table.from_pylist(rows, schema=schema.EDITS)
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no patch {source}.") from None
+    except (ValueError, KeyError, AttributeError, pa.ArrowException) as exc:
+        if isinstance(exc, InputError):
+            raise
+        raise InputError(f"{source.name} is not a celltable patch: {exc}. Expected .jsonl or .parquet edits.") from exc
+
+
+def apply_patch(store: Store | str | Path, path: str | Path, *, dry_run: bool = False) -> Repaired:
+    """Apply somebody's edits to another copy of the same data set; every cell must be as it was before their edit.
+
+    Raises
+    ------
+    StoreError
+        If a cell differs; nothing is changed then.
+    """
+    ds = store if isinstance(store, Store) else open_store(store)
+    rows: list[Row] = read_patch(path).to_pylist()
+    old = ds.edits.arrow
+    first = max(old.column("edit_id").to_pylist(), default=0) + 1
+    batch = max(old.column("batch").to_pylist(), default=0) + 1
+    numbered = [{**row, "edit_id": first + i, "batch": batch} for i, row in enumerate(rows)]
+    table = pa.Table.from_pylist(numbered, schema=schema.EDITS)
+    apply_rows(ds.instances.arrow, numbered)
+    names = tuple(dict.fromkeys(table.column("repair").to_pylist()))
+    touched = len(set(table.column("image_id").to_pylist()))
+    if not dry_run:
+        _commit(ds, table, f"patch: {Path(path).name} ({len(rows):,} edits, batch {batch})")
+    return Repaired(table, names, touched, None if dry_run else batch)
+
+
+__all__ = ["Repaired", "applied", "apply_patch", "choose", "export_patch", "read_patch", "repair", "undo"]

@@ -1,0 +1,69 @@
+"""How repairs write down a change of one cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.geometry import rle
+from celltable.records import Edit, Instances, Sample
+
+
+def one(cells: Instances, i: int) -> Instances:
+    """The cell at position `i` alone."""
+    return cells.take([i])
+
+
+def redrawn(cells: Instances, i: int, mask: bytes, new_id: int | None = None) -> Instances:
+    """The cell at position `i` with another mask; its published polygon no longer describes it and goes."""
+    cell = one(cells, i)
+    columns = {
+        "rle": [mask],
+        "area": rle.areas([mask], cells.size),
+        "bbox": rle.boxes([mask], cells.size),
+        "polygon": None,
+    }
+    if new_id is not None:
+        columns["instance_id"] = np.asarray([new_id], dtype=np.int32)
+    return cell.with_columns(**columns)
+
+
+def replace_mask(repair: str, rule: str, sample: Sample, i: int, mask: bytes, reason: str) -> Edit:
+    """An edit that gives the cell at position `i` another mask; its value is the change of area, px²."""
+    cells = sample.instances
+    after = redrawn(cells, i, mask)
+    changed = float(abs(int(after.area[0]) - int(cells.area[i])))
+    own = int(cells.ids[i])
+    return Edit(repair, sample.image.image_id, own, reason, one(cells, i), after, rule, changed)
+
+
+def remove(repair: str, rule: str, sample: Sample, i: int, reason: str) -> Edit:
+    """An edit that removes the cell at position `i`; its value is the area lost, px²."""
+    cells, own = sample.instances, int(sample.instances.ids[i])
+    return Edit(repair, sample.image.image_id, own, reason, one(cells, i), None, rule, float(cells.area[i]))
+
+
+def split(
+    repair: str, rule: str, sample: Sample, i: int, masks: Sequence[bytes], first_id: int, why: str
+) -> list[Edit]:
+    """Edits that remove the cell at position `i` and add one cell a mask, numbered from `first_id`."""
+    cells, own = sample.instances, int(sample.instances.ids[i])
+    edits = [remove(repair, rule, sample, i, f"{why}: {len(masks)} cells take its place")]
+    for k, mask in enumerate(masks):
+        after = redrawn(cells, i, mask, first_id + k)
+        reason = f"part {k + 1} of {len(masks)} of cell {own}"
+        area = float(after.area[0])
+        edits.append(Edit(repair, sample.image.image_id, first_id + k, reason, None, after, rule, area))
+    return edits
+
+
+def next_id(cells: Instances) -> int:
+    """The first instance_id that no cell of the image has."""
+    return int(cells.ids.max(initial=0)) + 1
+
+
+def flags(cells: Instances, name: str) -> NDArray[np.bool_]:
+    """A boolean column, one value a cell."""
+    return np.asarray(cells.column(name), dtype=bool).reshape(len(cells))

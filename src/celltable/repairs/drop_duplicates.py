@@ -1,0 +1,41 @@
+"""Remove annotations that repeat another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from celltable.geometry.shapes import Shapes
+from celltable.records import Edit, Sample
+from celltable.repairs import Repair
+from celltable.repairs._edits import remove
+
+MIN_IOU = 0.6  # as the check duplicate-annotation
+
+
+def propose(sample: Sample, *, min_iou: float = MIN_IOU) -> Iterator[Edit]:
+    """One removal for each cell that repeats one with a lower id that itself stays."""
+    cells = sample.instances
+    twins: dict[int, list[tuple[int, float]]] = {}
+    for a, b, px in Shapes.of(cells).overlaps:
+        iou = px / float(cells.area[a] + cells.area[b] - px)
+        if iou >= min_iou:
+            low, high = sorted((a, b), key=lambda i: int(cells.ids[i]))
+            twins.setdefault(high, []).append((low, iou))
+    gone: set[int] = set()
+    for i in sorted(twins, key=lambda i: int(cells.ids[i])):
+        staying = [(iou, low) for low, iou in twins[i] if low not in gone]
+        if staying:
+            iou, low = max(staying)
+            gone.add(i)
+            reason = f"repeats cell {int(cells.ids[low])}: intersection over union {iou:.2f}"
+            yield remove("drop-duplicates", "duplicate-annotation", sample, i, reason)
+
+
+REPAIR = Repair(
+    name="drop-duplicates",
+    title="Drop repeated annotations",
+    description="Where the same cell is annotated twice, keeps the first annotation and removes the later ones.",
+    mends=("duplicate-annotation",),
+    propose=propose,
+    options={"min_iou": MIN_IOU},
+)

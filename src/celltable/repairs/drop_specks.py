@@ -1,0 +1,39 @@
+"""Remove masks that are too small to be cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from celltable.geometry.shapes import on_border
+from celltable.records import Edit, Sample
+from celltable.repairs import Repair
+from celltable.repairs._edits import remove
+
+MIN_PX = 10  # as the check speck
+MIN_SHARE = 0.02
+
+
+def propose(sample: Sample, *, min_px: float = MIN_PX, min_share: float = MIN_SHARE) -> Iterator[Edit]:
+    """One removal for each empty mask and each speck; the rest of a cell cut by the border only below `min_px`."""
+    cells = sample.instances
+    present = cells.area[cells.area > 0]
+    usual = float(np.median(present)) if present.size else 0.0
+    cut = on_border(cells.bbox, cells.size)
+    speck = (cells.area < min_px) | ((cells.area < min_share * usual) & ~cut)
+    for i in np.flatnonzero(speck).tolist():
+        area = int(cells.area[i])
+        rule = "speck" if area else "empty-mask"
+        reason = f"only {area} px; the median cell of the image has {usual:,.0f}" if area else "the mask is empty"
+        yield remove("drop-specks", rule, sample, i, reason)
+
+
+REPAIR = Repair(
+    name="drop-specks",
+    title="Drop specks",
+    description="Removes empty masks and masks of a few pixels.",
+    mends=("speck", "empty-mask"),
+    propose=propose,
+    options={"min_px": MIN_PX, "min_share": MIN_SHARE},
+)

@@ -1,0 +1,37 @@
+"""Fill the holes of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from celltable.geometry.shapes import Shapes
+from celltable.records import Edit, Sample
+from celltable.repairs import Repair
+from celltable.repairs._edits import flags, replace_mask
+
+
+def propose(sample: Sample) -> Iterator[Edit]:
+    """One edit for each cell with a hole that no other cell of its kind lies in."""
+    cells = sample.instances
+    shapes = Shapes.of(cells)
+    chosen = np.flatnonzero((shapes.hole_area > 0) & ~flags(cells, "crowd"))
+    for i, mask in zip(chosen.tolist(), shapes.filled(chosen), strict=True):
+        if not shapes.meets_others(i, mask):
+            n, px = int(shapes.hole_count[i]), int(shapes.hole_area[i])
+            reason = f"filled {n} hole{'s' if n > 1 else ''} of {px:,} px in all"
+            yield replace_mask("fill-holes", "hole", sample, i, mask, reason)
+
+
+REPAIR = Repair(
+    name="fill-holes",
+    title="Fill holes",
+    description=(
+        "Adds the background that a cell encloses to the cell. A hole in which another cell lies is left as it is: "
+        "filling it would make both overlap."
+    ),
+    mends=("hole", "outline-mask"),
+    propose=propose,
+    default=True,
+)

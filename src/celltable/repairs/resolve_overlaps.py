@@ -1,0 +1,64 @@
+"""Give every pixel that two cells claim to one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.errors import CelltableError
+from celltable.geometry.shapes import Shapes
+from celltable.records import Edit, Instances, Sample
+from celltable.repairs import Repair
+from celltable.repairs._edits import remove, replace_mask
+
+
+def _scores(cells: Instances) -> NDArray[np.float64]:
+    return np.asarray([-1.0 if s is None else s for s in cells.column("score")], dtype=np.float64)
+
+
+# Key of each cell: the lower one wins; ties go to the lower instance_id.
+POLICIES: Final[dict[str, Callable[[Instances], NDArray[np.float64]]]] = {
+    "smaller-wins": lambda cells: cells.area.astype(np.float64),
+    "larger-wins": lambda cells: -cells.area.astype(np.float64),
+    "first-wins": lambda cells: cells.ids.astype(np.float64),
+    "last-wins": lambda cells: -cells.ids.astype(np.float64),
+    "score-wins": lambda cells: -_scores(cells),
+}
+
+
+def propose(sample: Sample, *, policy: str = "smaller-wins") -> Iterator[Edit]:
+    """One edit for each cell that loses pixels; a cell that loses all of them is removed."""
+    if policy not in POLICIES:
+        raise CelltableError(f"there is no overlap policy '{policy}'. There are: {', '.join(POLICIES)}.")
+    cells = sample.instances
+    shapes = Shapes.of(cells)
+    key = POLICIES[policy](cells)
+    winners: dict[int, list[int]] = {}
+    for a, b, _ in shapes.overlaps:
+        low, high = sorted((a, b), key=lambda i: (float(key[i]), int(cells.ids[i])))
+        winners.setdefault(high, []).append(low)
+    for i in sorted(winners):
+        mask, area = shapes.without(i, winners[i])
+        lost = int(cells.area[i]) - area
+        if area == 0:
+            yield remove("resolve-overlaps", "overlap", sample, i, f"all of its pixels went to other cells ({policy})")
+        else:
+            n = len(winners[i])
+            reason = f"gave {lost:,} px to {n} overlapping cell{'s' if n > 1 else ''} ({policy})"
+            yield replace_mask("resolve-overlaps", "overlap", sample, i, mask, reason)
+
+
+REPAIR = Repair(
+    name="resolve-overlaps",
+    title="Resolve overlaps",
+    description=(
+        "Gives each pixel that several cells of one kind claim to one of them by a named policy: smaller-wins "
+        "(default), larger-wins, first-wins, last-wins (by instance id) or score-wins. What was covered stays covered."
+    ),
+    mends=("overlap",),
+    propose=propose,
+    options={"policy": "smaller-wins"},
+)

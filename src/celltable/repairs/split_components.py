@@ -1,0 +1,47 @@
+"""Make every part of a cell a cell of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from celltable.errors import CelltableError
+from celltable.geometry.shapes import Shapes
+from celltable.records import Edit, Sample
+from celltable.repairs import Repair
+from celltable.repairs._edits import flags, next_id, replace_mask, split
+
+MIN_PX = 10  # as the check speck: smaller parts are strays, not cells
+
+
+def propose(sample: Sample, *, connectivity: float = 4, min_px: float = MIN_PX) -> Iterator[Edit]:
+    """Removes each cell of several parts and adds its parts; parts below `min_px` are dropped (the largest never)."""
+    if connectivity not in (4, 8):
+        raise CelltableError(f"connectivity is {connectivity}; expected 4 (joined by edges) or 8 (also by corners).")
+    cells = sample.instances
+    shapes = Shapes.of(cells)
+    count = shapes.parts4 if connectivity == 4 else shapes.parts8
+    chosen = np.flatnonzero((count > 1) & ~flags(cells, "crowd"))
+    new = next_id(cells)
+    for i, parts in zip(chosen.tolist(), shapes.components(chosen, int(connectivity)), strict=True):
+        largest = max(parts, key=lambda part: part.area)
+        kept = [part.mask for part in parts if part is largest or part.area >= min_px]
+        if len(kept) == 1:
+            reason = f"dropped {len(parts) - 1} strays of less than {min_px:g} px"
+            yield replace_mask("split-components", "several-components", sample, i, kept[0], reason)
+            continue
+        yield from split("split-components", "several-components", sample, i, kept, new, f"it had {len(parts)} parts")
+        new += len(kept)
+
+
+REPAIR = Repair(
+    name="split-components",
+    title="Split into parts",
+    description=(
+        "Where a cell has several parts, each becomes a cell with the same class; parts too small are dropped."
+    ),
+    mends=("several-components",),
+    propose=propose,
+    options={"connectivity": 4, "min_px": MIN_PX},
+)

@@ -1,0 +1,94 @@
+"""Divide masks that probably hold several cells, by a watershed on the distance to their outline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.geometry import rle
+from celltable.geometry.shapes import Shapes
+from celltable.records import Edit, Sample
+from celltable.repairs import Repair
+from celltable.repairs._edits import flags, next_id, split
+
+MIN_CELLS, MIN_RATIO, MAX_SOLIDITY = 5, 1.8, 0.88  # as the check probable-merge
+DEPTH = 0.15  # of the largest distance: a shallower saddle is a bump of the outline
+MIN_SHARE = 0.25  # of the image's median cell: a smaller part is no cell, and the mask stays whole
+
+
+def propose(
+    sample: Sample,
+    *,
+    min_cells: float = MIN_CELLS,
+    min_ratio: float = MIN_RATIO,
+    max_solidity: float = MAX_SOLIDITY,
+    depth: float = DEPTH,
+    min_share: float = MIN_SHARE,
+) -> Iterator[Edit]:
+    """Removes each probable merge that falls into parts of a cell's size, and adds the parts."""
+    cells = sample.instances
+    counted = (cells.area > 0) & ~flags(cells, "crowd")
+    if counted.sum() < min_cells:
+        return
+    usual = float(np.median(cells.area[counted]))
+    large = np.flatnonzero(counted & (cells.area >= min_ratio * usual))
+    shapes = Shapes.of(cells)
+    solid = shapes.solidity(large)
+    new = next_id(cells)
+    for i in large[solid < max_solidity].tolist():
+        labels = divided(shapes.crop(i), depth)
+        areas = np.bincount(labels.ravel())[1:]
+        if len(areas) < 2 or areas.min() < min_share * usual:
+            continue
+        masks = [_placed(labels == k, cells.bbox[i], cells.size) for k in range(1, len(areas) + 1)]
+        why = f"{cells.area[i] / usual:.1f} times the median area and not convex"
+        yield from split("split-merges", "probable-merge", sample, i, masks, new, why)
+        new += len(masks)
+
+
+def divided(mask: NDArray[np.bool_], depth: float = DEPTH) -> NDArray[np.int32]:
+    """Label map of the parts of one mask (0 outside): watershed from the tops of its smoothed distance map.
+
+    >>> two = np.zeros((9, 19), bool); two[1:8, 1:8] = two[1:8, 11:18] = True; two[4, 8:11] = True
+    >>> int(divided(two).max())
+    2
+    """
+    from scipy import ndimage
+    from skimage import morphology, segmentation
+
+    padded = np.pad(mask, 1)
+    distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(padded), 0.7) * padded
+    deep = max(depth * float(distance.max()), 0.5)
+    tops = morphology.h_maxima(distance, deep)  # type: ignore[no-untyped-call,unused-ignore]
+    markers, _ = ndimage.label(tops, np.ones((3, 3)))
+    labels = segmentation.watershed(-distance, markers, mask=padded)  # type: ignore[no-untyped-call,unused-ignore]
+    return np.asarray(labels[1:-1, 1:-1], dtype=np.int32)
+
+
+def _placed(part: NDArray[np.bool_], box: NDArray[np.int32], size: tuple[int, int]) -> bytes:
+    x, y, w, h = box.tolist()
+    frame = np.zeros(size, dtype=bool)
+    frame[y : y + h, x : x + w] = part
+    mask: bytes = rle.encode(frame)
+    return mask
+
+
+REPAIR = Repair(
+    name="split-merges",
+    title="Split merged cells",
+    description=(
+        "Cuts masks that are outliers in size and solidity at their waists, by a watershed on the distance transform; "
+        "a mask stays whole where a part would be much smaller than a usual cell of its image."
+    ),
+    mends=("probable-merge",),
+    propose=propose,
+    options={
+        "min_cells": MIN_CELLS,
+        "min_ratio": MIN_RATIO,
+        "max_solidity": MAX_SOLIDITY,
+        "depth": DEPTH,
+        "min_share": MIN_SHARE,
+    },
+)
