@@ -1,0 +1,107 @@
+"""COCO JSON as columns, without a Python object per annotation.
+
+`CocoFile.open` reads the file once, in a sliding window, validates every byte, and keeps the scalars of the annotations as
+columns; outlines stay in the file and are read for the rows that are asked for, so memory does not grow with them (about 90
+bytes an annotation). All methods may be called from several threads; reading releases the GIL.
+
+Typical use, image by image with bounded memory::
+
+    file = CocoFile.open("livecell_coco_test.json")
+    images = msgspec.json.decode(file.members["images"])
+    order, starts = file.by_image()
+    for k, key in enumerate(file.image_keys):
+        rows = order[starts[k] : starts[k + 1]]
+        xy, parts, cells = file.polygons(rows)  # cell i: parts cells[i]:cells[i+1]; part j: numbers parts[j]:parts[j+1] of xy
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+class CocoFile:
+    """The annotations of a COCO file (an object with images, annotations, categories) or of results (a list).
+
+    Rows are in the order of the file; annotations given as an object are ordered by the number of their key. Columns that no
+    row fills are None. A key that occurs twice in an object counts with its last value, as in `json.loads`.
+
+    Attributes
+    ----------
+    name : str
+        File name for messages.
+    results : bool
+        The document is a list of results: there are no `members`.
+    has_annotations, annotations_were_a_dict : bool
+        The document has the key annotations; they were an object instead of a list.
+    members : dict of bytes
+        Raw JSON text of every other top-level key (images, categories, info, …).
+    image_keys, category_keys : list of int or str
+        The distinct ids, in the order in which annotations name them.
+    image, category : int32 (n,)
+        Index into `image_keys` and `category_keys`; -1 where there is none.
+    ids : int64 (n,)
+        Annotation ids; -1 where `odd_ids` (row → text, or None for a missing one) says otherwise.
+    area, score, mask_score : float64 (n,)
+        NaN where missing or not a number. score and mask_score may be None.
+    bbox : float64 (n, 4) or None
+        x, y, width, height; NaN where missing or not four numbers.
+    iscrowd, ignore : uint8 (n,)
+        1 where true or not zero.
+    shape : uint8 (n,)
+        Of the segmentation: 0 none or empty, 1 polygons, 2 compressed run lengths, 3 uncompressed run lengths, 4 anything
+        else (see `texts`).
+    rle_size : int32 (n, 2) or None
+        Stated height and width of run lengths; 0 where there is none, -1 where it is not two whole numbers.
+    extra_names : list of str
+        Keys of annotations beside those above.
+    """
+
+    name: str
+    results: bool
+    has_annotations: bool
+    annotations_were_a_dict: bool
+    members: dict[str, bytes]
+    image_keys: list[int | str]
+    category_keys: list[int | str]
+    image: NDArray[np.int32]
+    category: NDArray[np.int32]
+    ids: NDArray[np.int64]
+    odd_ids: dict[int, str | None]
+    area: NDArray[np.float64]
+    score: NDArray[np.float64] | None
+    mask_score: NDArray[np.float64] | None
+    bbox: NDArray[np.float64] | None
+    iscrowd: NDArray[np.uint8]
+    ignore: NDArray[np.uint8]
+    shape: NDArray[np.uint8]
+    rle_size: NDArray[np.int32] | None
+    extra_names: list[str]
+
+    @staticmethod
+    def open(path: str, window: int = 4194304) -> CocoFile:
+        """Read a file. Raises InputError, with the byte, where it is not JSON or not COCO."""
+
+    @staticmethod
+    def parse(text: bytes, name: str = "the text", window: int = 4194304) -> CocoFile:
+        """The same of text in memory."""
+
+    def __len__(self) -> int: ...
+    def by_image(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(rows ordered by image, starts): image k has ``rows[starts[k]:starts[k + 1]]``; rows without image are left out."""
+
+    def polygons(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+        """Coordinates x, y, x, y, … of all polygons of the rows, starts of the parts in them, starts of the rows in the parts.
+
+        A row whose shape is not 1 has no part. Parts are as published: also empty, odd or shorter than six numbers.
+        """
+
+    def rles(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]]:
+        """Compressed counts of all rows in one array of bytes, starts (n + 1), and 1 for each row that has counts.
+
+        Uncompressed counts are compressed; 0 stands for a row of another shape or with a count that is no whole number.
+        The text itself is not checked.
+        """
+
+    def texts(self, rows: NDArray[np.int64]) -> list[bytes]:
+        """The raw JSON of the segmentations; empty where a row has none."""
+
+    def extra(self, name: str) -> tuple[NDArray[np.int64], list[bytes]]:
+        """Rows that have the key `name`, ascending, and the raw JSON text of its values. Raises NotFoundError."""

@@ -1,0 +1,418 @@
+// Reading JSON text in pieces: a cursor that validates as it goes, and a window that slides over a file.
+#pragma once
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace celltable {
+
+using i64 = int64_t;
+
+struct JsonError { // malformed text, at a byte of the whole document
+  std::string what;
+  i64 at;
+};
+struct NeedMore {}; // the window ends inside a value: slide it and read the value again
+
+constexpr int max_depth = 900; // json.loads gives up near 1,000
+
+// Where the bytes are. Reads are at absolute positions, so several threads may read at once.
+struct Source {
+  virtual ~Source() = default;
+  virtual size_t read(i64 at, char *to, size_t n) const = 0; // fewer than n bytes only at the end
+};
+
+class Cursor {
+public:
+  const char *begin, *p, *end;
+  bool last; // nothing follows `end`
+  i64 base;  // position of `begin` in the document
+
+  [[noreturn]] void fail(const std::string &what) const { throw JsonError{what, base + (p - begin)}; }
+  [[noreturn]] void more(const char *inside) const {
+    if (!last) throw NeedMore{};
+    fail(std::string("the text ends inside ") + inside);
+  }
+  i64 at() const { return base + (p - begin); }
+
+  void space() {
+    while (p != end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) ++p;
+  }
+  char peek(const char *inside) { // the next byte that is not space
+    space();
+    if (p == end) more(inside);
+    return *p;
+  }
+  void expect(char c, const char *inside) {
+    if (peek(inside) != c) fail(std::string("expected '") + c + "' in " + inside + found());
+    ++p;
+  }
+  // After a member: true if another follows, false at the closing bracket, which is consumed.
+  bool next(char close, const char *inside) {
+    const char c = peek(inside);
+    if (c != ',' && c != close) fail(std::string("expected ',' or '") + close + "' in " + inside + found());
+    ++p;
+    return c == ',';
+  }
+  std::string found() const {
+    if (p == end) return "";
+    const unsigned char c = static_cast<unsigned char>(*p);
+    if (c >= 0x20 && c < 0x7f) return std::string(", found '") + *p + "'";
+    static const char *hex = "0123456789abcdef";
+    return std::string(", found byte 0x") + hex[c >> 4] + hex[c & 15];
+  }
+
+  // The raw text of a string between its quotes; true in `escaped` if it must be unescaped.
+  std::string_view raw_string(bool &escaped) {
+    if (peek("a string") != '"') fail("expected a string" + found());
+    const char *start = ++p;
+    escaped = false;
+    while (true) {
+      while (p != end && plain(*p)) ++p;
+      if (p == end) more("a string");
+      const unsigned char c = static_cast<unsigned char>(*p);
+      if (c == '"') {
+        std::string_view text(start, p - start);
+        ++p;
+        return text;
+      }
+      if (c == '\\') {
+        escaped = true;
+        escape();
+      } else if (c < 0x20) {
+        fail("a control character inside a string" + found());
+      } else {
+        utf8();
+      }
+    }
+  }
+  void skip_string() {
+    bool escaped;
+    raw_string(escaped);
+  }
+  std::string string() {
+    bool escaped;
+    const std::string_view raw = raw_string(escaped);
+    return escaped ? unescape(raw) : std::string(raw);
+  }
+
+  // A number token; integers come back as such where they fit.
+  bool at_number() { // also NaN, Infinity and -Infinity, as Python writes them
+    const char c = peek("a value");
+    return c == '-' || (c >= '0' && c <= '9') || c == 'N' || c == 'I';
+  }
+  double number(bool *integral = nullptr, i64 *whole = nullptr) {
+    const char *start = p;
+    if (p == end) more("a number");
+    const bool negative = *p == '-';
+    if (negative && ++p == end) more("a number");
+    if (*p == 'N' || *p == 'I') return named(start, negative);
+    uint64_t mantissa = 0;
+    int digits = 0, exponent = 0;
+    bool whole_number = true;
+    if (*p == '0') {
+      ++p;
+    } else if (*p >= '1' && *p <= '9') {
+      while (p != end && *p >= '0' && *p <= '9') {
+        mantissa = mantissa * 10 + static_cast<uint64_t>(*p++ - '0');
+        ++digits;
+      }
+    } else {
+      fail("expected a digit" + found());
+    }
+    if (p != end && *p == '.') {
+      whole_number = false;
+      const char *dot = ++p;
+      while (p != end && *p >= '0' && *p <= '9') {
+        mantissa = mantissa * 10 + static_cast<uint64_t>(*p++ - '0');
+        if (mantissa) ++digits;
+      }
+      if (p == dot) {
+        if (p == end) more("a number");
+        fail("expected a digit after the decimal point" + found());
+      }
+      exponent = -static_cast<int>(std::min<std::ptrdiff_t>(p - dot, 100000));
+    }
+    if (p != end && (*p == 'e' || *p == 'E')) {
+      whole_number = false;
+      ++p;
+      if (p != end && (*p == '+' || *p == '-')) ++p;
+      const char *first = p;
+      while (p != end && *p >= '0' && *p <= '9') ++p;
+      if (p == first) {
+        if (p == end) more("a number");
+        fail("expected a digit in the exponent" + found());
+      }
+      digits = 99; // the slow, exact way
+    }
+    if (p == end && !last) throw NeedMore{};
+    if (integral) *integral = whole_number && digits <= 18;
+    if (whole && whole_number && digits <= 18) *whole = negative ? -static_cast<i64>(mantissa) : static_cast<i64>(mantissa);
+    if (digits <= 15 && exponent >= -22) { // both are exact doubles, so is the rounding of their quotient
+      const double value = exponent ? static_cast<double>(mantissa) / powers[-exponent] : static_cast<double>(mantissa);
+      return negative ? -value : value;
+    }
+    return exact(start);
+  }
+  void skip_number() {
+    const char *q = p;
+    if (simple(q)) p = q;
+    else number();
+  }
+  // The usual number of a coordinate list, read without more ado: up to 15 digits, at most one point, then , or ] or space.
+  // The text ends in a zero byte, so no end is looked for. False leaves everything to `number`.
+  static bool simple(const char *&q, double *value = nullptr) {
+    const char *s = q + (*q == '-');
+    const char *digit = s;
+    uint64_t mantissa = 0;
+    while (unsigned(*s - '0') < 10) mantissa = mantissa * 10 + unsigned(*s++ - '0');
+    const std::ptrdiff_t whole = s - digit;
+    std::ptrdiff_t fraction = 0;
+    if (*s == '.') {
+      const char *dot = ++s;
+      while (unsigned(*s - '0') < 10) mantissa = mantissa * 10 + unsigned(*s++ - '0');
+      fraction = s - dot;
+      if (!fraction) return false;
+    }
+    if ((*s != ',' && *s != ']' && *s != ' ') || !whole || (*digit == '0' && whole > 1) || whole + fraction > 15) return false;
+    if (value) {
+      const double v = static_cast<double>(mantissa) / powers[fraction];
+      *value = *q == '-' ? -v : v;
+    }
+    q = s;
+    return true;
+  }
+
+  void skip_value(int depth = 0) {
+    if (depth > max_depth) fail("nested more than 900 deep");
+    switch (peek("a value")) {
+    case '{':
+      ++p;
+      if (peek("an object") == '}') { ++p; return; }
+      do {
+        skip_string();
+        expect(':', "an object");
+        skip_value(depth + 1);
+      } while (next('}', "an object"));
+      return;
+    case '[':
+      ++p;
+      if (peek("a list") == ']') { ++p; return; }
+      do skip_value(depth + 1);
+      while (next(']', "a list"));
+      return;
+    case '"': skip_string(); return;
+    case 't': word("true"); return;
+    case 'f': word("false"); return;
+    case 'n': word("null"); return;
+    default:
+      if (!at_number()) fail("expected a value" + found());
+      skip_number();
+    }
+  }
+  // Skips a list of numbers or of lists of numbers: true if it is one of these, not empty, and holds nothing else.
+  bool skip_polygons() {
+    ++p; // the bracket
+    if (peek("a list") == ']') { ++p; return false; }
+    bool flat = true, nested = true;
+    do {
+      const char c = peek("a list");
+      if (c == '[') {
+        flat = false;
+        ++p;
+        if (peek("a list") == ']') { ++p; nested = false; continue; }
+        do {
+          bool done;
+          while ((done = simple(p)) && *p == ',') { // nearly all of a file is number, comma, space
+            ++p;
+            if (*p == ' ') ++p;
+          }
+          if (done) continue;
+          if (at_number()) skip_number();
+          else { nested = false; skip_value(3); }
+        } while (next(']', "a list"));
+      } else if (at_number()) {
+        nested = false;
+        skip_number();
+      } else {
+        flat = nested = false;
+        skip_value(2);
+      }
+    } while (next(']', "a list"));
+    return flat || nested;
+  }
+  void word(const char *text) {
+    for (const char *c = text; *c; ++c, ++p) {
+      if (p == end) more(text);
+      if (*p != *c) fail(std::string("expected ") + text + found());
+    }
+  }
+
+  static std::string unescape(std::string_view raw) {
+    std::string out;
+    out.reserve(raw.size());
+    for (size_t i = 0; i < raw.size(); ++i) {
+      if (raw[i] != '\\') { out += raw[i]; continue; }
+      const char c = raw[++i];
+      switch (c) {
+      case 'b': out += '\b'; break;
+      case 'f': out += '\f'; break;
+      case 'n': out += '\n'; break;
+      case 'r': out += '\r'; break;
+      case 't': out += '\t'; break;
+      case 'u': {
+        uint32_t code = hex4(raw, i + 1);
+        i += 4;
+        if (code >= 0xd800 && code < 0xdc00 && i + 6 < raw.size() && raw[i + 1] == '\\' && raw[i + 2] == 'u') {
+          const uint32_t low = hex4(raw, i + 3);
+          if (low >= 0xdc00 && low < 0xe000) {
+            code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+            i += 6;
+          }
+        }
+        append_utf8(out, code);
+        break;
+      }
+      default: out += c;
+      }
+    }
+    return out;
+  }
+
+private:
+  static constexpr double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                      1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+  static bool plain(char c) {
+    const unsigned char u = static_cast<unsigned char>(c);
+    return u >= 0x20 && u < 0x80 && u != '"' && u != '\\';
+  }
+  static uint32_t hex4(std::string_view s, size_t at) {
+    uint32_t code = 0;
+    for (size_t k = at; k < at + 4 && k < s.size(); ++k) {
+      const char c = s[k];
+      code = code * 16 + static_cast<uint32_t>(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+    }
+    return code;
+  }
+  static void append_utf8(std::string &out, uint32_t c) {
+    if (c < 0x80) out += static_cast<char>(c);
+    else if (c < 0x800) { out += static_cast<char>(0xc0 | (c >> 6)); out += static_cast<char>(0x80 | (c & 63)); }
+    else if (c < 0x10000) {
+      if (c >= 0xd800 && c < 0xe000) c = 0xfffd; // half of a pair stands for nothing
+      out += static_cast<char>(0xe0 | (c >> 12));
+      out += static_cast<char>(0x80 | ((c >> 6) & 63));
+      out += static_cast<char>(0x80 | (c & 63));
+    } else {
+      out += static_cast<char>(0xf0 | (c >> 18));
+      out += static_cast<char>(0x80 | ((c >> 12) & 63));
+      out += static_cast<char>(0x80 | ((c >> 6) & 63));
+      out += static_cast<char>(0x80 | (c & 63));
+    }
+  }
+  void escape() {
+    ++p;
+    if (p == end) more("a string");
+    const char c = *p;
+    if (c == 'u') {
+      ++p;
+      for (int k = 0; k < 4; ++k, ++p) {
+        if (p == end) more("a string");
+        const char h = *p;
+        if (!((h >= '0' && h <= '9') || (h >= 'a' && h <= 'f') || (h >= 'A' && h <= 'F')))
+          fail("expected four hexadecimal digits after \\u" + found());
+      }
+    } else if (std::strchr("\"\\/bfnrt", c) && c) {
+      ++p;
+    } else {
+      fail("an unknown escape in a string" + found());
+    }
+  }
+  void utf8() {
+    const auto byte = [&](int k) -> unsigned {
+      if (end - p <= k) more("a string");
+      return static_cast<unsigned char>(p[k]);
+    };
+    const unsigned c = byte(0);
+    const int n = c >= 0xf0 && c <= 0xf4 ? 3 : c >= 0xe0 ? 2 : c >= 0xc2 ? 1 : 0;
+    if (!n || c > 0xf4) fail("a string that is not UTF-8" + found());
+    const unsigned second = byte(1);
+    const bool bad = (c == 0xe0 && second < 0xa0) || (c == 0xed && second > 0x9f) || (c == 0xf0 && second < 0x90) ||
+                     (c == 0xf4 && second > 0x8f);
+    if (bad) fail("a string that is not UTF-8" + found());
+    for (int k = 1; k <= n; ++k)
+      if ((byte(k) & 0xc0) != 0x80) fail("a string that is not UTF-8" + found());
+    p += n + 1;
+  }
+  double named(const char *, bool negative) {
+    if (*p == 'N') {
+      if (negative) fail("expected a digit" + found());
+      word("NaN");
+      return std::numeric_limits<double>::quiet_NaN();
+    }
+    word("Infinity");
+    return negative ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
+  }
+  double exact(const char *start) const {
+    double value = 0;
+    const auto [stop, code] = std::from_chars(start, p, value);
+    if (code == std::errc::result_out_of_range) { // as Python: infinity, or zero
+      const std::string text(start, p);
+      return std::strtod(text.c_str(), nullptr);
+    }
+    (void)stop;
+    return value;
+  }
+};
+
+// A window over a source that slides forward; `step` runs a reader again from its start when the window was too short.
+class Window {
+public:
+  Window(const Source &source, size_t size) : source_(source), buffer_(std::max<size_t>(size, 16) + 1) {
+    cursor.begin = cursor.p = cursor.end = buffer_.data();
+    cursor.base = 0;
+    cursor.last = false;
+    slide();
+  }
+  Cursor cursor;
+
+  template <class F> auto step(F &&read) {
+    while (true) {
+      const char *start = cursor.p;
+      try {
+        return read(cursor);
+      } catch (NeedMore &) {
+        cursor.p = start;
+        slide();
+      }
+    }
+  }
+
+private:
+  void slide() {
+    const size_t kept = static_cast<size_t>(cursor.end - cursor.p);
+    cursor.base += cursor.p - cursor.begin;
+    if (kept * 2 > buffer_.size() - 1) {
+      std::vector<char> wider(buffer_.size() * 2);
+      std::memcpy(wider.data(), cursor.p, kept);
+      buffer_.swap(wider);
+    } else {
+      std::memmove(buffer_.data(), cursor.p, kept);
+    }
+    const size_t room = buffer_.size() - 1 - kept; // a zero byte closes the text
+    const size_t got = source_.read(cursor.base + static_cast<i64>(kept), buffer_.data() + kept, room);
+    cursor.begin = cursor.p = buffer_.data();
+    cursor.end = buffer_.data() + kept + got;
+    cursor.last = got < room;
+    buffer_[kept + got] = 0;
+  }
+  const Source &source_;
+  std::vector<char> buffer_;
+};
+
+} // namespace celltable

@@ -1,0 +1,48 @@
+"""``celltable merge``: several data sets as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._output import Json, Overwrite, Workers, emit_json, say
+
+
+def merge(
+    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="Two or more celltable folders.")],
+    out: Annotated[Path, typer.Option("--output", "-o", help="The store to write.")],
+    classes: Annotated[Path | None, typer.Option("--classes", help="TOML or JSON: old class → new class.")] = None,
+    unmapped: Annotated[
+        str, typer.Option("--unmapped", help="Classes not in the file: keep, drop or refuse.")
+    ] = "keep",
+    name: Annotated[str, typer.Option("--name", help="Name of the merged data set.")] = "merged",
+    similarity: Annotated[bool, typer.Option(help="Compare the pixels of all images.")] = True,
+    overwrite: Overwrite = False,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Make one data set of several, and find the images that stand in two of them.
+
+    Example: celltable merge dsb.celltable tnbc.celltable -o nuclei.celltable --classes classes.toml
+    """
+    from celltable.errors import CelltableError
+    from celltable.pipelines.merge import NEAR
+    from celltable.pipelines.merge import merge as run
+
+    if unmapped not in ("keep", "drop", "refuse"):
+        raise CelltableError(f"--unmapped is '{unmapped}'; expected keep, drop or refuse.")
+    store = run(
+        list(stores), out, classes=classes, unmapped=unmapped, name=name, similarity=similarity,  # type: ignore[arg-type]
+        overwrite=overwrite, workers=workers, progress=not json,
+    )  # fmt: skip
+    cells = store.columns("area").num_rows
+    near = sum(rule == NEAR for rule in store.findings["rule"].to_pylist())
+    if json:
+        emit_json({"store": str(out), "images": len(store), "instances": cells, "near_duplicates": near, **store.info})
+        return
+    say(f"{out}: {len(store):,} images and {cells:,} cells of {len(stores)} data sets; {near:,} near-duplicate pairs")
+    say(f"licence: {store.info['licence']}" + (" (non-commercial)" if store.info["non_commercial"] else ""))
+    for text in store.info["citation"].split(" | "):
+        say(f"cite: {text}")
