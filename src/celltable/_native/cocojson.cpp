@@ -475,12 +475,12 @@ public:
   explicit Shapes(const CocoFile &file) : file_(file) {}
   std::string_view text(i64 row) {
     const i64 at = file_.at[static_cast<size_t>(row)], n = file_.length[static_cast<size_t>(row)];
-    if (at < start_ || at + n >= start_ + static_cast<i64>(window_.size())) {
-      window_.resize(static_cast<size_t>(std::max<i64>(n, 1 << 16)) + 1);
-      window_.resize(file_.source().read(at, window_.data(), window_.size() - 1) + 1);
-      window_.back() = 0;
+    if (at < start_ || at + n + static_cast<i64>(padding) > start_ + static_cast<i64>(window_.size())) {
+      window_.resize(static_cast<size_t>(std::max<i64>(n, 1 << 16)) + padding);
+      window_.resize(file_.source().read(at, window_.data(), window_.size() - padding) + padding);
+      std::memset(window_.data() + window_.size() - padding, 0, padding);
       start_ = at;
-      if (static_cast<i64>(window_.size()) <= n) throw JsonError{"the file became shorter while it was read", at};
+      if (static_cast<i64>(window_.size() - padding) < n) throw JsonError{"the file became shorter while it was read", at};
     }
     return std::string_view(window_.data() + (at - start_), static_cast<size_t>(n));
   }
@@ -507,6 +507,7 @@ void numbers_of(Cursor &c, std::vector<double> &out) { // a list of numbers
     c.space();
     double value;
     if (!Cursor::simple(c.p, &value)) value = c.number();
+    if (c.p > c.end) c.fail("the file changed while it was read");
     out.push_back(value);
   } while (c.next(']', "a polygon"));
 }
