@@ -1,17 +1,25 @@
-"""Shapes of the cells of one image, measured when asked for: holes, parts, solidity, overlaps and contacts."""
+"""Shapes of the cells of one image, measured when asked for: holes, parts, solidity, overlaps and contacts.
+
+All cells are painted into one label map, and parts and holes are counted for all of them at once; only cells that another
+one covers are looked at one by one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from celltable.errors import MaskError
+
 from . import rle
 
 Pairs = list[tuple[int, int, int]]
+Mask = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 
 class Part(NamedTuple):
@@ -24,15 +32,26 @@ class Part(NamedTuple):
 class Shapes:
     """Lazily measured shapes of masks of one size; every array has one entry a mask, in their order.
 
-    Masks that are not valid for that size count as empty; `valid` says which. `kinds` (one value a mask) restricts
-    overlaps and contacts to masks of one kind: a nucleus lies inside its cell.
+    Parameters
+    ----------
+    counts
+        Compressed COCO run lengths, one a mask. Masks that are not valid for `size` count as empty; `valid` says which.
+    size
+        (height, width).
+    kinds
+        One value a mask: overlaps and contacts are those of one kind only, for a nucleus lies inside its cell.
+
+    >>> ring = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
+    >>> Shapes([rle.encode(ring)], (3, 3)).hole_area.tolist()
+    [1]
     """
 
     def __init__(self, counts: Sequence[bytes], size: tuple[int, int], kinds: Sequence[Any] | None = None) -> None:
-        self.size = size
-        self.valid = np.asarray([_is_valid(c, size) for c in counts], dtype=bool)
-        nothing = rle.encode(np.zeros(size, dtype=bool)) if not self.valid.all() else b""
-        self.masks = [c if ok else nothing for c, ok in zip(counts, self.valid.tolist(), strict=True)]
+        self.size = (int(size[0]), int(size[1]))
+        self.valid = _valid(counts, self.size)
+        self.masks = list(counts)
+        for i in np.flatnonzero(~self.valid).tolist():
+            self.masks[i] = rle.encode(np.zeros(self.size, dtype=bool))
         self.kinds = None if kinds is None or len(set(kinds)) < 2 else list(kinds)
 
     @classmethod
@@ -44,93 +63,127 @@ class Shapes:
         return len(self.masks)
 
     @cached_property
-    def areas(self) -> NDArray[np.int64]:
-        return rle.areas(self.masks, self.size)
+    def areas(self) -> Ints:
+        """Pixels of each mask, px²."""
+        return np.asarray(rle.areas(self.masks, self.size), dtype=np.int64)
 
     @cached_property
-    def boxes(self) -> NDArray[np.int32]:
-        return rle.boxes(self.masks, self.size)
+    def boxes(self) -> Ints:
+        """Tight box of each mask: x, y, width, height; (n, 4)."""
+        return np.asarray(rle.boxes(self.masks, self.size), dtype=np.int64).reshape(-1, 4)
 
-    def crop(self, i: int) -> NDArray[np.bool_]:
+    @cached_property
+    def _painted(self) -> NDArray[np.int32]:
+        """Label map of position + 1, later masks over earlier ones."""
+        ids = np.arange(1, len(self) + 1, dtype=np.int32)
+        return np.asarray(rle.flatten(self.masks, self.size, ids=ids, policy="last-wins").label_map, dtype=np.int32)
+
+    @cached_property
+    def _whole(self) -> Mask:
+        """Whether each mask lies in the label map undamaged."""
+        return np.asarray(np.bincount(self._painted.ravel(), minlength=len(self) + 1)[1:] == self.areas)
+
+    def crop(self, i: int) -> Mask:
         """Mask `i` inside its box."""
+        return self._crops[i] if i in self._crops else self._cut(i)
+
+    @cached_property
+    def _crops(self) -> dict[int, Mask]:
+        """Masks that are not whole in the label map, decoded once."""
+        return {i: self._box(rle.decode(self.masks[i], self.size), i) for i in np.flatnonzero(~self._whole).tolist()}
+
+    def _cut(self, i: int) -> Mask:
+        return np.asarray(self._box(self._painted, i) == i + 1)
+
+    def _box(self, frame: NDArray[Any], i: int) -> NDArray[Any]:
         x, y, w, h = self.boxes[i].tolist()
-        return rle.decode(self.masks[i], self.size)[y : y + h, x : x + w]
+        return np.asarray(frame[y : y + h, x : x + w])
 
     @cached_property
-    def _holes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        from scipy import ndimage
-
-        count, area = np.zeros(len(self), np.int64), np.zeros(len(self), np.int64)
-        for i in range(len(self)):
-            crop = self.crop(i)
-            holes = ndimage.binary_fill_holes(crop) & ~crop
-            count[i], area[i] = ndimage.label(holes)[1], holes.sum()
-        return count, area
-
-    @property
-    def hole_count(self) -> NDArray[np.int64]:
-        """Holes of each mask: background parts (joined by edges) that do not reach its outside."""
-        return self._holes[0]
-
-    @property
-    def hole_area(self) -> NDArray[np.int64]:
-        """Pixels of all holes of each mask, px²."""
-        return self._holes[1]
-
-    @cached_property
-    def parts4(self) -> NDArray[np.int64]:
+    def parts4(self) -> Ints:
         """Parts of each mask whose pixels are joined by edges."""
-        return self._count_parts(4)
+        return self._parts(4)
 
     @cached_property
-    def parts8(self) -> NDArray[np.int64]:
+    def parts8(self) -> Ints:
         """Parts of each mask whose pixels are joined by edges or corners."""
-        return self._count_parts(8)
+        return self._parts(8)
 
-    def _count_parts(self, connectivity: int) -> NDArray[np.int64]:
-        from scipy import ndimage
+    def _parts(self, connectivity: int) -> Ints:
+        from skimage import measure
 
-        near = np.ones((3, 3)) if connectivity == 8 else None
-        return np.asarray([ndimage.label(self.crop(i), near)[1] for i in range(len(self))], np.int64)
+        labels = measure.label(self._painted, background=0, connectivity=1 if connectivity == 4 else 2)  # type: ignore[no-untyped-call,unused-ignore]
+        owners = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int64)
+        owners[labels.ravel()] = self._painted.ravel()
+        counts = np.bincount(owners[1:], minlength=len(self) + 1)[1:]
+        for i, crop in self._crops.items():
+            counts[i] = _label(crop, connectivity)[1]
+        return np.asarray(counts, dtype=np.int64)
+
+    @cached_property
+    def hole_count(self) -> Ints:
+        """Holes of each mask: background parts (joined by edges) that do not reach its outside."""
+        counts = self.parts8 - _euler8(self._painted, len(self))
+        for i, crop in self._crops.items():
+            counts[i] = _label(_holes(crop), 4)[1]
+        return np.asarray(counts, dtype=np.int64)
+
+    @cached_property
+    def hole_area(self) -> Ints:
+        """Pixels of all holes of each mask, px²."""
+        areas = np.zeros(len(self), np.int64)
+        for i in np.flatnonzero(self.hole_count).tolist():
+            areas[i] = int(_holes(self.crop(i)).sum())
+        return areas
 
     def components(self, indices: ArrayLike, connectivity: int = 4) -> list[list[Part]]:
-        """The parts of some masks."""
-        from scipy import ndimage
-
-        near = np.ones((3, 3)) if connectivity == 8 else None
+        """The parts of some masks, under 4- or 8-connectivity."""
         found = []
-        for i in np.asarray(indices).tolist():
-            labels, n = ndimage.label(rle.decode(self.masks[i], self.size), near)
-            found.append([Part(rle.encode(labels == k), int((labels == k).sum())) for k in range(1, n + 1)])
+        for i in np.asarray(indices, dtype=np.intp).tolist():
+            labels, n = _label(self.crop(i), connectivity)
+            parts = [labels == k for k in range(1, n + 1)]
+            found.append([Part(self.placed(part, i), int(part.sum())) for part in parts])
         return found
 
     def filled(self, indices: ArrayLike) -> list[bytes]:
         """Some masks with their holes filled."""
-        from scipy import ndimage
+        crops = ((i, self.crop(i)) for i in np.asarray(indices, dtype=np.intp).tolist())
+        return [self.placed(crop | _holes(crop), i) for i, crop in crops]
 
-        return [
-            rle.encode(ndimage.binary_fill_holes(rle.decode(self.masks[i], self.size)))
-            for i in np.asarray(indices).tolist()
-        ]
+    def placed(self, part: Mask, i: int) -> bytes:
+        """Run lengths of a mask that is drawn inside the box of mask `i`."""
+        frame = np.zeros(self.size, dtype=bool)
+        self._box(frame, i)[...] = part
+        counts: bytes = rle.encode(frame)
+        return counts
 
     def solidity(self, indices: ArrayLike) -> NDArray[np.float64]:
-        """Share of their convex hull that some masks fill (0 to 1)."""
-        from skimage.morphology import convex_hull_image
-
-        crops = [self.crop(i) for i in np.asarray(indices).tolist()]
-        return np.asarray([c.sum() / max(convex_hull_image(c).sum(), 1) if c.any() else 1.0 for c in crops])
+        """Share of the convex hull of their pixels that some masks fill (0 to 1); 1 for an empty mask."""
+        return np.asarray([_solidity(self.crop(i)) for i in np.asarray(indices, dtype=np.intp).tolist()], np.float64)
 
     @cached_property
     def all_overlaps(self) -> Pairs:
         """(i, j, shared pixels) of all pairs i < j that share pixels."""
-        found = []
-        full = [rle.decode(m, self.size) for m in self.masks]
-        for i in range(len(self)):
-            for j in range(i + 1, len(self)):
-                px = int((full[i] & full[j]).sum())
+        found: Pairs = []
+        right_bottom = self.boxes[:, :2] + self.boxes[:, 2:]
+        for i in np.flatnonzero(~self._whole).tolist():  # a mask is damaged by every later one that overlaps it
+            later = slice(i + 1, None)
+            meets = (self.boxes[later, :2] < right_bottom[i]) & (right_bottom[later] > self.boxes[i, :2])
+            for j in (np.flatnonzero(meets.all(axis=1)) + i + 1).tolist():
+                px = self._shared(i, j)
                 if px:
                     found.append((i, j, px))
         return found
+
+    def _shared(self, i: int, j: int) -> int:
+        first, second = self._common(i, j), self._common(j, i)
+        return int(np.count_nonzero(first & second))
+
+    def _common(self, i: int, j: int) -> Mask:
+        """Mask `i` inside the intersection of its box with that of `j`."""
+        (x, y, w, h), (u, v, r, b) = self.boxes[i].tolist(), self.boxes[j].tolist()
+        left, top, right, bottom = max(x, u), max(y, v), min(x + w, u + r), min(y + h, v + b)
+        return self.crop(i)[top - y : max(bottom, top) - y, left - x : max(right, left) - x]
 
     @cached_property
     def overlaps(self) -> Pairs:
@@ -141,48 +194,136 @@ class Shapes:
 
     @cached_property
     def contacts(self) -> Pairs:
-        """(i, j, length) of pairs i < j of one kind with pixels side by side; length in pixel edges."""
-        groups = {None: list(range(len(self)))} if self.kinds is None else _by(self.kinds)
-        found: Pairs = []
-        for members in groups.values():
-            flat = rle.flatten(
-                [self.masks[i] for i in members], self.size, ids=np.arange(1, len(members) + 1)
-            ).label_map
-            found.extend((members[a - 1], members[b - 1], n) for a, b, n in _sides(flat))
-        return sorted(found)
+        """(i, j, length) of pairs i < j of one kind that lie side by side and share no pixel; length in pixel edges."""
+        overlapping = {(i, j) for i, j, _ in self.all_overlaps}
+        if self.kinds is None:
+            found = [(a - 1, b - 1, n) for a, b, n in _sides(self._painted)]
+        else:
+            found = []
+            for kind in dict.fromkeys(self.kinds):
+                members = [i for i, k in enumerate(self.kinds) if k == kind]
+                one = Shapes([self.masks[i] for i in members], self.size)
+                found.extend((members[a], members[b], n) for a, b, n in one.contacts)
+        return sorted(p for p in found if p[:2] not in overlapping)
 
     def meets_others(self, i: int, mask: bytes) -> bool:
-        """Whether `mask` shares a pixel with a mask of the same kind other than `i` that mask `i` itself does not."""
-        new = rle.decode(mask, self.size) & ~rle.decode(self.masks[i], self.size)
-        same = range(len(self)) if self.kinds is None else [j for j, k in enumerate(self.kinds) if k == self.kinds[i]]
-        return any(j != i and bool((rle.decode(self.masks[j], self.size) & new).any()) for j in same)
+        """Whether `mask`, a mask `i` that has grown inside its box, took pixels of another mask of its kind."""
+        grown = self._box(rle.decode(mask, self.size), i) & ~self.crop(i)
+        if self.kinds is None and self._whole.all():
+            return bool((self._box(self._painted, i)[grown] > 0).any())
+        x, y, w, h = self.boxes[i].tolist()
+        for j in range(len(self)):
+            u, v, r, b = self.boxes[j].tolist()
+            apart = u >= x + w or v >= y + h or u + r <= x or v + b <= y
+            if j == i or apart or (self.kinds is not None and self.kinds[j] != self.kinds[i]):
+                continue
+            left, top, right, bottom = max(x, u), max(y, v), min(x + w, u + r), min(y + h, v + b)
+            if (grown[top - y : bottom - y, left - x : right - x] & self._common(j, i)).any():
+                return True
+        return False
 
-    def without(self, i: int, others: Sequence[int]) -> tuple[bytes, int]:
+    def without(self, i: int, others: Iterable[int]) -> tuple[bytes, int]:
         """Mask `i` less other masks, and the area that is left."""
-        left = rle.decode(self.masks[i], self.size).copy()
+        left = self.crop(i).copy()
+        x, y, _, _ = self.boxes[i].tolist()
         for j in others:
-            left &= ~rle.decode(self.masks[j], self.size)
-        return rle.encode(left), int(left.sum())
+            u, v, _, _ = self.boxes[j].tolist()
+            taken = self._common(j, i)
+            rows, columns = max(y, v) - y, max(x, u) - x
+            left[rows : rows + taken.shape[0], columns : columns + taken.shape[1]] &= ~taken
+        return self.placed(left, i), int(left.sum())
 
 
-def on_border(boxes: ArrayLike, size: tuple[int, int]) -> NDArray[np.bool_]:
+def on_border(boxes: ArrayLike, size: tuple[int, int]) -> Mask:
     """Whether each tight box (x, y, width, height) reaches the first or last row or column; an empty one does not."""
     x, y, w, h = np.asarray(boxes, dtype=np.int64).reshape(-1, 4).T
     return np.asarray((w > 0) & ((x <= 0) | (y <= 0) | (x + w >= size[1]) | (y + h >= size[0])))
 
 
-def _is_valid(counts: bytes, size: tuple[int, int]) -> bool:
-    return True
+def _valid(counts: Sequence[bytes], size: tuple[int, int]) -> Mask:
+    """Whether each text is run lengths that fit the size; all at once, one by one only where there is trouble."""
+    try:
+        rle.areas(list(counts), size)
+    except MaskError:
+        if len(counts) == 1:
+            return np.zeros(1, dtype=bool)
+        half = len(counts) // 2
+        return np.concatenate([_valid(counts[:half], size), _valid(counts[half:], size)])
+    return np.ones(len(counts), dtype=bool)
 
 
-def _by(kinds: Sequence[Any]) -> dict[Any, list[int]]:
-    groups: dict[Any, list[int]] = {}
-    for i, kind in enumerate(kinds):
-        groups.setdefault(kind, []).append(i)
-    return groups
+def _label(mask: Mask, connectivity: int) -> tuple[NDArray[np.int32], int]:
+    from scipy import ndimage
+
+    labels, n = ndimage.label(mask, np.ones((3, 3)) if connectivity == 8 else None)
+    return labels, int(n)
 
 
-def _sides(label_map: NDArray[np.int32]) -> list[tuple[int, int, int]]:
+def _holes(crop: Mask) -> Mask:
+    """Background of a mask cut to its box that is enclosed (joined by edges)."""
+    labels, n = _label(np.pad(~crop, 1, constant_values=True), 4)
+    inside = np.ones(n + 1, dtype=bool)
+    inside[[0, labels[0, 0]]] = False
+    return np.asarray(inside[labels[1:-1, 1:-1]])
+
+
+def _euler8(label_map: NDArray[np.int32], n: int) -> Ints:
+    """Parts (by corners) minus holes (by edges) of each label 1..n, from its 2 × 2 patterns.
+
+    Pixels - adjacent pairs + full squares - squares with one diagonal only (Gray 1971, IEEE Trans Comput C-20:551).
+    """
+    a, b, c, d = label_map[:-1, :-1], label_map[:-1, 1:], label_map[1:, :-1], label_map[1:, 1:]
+    ab, ac, ad, bc = a == b, a == c, a == d, b == c
+    terms = [
+        (label_map, None, 1),
+        (label_map[:, 1:], label_map[:, 1:] == label_map[:, :-1], -1),
+        (label_map[1:], label_map[1:] == label_map[:-1], -1),
+        (a, ab & ac & ad, 1),
+        (a, ad & ~ab & ~ac, -1),
+        (b, bc & ~ab & (b != d), -1),
+    ]
+    total = np.zeros(n + 1, np.int64)
+    for labels, where, sign in terms:
+        picked = labels if where is None else labels[where]
+        total += sign * np.bincount(picked.ravel(), minlength=n + 1)
+    return total[1:]
+
+
+def _solidity(crop: Mask) -> float:
+    """Area over that of the convex hull of all pixel corners (Andrew's monotone chain over each row's ends)."""
+    rows = np.flatnonzero(crop.any(axis=1))
+    if rows.size == 0:
+        return 1.0
+    first = crop[rows].argmax(axis=1)
+    last = crop.shape[1] - crop[rows][:, ::-1].argmax(axis=1)
+    left, right = np.full(crop.shape[0] + 1, crop.shape[1] + 1), np.full(crop.shape[0] + 1, -1)
+    for corner in (rows, rows + 1):
+        np.minimum.at(left, corner, first)
+        np.maximum.at(right, corner, last)
+    at = np.flatnonzero(right >= 0)
+    outer, inner = (_chain(list(zip(at.tolist(), x[at].tolist(), strict=True)), s) for x, s in ((right, 1), (left, -1)))
+    return float(crop.sum() / (_under(outer) - _under(inner)))
+
+
+def _chain(points: list[tuple[int, int]], side: int) -> list[tuple[int, int]]:
+    """The outer chain of points (row, column) in ascending rows; side 1 keeps the right one, -1 the left."""
+    chain: list[tuple[int, int]] = []
+    for r, c in points:
+        while len(chain) > 1:
+            (r1, c1), (r2, c2) = chain[-2], chain[-1]
+            if side * ((c2 - c1) * (r - r1) - (c - c1) * (r2 - r1)) > 0:
+                break
+            chain.pop()
+        chain.append((r, c))
+    return chain
+
+
+def _under(chain: list[tuple[int, int]]) -> float:
+    """Area between a chain and column 0."""
+    return sum((r2 - r1) * (c1 + c2) / 2 for (r1, c1), (r2, c2) in zip(chain, chain[1:], strict=False))
+
+
+def _sides(label_map: NDArray[np.int32]) -> Pairs:
     """(a, b, edges) of labels a < b that lie side by side."""
     keys = []
     for first, second in ((label_map[:-1], label_map[1:]), (label_map[:, :-1], label_map[:, 1:])):
@@ -190,4 +331,4 @@ def _sides(label_map: NDArray[np.int32]) -> list[tuple[int, int, int]]:
         low, high = np.minimum(first[at], second[at]), np.maximum(first[at], second[at])
         keys.append(low.astype(np.int64) << 32 | high)
     pairs, counts = np.unique(np.concatenate(keys), return_counts=True)
-    return [(int(k >> 32), int(k & 0xFFFFFFFF), int(n)) for k, n in zip(pairs, counts, strict=True)]
+    return [(int(k >> 32), int(k & 0xFFFFFFFF), int(n)) for k, n in zip(pairs.tolist(), counts.tolist(), strict=True)]
