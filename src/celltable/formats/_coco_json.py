@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from celltable.errors import InputError, NotFoundError
 from celltable.records import Image
+
+if TYPE_CHECKING:
+    from celltable._native.cocojson import CocoFile
 
 RESERVED: Final = frozenset({"id", "file_name", "height", "width", "celltable_id"})
 _OWN: Final = {"image_id", "height", "width", "pixels", "dataset", "channels", "dtype", "metadata"}
@@ -37,57 +40,42 @@ class Numbers:
         return number
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Document:
-    """A COCO file: its image and category records, its annotations, and the keys of the head."""
+    """A COCO file: its image and category records, the other keys of its head, and its annotations as columns."""
 
     images: list[dict[str, Any]]
     categories: list[dict[str, Any]]
-    annotations: Sequence[dict[str, Any]]
-    annotations_were_a_dict: bool = False
-    results: bool = False
-    head: dict[str, Any] = field(default_factory=dict)
+    head: dict[str, Any]
+    file: CocoFile
+
+    @property
+    def results(self) -> bool:
+        """The file is a list of predictions."""
+        return self.file.results
 
 
 def load(path: Path) -> Document:
-    """Read a COCO file of instances (an object) or results (a list).
+    """Read a COCO file of instances (an object) or results (a list); outlines stay in the file until asked for.
 
     Raises
     ------
     NotFoundError, InputError
         If there is no such file; if it is not JSON, or not COCO.
     """
+    from celltable._native.cocojson import CocoFile
+
     if not path.is_file():
         raise NotFoundError(f"There is no file {path}.")
-    try:
-        data = msgspec.json.decode(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise InputError(f"{path.name} is not valid JSON: {exc}") from exc
-    except RecursionError:
-        raise InputError(f"{path.name} is nested too deeply for a COCO file") from None
-    if isinstance(data, list):
-        return Document([], [], _records(data, "results", path), results=True)
-    if not isinstance(data, dict) or not isinstance(data.get("images"), list):
-        found = ", ".join(list(data)[:5]) if isinstance(data, dict) else type(data).__name__
+    file = CocoFile.open(str(path))
+    if not file.results and "images" not in file.members:
+        found = ", ".join(list(file.members)[:5])
         raise InputError(
             f"{path.name} is not COCO: expected images, annotations, categories; found {found or 'nothing'}"
         )
-    annotations = data.get("annotations", [])
-    was_dict = isinstance(annotations, dict)
-    if was_dict:
-        annotations = [annotations[k] for k in sorted(annotations, key=_by_number)]
-    head = {k: v for k, v in data.items() if k not in ("images", "annotations")}
-    return Document(
-        _records(data["images"], "images", path),
-        _records(data.get("categories", []), "categories", path),
-        _records(annotations, "annotations", path),
-        was_dict,
-        head=head,
-    )
-
-
-def _by_number(key: str) -> tuple[int, str]:
-    return (int(key), "") if key.isdecimal() and key.isascii() else (1 << 62, key)
+    members = {k: msgspec.json.decode(v) for k, v in file.members.items()}
+    images, categories = members.pop("images", []), members.pop("categories", [])
+    return Document(_records(images, "images", path), _records(categories, "categories", path), members, file)
 
 
 def _records(values: Any, what: str, path: Path) -> list[dict[str, Any]]:
@@ -170,16 +158,3 @@ def decode_text(text: str) -> Any:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return text
-
-
-def by_image(annotations: Sequence[dict[str, Any]]) -> tuple[dict[Any, list[int]], Iterator[int]]:
-    """Positions of the annotations by image id, and the positions of those that name no image."""
-    found: dict[Any, list[int]] = {}
-    homeless = []
-    for k, annotation in enumerate(annotations):
-        key = annotation.get("image_id")
-        if isinstance(key, int | str):
-            found.setdefault(key, []).append(k)
-        else:
-            homeless.append(k)
-    return found, iter(homeless)

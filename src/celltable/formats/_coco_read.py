@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Final
 
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from celltable.errors import InputError, MaskError
-from celltable.geometry import polygon, rle
+from celltable.errors import InputError
 from celltable.records import Finding, Image, Instances, Sample
 
-from ._coco_json import Document, as_text, by_image, image_of, kind_of, load
+from ._coco_json import Document, image_of, kind_of, load
 from ._files import open_files, with_pixels
-from ._polygons import pack
+from ._polygons import check_counts, draw_rings, pack
+
+Named = tuple[Any, Image, list[Finding]]
+Rows = NDArray[np.int64]
+_OWN: Final = {  # keys beside those of COCO that the writer adds → what a value must be
+    **{"parent": int, "instance_id": int, "truncated": bool, "annotator": str, "source_id": str, "class_name": str},
+    **{"class_names": list, "class_scores": list, "kind": str},
+}
+_NO_SHAPE, _POLYGONS, _RLE, _UNCOMPRESSED = range(4)
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None, *, reference: Path | None = None) -> Iterator[Sample]:
@@ -49,21 +58,15 @@ def _read_folder(path: Path, images: Mapping[str, Image]) -> Iterator[Sample]:
 
 
 def _samples(document: Document, images: Mapping[str, Image], name: str, reference: Path | None) -> Iterator[Sample]:
-    groups, homeless = by_image(document.annotations)
-    categories = {c.get("id"): c for c in document.categories}
+    reader = _Annotations(document)
     if document.results:
-        records, categories = _results_images(groups, images, reference, name)
+        records, reader.categories = _results_images(reader, images, reference, name)
     else:
         records = _named(document.images, images)
-    loose = _whole_file(document, groups, {key for key, _, _ in records}, list(homeless), name)
+    loose = _whole_file(reader, {key for key, _, _ in records}, name)
     for key, image, findings in records:
-        rows = [document.annotations[k] for k in groups.get(key, ())]
-        batch = _Batch(image, categories, [*loose, *findings])
+        yield reader.sample(key, image, [*loose, *findings])
         loose = []
-        yield batch.sample(rows)
-
-
-Named = tuple[Any, Image, list[Finding]]
 
 
 def _named(records: Sequence[dict[str, Any]], images: Mapping[str, Image]) -> list[Named]:
@@ -73,25 +76,23 @@ def _named(records: Sequence[dict[str, Any]], images: Mapping[str, Image]) -> li
     found: list[Named] = []
     for record in records:
         findings: list[Finding] = []
-        key, stem = record.get("id"), _stem(record)
-        image_id = stem
-        if not isinstance(record.get("celltable_id"), str) and (stems[stem] > 1 or not stem):
-            image_id = f"{stem}#{key}"
-            if stem:
-                message = f"{record.get('file_name')} is listed {stems[stem]} times, under different ids"
-                findings.append(Finding("duplicate-image-entry", message, image_id=image_id))
-        seen[key] += 1
-        if seen[key] > 1:
-            message = f"the image id {key} is used {seen[key]} times; its annotations went to the first"
+        key, image_id = record.get("id"), _stem(record)
+        if not isinstance(record.get("celltable_id"), str) and (stems[image_id] > 1 or not image_id):
+            if image_id:
+                message = f"{record.get('file_name')} is listed {stems[image_id]} times, under different ids"
+                findings.append(Finding("duplicate-image-entry", message, image_id=f"{image_id}#{key}"))
+            image_id = f"{image_id}#{key}"
+        seen[str(key)] += 1
+        if seen[str(key)] > 1:
+            message = f"the image id {key} is used {seen[str(key)]} times; its annotations went to the first"
             findings.append(Finding("duplicate-image-id", message, "error", image_id))
         known = images.get(image_id) or images.get(str(record.get("file_name"))) or images.get(str(key))
-        size = _size(record, known)
+        size = known.size if known else _size(record)
         if size is None:
-            findings.append(
-                Finding("size-invalid", f"image {image_id} has no valid height and width", "error", image_id)
-            )
+            message = f"image {image_id} has no valid height and width"
+            findings.append(Finding("size-invalid", message, "error", image_id))
         image = known or image_of({"id": key, **record}, image_id, size or (0, 0))
-        found.append((key if seen[key] == 1 else (key, seen[key]), image, findings))
+        found.append((key if seen[str(key)] == 1 else None, image, findings))
     return found
 
 
@@ -100,24 +101,23 @@ def _stem(record: Mapping[str, Any]) -> str:
     return own if isinstance(own, str) else PurePosixPath(str(record.get("file_name", ""))).stem
 
 
-def _size(record: Mapping[str, Any], known: Image | None) -> tuple[int, int] | None:
-    if known:
-        return known.size
-    size = record.get("height"), record.get("width")
-    if all(isinstance(n, int | float) and not isinstance(n, bool) and 0 < n < 2**31 and n == int(n) for n in size):
-        return int(size[0]), int(size[1])  # type: ignore[arg-type]
-    return None
+def _size(record: Mapping[str, Any]) -> tuple[int, int] | None:
+    height, width = record.get("height"), record.get("width")
+    for n in (height, width):
+        if isinstance(n, bool) or not isinstance(n, int | float) or not 0 < n < 2**31 or n != int(n):
+            return None
+    return int(height or 0), int(width or 0)
 
 
 def _results_images(
-    groups: Mapping[Any, Any], images: Mapping[str, Image], reference: Path | None, name: str
+    reader: _Annotations, images: Mapping[str, Image], reference: Path | None, name: str
 ) -> tuple[list[Named], dict[Any, dict[str, Any]]]:
     if reference is not None:
         document = load(Path(reference))
         return _named(document.images, images), {c.get("id"): c for c in document.categories}
     numbers = {i.metadata["coco_id"]: i for i in images.values() if "coco_id" in i.metadata}
     found: list[Named] = []
-    for key in groups:
+    for key in reader.file.image_keys:
         image = numbers.get(str(key)) or images.get(str(key))
         if image is not None:
             found.append((key, image, []))
@@ -129,158 +129,188 @@ def _results_images(
     return found, {}
 
 
-def _whole_file(
-    document: Document, groups: Mapping[Any, Sequence[int]], known: set[Any], homeless: Sequence[int], name: str
-) -> list[Finding]:
+def _whole_file(reader: _Annotations, known: set[Any], name: str) -> list[Finding]:
     """What is wrong with the file as a whole; the findings travel with its first image."""
-    findings = []
-    if document.annotations_were_a_dict:
-        findings.append(
-            Finding("annotations-dict", f"{name}: annotations is an object, not a list; read in id order", "note")
-        )
-    lost = len(homeless) + sum(len(rows) for key, rows in groups.items() if key not in known)
+    file, findings = reader.file, []
+    if file.annotations_were_a_dict:
+        message = f"{name}: annotations is an object, not a list; read in the order of its keys"
+        findings.append(Finding("annotations-dict", message, "note"))
+    homeless = int(np.count_nonzero(file.image < 0))
+    lost = homeless + sum(len(reader.rows(key)) for key in file.image_keys if key not in known)
     if lost:
         message = f"{name}: {lost:,} annotations belong to no image of the file; they were left out"
         findings.append(Finding("unknown-image", message, "error", value=lost))
-    if not document.results:
-        ids = Counter(as_text(a.get("id")) for a in document.annotations)
-        repeated = sum(n - 1 for n in ids.values())
+    if not file.results:
+        usual = file.ids[file.ids >= 0]
+        odd = Counter(file.odd_ids.values())
+        repeated = len(usual) - len(np.unique(usual)) + sum(n - 1 for n in odd.values())
         if repeated:
             message = f"{name}: {repeated:,} annotations repeat the id of another"
-            findings.append(Finding("duplicate-annotation-id", message, "warning", value=repeated))
+            findings.append(Finding("duplicate-annotation-id", message, value=repeated))
+    foreign = sorted(set(file.extra_names) - set(_OWN))
+    if foreign:
+        message = f"{name}: the keys {', '.join(foreign[:8])} of annotations were not kept"
+        findings.append(Finding("annotation-keys", message, "note", value=len(foreign)))
     return findings
 
 
-@dataclass(slots=True)
-class _Batch:
-    """The annotations of one image on their way to columns."""
+class _Annotations:
+    """The annotations of a file, turned into cells image by image."""
 
-    image: Image
-    categories: Mapping[Any, Mapping[str, Any]]
-    findings: list[Finding]
-    counts: list[bytes | None] = field(default_factory=list)
-    polygons: list[bytes | None] = field(default_factory=list)
-    rows: list[Mapping[str, Any]] = field(default_factory=list)
-    parts: dict[int, list[list[float]]] = field(default_factory=dict)
+    def __init__(self, document: Document) -> None:
+        self.file = document.file
+        self.categories: dict[Any, dict[str, Any]] = {c.get("id"): c for c in document.categories}
+        self.order, self.starts = self.file.by_image()
+        self.places = {key: k for k, key in enumerate(self.file.image_keys)}
 
-    def sample(self, rows: Sequence[Mapping[str, Any]]) -> Sample:
-        for row in rows:
-            self._take(row)
-        self._draw()
-        size = self.image.size
-        cells = Instances.from_rle([c or b"" for c in self.counts], size, **self._columns())
-        return Sample(self.image, cells, tuple(self.findings))
+    @cached_property
+    def extras(self) -> dict[str, dict[int, Any]]:
+        """The keys that the writer adds: name → row → value, values of another type left out."""
+        found: dict[str, dict[int, Any]] = {}
+        for name, kind in _OWN.items():
+            if name in self.file.extra_names:
+                rows, texts = self.file.extra(name)
+                values = zip(rows.tolist(), map(msgspec.json.decode, texts), strict=True)
+                found[name] = {r: v for r, v in values if isinstance(v, kind)}
+        return found
 
-    def _take(self, row: Mapping[str, Any]) -> None:
-        shape = row.get("segmentation")
-        try:
-            if isinstance(shape, dict):
-                counts, parts = _counts(shape, self.image.size), None
+    def rows(self, key: Any) -> Rows:
+        """The annotations of an image, in the order of the file."""
+        k = self.places.get(key) if isinstance(key, int | str) else None
+        return self.order[:0] if k is None else self.order[self.starts[k] : self.starts[k + 1]]
+
+    def sample(self, key: Any, image: Image, findings: list[Finding]) -> Sample:
+        """One image with its cells; annotations without a valid mask become findings."""
+        rows = self.rows(key)
+        counts: list[bytes | None] = [None] * len(rows)
+        polygons: list[bytes | None] = [None] * len(rows)
+        wrong = self._run_lengths(rows, image, counts) | self._polygons(rows, image, counts, polygons)
+        for k, row in enumerate(rows.tolist()):
+            if counts[k] is None:
+                reason = wrong.get(k) or self._no_mask(row)
+                message = f"annotation {self._name(row)}: {reason}; left out"
+                findings.append(Finding("segmentation-invalid", message, "error", image.image_id))
+        kept = [k for k, c in enumerate(counts) if c is not None]
+        columns = self._columns(rows[kept], image, findings)
+        if any(polygons[k] is not None for k in kept):
+            columns["polygon"] = [polygons[k] for k in kept]
+        cells = Instances.from_rle([counts[k] or b"" for k in kept], image.size, **columns)
+        return Sample(image, cells, tuple(findings))
+
+    def _name(self, row: int) -> str:
+        number = int(self.file.ids[row])
+        return str(number) if number >= 0 else str(self.file.odd_ids.get(row))
+
+    def _no_mask(self, row: int) -> str:
+        return (
+            "no segmentation; a box alone is no mask" if self.file.shape[row] == _NO_SHAPE else "no known segmentation"
+        )
+
+    def _run_lengths(self, rows: Rows, image: Image, counts: list[bytes | None]) -> dict[int, str]:
+        where = np.flatnonzero(np.isin(self.file.shape[rows], (_RLE, _UNCOMPRESSED)))
+        wrong: dict[int, str] = {}
+        if not where.size:
+            return wrong
+        data, starts, given = self.file.rles(rows[where])
+        text = data.tobytes()
+        sizes = self.file.rle_size
+        for j, k in enumerate(where.tolist()):
+            stated = [0, 0] if sizes is None else sizes[rows[k]].tolist()
+            if stated != [0, 0] and tuple(stated) != image.size:
+                wrong[k] = (
+                    f"run lengths of a mask of {stated[0]} × {stated[1]}; the image is {image.height} × {image.width}"
+                )
+            elif not given[j]:
+                wrong[k] = "counts is neither text nor a list of whole numbers"
             else:
-                counts, parts = None, _parts(shape)
-        except MaskError as exc:
-            self._find("segmentation-invalid", f"annotation {row.get('id')}: {exc}", "error")
-            return
-        if row.get("id") == 0:
-            self._find(
-                "annotation-id-zero", "annotation id 0, which stock COCO evaluation never matches", "warning", True
-            )
-        if parts is not None:
-            self.parts[len(self.counts)] = parts
-        self.counts.append(counts)
-        self.polygons.append(None if parts is None else pack(parts))
-        self.rows.append(row)
+                counts[k] = text[starts[j] : starts[j + 1]]
+        found = [k for k in where.tolist() if counts[k] is not None]
+        for j, reason in check_counts([counts[k] or b"" for k in found], image.size).items():
+            counts[found[j]], wrong[found[j]] = None, reason
+        return wrong
 
-    def _draw(self) -> None:
-        """Rasterise all polygons of the image in one call."""
-        if self.parts:
-            drawn = polygon.many_to_rle(list(self.parts.values()), self.image.size)
-            for k, counts in zip(self.parts, drawn, strict=True):
-                self.counts[k] = counts
+    def _polygons(
+        self, rows: Rows, image: Image, counts: list[bytes | None], polygons: list[bytes | None]
+    ) -> dict[int, str]:
+        where = np.flatnonzero(self.file.shape[rows] == _POLYGONS)
+        wrong: dict[int, str] = {}
+        if not where.size:
+            return wrong
+        xy, parts, cells = self.file.polygons(rows[where])
+        rings: dict[int, list[NDArray[np.float64]]] = {}
+        for j, k in enumerate(where.tolist()):
+            bounds = parts[cells[j] : cells[j + 1] + 1]
+            lengths = np.diff(bounds)
+            if not lengths.size or (lengths < 6).any() or (lengths % 2).any():
+                shown = ", ".join(map(str, lengths.tolist()[:4])) or "0"
+                wrong[k] = f"a polygon of {shown} numbers; expected pairs of x and y, three or more"
+            elif not np.isfinite(xy[bounds[0] : bounds[-1]]).all():
+                wrong[k] = "a polygon with a coordinate that is not finite"
+            elif not min(image.size):
+                wrong[k] = "the size of its image is not known"
+            else:
+                rings[k] = [xy[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        for (k, one), drawn in zip(rings.items(), draw_rings(list(rings.values()), image.size), strict=True):
+            counts[k], polygons[k] = drawn, pack(one)
+        return wrong
 
-    def _find(self, rule: str, message: str, severity: Any, of_cell: bool = False) -> None:
-        cell = len(self.counts) + 1 if of_cell else None
-        self.findings.append(Finding(rule, message, severity, self.image.image_id, cell))
-
-    def _columns(self) -> dict[str, Any]:
-        names, kinds = zip(*map(self._class, self.rows), strict=True) if self.rows else ((), ())
-        columns: dict[str, Any] = {
-            "source_id": [str(r["source_id"]) if "source_id" in r else as_text(r.get("id")) for r in self.rows],
-            "crowd": [bool(r.get("iscrowd", 0)) for r in self.rows],
-            "ignore": [bool(r.get("ignore", 0)) for r in self.rows],
-            "truncated": [r.get("truncated") is True for r in self.rows],
-            "class_name": list(names) if any(names) else None,
-            "kind": list(kinds) if "cell" in kinds else "nucleus",
-            "polygon": self.polygons if any(self.polygons) else None,
-            "published_area": self._optional("area", _number),
-            "published_bbox": self._optional("bbox", _box),
-            "score": self._optional("score", _number),
-            "parent": self._optional("parent", _whole),
-            "annotator": self._optional("annotator", lambda v: v if isinstance(v, str) else None),
-            "class_names": self._optional("class_names", lambda v: v if isinstance(v, list) else None),
-            "class_scores": self._optional("class_scores", lambda v: v if isinstance(v, list) else None),
-        }
-        ids = [_whole(r.get("instance_id")) for r in self.rows]
-        if ids and all(i is not None for i in ids) and len(set(ids)) == len(ids):
+    def _columns(self, rows: Rows, image: Image, findings: list[Finding]) -> dict[str, Any]:
+        file, listed = self.file, rows.tolist()
+        zero = np.flatnonzero(file.ids[rows] == 0)
+        if zero.size and not file.results:
+            message = "annotation id 0, which stock COCO evaluation never matches"
+            findings.append(Finding("annotation-id-zero", message, "warning", image.image_id, int(zero[0]) + 1))
+        names, kinds = self._classes(listed, image, findings)
+        columns: dict[str, Any] = {"class_name": names if any(names) else None}
+        columns["kind"] = kinds if "cell" in kinds else "nucleus"
+        columns["crowd"] = file.iscrowd[rows].astype(bool).tolist() if file.iscrowd[rows].any() else False
+        columns["ignore"] = file.ignore[rows].astype(bool).tolist() if file.ignore[rows].any() else False
+        columns["published_area"] = _given(file.area[rows])
+        columns["score"] = None if file.score is None else _given(file.score[rows])
+        if file.bbox is not None:
+            boxes = file.bbox[rows]
+            whole = np.isfinite(boxes).all(axis=1)
+            columns["published_bbox"] = [b if ok else None for b, ok in zip(boxes.tolist(), whole, strict=True)]
+        for name in ("parent", "annotator", "class_names", "class_scores"):
+            columns[name] = self._extra(name, listed)
+        truncated = self._extra("truncated", listed)
+        columns["truncated"] = [bool(v) for v in truncated] if truncated else False
+        sources = self._extra("source_id", listed) or [None] * len(listed)
+        if not file.results:
+            columns["source_id"] = [s or self._name(r) for s, r in zip(sources, listed, strict=True)]
+        ids = self._extra("instance_id", listed)
+        if ids and None not in ids and len(set(ids)) == len(ids) and all(0 <= i < 2**31 for i in ids):
             columns["instance_id"] = np.array(ids, np.int32)
-        if not any(r.get("source_id") for r in self.rows) and not any("id" in r for r in self.rows):
-            columns["source_id"] = None
         return columns
 
-    def _optional(self, key: str, clean: Any) -> list[Any] | None:
-        values = [clean(r.get(key)) for r in self.rows]
+    def _extra(self, name: str, rows: list[int]) -> list[Any] | None:
+        found = self.extras.get(name)
+        values = [found.get(r) for r in rows] if found else []
         return values if any(v is not None for v in values) else None
 
-    def _class(self, row: Mapping[str, Any]) -> tuple[str | None, str]:
-        key = row.get("category_id")
-        category = self.categories.get(key)
-        if category is None:
-            if self.categories:
-                self._find("unknown-category", f"annotation {row.get('id')}: no category has the id {key}", "error")
-                return None, "nucleus"
-            category = {"name": "nucleus" if key in (1, None) else str(key)}
-        kind = row.get("kind") if row.get("kind") in ("nucleus", "cell") else kind_of(category)
-        name = str(category.get("name", key))
-        own = row.get("class_name")
-        return (own if isinstance(own, str) else None if name in ("nucleus", "cell") else name), str(kind)
+    def _classes(self, rows: list[int], image: Image, findings: list[Finding]) -> tuple[list[str | None], list[str]]:
+        names: list[str | None] = []
+        kinds: list[str] = []
+        unknown: Counter[Any] = Counter()
+        keys = self.file.category_keys
+        own_names, own_kinds = self.extras.get("class_name", {}), self.extras.get("kind", {})
+        for row, index in zip(rows, self.file.category[rows].tolist(), strict=True):
+            key = keys[index] if index >= 0 else None
+            category = self.categories.get(key)
+            if category is None:
+                unknown[key] += bool(self.categories)
+                category = {"name": "nucleus" if self.categories or key in (1, None) else str(key)}
+            name, kind = str(category.get("name", key)), own_kinds.get(row)
+            names.append(own_names.get(row) or (None if name in ("nucleus", "cell") else name))
+            kinds.append(kind if kind in ("nucleus", "cell") else kind_of(category))
+        for key, n in (+unknown).items():
+            message = f"{n:,} annotations are of category {key}, which the file does not have"
+            findings.append(Finding("unknown-category", message, "error", image.image_id, value=n))
+        return names, kinds
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
-
-
-def _box(value: Any) -> list[float] | None:
-    numbers = [_number(v) for v in value] if isinstance(value, list) and len(value) == 4 else [None]
-    return None if any(n is None for n in numbers) else numbers  # type: ignore[return-value]
-
-
-def _counts(shape: Mapping[str, Any], size: tuple[int, int]) -> bytes:
-    counts, stated = shape.get("counts"), shape.get("size")
-    if stated is not None and list(stated) != list(size):
-        raise MaskError(f"run lengths of a mask of {stated} (height, width); the image is {list(size)}")
-    if isinstance(counts, list):
-        return rle.from_uncompressed(counts, size)
-    if not isinstance(counts, str):
-        raise MaskError(f"counts is {type(counts).__name__}; expected text or a list of numbers")
-    data = counts.encode("ascii", "replace")
-    rle.check(data, size)
-    return data
-
-
-def _parts(shape: Any) -> list[list[float]]:
-    """The polygons of an annotation as flat lists x, y, x, y, …"""
-    if not isinstance(shape, list) or not shape:
-        raise MaskError("no segmentation; a box alone is no mask")
-    parts = [shape] if not isinstance(shape[0], list) else shape
-    for part in parts:
-        if not isinstance(part, list) or not all(isinstance(v, int | float) for v in part):
-            raise MaskError("a polygon is not a list of numbers")
-        if len(part) < 6 or len(part) % 2:
-            raise MaskError(f"a polygon of {len(part)} numbers; expected pairs of x and y, three or more")
-        if not np.isfinite(part).all():
-            raise MaskError("a polygon with a coordinate that is not finite")
-    return parts
+def _given(values: NDArray[np.float64]) -> list[float | None] | None:
+    known = np.isfinite(values)
+    if not known.any():
+        return None
+    return [v if ok else None for v, ok in zip(values.tolist(), known.tolist(), strict=True)]

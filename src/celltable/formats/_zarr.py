@@ -76,7 +76,9 @@ def read_array(read: Reader, name: str) -> NDArray[Any]:
     except (KeyError, TypeError, ValueError) as exc:
         raise InputError(f"{name}: not the head of a zarr array: {exc}") from exc
     if not sane or kind.hasobject or head.get("filters") or head.get("order", "C") != "C":
-        raise InputError(f"{name}: a zarr array with filters, objects, Fortran order or an impossible shape is not read")
+        raise InputError(
+            f"{name}: a zarr array with filters, objects, Fortran order or an impossible shape is not read"
+        )
     values = np.full(shape, fill, kind)
     join = head.get("dimension_separator", ".")
     for index, where in _grid(shape, chunks):

@@ -244,7 +244,7 @@ def _head(like: Path | None) -> dict[str, Any]:
     if like is None:
         return {"info": {"description": "written by celltable"}, "licenses": [], "categories": []}
     found = load(Path(like))
-    return {**found.head, "categories": [dict(c) for c in found.categories]}
+    return {"info": {}, "licenses": [], **found.head, "categories": [dict(c) for c in found.categories]}
 
 
 def _file_name(image: Image) -> str:

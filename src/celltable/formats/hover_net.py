@@ -23,7 +23,9 @@ from ._loss import flatten
 from ._out import new_folder, to_name
 from ._pixels import encode, write_bytes
 
-KEEPS: Final = frozenset({"holes", "components", "ids", "classes", "exact-mask", "image-size", "empty-images", "pixels"})
+KEEPS: Final = frozenset(
+    {"holes", "components", "ids", "classes", "exact-mask", "image-size", "empty-images", "pixels"}
+)
 _FILE = re.compile(r"^(?:.*/)?(images|labels)/([^/]+)\.(mat|png|tiff?|jpe?g)$", re.IGNORECASE)
 _MAT_HEADER = b"MATLAB 5.0 MAT-file, written by celltable".ljust(116)  # SciPy puts the date there
 _COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 165, 0), (0, 255, 255), (255, 0, 255))
@@ -82,7 +84,11 @@ def centroids_xy(labels: NDArray[Any], ids: NDArray[Any]) -> NDArray[np.float64]
     rows, columns = np.nonzero(labels)
     where = labels[rows, columns]
     n = np.bincount(where, minlength=int(labels.max(initial=0)) + 1)[ids]
-    sums = [np.bincount(where, weights=axis, minlength=int(labels.max()) + 1)[ids] for axis in (columns, rows)] if n.size else []
+    sums = (
+        [np.bincount(where, weights=axis, minlength=int(labels.max()) + 1)[ids] for axis in (columns, rows)]
+        if n.size
+        else []
+    )
     return np.stack([s / n for s in sums], axis=1) if sums else np.zeros((0, 2))
 
 

@@ -108,7 +108,9 @@ def _under(files: Files) -> list[str]:
 def _sample(files: Files, image_id: str, group: str, label: str, known: Mapping[str, Image]) -> Sample:
     labels = _array(files, f"{group}/labels/{label}/{_first(files, f'{group}/labels/{label}')}")
     findings: list[Any] = []
-    plane = labels.reshape(labels.shape[-2:]) if labels.ndim >= 2 and labels.size == np.prod(labels.shape[-2:]) else labels
+    plane = (
+        labels.reshape(labels.shape[-2:]) if labels.ndim >= 2 and labels.size == np.prod(labels.shape[-2:]) else labels
+    )
     image, _ = image_of(files, image_id, None, known, (int(plane.shape[0]), int(plane.shape[1])), findings)
     cells = cells_of(plane, image_id, findings)
     attributes = _attributes(files, f"{group}/labels/{label}").get("image-label", {})

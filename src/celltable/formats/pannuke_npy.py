@@ -191,7 +191,9 @@ def cells_of_patch(masks: NDArray[Any], image_id: str, findings: list[Finding]) 
     if not masks.any():
         findings.append(Finding("void-patch", "all six channels are zero", "warning", image_id))
     order: Sequence[int] = range(len(values))
-    columns: dict[str, Any] = {"source_id": [f"{CLASS_NAMES.index(c)}:{v}" for c, v in zip(classes, values, strict=True)]}
+    columns: dict[str, Any] = {
+        "source_id": [f"{CLASS_NAMES.index(c)}:{v}" for c, v in zip(classes, values, strict=True)]
+    }
     if len(set(values)) == len(values):
         order = np.argsort(values, kind="stable").tolist()
         columns["instance_id"] = np.sort(np.array(values, np.int32))
