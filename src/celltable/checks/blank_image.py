@@ -12,6 +12,9 @@ def find(sample: Sample) -> Iterator[Finding]:
     """One finding where every pixel (every channel, opacity aside) has the same value."""
     pixels = sample.pixels()
     shown = pixels[..., :3] if pixels.ndim == 3 and pixels.shape[2] == 4 else pixels
+    few = shown[::16, ::16]  # most images differ here already
+    if shown.size == 0 or few.min() != few.max():
+        return
     low, high = shown.min(), shown.max()
     if low == high:
         text = f"every pixel has the value {low}"

@@ -37,5 +37,5 @@ CHECK = Check(
     ),
     find=find,
     options={"serious_px": SERIOUS_PX},
-    repairs=("fill-holes", "fill-outlines"),
+    repairs=("fill-holes",),
 )

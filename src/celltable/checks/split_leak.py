@@ -26,7 +26,7 @@ def find(features: Sequence[Place], dataset: Mapping[str, Any]) -> Iterator[Find
         splits = Counter(str(m.split) for m in members)
         if len(splits) < 2:
             continue
-        home = max(splits, key=lambda s: (splits[s], s))
+        home = min(splits, key=lambda s: (-splits[s], s))
         spread = ", ".join(f"{n} in {name}" for name, n in sorted(splits.items()))
         severe = any(name.startswith("test") for name in splits)
         for m in members:

@@ -195,16 +195,45 @@ class Shapes:
     @cached_property
     def contacts(self) -> Pairs:
         """(i, j, length) of pairs i < j of one kind that lie side by side and share no pixel; length in pixel edges."""
-        overlapping = {(i, j) for i, j, _ in self.all_overlaps}
-        if self.kinds is None:
-            found = [(a - 1, b - 1, n) for a, b, n in _sides(self._painted)]
-        else:
-            found = []
+        if self.kinds is not None:
+            found: Pairs = []
             for kind in dict.fromkeys(self.kinds):
                 members = [i for i, k in enumerate(self.kinds) if k == kind]
                 one = Shapes([self.masks[i] for i in members], self.size)
                 found.extend((members[a], members[b], n) for a, b, n in one.contacts)
-        return sorted(p for p in found if p[:2] not in overlapping)
+            return sorted(found)
+        hidden = {i for pair in self.all_overlaps for i in pair[:2]}  # whose sides the label map may not show
+        shown = [(a - 1, b - 1, n) for a, b, n in _sides(self._painted)]
+        return sorted([p for p in shown if not hidden & {p[0], p[1]}] + self._hidden_contacts(sorted(hidden)))
+
+    def _hidden_contacts(self, hidden: list[int]) -> Pairs:
+        """Contacts of masks that overlap others, each pair looked at by itself."""
+        overlapping = {(i, j) for i, j, _ in self.all_overlaps}
+        low, high = self.boxes[:, :2] - 1, self.boxes[:, :2] + self.boxes[:, 2:] + 1
+        found: Pairs = []
+        for i in hidden:
+            near = ((self.boxes[:, :2] < high[i]) & (high - 1 > low[i])).all(axis=1)
+            for j in np.flatnonzero(near).tolist():
+                pair = (min(i, j), max(i, j))
+                if j == i or pair in overlapping or (j in hidden and j < i):
+                    continue
+                n = self._edges(i, j)
+                if n:
+                    found.append((*pair, n))
+        return found
+
+    def _edges(self, i: int, j: int) -> int:
+        """Pixel edges between two masks that share no pixel."""
+        x, y, w, h = self.boxes[i].tolist()
+        u, v, r, b = self.boxes[j].tolist()
+        window = np.zeros((h + 2, w + 2), dtype=np.int32)
+        window[1:-1, 1:-1] = self.crop(i)
+        left, top, right, bottom = max(x - 1, u), max(y - 1, v), min(x + w + 1, u + r), min(y + h + 1, v + b)
+        if left >= right or top >= bottom:
+            return 0
+        part = self.crop(j)[top - v : bottom - v, left - u : right - u]
+        window[top - y + 1 : bottom - y + 1, left - x + 1 : right - x + 1][part] = 2
+        return sum(n for _, _, n in _sides(window))
 
     def meets_others(self, i: int, mask: bytes) -> bool:
         """Whether `mask`, a mask `i` that has grown inside its box, took pixels of another mask of its kind."""
@@ -273,20 +302,17 @@ def _euler8(label_map: NDArray[np.int32], n: int) -> Ints:
     Pixels - adjacent pairs + full squares - squares with one diagonal only (Gray 1971, IEEE Trans Comput C-20:551).
     """
     a, b, c, d = label_map[:-1, :-1], label_map[:-1, 1:], label_map[1:, :-1], label_map[1:, 1:]
-    ab, ac, ad, bc = a == b, a == c, a == d, b == c
-    terms = [
-        (label_map, None, 1),
-        (label_map[:, 1:], label_map[:, 1:] == label_map[:, :-1], -1),
-        (label_map[1:], label_map[1:] == label_map[:-1], -1),
-        (a, ab & ac & ad, 1),
-        (a, ad & ~ab & ~ac, -1),
-        (b, bc & ~ab & (b != d), -1),
-    ]
-    total = np.zeros(n + 1, np.int64)
-    for labels, where, sign in terms:
-        picked = labels if where is None else labels[where]
-        total += sign * np.bincount(picked.ravel(), minlength=n + 1)
-    return total[1:]
+    across, down = label_map[:, 1:] == label_map[:, :-1], label_map[1:] == label_map[:-1]
+    falling, rising = a == d, b == c
+    share = np.ones(label_map.shape, dtype=np.int8)  # what each pixel adds to the number of its label
+    share[:, 1:] -= across
+    share[1:] -= down
+    share[:-1, :-1] += falling & across[:-1] & down[:, :-1]
+    share[:-1, :-1] -= falling & ~across[:-1] & ~down[:, :-1]
+    share[:-1, 1:] -= rising & ~across[:-1] & (b != d)
+    inside = label_map > 0
+    total = np.bincount(label_map[inside], weights=share[inside], minlength=n + 1)
+    return total[1:].astype(np.int64)
 
 
 def _solidity(crop: Mask) -> float:
