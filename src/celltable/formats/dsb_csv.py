@@ -80,7 +80,7 @@ def _tail(image: Image, usage: str) -> tuple[int, int, str]:
 
 
 @dataclass(slots=True)
-class _Rows:
+class Rows:
     """The rows of one image: their runs with their line numbers, and what the size and usage columns say."""
 
     runs: list[tuple[int, str]] = field(default_factory=list)
@@ -100,7 +100,7 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
         If the columns are not those of the format, or a size is neither in the file nor among `images`.
     """
     known = images or {}
-    found = _collect(Path(path))
+    found = rows_by_image(Path(path))
     unsized = [i for i, rows in found.items() if rows.size is None and i not in known]
     if unsized and len(unsized) == len(found):
         raise InputError(
@@ -108,10 +108,17 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
             "sizes are needed to read column-major runs. Give the images it belongs to."
         )
     for image_id, rows in found.items():
-        yield _sample(image_id, rows, known.get(image_id))
+        yield sample_of(image_id, rows, known.get(image_id))
 
 
-def _collect(path: Path) -> dict[str, _Rows]:
+def rows_by_image(path: Path) -> dict[str, Rows]:
+    """The rows of a CSV by image id, in the order of the file; runs are kept as text.
+
+    Raises
+    ------
+    InputError
+        If the columns are not those of the format.
+    """
     with open_text(path) as stream:
         reader = csv.reader(stream)
         header = [name.strip() for name in next(reader, [])]
@@ -120,7 +127,7 @@ def _collect(path: Path) -> dict[str, _Rows]:
                 f"{path.name}: the first columns are {', '.join(header[:2]) or 'missing'}; expected ImageId, "
                 "EncodedPixels (and Height, Width, Usage for a solution)"
             )
-        found: dict[str, _Rows] = {}
+        found: dict[str, Rows] = {}
         try:
             for cells in reader:
                 if cells:
@@ -130,9 +137,9 @@ def _collect(path: Path) -> dict[str, _Rows]:
     return found
 
 
-def _take(found: dict[str, _Rows], row: Mapping[str, str], line: int) -> None:
+def _take(found: dict[str, Rows], row: Mapping[str, str], line: int) -> None:
     image_id = row["ImageId"].strip()
-    rows = found.setdefault(image_id, _Rows())
+    rows = found.setdefault(image_id, Rows())
     if "Height" in row and "Width" in row:
         try:
             size = int(row["Height"]), int(row["Width"])
@@ -152,7 +159,8 @@ def _take(found: dict[str, _Rows], row: Mapping[str, str], line: int) -> None:
     rows.runs.append((line, row.get("EncodedPixels", "").strip()))
 
 
-def _sample(image_id: str, rows: _Rows, known: Image | None) -> Sample:
+def sample_of(image_id: str, rows: Rows, known: Image | None) -> Sample:
+    """The cells of one image; the known image, if any, says its size, and gets the usage that the rows state."""
     findings = list(rows.findings)
     size = known.size if known else rows.size
     if size is None:
