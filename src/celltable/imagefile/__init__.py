@@ -6,10 +6,10 @@ packed in. `read_pixels` and `image_info` decode one file, `read_located` the pi
 
 from __future__ import annotations
 
-from .container import MAX_MEMBER_BYTES, MAX_RATIO
+from .container import MAX_MEMBER_BYTES, MAX_PIXELS, MAX_RATIO
 from .located import read_located
 from .masks import MaskBatch
-from .pixels import MAX_PIXELS, ImageInfo, image_info, read_pixels
+from .pixels import ImageInfo, image_info, read_pixels
 from .release import Entry, Release, Source, open_release
 
 __all__ = [

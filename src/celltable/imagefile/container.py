@@ -16,6 +16,7 @@ from .masks import MaskBatch
 MAX_RATIO: Final = 1100  # deflate cannot exceed 1,032:1; a member that claims more is a bomb or damaged
 MAX_MEMBER_BYTES: Final = 1 << 36  # 64 GiB: five times the largest published member
 MAX_MEMBERS: Final = 1 << 24
+MAX_PIXELS: Final = 1 << 28  # 16,384 squared; a header that claims more is refused before anything is allocated
 _DRIVE = re.compile(r"[A-Za-z]:")
 _JUNK_NAMES: Final = {".ds_store": ".DS_Store", "thumbs.db": "Thumbs.db", "desktop.ini": "desktop.ini"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from celltable.errors import ArchiveError, CelltableError
 
-from .container import MAX_MEMBER_BYTES, Container, is_archive, junk_kind
+from .container import MAX_MEMBER_BYTES, MAX_PIXELS, Container, is_archive, junk_kind
 from .masks import MaskBatch, from_native
 
 
@@ -51,7 +51,7 @@ class Folder(Container):
         from celltable._native import codec
 
         paths = [os.fsencode(self.path / self.checked(name)) for name in names]
-        return from_native(codec.masks_of_files(paths, list(names), workers))
+        return from_native(codec.masks_of_files(paths, workers, MAX_PIXELS), names)
 
 
 def open_folder(root: Path) -> dict[str, Container]:

@@ -71,9 +71,10 @@ class MaskBatch:
         return len(self.counts)
 
 
-def from_native(found: tuple[Any, ...]) -> MaskBatch:
-    """A MaskBatch of what the compiled decoder returns."""
-    counts, areas, boxes, heights, widths, values_ok, alpha_ok, kinds, errors = found
+def from_native(found: tuple[Any, ...], names: Sequence[str]) -> MaskBatch:
+    """A MaskBatch of what the compiled decoder returns for members of those names."""
+    counts, areas, boxes, heights, widths, values_ok, alpha_ok, kinds, faults = found
+    errors = [(i, f"{names[i]}: {text}") for i, text in faults]
     modes = [_MODES.get(divmod(kind, 256), "") for kind in kinds.tolist()]
     return MaskBatch(
         counts, areas, boxes, heights, widths, values_ok.view(np.bool_), alpha_ok.view(np.bool_), modes, errors
@@ -83,6 +84,10 @@ def from_native(found: tuple[Any, ...]) -> MaskBatch:
 def gather(members: Sequence[tuple[Container, str]], workers: int) -> MaskBatch:
     """Decode members of one or several containers; the order is kept."""
     containers = {id(c): c for c, _ in members}
+    if not members:
+        from celltable._native import codec
+
+        return from_native(codec.masks_of_bytes([], 1, 0), [])
     if len(containers) == 1:
         return members[0][0].masks([name for _, name in members], workers)
     groups = {key: [i for i, (c, _) in enumerate(members) if id(c) == key] for key in containers}

@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 
 from celltable.errors import ArchiveError
 
-from .container import MAX_MEMBER_BYTES, MAX_MEMBERS, MAX_RATIO, Container, junk_kind, safe_name
+from .container import MAX_MEMBER_BYTES, MAX_MEMBERS, MAX_PIXELS, MAX_RATIO, Container, junk_kind, safe_name
 from .masks import MaskBatch, from_native
 
 _ZIP_MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
@@ -108,7 +108,15 @@ class Zip(Archive):
             raise ArchiveError(f"{path.name}: member {names[links[0]]!r} is a symbolic link; the archive is refused.")
         self._number = dict(zip(names, range(len(names)), strict=True))
         self.sizes = dict(zip(names, sizes, strict=True))
+        if len(self._number) < len(names):
+            self._refuse_differing(names)
         self._tidy(names, sizes, suspects)
+
+    def _refuse_differing(self, names: list[str]) -> None:
+        """Members of one name are harmless if they hold the same bytes."""
+        for i, name in enumerate(names):
+            if self._zip.fingerprint(i) != self._zip.fingerprint(self._number[name]):
+                raise ArchiveError(f"{self.path.name}: member {name!r} occurs twice and differs; the archive is refused.")
 
     def _tidy(self, names: list[str], sizes: list[int], suspects: list[int]) -> None:
         """Drop folders and litter, mend harmless spellings, refuse the rest; only suspects need a look."""
@@ -157,7 +165,7 @@ class Zip(Archive):
 
     def masks(self, names: Sequence[str], workers: int) -> MaskBatch:
         numbers = [self._number[self.checked(name)] for name in names]
-        return from_native(self._zip.masks(numbers, list(names), workers))
+        return from_native(self._zip.masks(numbers, workers, MAX_PIXELS), names)
 
     def close(self) -> None:
         super().close()
@@ -240,7 +248,7 @@ class Tar(Archive):
         from celltable._native import codec
 
         at = [(self._offsets[self.checked(name)], self.sizes[name]) for name in names]
-        return from_native(codec.masks_of_spans(os.fsencode(self._plain), at, list(names), workers))
+        return from_native(codec.masks_of_spans(os.fsencode(self._plain), at, workers, MAX_PIXELS), names)
 
     def close(self) -> None:
         super().close()

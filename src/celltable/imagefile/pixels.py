@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from celltable.errors import ImageFileError, NotFoundError
 
 from . import bmp, npy
+from .container import MAX_PIXELS
 
-MAX_PIXELS: Final = 1 << 28  # 16,384 squared; a header that claims more is refused before anything is allocated
 HEADER_BYTES: Final = 1 << 14
 Format = Literal["png", "tiff", "bmp", "dib", "jpeg", "npy"]
 _SUFFIXES: Final[dict[str, tuple[str, ...]]] = {
