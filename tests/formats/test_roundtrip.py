@@ -16,7 +16,7 @@ from celltable import registry
 from celltable.errors import InputError
 from celltable.formats import FEATURES, Format, Loss
 from celltable.formats import _loss as kinds
-from celltable.formats.hpa_submission import CLASSES_OF_2021
+from celltable.formats.image_mask_png import PALETTES
 from celltable.records import Image, Instances, Sample
 
 from .corpus import corpus
@@ -35,6 +35,7 @@ class Case:
     default_class: str | None = None
     default_score: float | None = None
     largest_part: bool = False
+    semantic: bool = False
     unknown_classes: tuple[str, ...] | None = None
 
 
@@ -47,8 +48,8 @@ CASES: dict[str, Case] = {
     ),
 }
 CASES["pannuke-npy"] = Case(lambda: corpus(size=(48, 48)), default_class="Neoplastic")
+CASES["image-mask-png"] = Case(semantic=True)
 WRITABLE = [n for n in registry.names("formats") if registry.load("formats", n).write is not None]
-assert CLASSES_OF_2021
 
 
 def difference(name: str, before: Sequence[Sample], after: Sequence[Sample], loss: Loss) -> Counter[str]:
@@ -65,8 +66,39 @@ def difference(name: str, before: Sequence[Sample], after: Sequence[Sample], los
             found[kinds.PIXELS] += sample.load_pixels is not None
             continue
         _image(sample, back[sample.image.image_id], found)
+        if case.semantic:
+            _classes_of_pixels(sample.instances, back[sample.image.image_id].instances, found)
+            continue
         _cells(sample.instances, back[sample.image.image_id].instances, case, loss, found)
     return +found
+
+
+def _classes_of_pixels(old: Instances, new: Instances, found: Counter[str]) -> None:
+    """A semantic format: the pixels of each class must come back, the cells as components of them."""
+    known = [n is not None and n in PALETTES["v1"] for n in old.column("class_name")]
+    empty = np.asarray(old.area) == 0
+    found[kinds.EMPTY_MASKS] += int(empty.sum())
+    found[kinds.NOT_DRAWN] += sum(not k and not e for k, e in zip(known, empty, strict=True))
+    cells = old.take(np.array(known, bool) & ~empty)
+    found[kinds.IDENTITY] += len(cells)
+    found[kinds.HIDDEN] += int(cells.area.sum()) - int(np.any([np.zeros(old.size, bool), *cells.masks()], axis=0).sum())
+    seen: dict[str, Any] = {}
+    for masks, names in ((cells.masks(), cells.column("class_name")),):
+        owner = np.full(old.size, "", dtype=object)
+        for mask, name in zip(masks, names, strict=True):
+            owner[mask] = name
+        seen = {n: owner == n for n in names}
+    back = {
+        n: np.any([m for m, o in zip(new.masks(), new.column("class_name"), strict=True) if o == n], axis=0)
+        for n in seen
+    }
+    assert all(np.array_equal(seen[n], back[n]) for n in seen)
+    found[kinds.MULTI_CLASS] += sum(len(v or ()) > 1 for v in cells.column("class_names"))
+    found[kinds.SCORES] += sum(v is not None for v in cells.column("score"))
+    found[kinds.CROWD] += sum(a or b for a, b in zip(cells.column("crowd"), cells.column("ignore"), strict=True))
+    found[kinds.KIND] += sum(
+        k != "nucleus" or p is not None for k, p in zip(cells.column("kind"), cells.column("parent"), strict=True)
+    )
 
 
 def _image(old: Sample, new: Sample, found: Counter[str]) -> None:
@@ -193,7 +225,15 @@ class TestEveryFormat:
         assert form.keeps <= set(FEATURES)
         assert form.write is not None
         loss = form.write(iter(CASES.get(name, Case()).samples()), tmp_path / ("out" + "".join(form.extensions[:1])))
-        odd = {kinds.GIVEN_CLASS, kinds.GIVEN_SCORE, kinds.GIVEN_PIXELS, kinds.IDS, kinds.CLASSES, kinds.EMPTY_IMAGES}
+        odd = {
+            kinds.NOT_DRAWN,
+            kinds.GIVEN_CLASS,
+            kinds.GIVEN_SCORE,
+            kinds.GIVEN_PIXELS,
+            kinds.IDS,
+            kinds.CLASSES,
+            kinds.EMPTY_IMAGES,
+        }
         lost = {text.split(":")[0].replace(" ", "-") for text in set(loss.items) - odd}
         assert not lost & (form.keeps - {"image-size"})
 

@@ -26,9 +26,9 @@ class Numbers:
     [7, 8, 9, 10]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, top: int = 0) -> None:
         self._used: set[int] = set()
-        self._top = 0
+        self._top = top
 
     def take(self, published: str | None, lowest: int = 1) -> int:
         """A number not given before."""

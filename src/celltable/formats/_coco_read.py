@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -22,8 +23,15 @@ from ._polygons import check_counts, draw_rings, pack
 Named = tuple[Any, Image, list[Finding]]
 Rows = NDArray[np.int64]
 _OWN: Final = {  # keys beside those of COCO that the writer adds → what a value must be
-    **{"parent": int, "instance_id": int, "truncated": bool, "annotator": str, "source_id": str, "class_name": str},
-    **{"class_names": list, "class_scores": list, "kind": str},
+    "parent": int,
+    "instance_id": int,
+    "truncated": bool,
+    "annotator": str,
+    "source_id": str,
+    "class_name": str,
+    "class_names": list,
+    "class_scores": list,
+    "kind": str,
 }
 _NO_SHAPE, _POLYGONS, _RLE, _UNCOMPRESSED = range(4)
 
@@ -249,7 +257,7 @@ class _Annotations:
             elif not min(image.size):
                 wrong[k] = "the size of its image is not known"
             else:
-                rings[k] = [xy[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+                rings[k] = [xy[a:b] for a, b in pairwise(bounds.tolist())]
         for (k, one), drawn in zip(rings.items(), draw_rings(list(rings.values()), image.size), strict=True):
             counts[k], polygons[k] = drawn, pack(one)
         return wrong

@@ -15,6 +15,8 @@ from . import Loss
 
 HIDDEN: Final = "overlap: pixels given to another cell"
 COVERED: Final = "overlap: cells hidden by others"
+IDENTITY: Final = "instances: cells drawn as pixels of a class, not told apart"
+NOT_DRAWN: Final = "classes: cells not drawn, their class has no colour"
 HOLES: Final = "holes: cells whose holes were filled"
 PARTS: Final = "components: cells of which only the largest part was kept"
 EMPTY_MASKS: Final = "empty masks: cells without a pixel left out"

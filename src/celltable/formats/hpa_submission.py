@@ -219,8 +219,8 @@ FORMAT = Format(
     name="hpa-submission",
     title="Human Protein Atlas 2021 submission",
     description=(
-        "A CSV with one row an image: ID, ImageWidth, ImageHeight and PredictionString, triples of class, confidence and "
-        "mask, which is base64 of zlib of compressed COCO run lengths "
+        "A CSV with one row an image: ID, ImageWidth, ImageHeight and PredictionString, triples of class, confidence "
+        "and mask, which is base64 of zlib of compressed COCO run lengths "
         "(https://www.kaggle.com/competitions/hpa-single-cell-image-classification/overview/evaluation)."
     ),
     keeps=KEEPS,

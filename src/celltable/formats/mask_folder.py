@@ -131,8 +131,8 @@ FORMAT = Format(
     name="mask-folder",
     title="Data Science Bowl 2018 folders",
     description=(
-        "One folder an image with images/<id>.png and masks/*.png, one 8-bit mask (0 and 255) a cell, so that cells may "
-        "overlap (https://data.broadinstitute.org/bbbc/BBBC038/)."
+        "One folder an image with images/<id>.png and masks/*.png, one 8-bit mask (0 and 255) a cell, so that cells "
+        "may overlap (https://data.broadinstitute.org/bbbc/BBBC038/)."
     ),
     keeps=KEEPS,
     read=read,

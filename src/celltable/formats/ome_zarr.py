@@ -30,8 +30,14 @@ KEEPS: Final = frozenset(
 )
 VERSION: Final = "0.4"  # on Zarr 2, which every reader of OME-Zarr knows; 0.5 on Zarr 3 is younger than most of them
 PROPERTIES: Final = {
-    **{"class_name": None, "class_names": None, "class_scores": None, "score": None, "parent": None},
-    **{"kind": "nucleus", "crowd": False, "ignore": False},
+    "class_name": None,
+    "class_names": None,
+    "class_scores": None,
+    "score": None,
+    "parent": None,
+    "kind": "nucleus",
+    "crowd": False,
+    "ignore": False,
 }
 _LABEL = re.compile(r"^((?:.*/)?([^/]+?)(?:\.ome)?\.zarr)/labels/([^/]+)/\.zattrs$")
 
@@ -108,9 +114,8 @@ def _under(files: Files) -> list[str]:
 def _sample(files: Files, image_id: str, group: str, label: str, known: Mapping[str, Image]) -> Sample:
     labels = _array(files, f"{group}/labels/{label}/{_first(files, f'{group}/labels/{label}')}")
     findings: list[Any] = []
-    plane = (
-        labels.reshape(labels.shape[-2:]) if labels.ndim >= 2 and labels.size == np.prod(labels.shape[-2:]) else labels
-    )
+    flat = labels.ndim >= 2 and labels.size == np.prod(labels.shape[-2:])
+    plane = labels.reshape(labels.shape[-2:]) if flat else labels
     image, _ = image_of(files, image_id, None, known, (int(plane.shape[0]), int(plane.shape[1])), findings)
     cells = cells_of(plane, image_id, findings)
     attributes = _attributes(files, f"{group}/labels/{label}").get("image-label", {})

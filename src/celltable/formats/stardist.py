@@ -50,8 +50,8 @@ FORMAT = Format(
     name="stardist",
     title="StarDist training folders",
     description=(
-        "images/*.tif and masks/*.tif of the same names, masks as 16-bit label maps: what the examples of StarDist read "
-        "(https://github.com/stardist/stardist#annotating-images)."
+        "images/*.tif and masks/*.tif of the same names, masks as 16-bit label maps: what the examples of StarDist "
+        "read (https://github.com/stardist/stardist#annotating-images)."
     ),
     keeps=KEEPS,
     read=read,

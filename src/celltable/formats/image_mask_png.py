@@ -1,0 +1,356 @@
+"""Colour-coded semantic masks in images/ and masks/ of train, valid and test, as the ImageMask sets of PanNuke are."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.errors import InputError
+from celltable.geometry import rle
+from celltable.records import Finding, Image, Instances, Sample
+
+from . import Format, Loss
+from ._files import Files, image_of, open_files
+from ._loss import COVERED, HIDDEN, IDENTITY, NOT_DRAWN, PIXELS_CHANGED, drop_empty, tally
+from ._out import new_folder
+from ._pixels import encode_png, write_bytes
+
+KEEPS: Final = frozenset({"holes", "components", "classes", "exact-mask", "image-size", "empty-images", "pixels"})
+Colour = tuple[int, int, int]
+_ORDER = ("Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial")
+_V1: Final = ((0, 255, 0), (0, 0, 255), (255, 0, 0), (0, 255, 255), (255, 255, 0))
+_V2: Final = ((0, 255, 0), (0, 0, 255), (255, 0, 0), (0, 255, 255))  # without Neoplastic
+PALETTES: Final[Mapping[str, Mapping[str, Colour]]] = {
+    "v1": dict(zip(_ORDER, _V1, strict=True)),
+    "v2": dict(zip(_ORDER[1:], _V2, strict=True)),
+    "binary": {"*": (255, 255, 255)},
+}
+FIRST: Final = 10001  # number of the first file of the published sets
+LOST_IDS: Final = 10  # the published generator drew only pixels whose instance id is larger
+_SPLITS: Final = ("train", "valid", "test")
+_FILE = re.compile(r"^(?:.*/)?(?:(train|valid|test)/)?(images|masks)/([^/]+)\.(png|jpe?g|tiff?|bmp)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How the files are made."""
+
+    palette: Mapping[str, Colour]
+    size: int
+    as_published: bool
+    jpeg: bool
+
+
+def write(
+    samples: Iterable[Sample],
+    out: Path,
+    *,
+    palette: str = "v1",
+    size: int = 0,
+    split: str = "80/15/5",
+    seed: int = 0,
+    as_published: bool = False,
+    overwrite: bool = False,
+) -> Loss:
+    """Write ``{train,valid,test}/{images,masks}/<N>.png`` and ``ids.csv`` (number, split, image id).
+
+    Parameters
+    ----------
+    palette
+        ``v1``, ``v2``, ``binary`` or ``Class=#RRGGBB,…``; ``*`` is every class that is not named. Cells of other
+        classes are not drawn, which is stated as a loss.
+    size
+        Edge of the written images (512 in the published sets); 0 leaves them as they are. Images are interpolated
+        bilinearly, masks take the nearest pixel.
+    split
+        Shares of train, valid and test of the images, shuffled by `seed`; ``keep`` takes each image's own split.
+    as_published
+        Reproduces the defects of the published generator: cells with ids up to 10 are missing, red and blue of the
+        images are swapped, classes that share a pixel mix their colours, masks are interpolated like images and, in
+        V1, stored as JPEG.
+    """
+    plan = _Plan(palette_of(palette), size, as_published, as_published and palette == "v1")
+    shares = None if split == "keep" else _shares(split)
+    loss, rows = Loss(), []
+    ending = ".jpg" if plan.jpeg else ".png"
+    with new_folder(out, overwrite) as folder:
+        waiting = folder / ".waiting"
+        for k, sample in enumerate(samples):
+            sample = drop_empty(loss, sample)
+            mask, sample = _mask(loss, sample, plan)
+            write_bytes(waiting / "masks" / f"{FIRST + k}{ending}", _encode(_resized(mask, plan, True), plan))
+            if sample.load_pixels is not None:
+                picture = _resized(_picture(loss, sample, plan), plan, False)
+                write_bytes(waiting / "images" / f"{FIRST + k}{ending}", _encode(picture, plan))
+            loss.written["files"] += 1 + (sample.load_pixels is not None)
+            rows.append((FIRST + k, _own_split(sample.image.split), sample.image.image_id))
+        places = [r[1] for r in rows] if shares is None else _shuffled(len(rows), shares, seed)
+        for (number, _, _), place in zip(rows, places, strict=True):
+            _move(waiting, folder / place, f"{number}{ending}")
+        if rows:
+            for kind in waiting.iterdir():
+                kind.rmdir()
+            waiting.rmdir()
+        write_bytes(folder / "ids.csv", _ids([(n, p, i) for (n, _, i), p in zip(rows, places, strict=True)]))
+    return loss
+
+
+def palette_of(text: str) -> Mapping[str, Colour]:
+    """A palette by name, or written out.
+
+    >>> palette_of("Dead=#FF0000,*=#0000FF")
+    {'Dead': (255, 0, 0), '*': (0, 0, 255)}
+    """
+    if text in PALETTES:
+        return PALETTES[text]
+    found: dict[str, Colour] = {}
+    for part in text.split(","):
+        hit = re.fullmatch(r"\s*(.+?)\s*=\s*#([0-9a-fA-F]{6})\s*", part)
+        if hit is None:
+            names = ", ".join(PALETTES)
+            raise InputError(f"the palette '{part}' is none of {names} and not written as Class=#RRGGBB,…")
+        number = int(hit[2], 16)
+        found[hit[1]] = (number >> 16, number >> 8 & 255, number & 255)
+    colours = list(found.values())
+    if len(set(colours)) < len(colours) or (0, 0, 0) in colours:
+        raise InputError("two classes of the palette share a colour, or one is black, which is background")
+    return found
+
+
+def _shares(text: str) -> list[float]:
+    try:
+        shares = [float(p) for p in text.split("/")]
+    except ValueError:
+        shares = []
+    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 100) > 1e-9:
+        raise InputError(f"split is '{text}'; expected three shares that add up to 100, such as 80/15/5, or keep")
+    return shares
+
+
+def _shuffled(n: int, shares: Sequence[float], seed: int) -> list[str]:
+    """The split of each of `n` images: shares rounded down, the rest to test, as 2,656 give 2,124, 398 and 134."""
+    order = np.random.default_rng(seed).permutation(n)
+    train, valid = (int(n * share / 100) for share in shares[:2])
+    places = np.array([""] * n, dtype="U5")
+    places[order[:train]], places[order[train : train + valid]], places[order[train + valid :]] = _SPLITS
+    return [str(p) for p in places]
+
+
+def _own_split(split: str | None) -> str:
+    return {"val": "valid", "valid": "valid", "test": "test"}.get(split or "", "train")
+
+
+def _move(waiting: Path, place: Path, name: str) -> None:
+    for kind in ("images", "masks"):
+        if (waiting / kind / name).exists():
+            (place / kind).mkdir(parents=True, exist_ok=True)
+            (waiting / kind / name).rename(place / kind / name)
+
+
+def _ids(rows: Sequence[tuple[int, str, str]]) -> bytes:
+    stream = io.StringIO()
+    table = csv.writer(stream, lineterminator="\n")
+    table.writerow(("number", "split", "image_id"))
+    table.writerows(rows)
+    return stream.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _mask(loss: Loss, sample: Sample, plan: _Plan) -> tuple[NDArray[np.uint8], Sample]:
+    """The colour mask of an image, and the sample with the cells that are in it."""
+    cells = sample.instances
+    rest = "*" if "*" in plan.palette else None
+    names = [n if n in plan.palette else rest for n in cells.column("class_name")]
+    drawn = np.array([n is not None for n in names], bool)
+    if plan.as_published:
+        drawn &= cells.ids > LOST_IDS
+    loss.add(NOT_DRAWN, int(np.count_nonzero(~drawn)))
+    names = [n for n, ok in zip(names, drawn, strict=True) if ok]
+    cells = cells.take(drawn)
+    canvas = np.zeros((*cells.size, 3), np.uint8)
+    flat = cells.label_map("last-wins")
+    loss.add(HIDDEN, int(flat.lost_pixels))
+    loss.add(COVERED, len(flat.lost_instances))
+    if plan.as_published:
+        for counts, name in zip(cells.rle, names, strict=True):
+            canvas[rle.decode(counts, cells.size)] |= np.array(plan.palette[str(name)], np.uint8)
+    elif len(cells):
+        table = np.zeros((int(cells.ids.max()) + 1, 3), np.uint8)
+        table[cells.ids] = [plan.palette[str(n)] for n in names]
+        canvas = table[flat.label_map]
+    left = replace(sample, instances=cells.take(~np.isin(cells.ids, flat.lost_instances)))
+    loss.add(IDENTITY, len(left.instances))
+    keeps = (KEEPS | {"ids"}) - (set() if rest is None else {"classes"})
+    tally(loss, left, keeps, ("split",))
+    return canvas, left
+
+
+def _picture(loss: Loss, sample: Sample, plan: _Plan) -> NDArray[np.uint8]:
+    pixels = sample.pixels()
+    rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+    rgb = np.repeat(rgb[..., :1], 3, axis=2) if rgb.shape[2] < 3 else rgb[..., :3]
+    if rgb.dtype != np.uint8:
+        top = max(float(rgb.max(initial=0)), 1.0)
+        rgb = np.clip(rgb / top * 255 + 0.5, 0, 255).astype(np.uint8)
+    changed = plan.as_published or (plan.size and sample.image.size != (plan.size, plan.size))
+    loss.add(PIXELS_CHANGED, int(bool(changed) or rgb.shape != pixels.shape or rgb.dtype != pixels.dtype))
+    return np.ascontiguousarray(rgb[..., ::-1] if plan.as_published else rgb)
+
+
+def _resized(pixels: NDArray[np.uint8], plan: _Plan, mask: bool) -> NDArray[np.uint8]:
+    if not plan.size or pixels.shape[:2] == (plan.size, plan.size):
+        return pixels
+    from PIL import Image as Pillow
+
+    smooth = plan.as_published or not mask
+    how = Pillow.Resampling.BILINEAR if smooth else Pillow.Resampling.NEAREST
+    return np.asarray(Pillow.fromarray(pixels).resize((plan.size, plan.size), how))
+
+
+def _encode(pixels: NDArray[np.uint8], plan: _Plan) -> bytes:
+    if not plan.jpeg:
+        return encode_png(pixels)
+    import imagecodecs
+
+    return bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(pixels), level=95))  # what OpenCV writes by default
+
+
+def read(
+    path: Path,
+    images: Mapping[str, Image] | None = None,
+    *,
+    palette: str = "v1",
+    tolerance: int = 0,
+    swap_rb: bool = False,
+) -> Iterator[Sample]:
+    """Read such a set: the cells are 8-connected components of one colour, which merges cells that touch.
+
+    Parameters
+    ----------
+    palette
+        As for `write`; never guessed.
+    tolerance
+        A pixel belongs to the nearest colour of the palette if no channel differs by more; interpolated and JPEG masks
+        need about 64. Other pixels that are not near black are counted in a finding.
+    swap_rb
+        Swap red and blue of the images, which the published sets have the wrong way round.
+    """
+    colours = palette_of(palette)
+    with open_files(path) as files:
+        found: dict[str, dict[str, tuple[str, str]]] = {"images": {}, "masks": {}}
+        for member in files.names:
+            if hit := _FILE.match(member):
+                found[hit[2].lower()][hit[3]] = (member, (hit[1] or "").lower())
+        files.expect(found["masks"], "{train,valid,test}/{images,masks}/<N>.png")
+        ids = _read_ids(files)
+        for name in sorted(set(found["images"]) | set(found["masks"])):
+            picture, mask = found["images"].get(name), found["masks"].get(name)
+            where = (mask or picture or ("", ""))[1]
+            known = images or {}
+            image_id = ids.get(name, name)
+            findings: list[Finding] = []
+            image, load = image_of(files, image_id, picture[0] if picture else None, known, None, findings)
+            cells = Instances.empty(image.size)
+            if mask is None:
+                findings.append(Finding("annotation-missing", "no mask; the image is not annotated", "note", image_id))
+                image = replace(image, annotated=False)
+            else:
+                image, cells = _cells(files, mask[0], image, colours, tolerance, findings)
+            if image_id not in known:
+                image = replace(image, split={"valid": "val"}.get(where, where or None))
+            yield Sample(image, cells, tuple(findings), _swapped(load) if swap_rb and load else load)
+
+
+def _read_ids(files: Files) -> dict[str, str]:
+    member = next((m for m in files.names if m.rpartition("/")[2] == "ids.csv"), None)
+    if member is None:
+        return {}
+    text = files.read(member).decode("utf-8-sig", "surrogateescape")
+    return {row[0]: row[2] for row in csv.reader(io.StringIO(text, newline="")) if len(row) == 3}
+
+
+def _swapped(load: Any) -> Any:
+    return lambda: np.ascontiguousarray(load()[..., ::-1])
+
+
+def _cells(
+    files: Files, member: str, image: Image, colours: Mapping[str, Colour], tolerance: int, findings: list[Finding]
+) -> tuple[Image, Instances]:
+    try:
+        mask = files.pixels(member)
+    except InputError as exc:
+        findings.append(Finding("mask-unreadable", f"{member}: {exc}", "error", image.image_id))
+        return image, Instances.empty(image.size)
+    size = int(mask.shape[0]), int(mask.shape[1])
+    if not min(image.size):
+        image = replace(image, height=size[0], width=size[1])
+    if size != image.size or mask.ndim != 3 or mask.shape[2] < 3:
+        message = f"the mask is {' × '.join(map(str, mask.shape))}; expected {image.height} × {image.width} in colour"
+        findings.append(Finding("mask-size", message, "error", image.image_id))
+        return image, Instances.empty(image.size)
+    classes, odd = classify(mask[..., :3], list(colours.values()), tolerance)
+    if odd:
+        message = f"{odd:,} pixels have a colour that is not in the palette; taken as background"
+        findings.append(Finding("colour-unassigned", message, "warning", image.image_id, value=odd))
+    return image, _components(classes, list(colours), size)
+
+
+def classify(mask: NDArray[Any], colours: Sequence[Colour], tolerance: int = 0) -> tuple[NDArray[np.uint8], int]:
+    """The class of each pixel (0 background, 1 the first colour, …) and how many pixels have no colour of the palette.
+
+    >>> classify(np.array([[[0, 255, 0], [0, 250, 4], [0, 128, 0]]], np.uint8), [(0, 255, 0)], 8)
+    (array([[1, 1, 0]], dtype=uint8), 1)
+    """
+    values = mask.astype(np.int16)
+    black = np.abs(values).max(axis=2)
+    best, nearest = np.zeros(mask.shape[:2], np.uint8), black.copy()
+    for k, colour in enumerate(colours, 1):
+        distance = np.abs(values - np.array(colour, np.int16)).max(axis=2)
+        closer = distance < nearest
+        best[closer], nearest[closer] = k, distance[closer]
+    far = nearest > tolerance
+    best[far] = 0
+    return best, int(np.count_nonzero(far))
+
+
+def _components(classes: NDArray[np.uint8], names: Sequence[str], size: tuple[int, int]) -> Instances:
+    from scipy import ndimage
+
+    counts: list[bytes] = []
+    found: list[str | None] = []
+    for k, name in enumerate(names, 1):
+        labels, n = ndimage.label(classes == k, structure=np.ones((3, 3)))
+        if n:
+            counts += rle.from_label_map(labels.astype(np.int32)).counts
+            found += [None if name == "*" else name] * n
+    return Instances.from_rle(counts, size, class_name=found, annotator="components")
+
+
+FORMAT = Format(
+    name="image-mask-png",
+    title="ImageMask (colour-coded PNG)",
+    description=(
+        "{train,valid,test}/{images,masks}/<N>.png with a colour a class, as the ImageMask-Dataset-PanNuke sets have "
+        "it (https://github.com/sarah-antillia/ImageMask-Dataset-PanNuke). Semantic: touching cells of a class are one."
+    ),
+    keeps=KEEPS,
+    read=read,
+    write=write,
+    options={
+        "palette": "v1, v2, binary or Class=#RRGGBB,… (v1)",
+        "size": "edge of the written images; 0 leaves them as they are (0)",
+        "split": "shares of train, valid and test, or keep (80/15/5)",
+        "seed": "of the shuffle (0)",
+        "as-published": "with the defects of the published generator (no)",
+        "tolerance": "reading: how far a channel may be from the colour (0; interpolated masks need 64)",
+        "swap-rb": "reading: swap red and blue of the images (no)",
+        "overwrite": "replace an existing folder",
+    },
+)
