@@ -299,7 +299,8 @@ def pairing_of(entry: dict[str, Any]) -> Any:
         true, pred = (np.asarray(image[f"{s}_centroids_xy"], np.float64).reshape(-1, 2) for s in ("true", "pred"))
         true, true_type = c._phantom(true, np.asarray(image["true_types"], np.int64))
         pred, pred_type = c._phantom(pred, np.asarray(image["pred_types"], np.int64))
-        whole = whole + c.pair_types(true, true_type, pred, pred_type, 12.0, tuple("12345"))
+        rows = c.pair_points(true, pred, 12.0)
+        whole = whole + c.pair_types(rows, true_type, pred_type, tuple("12345"))
     return whole
 
 

@@ -12,7 +12,7 @@ code raises; *corrected* (the default) differs only where the card says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -75,6 +75,11 @@ class Card:
     namesakes: str = ""
     skipped: Mapping[str, int] = field(default_factory=dict)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The card's entries by name, empty ones left out."""
+        entries = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: dict(v) if isinstance(v, Mapping) else v for name, v in entries.items() if v}
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -107,7 +112,8 @@ class Metric:
     options
         Every option of count and pool with its default.
     handles
-        "partial": partially annotated images do not harm it, as it counts no false positives; all others leave them out.
+        "partial": partially annotated images do not harm it, as it counts no false positives; all others leave them
+        out.
     value_of
         ``value_of(numbers, mode, **options)`` → one image's headline value, for per-image tables; by default
         ``pool([numbers]).value``.

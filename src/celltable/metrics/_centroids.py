@@ -9,12 +9,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.errors import MetricError
+
 from . import Mode, Pair
 from ._means import divided, ratio
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-DENSE = 4_000_000  # entries of a distance matrix up to which it is made at once
+DENSE = 400_000_000  # distances, 3.2 GB: 20,000 cells on either side
+
+
+def nearest_assignment(a_xy: Floats, b_xy: Floats) -> tuple[Ints, Ints, Floats]:
+    """The one-to-one assignment with the least sum of distances over all points: rows of a, of b, and distances.
+
+    Raises
+    ------
+    MetricError
+        If the matrix of distances, which the rule asks for, would not fit into memory.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if len(a_xy) * len(b_xy) > DENSE:
+        raise MetricError(
+            f"pairing {len(a_xy):,} with {len(b_xy):,} centres needs every distance at once "
+            f"({8e-9 * len(a_xy) * len(b_xy):,.0f} GB), as the official rule has it; cut the image into tiles"
+        )
+    if not len(a_xy) or not len(b_xy):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    dx, dy = (a_xy[:, k, None] - b_xy[None, :, k] for k in (0, 1))
+    distance = np.sqrt(dx**2 + dy**2)
+    a, b = linear_sum_assignment(distance)
+    return a, b, distance[a, b]
 
 
 def pair_points(a_xy: Floats, b_xy: Floats, radius: float) -> tuple[Ints, Ints]:
@@ -22,15 +47,12 @@ def pair_points(a_xy: Floats, b_xy: Floats, radius: float) -> tuple[Ints, Ints]:
 
     The assignment is over all pairs and the radius is applied after it (pair_coordinates of HoVer-Net), which is not
     the largest matching within the radius.
-    """
-    from scipy.optimize import linear_sum_assignment
 
-    if not len(a_xy) or not len(b_xy):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    distance = np.sqrt(np.sum((a_xy[:, None, :] - b_xy[None, :, :]) ** 2, axis=-1))
-    a, b = linear_sum_assignment(distance)
-    near = distance[a, b] <= radius
-    return a[near], b[near]
+    >>> pair_points(np.array([[0.0, 0.0]]), np.array([[9.0, 0.0], [3.0, 4.0]]), 5.0)
+    (array([0]), array([1]))
+    """
+    a, b, distance = nearest_assignment(a_xy, b_xy)
+    return a[distance <= radius], b[distance <= radius]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +90,17 @@ def count(pair: Pair, mode: Mode, radius: float) -> Pairing:
     if mode == "strict":  # an image without cells gets one at (0, 0), of type 0
         true_xy, true_type = _phantom(true_xy, true_type)
         pred_xy, pred_type = _phantom(pred_xy, pred_type)
-    return pair_types(true_xy, true_type, pred_xy, pred_type, radius, names)
+    if len(seen.gt) and len(seen.pred):
+        a, b, distance = seen.nearest_centres
+        paired = a[distance <= radius], b[distance <= radius]
+    else:
+        paired = pair_points(true_xy, pred_xy, radius)
+    return pair_types(paired, true_type, pred_type, names)
 
 
-def pair_types(
-    true_xy: Floats, true_type: Ints, pred_xy: Floats, pred_type: Ints, radius: float, names: tuple[str, ...]
-) -> Pairing:
-    """Pair points with types (0 = none, k = names[k - 1]) and count what was paired with what."""
-    a, b = pair_points(true_xy, pred_xy, radius)
+def pair_types(rows: tuple[Ints, Ints], true_type: Ints, pred_type: Ints, names: tuple[str, ...]) -> Pairing:
+    """Count what was paired with what, from paired rows and types (0 = none, k = names[k - 1])."""
+    a, b = rows
     size = len(names) + 1
     paired = np.bincount(true_type[a] * size + pred_type[b], minlength=size * size).reshape(size, size)
     left, over = np.ones(len(true_type), bool), np.ones(len(pred_type), bool)

@@ -125,6 +125,36 @@ class Side:
             **columns,
         )
 
+    @classmethod
+    def from_rows(cls, rows: Any, size: tuple[int, int], vocabulary: Sequence[str] = ()) -> Side:
+        """Cells of one image from rows of a store's instances table (an Arrow table), column by column."""
+        n = int(rows.num_rows)
+        columns: dict[str, Any] = {}
+        if vocabulary or (n and rows.column("class_name").null_count < n):
+            names = rows.column("class_name").to_pylist()
+            columns["class_codes"], columns["vocabulary"] = _codes(names, vocabulary)
+        for name, column in (("scores", "score"), ("published_area", "published_area")):
+            if n and rows.column(column).null_count < n:
+                columns[name] = np.asarray(rows.column(column).to_numpy(), np.float64)
+        for name in ("crowd", "ignore"):
+            flags = np.asarray(rows.column(name).to_pylist(), bool)
+            if flags.any():
+                columns[name] = flags
+        if n and rows.column("published_bbox").null_count < n:
+            boxes = [[np.nan] * 4 if b is None else b for b in rows.column("published_bbox").to_pylist()]
+            columns["published_boxes"] = np.asarray(boxes, np.float64).reshape(n, 4)
+        if n and rows.column("source_id").null_count < n:
+            columns["source_ids"] = rows.column("source_id").to_pylist()
+        boxes = [np.asarray(rows.column(f"bbox_{k}").to_numpy(), np.int32) for k in "xywh"]
+        return cls(
+            size,
+            counts=rows.column("rle").to_pylist(),
+            given_ids=np.asarray(rows.column("instance_id").to_numpy(), np.int64),
+            given_areas=np.asarray(rows.column("area").to_numpy(), np.int64),
+            given_boxes=np.stack(boxes, axis=1),
+            **columns,
+        )
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -313,6 +343,13 @@ class Pair:
     def pred_centroids(self) -> Floats:
         """Mean x and y of the pixels of each predicted cell, float64 (n, 2)."""
         return _centroids(self.pred)
+
+    @cached_property
+    def nearest_centres(self) -> tuple[Ints, Ints, Floats]:
+        """The assignment of centres with the least sum of distances over all pairs, and the distances."""
+        from ._centroids import nearest_assignment
+
+        return nearest_assignment(self.gt_centroids, self.pred_centroids)
 
     @property
     def vocabulary(self) -> tuple[str, ...]:

@@ -1,0 +1,228 @@
+"""What can be scored, whatever it comes as: a store, or a file or folder of annotations; one image at a time."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from celltable import registry
+from celltable.errors import InputError, NotFoundError
+from celltable.metrics import Side
+from celltable.records import Image, Sample
+from celltable.store import Store, open_store
+
+IMAGE_COLUMNS = (
+    "dataset",
+    "modality",
+    "image_class",
+    "tissue",
+    "cell_type",
+    "split",
+    "leakage_group",
+    "count",
+    "magnification",
+    "pixel_size_um",
+)
+
+
+class Source(Protocol):
+    """One side of an evaluation: images by id, and the cells of each."""
+
+    name: str
+
+    @property
+    def ids(self) -> list[str]: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def images(self) -> Mapping[str, Image]: ...
+    def side(self, image_id: str, vocabulary: tuple[str, ...]) -> Side: ...
+
+
+@dataclass(frozen=True)
+class StoreSource:
+    """A store; the cells of an image are read when it is scored, without decoding their masks."""
+
+    store: Store
+    where: str | None = None
+    kind: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The store's name."""
+        return self.store.name
+
+    @cached_property
+    def images(self) -> Mapping[str, Image]:
+        """The images by id, in the order of the store."""
+        return {row["image_id"]: Image.from_row(row) for row in self.store.images.to_pylist()}
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Ids of the images to score."""
+        if self.where is None:
+            return list(self.store)
+        found = self.store.query(f"select image_id from images where {self.where}").column("image_id").to_pylist()
+        if not found:
+            raise NotFoundError(f"no image of {self.store.path.name} has {self.where}")
+        chosen = set(found)
+        return [i for i in self.store if i in chosen]
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The classes in the order of the data set, then any others that occur."""
+        import pyarrow.compute as pc
+
+        found = {v for v in pc.unique(self.store.columns("class_name").column(0)).to_pylist() if v is not None}
+        listed = [c for c in self.store.info.get("classes") or () if c in found]
+        return (*listed, *sorted(found - set(listed)))
+
+    def side(self, image_id: str, vocabulary: tuple[str, ...]) -> Side:
+        """The cells of one image."""
+        image, rows = self.images[image_id], self.store.rows_of(image_id)
+        if self.kind is not None:
+            import pyarrow.compute as pc
+
+            rows = rows.filter(pc.equal(rows.column("kind"), self.kind))
+        return Side.from_rows(rows, image.size, vocabulary)
+
+
+@dataclass(frozen=True)
+class SampleSource:
+    """Samples read from a file or folder, kept in memory."""
+
+    name: str
+    samples: Mapping[str, Sample] = field(repr=False)
+    kind: str | None = None
+
+    @property
+    def images(self) -> Mapping[str, Image]:
+        """The images by id."""
+        return {i: s.image for i, s in self.samples.items()}
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the images."""
+        return list(self.samples)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that occur, sorted."""
+        found = {c for s in self.samples.values() for c in s.instances.column("class_name") if c is not None}
+        return tuple(sorted(found))
+
+    def side(self, image_id: str, vocabulary: tuple[str, ...]) -> Side:
+        """The cells of one image."""
+        cells = self.samples[image_id].instances
+        if self.kind is not None:
+            cells = cells.take([k == self.kind for k in cells.column("kind")])
+        return Side.from_instances(cells, vocabulary)
+
+
+def source_of(
+    given: Any, *, images: Mapping[str, Image] | None = None, where: str | None = None, kind: str | None = None
+) -> Source:
+    """A store, its path, or the path of annotations in any format that can be read.
+
+    Parameters
+    ----------
+    given
+        A Store or a path.
+    images
+        Known images, for formats that name no sizes or ids (COCO results need them).
+    where
+        SQL condition on the images of a store.
+    kind
+        "nucleus" or "cell": only those.
+
+    Raises
+    ------
+    InputError
+        If the path is in no format that celltable reads.
+    """
+    if isinstance(given, Store):
+        return StoreSource(given, where, kind)
+    path = Path(given)
+    if (path / "dataset.json").exists():
+        return StoreSource(open_store(path), where, kind)
+    if not path.exists():
+        raise NotFoundError(f"{path} does not exist; expected a store, a file of annotations or a folder of label maps")
+    form = format_of(path)
+    read = registry.load("formats", form).read
+    samples: dict[str, Sample] = {}
+    for sample in read(path, images or {}):
+        if sample.image.image_id in samples:
+            raise InputError(f"{path.name} ({form}): image {sample.image.image_id!r} occurs more than once")
+        samples[sample.image.image_id] = sample
+    if not samples:
+        raise InputError(f"{path.name} ({form}) holds no image")
+    return SampleSource(path.name, samples, kind)
+
+
+def format_of(path: Path) -> str:
+    """The name of the format that a file or folder seems to be in.
+
+    Raises
+    ------
+    InputError
+        If it looks like none.
+    """
+    if path.is_dir():
+        return _folder_format(path)
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        return "coco"
+    if suffix == ".csv":
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            header = next(csv.reader(stream), [])
+        return "hpa-submission" if "PredictionString" in (name.strip() for name in header) else "dsb-csv"
+    known = {".tif": "label-tiff", ".tiff": "label-tiff", ".png": "label-png", ".npy": "pannuke-npy"}
+    if suffix not in known:
+        raise InputError(
+            f"{path.name}: found the ending '{suffix}'; expected a store, COCO .json, a submission .csv, label maps "
+            "(.tif, .png), masks.npy or a folder of such. Other formats: celltable import makes a store of them."
+        )
+    return known[suffix]
+
+
+def _folder_format(path: Path) -> str:
+    def any_of(pattern: str) -> bool:
+        return next(path.rglob(pattern), None) is not None
+
+    if any_of("masks.npy"):
+        return "pannuke-npy"
+    if any_of("*/masks/*.png"):
+        return "mask-folder"
+    for pattern, form in (("*.tif", "label-tiff"), ("*.tiff", "label-tiff"), ("*.png", "label-png")):
+        if any_of(pattern):
+            return form
+    raise InputError(
+        f"{path}: found neither masks.npy, label maps (*.tif, *.png) nor a store; celltable import reads other formats"
+    )
+
+
+def meta_of(image: Image) -> dict[str, Any]:
+    """The columns of an image by which scores can be broken down."""
+    meta = {name: getattr(image, name) for name in IMAGE_COLUMNS}
+    meta.update(image.metadata)
+    if "fold" not in meta:
+        group = next((v for v in (image.split, image.leakage_group) if v and "fold" in v.lower()), None)
+        meta["fold"] = group
+    return {k: v for k, v in meta.items() if v is not None}
+
+
+def words(*sources: Source) -> tuple[str, ...]:
+    """The classes of all sources, each once, those of the first source first."""
+    return tuple(dict.fromkeys(c for s in sources for c in s.classes))
+
+
+def empty_side(image: Image, vocabulary: Iterable[str]) -> Side:
+    """No cells."""
+    import numpy as np
+
+    codes = np.zeros(0, np.int64)
+    return Side.from_rle([], image.size, class_codes=codes, vocabulary=tuple(vocabulary), scores=np.zeros(0))

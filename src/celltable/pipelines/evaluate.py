@@ -1,0 +1,195 @@
+"""Score predictions against ground truth, whatever either comes as, and compare two models on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial as bound
+from typing import TYPE_CHECKING, Any
+
+from celltable import schema
+from celltable.errors import InputError, MetricError
+from celltable.metrics import Mode, Pair
+from celltable.metrics._compare import Comparison, compare_scores
+from celltable.metrics._engine import ROUNDS, SIZE_EDGES, Partial, evaluate_pairs
+from celltable.metrics._inputs import Missing, Unknown, join_images, pairs_from_arrays
+from celltable.metrics._parity import Parity, parity
+from celltable.metrics._scores import Score, Scores
+from celltable.store import Store
+
+from ._sides import Source, StoreSource, empty_side, meta_of, source_of, words
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Comparison", "Parity", "Score", "Scores", "compare", "evaluate", "parity", "scores_table"]
+
+
+def evaluate(
+    gt: Any,
+    pred: Any,
+    metrics: str | Sequence[str] = "all",
+    *,
+    mode: Mode = "corrected",
+    classes: tuple[Any, Any] | None = None,
+    scores: Any = None,
+    vocabulary: Sequence[str] = (),
+    where: str | None = None,
+    kind: str | None = None,
+    missing: Missing = "error",
+    unknown: Unknown = "error",
+    by: Sequence[str] = (),
+    partial: Partial = "skip",
+    options: Mapping[str, Any] | None = None,
+    workers: int | None = 1,
+    rounds: int = ROUNDS,
+    seed: int = 0,
+    size_edges: Sequence[float] = SIZE_EDGES,
+    write: bool = False,
+    progress: bool = False,
+) -> Scores:
+    """Score predictions with published metrics.
+
+    Parameters
+    ----------
+    gt, pred
+        Both stores or paths (a store, COCO instances or results JSON, a submission CSV, a folder of label images,
+        PanNuke's masks.npy), or both arrays (a label map, a list of them one an image, or a PanNuke stack).
+    metrics
+        Names such as "ap_dsb2018", or "all": all that apply, and why the others do not.
+    mode
+        "corrected", or "strict": the official code bit for bit.
+    classes, scores, vocabulary
+        With arrays: see `celltable.metrics`: classes is (of the ground truth, of the predictions).
+    where
+        SQL condition on the images of a ground-truth store, for example ``split = 'test'``.
+    kind
+        "nucleus" or "cell": only those, where a store has both.
+    missing
+        An image without predictions: "error" or "empty" (scored as if nothing was found; counted aloud).
+    unknown
+        Predictions for images that the ground truth does not have: "error" or "ignore" (counted aloud).
+    by
+        Columns to break scores down by: any of the images, "density", and of the cells "size" and "class".
+    partial
+        Partially annotated images: "skip" them in metrics that count false positives, or "score" them.
+    options
+        Options of metrics: option → value, or metric → {option: value}.
+    workers
+        Threads; None uses every core. The result is the same.
+    rounds, seed, size_edges
+        Of the bootstrap intervals; edges in px² of the groups of "size".
+    write
+        Write the scores into the store of predictions (its table `scores`).
+    progress
+        Draw a progress bar on a terminal.
+
+    Raises
+    ------
+    MetricError, NotFoundError, InputError
+        If the two sides do not fit together or a metric does not apply; the message says what to do.
+
+    >>> import numpy as np
+    >>> gt = np.array([[1, 1, 1, 0, 2, 2]]); pred = np.array([[1, 1, 0, 0, 5, 5]])
+    >>> evaluate(gt, pred, ["pq_hovernet"])["pq_hovernet"].fields["dq"]
+    1.0
+    """
+    how: dict[str, Any] = {"mode": mode, "by": by, "partial": partial, "options": options, "workers": workers}
+    how.update(rounds=rounds, seed=seed, size_edges=size_edges, progress="evaluate" if progress else None)
+    if _is_array(gt) or _is_array(pred):
+        if not (_is_array(gt) and _is_array(pred)):
+            raise InputError("one side is an array and the other is not; expected two arrays, or two stores or paths")
+        if write:
+            raise InputError("arrays have no store to write scores into; use write=False")
+        pairs = pairs_from_arrays(gt, pred, classes=classes, scores=scores, vocabulary=vocabulary)
+        return evaluate_pairs(pairs, metrics, **how)
+    truth = source_of(gt, where=where, kind=kind)
+    found = source_of(pred, images=truth.images, kind=kind)
+    pairs_of, notes = paired(truth, found, missing, unknown, vocabulary)
+    made = evaluate_pairs(pairs_of, metrics, notes=notes, **how)
+    if write:
+        _write(found, made)
+    return made
+
+
+def compare(
+    gt: Any,
+    pred_a: Any,
+    pred_b: Any,
+    metrics: str | Sequence[str] = "all",
+    *,
+    names: tuple[str, str] | None = None,
+    by: Sequence[str] = (),
+    rounds: int = ROUNDS,
+    seed: int = 0,
+    **how: Any,
+) -> Comparison:
+    """Which of two models is better, by how much, and how sure that is: a paired bootstrap over images.
+
+    Further arguments are those of `evaluate`; `by` takes columns of the images.
+    """
+    bad = {"write", "classes", "scores"} & set(how)
+    if bad:
+        raise InputError(f"compare does not take {', '.join(sorted(bad))}; evaluate each model on its own for that")
+    a, b = (evaluate(gt, pred, metrics, rounds=0, **how) for pred in (pred_a, pred_b))
+    called = names or (_name(pred_a, "A"), _name(pred_b, "B"))
+    return compare_scores(a, b, names=called, by=by, rounds=rounds, seed=seed)
+
+
+def scores_table(scores: Scores, predictions: str | None = None) -> pa.Table:
+    """The scores as rows of the scores table of a store."""
+    import pyarrow as pa
+
+    return pa.Table.from_pylist(scores.rows(predictions), schema=schema.SCORES)
+
+
+def paired(
+    truth: Source, found: Source, missing: Missing, unknown: Unknown, vocabulary: Sequence[str] = ()
+) -> tuple[Iterator[Pair], list[str]]:
+    """The pairs of two sources, one at a time, and what a reader must know about images of only one of them."""
+    there = found.ids
+    annotated = [i for i in truth.ids if truth.images[i].annotated]
+    left = len(truth.ids) - len(annotated)
+    if not annotated:
+        raise MetricError(
+            f"none of the {left} images of {truth.name} is annotated, so there is nothing to score against"
+        )
+    known = set(truth.images)
+    wanted = set(annotated)
+    here = [i for i in there if i in wanted or i not in known]  # predictions for images not asked for are no surprise
+    ids, notes = join_images(annotated, here, missing=missing, unknown=unknown)
+    if left:
+        notes.append(f"{left} images are not annotated and were not scored.")
+    spoken = tuple(vocabulary) or words(truth, found)
+    return map(bound(_pair, truth, found, frozenset(there), spoken), ids), notes
+
+
+def _pair(truth: Source, found: Source, there: frozenset[str], vocabulary: tuple[str, ...], image_id: str) -> Pair:
+    image = truth.images[image_id]
+    gt = truth.side(image_id, vocabulary)
+    pred = found.side(image_id, vocabulary) if image_id in there else empty_side(image, vocabulary)
+    return Pair(image_id, image.size, gt, pred, meta_of(image), exhaustive=image.exhaustive, ignored=image.ignore)
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "__array__") or (
+        isinstance(value, list | tuple) and all(hasattr(v, "__array__") for v in value)
+    )
+
+
+def _name(given: Any, otherwise: str) -> str:
+    if isinstance(given, Store):
+        return given.name
+    return otherwise if _is_array(given) else str(given).rstrip("/").rpartition("/")[2]
+
+
+def _write(found: Source, scores: Scores) -> None:
+    if not isinstance(found, StoreSource):
+        raise InputError(f"{found.name} is no store, so scores cannot be written into it; use write=False")
+    import pyarrow as pa
+
+    table = scores_table(scores, found.name)
+    old = found.store.scores.arrow
+    again = set(scores)
+    kept = [row for row in old.to_pylist() if row["metric"] not in again] if old.num_rows else []
+    whole = pa.concat_tables([pa.Table.from_pylist(kept, schema=schema.SCORES), table])
+    found.store.update({"scores": whole}, done=f"evaluate: {', '.join(scores)}")

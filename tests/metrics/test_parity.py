@@ -1,0 +1,52 @@
+"""The shipped parity vectors hold on this installation, and notice when a protocol changes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from celltable import registry
+from celltable.metrics import Pair, _pq
+from celltable.metrics._parity import Row, parity
+from celltable.metrics._table import Table
+
+WITHOUT_VECTORS = {"afnr_livecell", "map_hpa2021", "tide"}
+
+
+def test_every_protocol_is_within_its_tolerance() -> None:
+    result = parity()
+    assert result.ok, str(result)
+    assert "All within tolerance" in str(result)
+    assert all(row.cases > 0 and row.values >= row.cases for row in result)
+
+
+def test_every_metric_has_vectors() -> None:
+    covered = {row.protocol for row in parity()}
+    missing = {n for n in registry.names("metrics") if n not in covered and not n.startswith("calibration")}
+    assert missing <= WITHOUT_VECTORS
+
+
+def broken(monkeypatch: pytest.MonkeyPatch) -> dict[str, Row]:
+    assert monkeypatch is not None
+    return {row.protocol: row for row in parity() if not row.ok}
+
+
+def test_a_tie_counted_the_other_way_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Table, "over", lambda self, threshold: np.flatnonzero(self.iou >= threshold))
+    found = broken(monkeypatch)
+    assert {"pq_hovernet"} <= set(found)
+    assert "exactly 1/2" in found["pq_hovernet"].worst
+
+
+def test_another_constant_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_pq, "SQ_EPS", 2e-6)
+    assert {"pq_hovernet", "pq_pannuke", "pq_cellvit"} <= set(broken(monkeypatch))
+
+
+def test_an_undefined_number_is_an_infinite_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pair, "seen", lambda self, mode: self)
+    monkeypatch.setattr(Table, "foreground", (0, 0, 0))
+    found = broken(monkeypatch)
+    assert found["iou_pixel"].largest_difference == math.inf
