@@ -113,6 +113,13 @@ unsigned build(uint32_t *table, size_t enough, unsigned width, const uint8_t *le
   return width;
 }
 
+struct Reciprocals { // x / k for x up to 64 as x * of[k] >> 16
+  uint32_t of[29] = {};
+  constexpr Reciprocals() {
+    for (uint32_t k = 1; k < 29; ++k) of[k] = (65536 + k - 1) / k;
+  }
+};
+
 struct Decoder {
   uint32_t lit[LIT_ENOUGH], dist[DIST_ENOUGH];
   unsigned lit_width = 0, dist_width = 0;
@@ -184,6 +191,27 @@ struct Decoder {
     while (b > a && !out[b - 1]) --b;
     while (a < b && !out[a]) ++a;
     if (a < b) touch(a, b);
+  }
+
+  // Sparse: copy only what lies in the segments of the source.
+  void sparse_copy(size_t length, size_t distance) {
+    const size_t from = pos - distance, to = from + length;
+    if (distance < length) { // overlaps itself
+      exact_copy(length, distance);
+      written(length);
+      return;
+    }
+    size_t i = segments->size();
+    while (i && (*segments)[i - 1].first >= to) --i;
+    const size_t last = i;
+    while (i && (*segments)[i - 1].second > from) --i;
+    if (i == last) return; // nothing but zeros
+    size_t a = std::max(from, (*segments)[i].first), b = std::min(to, (*segments)[last - 1].second);
+    while (a < b && !out[a]) ++a;
+    while (b > a && !out[b - 1]) --b;
+    if (a == b) return;
+    std::memcpy(out + a + distance, out + a, b - a);
+    touch(a + distance, b + distance);
   }
 
   template <bool SPARSE> void stored() {
@@ -305,8 +333,7 @@ struct Decoder {
         pos += length;
         if (direct) repeat_zeros(before, had, length);
       } else {
-        exact_copy(length, distance);
-        written(length);
+        sparse_copy(length, distance);
         pos += length;
       }
     }
@@ -319,7 +346,9 @@ struct Decoder {
     const uint64_t differ = before ^ (before >> k);
     unsigned same = differ ? static_cast<unsigned>(__builtin_ctzll(differ)) : 64;
     same = std::min(same, n);
-    const size_t times = std::min<size_t>(same / k, (capacity - pos) / length);
+    static constexpr Reciprocals R;
+    size_t times = same * R.of[k] >> 16;
+    if (times * length > capacity - pos) times = (capacity - pos) / length;
     drop(static_cast<unsigned>(times) * k);
     pos += times * length;
   }

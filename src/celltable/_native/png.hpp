@@ -392,6 +392,14 @@ inline void encode_empty(Scratch &s, Mask &m) {
   write_counts(s.runs, m.counts);
 }
 
+// Filter 1 on a row that is mostly zero: beyond its last byte the sum stays what it is, nearly always zero.
+inline void running_sum(u8 *row, size_t n) {
+  const auto [a, b] = extent(row, n);
+  u8 sum = 0;
+  for (size_t i = a; i < b; ++i) row[i] = sum = static_cast<u8>(sum + row[i]);
+  if (sum) std::memset(row + b, sum, n - b);
+}
+
 // 8-bit grey, not interlaced: what a mask nearly always is.
 inline void sparse_mask(Scratch &s, Mask &m) {
   const size_t width = s.file.header.width, height = s.file.header.height, stride = width + 1, room = stride * height;
@@ -418,9 +426,10 @@ inline void sparse_mask(Scratch &s, Mask &m) {
       u8 *row = raw + y * stride;
       if (row[0]) { // above the first row everything is zero
         static constexpr u8 NO_FILTER_UP[5] = {0, 1, 0, 3, 1};
-        if (y || row[0] > 4) unfilter(row[0], row + 1, row + 1 - stride, width, 1);
-        else if (row[0] != 3) unfilter(NO_FILTER_UP[row[0]], row + 1, row + 1, width, 1);
-        else for (size_t x = 1; x < width; ++x) row[1 + x] = static_cast<u8>(row[1 + x] + (row[x] >> 1));
+        const unsigned filter = y || row[0] > 4 ? row[0] : NO_FILTER_UP[row[0]];
+        if (filter == 1) running_sum(row + 1, width);
+        else if (y || filter > 4) unfilter(filter, row + 1, row + 1 - stride, width, 1);
+        else if (filter == 3) for (size_t x = 1; x < width; ++x) row[1 + x] = static_cast<u8>(row[1 + x] + (row[x] >> 1));
       }
       const auto [lo, hi] = extent(row + 1, width);
       if (!hi) continue;

@@ -55,7 +55,7 @@ class Container(ABC):
     def masks(self, names: Sequence[str], workers: int) -> MaskBatch:
         """Masks of many PNG members as run lengths."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Let go of files and temporary files."""
 
     def checked(self, name: str) -> str:
@@ -110,7 +110,9 @@ def safe_name(name: str, archive: Path) -> str:
     elif not parts:
         reason = "has no name"
     if reason is not None:
-        raise ArchiveError(f"{archive.name}: member {name!r} {reason}; the archive is refused, nothing was read from it.")
+        raise ArchiveError(
+            f"{archive.name}: member {name!r} {reason}; the archive is refused, nothing was read from it."
+        )
     return "/".join(parts)
 
 

@@ -56,7 +56,7 @@ class Folder(Container):
 
 def open_folder(root: Path) -> dict[str, Container]:
     """The loose files of a folder (key ``""``) and each archive in it (key: its path in the folder)."""
-    from .opened import open_archive
+    from .archive import open_archive
 
     loose = Folder(root)
     containers: dict[str, Container] = {}
@@ -74,7 +74,7 @@ def open_folder(root: Path) -> dict[str, Container]:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, int]]:
-    """(POSIX path, size) of every file; links are followed, each folder is entered once, hidden tools' folders never."""
+    """(POSIX path, size) of every file; links are followed, each folder is entered once."""
     seen: set[tuple[int, int]] = set()
     pending = [""]
     while pending:

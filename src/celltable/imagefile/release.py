@@ -19,7 +19,6 @@ from .container import Container, stem
 from .masks import MaskBatch
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from .pixels import ImageInfo
@@ -230,8 +229,8 @@ def open_release(path: str | Path) -> Release:
     ...         release.entries
     (Entry(source='', name='a.csv', size=1),)
     """
+    from .archive import open_archive
     from .folder import open_folder
-    from .opened import open_archive
 
     root = Path(path).expanduser()
     if not root.exists():

@@ -24,9 +24,9 @@ from .masks import MaskBatch, from_native
 
 _ZIP_MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _UNPACK: Final[tuple[tuple[bytes, Callable[[Path], Any]], ...]] = (
-    (b"\x1f\x8b", lambda path: gzip.open(path)),
-    (b"BZh", lambda path: bz2.open(path)),
-    (b"\xfd7zXZ\0", lambda path: lzma.open(path)),
+    (b"\x1f\x8b", gzip.open),
+    (b"BZh", bz2.open),
+    (b"\xfd7zXZ\0", lzma.open),
 )
 _BLOCK: Final = 1 << 20
 
@@ -116,7 +116,7 @@ class Zip(Archive):
         """Members of one name are harmless if they hold the same bytes."""
         for i, name in enumerate(names):
             if self._zip.fingerprint(i) != self._zip.fingerprint(self._number[name]):
-                raise ArchiveError(f"{self.path.name}: member {name!r} occurs twice and differs; the archive is refused.")
+                raise ArchiveError(f"{self.path.name}: two members are called {name!r}; the archive is refused.")
 
     def _tidy(self, names: list[str], sizes: list[int], suspects: list[int]) -> None:
         """Drop folders and litter, mend harmless spellings, refuse the rest; only suspects need a look."""
