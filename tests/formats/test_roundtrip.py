@@ -48,6 +48,9 @@ CASES: dict[str, Case] = {
     ),
 }
 CASES["pannuke-npy"] = Case(lambda: corpus(size=(48, 48)), default_class="Neoplastic")
+CASES["yolo-seg"] = Case(default_class="nucleus", largest_part=True)
+CASES["aperio-xml"] = Case(largest_part=True)
+CASES["labelme"] = Case(default_class="nucleus")
 CASES["image-mask-png"] = Case(semantic=True)
 WRITABLE = [n for n in registry.names("formats") if registry.load("formats", n).write is not None]
 

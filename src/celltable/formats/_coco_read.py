@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import InputError
+from celltable.geometry import polygon
 from celltable.records import Finding, Image, Instances, Sample
 
 from ._coco_json import Document, image_of, kind_of, load
 from ._files import open_files, with_pixels
-from ._polygons import check_counts, draw_rings, pack
+from ._polygons import check_counts
 
 Named = tuple[Any, Image, list[Finding]]
 Rows = NDArray[np.int64]
@@ -245,22 +246,37 @@ class _Annotations:
         if not where.size:
             return wrong
         xy, parts, cells = self.file.polygons(rows[where])
-        rings: dict[int, list[NDArray[np.float64]]] = {}
+        reasons = self._wrong_polygons(xy, parts, cells, image)
         for j, k in enumerate(where.tolist()):
-            bounds = parts[cells[j] : cells[j + 1] + 1]
-            lengths = np.diff(bounds)
-            if not lengths.size or (lengths < 6).any() or (lengths % 2).any():
-                shown = ", ".join(map(str, lengths.tolist()[:4])) or "0"
-                wrong[k] = f"a polygon of {shown} numbers; expected pairs of x and y, three or more"
-            elif not np.isfinite(xy[bounds[0] : bounds[-1]]).all():
-                wrong[k] = "a polygon with a coordinate that is not finite"
-            elif not min(image.size):
-                wrong[k] = "the size of its image is not known"
-            else:
-                rings[k] = [xy[a:b] for a, b in pairwise(bounds.tolist())]
-        for (k, one), drawn in zip(rings.items(), draw_rings(list(rings.values()), image.size), strict=True):
-            counts[k], polygons[k] = drawn, pack(one)
+            if reasons[j]:
+                wrong[k] = reasons[j]
+        if wrong:
+            xy, parts, cells = self.file.polygons(
+                rows[where := np.array([k for k in where if k not in wrong], np.int64)]
+            )
+        drawn = polygon.flat_to_rle(xy, parts // 2, cells, image.size) if where.size else []
+        packed = polygon.pack_flat(xy, parts // 2, cells) if where.size else []
+        for k, one, outline in zip(where.tolist(), drawn, packed, strict=True):
+            counts[k], polygons[k] = one, outline
         return wrong
+
+    def _wrong_polygons(self, xy: NDArray[np.float64], parts: Rows, cells: Rows, image: Image) -> list[str]:
+        """What is wrong with the polygons of each annotation; empty where nothing is."""
+        lengths = np.diff(parts)
+        odd = (lengths < 6) | (lengths % 2 != 0)
+        finite = np.isfinite(xy).all()
+        if not odd.any() and finite and min(image.size) and (np.diff(cells) > 0).all():
+            return [""] * (len(cells) - 1)
+        return [self._wrong_polygon(xy, parts[a : b + 1], image) for a, b in pairwise(cells.tolist())]
+
+    def _wrong_polygon(self, xy: NDArray[np.float64], bounds: Rows, image: Image) -> str:
+        lengths = np.diff(bounds).tolist()
+        if not lengths or any(n < 6 or n % 2 for n in lengths):
+            shown = ", ".join(map(str, lengths[:4])) or "0"
+            return f"a polygon of {shown} numbers; expected pairs of x and y, three or more"
+        if not np.isfinite(xy[bounds[0] : bounds[-1]]).all():
+            return "a polygon with a coordinate that is not finite"
+        return "" if min(image.size) else "the size of its image is not known"
 
     def _columns(self, rows: Rows, image: Image, findings: list[Finding]) -> dict[str, Any]:
         file, listed = self.file, rows.tolist()

@@ -17,7 +17,7 @@ from celltable.records import Image, Instances, Sample
 
 from ._coco_json import Numbers, extra_keys, kind_of, load
 from ._out import to_name
-from ._polygons import mask_polygons, parts_of
+from ._polygons import outlines, parts_of, without_holes
 
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -133,7 +133,11 @@ class CocoWriter:
         cells = sample.instances
         size = [int(n) for n in cells.size]
         if self.segmentation == "polygon":
-            return [mask_polygons(c, cells.size) or {"size": size, "counts": c.decode("ascii")} for c in cells.rle]
+            parts = outlines(cells.rle, cells.size)
+            return [
+                without_holes(p) or {"size": size, "counts": c.decode("ascii")}
+                for p, c in zip(parts, cells.rle, strict=True)
+            ]
         if self.segmentation == "uncompressed":
             return [{"size": size, "counts": rle.to_uncompressed(c)} for c in cells.rle]
         texts: list[Any] = [{"size": size, "counts": c.decode("ascii")} for c in cells.rle]

@@ -9,6 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.geometry.label_map import measure
+from celltable.geometry.rle import Flattened
 from celltable.records import Image, Sample
 
 from . import Loss
@@ -109,6 +111,13 @@ def drop_empty(loss: Loss, sample: Sample) -> Sample:
     return replace(sample, instances=sample.instances.take(full))
 
 
+def visible(flat: Flattened, cells: Instances) -> NDArray[np.bool_]:
+    """Which of the cells have a pixel left in their flattened label map."""
+    if not flat.lost_instances:
+        return np.ones(len(cells), bool)
+    return np.isin(cells.ids, measure(flat.label_map).ids)
+
+
 def flatten(loss: Loss, sample: Sample, keeps: Collection[str], policy: str, **options: Any) -> NDArray[Any]:
     """The label map of instance ids under a named overlap policy; all that it and the format lose is counted.
 
@@ -118,8 +127,9 @@ def flatten(loss: Loss, sample: Sample, keeps: Collection[str], policy: str, **o
     cells = sample.instances
     flat = cells.label_map(policy)
     loss.add(HIDDEN, int(flat.lost_pixels))
-    if len(flat.lost_instances):
-        loss.add(COVERED, len(flat.lost_instances))
-        cells = cells.take(~np.isin(cells.ids, flat.lost_instances))
+    seen = visible(flat, cells)
+    if not seen.all():
+        loss.add(COVERED, int(np.count_nonzero(~seen)))
+        cells = cells.take(seen)
     tally(loss, replace(sample, instances=cells), keeps, **options)
     return flat.label_map

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,18 +25,13 @@ class Part:
 
 def pack(parts: Sequence[Sequence[float] | NDArray[np.float64]]) -> bytes:
     """Rings as the bytes of the polygon column."""
-    return polygon.pack([np.asarray(p, dtype=np.float64).reshape(-1, 2) for p in parts])
-
-
-def draw_rings(cells: Sequence[Sequence[Any]], size: tuple[int, int]) -> list[bytes]:
-    """The mask of each cell, the union of its rings, drawn as COCO draws polygons."""
-    return polygon.many_to_rle(cells, size) if cells else []
+    return polygon.pack(parts)
 
 
 def check_counts(counts: Sequence[bytes], size: tuple[int, int]) -> dict[int, str]:
     """Which run lengths are no mask of that size, and why."""
     try:
-        rle.areas(list(counts), size)
+        rle.check(counts, size)
     except MaskError:
         return {k: reason for k, one in enumerate(counts) if (reason := _broken(one, size))}
     return {}
@@ -45,7 +39,7 @@ def check_counts(counts: Sequence[bytes], size: tuple[int, int]) -> dict[int, st
 
 def _broken(counts: bytes, size: tuple[int, int]) -> str:
     try:
-        rle.areas([counts], size)
+        rle.check([counts], size)
     except MaskError as exc:
         return str(exc)
     return ""
@@ -56,26 +50,35 @@ def parts_of(packed: bytes) -> list[Ring]:
     return [np.asarray(p, dtype=np.float64).ravel().tolist() for p in polygon.unpack(packed)]
 
 
-def mask_parts(counts: bytes, size: tuple[int, int]) -> list[Part]:
-    """The outlines of a mask along its pixel edges, largest part first; drawn again they give the same pixels."""
-    raise NotImplementedError(outline)
+def outlines(counts: Sequence[bytes], size: tuple[int, int]) -> list[list[Part]]:
+    """The parts of each mask, outlined along pixel edges, the largest first; drawn again they give the same pixels."""
+    found = []
+    for rings in outline.polygons(counts, size):
+        parts = [
+            Part(_flat(outer), tuple(_flat(h) for h in holes), outer.area - sum(h.area for h in holes))
+            for outer, holes in outline.grouped(rings)
+        ]
+        found.append(sorted(parts, key=lambda p: -p.area))
+    return found
+
+
+def _flat(ring: outline.Ring) -> Ring:
+    return ring.points_xy.ravel().astype(float).tolist()
 
 
 def draw(parts: Sequence[Part], size: tuple[int, int]) -> bytes:
     """The mask of parts with holes, as run lengths."""
-    rings = [[p.outer] for p in parts] + [[h] for p in parts for h in p.holes]
-    drawn = polygon.many_to_rle(rings, size)
-    if len(drawn) == 1:
-        return drawn[0]
-    mask = np.zeros(size, bool)
-    for counts in drawn[: len(parts)]:
-        mask |= rle.decode(counts, size)
-    for counts in drawn[len(parts) :]:
-        mask &= ~rle.decode(counts, size)
-    return rle.encode(mask)
+    if not any(p.holes for p in parts):
+        return polygon.to_rle([p.outer for p in parts], size)
+    drawn = [_draw_part(p, size) for p in parts]
+    return rle.union(drawn, size)
 
 
-def mask_polygons(counts: bytes, size: tuple[int, int]) -> list[Ring] | None:
+def _draw_part(part: Part, size: tuple[int, int]) -> bytes:
+    outer = polygon.to_rle([part.outer], size)
+    return rle.difference(outer, polygon.to_rle(part.holes, size), size) if part.holes else outer
+
+
+def without_holes(parts: Sequence[Part]) -> list[Ring] | None:
     """A mask as polygons the way COCO has them: one ring a part; None where it has a hole, which COCO cannot say."""
-    parts = mask_parts(counts, size)
     return None if not parts or any(p.holes for p in parts) else [p.outer for p in parts]

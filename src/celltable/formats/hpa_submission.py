@@ -117,7 +117,7 @@ def unpack_mask(text: str, size: tuple[int, int]) -> bytes:
         raise MaskError(
             "a packed mask that is cut short" if not inflater.unconsumed_tail else "a packed mask too large"
         )
-    rle.areas([counts], size)  # raises where it is no mask of this size
+    rle.check([counts], size)
     return counts
 
 

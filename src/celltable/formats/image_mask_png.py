@@ -19,7 +19,7 @@ from celltable.records import Finding, Image, Instances, Sample
 
 from . import Format, Loss
 from ._files import Files, image_of, open_files
-from ._loss import COVERED, HIDDEN, IDENTITY, NOT_DRAWN, PIXELS_CHANGED, drop_empty, tally
+from ._loss import COVERED, HIDDEN, IDENTITY, NOT_DRAWN, PIXELS_CHANGED, drop_empty, tally, visible
 from ._out import new_folder
 from ._pixels import encode_png, write_bytes
 
@@ -177,7 +177,8 @@ def _mask(loss: Loss, sample: Sample, plan: _Plan) -> tuple[NDArray[np.uint8], S
     canvas = np.zeros((*cells.size, 3), np.uint8)
     flat = cells.label_map("last-wins")
     loss.add(HIDDEN, int(flat.lost_pixels))
-    loss.add(COVERED, len(flat.lost_instances))
+    seen = visible(flat, cells)
+    loss.add(COVERED, int(np.count_nonzero(~seen)))
     if plan.as_published:
         for counts, name in zip(cells.rle, names, strict=True):
             canvas[rle.decode(counts, cells.size)] |= np.array(plan.palette[str(name)], np.uint8)
@@ -185,7 +186,7 @@ def _mask(loss: Loss, sample: Sample, plan: _Plan) -> tuple[NDArray[np.uint8], S
         table = np.zeros((int(cells.ids.max()) + 1, 3), np.uint8)
         table[cells.ids] = [plan.palette[str(n)] for n in names]
         canvas = table[flat.label_map]
-    left = replace(sample, instances=cells.take(~np.isin(cells.ids, flat.lost_instances)))
+    left = replace(sample, instances=cells.take(seen))
     loss.add(IDENTITY, len(left.instances))
     keeps = (KEEPS | {"ids"}) - (set() if rest is None else {"classes"})
     tally(loss, left, keeps, ("split",))

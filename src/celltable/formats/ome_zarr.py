@@ -174,8 +174,8 @@ FORMAT = Format(
     name="ome-zarr",
     title="OME-Zarr labels",
     description=(
-        "One OME-NGFF 0.4 group an image with the cells as a label image, its properties holding class, score and flags "
-        "(https://ngff.openmicroscopy.org/0.4/). Opens in napari, QuPath, Fiji and Vizarr."
+        "One OME-NGFF 0.4 group an image with the cells as a label image, its properties holding class, score "
+        "and flags (https://ngff.openmicroscopy.org/0.4/). Opens in napari, QuPath, Fiji and Vizarr."
     ),
     keeps=KEEPS,
     read=read,

@@ -17,7 +17,7 @@ from celltable.records import Finding, Image, Instances, Pixels, Sample
 
 from . import Format, Loss
 from ._files import Files, open_files
-from ._loss import CLASSES, COVERED, GIVEN_CLASS, GIVEN_PIXELS, HIDDEN, PIXELS_CHANGED, drop_empty, tally
+from ._loss import CLASSES, COVERED, GIVEN_CLASS, GIVEN_PIXELS, HIDDEN, PIXELS_CHANGED, drop_empty, tally, visible
 from ._out import new_folder
 
 KEEPS: Final = frozenset(
@@ -109,10 +109,11 @@ def _planes(loss: Loss, sample: Sample, default_class: str, policy: str) -> NDAr
     planes = np.zeros((*sample.image.size, BACKGROUND + 1))
     hidden: list[int] = []
     for channel in np.unique(channels).tolist():
-        flat = cells.take(np.flatnonzero(channels == channel)).label_map(policy)
+        of_class = cells.take(np.flatnonzero(channels == channel))
+        flat = of_class.label_map(policy)
         planes[..., channel] = flat.label_map
         loss.add(HIDDEN, int(flat.lost_pixels))
-        hidden.extend(int(i) for i in flat.lost_instances)
+        hidden.extend(of_class.ids[~visible(flat, of_class)].tolist())
     planes[..., BACKGROUND] = ~planes[..., :BACKGROUND].any(axis=2)
     left = ~np.isin(cells.ids, hidden)
     loss.add(COVERED, len(hidden))

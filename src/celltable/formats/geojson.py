@@ -1,0 +1,203 @@
+"""GeoJSON as QuPath reads and writes it: a FeatureCollection an image, a detection a cell."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from celltable.errors import InputError
+from celltable.records import Finding, Image, Instances, Sample
+
+from . import Format, Loss
+from ._files import Files, open_files
+from ._loss import drop_empty, tally
+from ._out import from_name, new_folder, to_name
+from ._pixels import write_bytes
+from ._polygons import Part, Ring, draw, outlines, pack, parts_of
+
+KEEPS: Final = frozenset(
+    {
+        *("overlap", "holes", "components", "ids", "classes", "multi-class", "scores", "crowd", "kind", "exact-mask"),
+        *("polygons", "image-size", "empty-images"),
+    }
+)
+_FILE = re.compile(r"^(?:.*/)?([^/]+)\.(?:geojson|json)$", re.IGNORECASE)
+OWN: Final = {
+    "kind": "nucleus",
+    "parent": None,
+    "score": None,
+    "crowd": False,
+    "ignore": False,
+    "class_names": None,
+    "class_scores": None,
+}
+
+
+def write(samples: Iterable[Sample], out: Path, *, objects: str = "detection", overwrite: bool = False) -> Loss:
+    """Write ``<id>.geojson`` an image; `objects` is QuPath's type: detection (light, many) or annotation (editable).
+
+    Holes are inner rings, several parts a MultiPolygon. Sizes, ids and flags stand under ``celltable``, which QuPath
+    passes over.
+    """
+    if objects not in ("detection", "annotation"):
+        raise InputError(f"objects is '{objects}'; expected detection or annotation")
+    loss = Loss()
+    with new_folder(out, overwrite) as folder:
+        for sample in samples:
+            sample = drop_empty(loss, sample)
+            tally(loss, sample, KEEPS)
+            data = msgspec.json.encode(_collection(sample, objects))
+            write_bytes(folder / f"{to_name(sample.image.image_id)}.geojson", data + b"\n")
+            loss.written["files"] += 1
+    return loss
+
+
+def _collection(sample: Sample, objects: str) -> dict[str, Any]:
+    cells = sample.instances
+    columns = {name: cells.column(name) for name in OWN}
+    names, polygons = cells.column("class_name"), cells.column("polygon")
+    shapes = outlines(cells.rle, cells.size)
+    features = []
+    for k, number in enumerate(cells.ids.tolist()):
+        own = {n: v[k] for n, v in columns.items() if v[k] is not None and v[k] != OWN[n]}
+        properties: dict[str, Any] = {"objectType": objects, "isLocked": False}
+        if names[k] is not None:
+            properties["classification"] = {"name": names[k], "color": colour_of(names[k])}
+        if "score" in own:
+            properties["measurements"] = {"score": own["score"]}
+        properties["celltable"] = {"id": number, **own}
+        if polygons[k] is not None:
+            properties["celltable"]["published"] = True
+            parts = [Part(ring) for ring in parts_of(polygons[k])]
+        else:
+            parts = shapes[k]
+        features.append({"type": "Feature", "geometry": _geometry(parts), "properties": properties})
+    size = {"image_id": sample.image.image_id, "height": sample.image.height, "width": sample.image.width}
+    return {"type": "FeatureCollection", "celltable": size, "features": features}
+
+
+def colour_of(name: str) -> list[int]:
+    """A colour for a class that depends on its name alone: three numbers of 0 to 255.
+
+    >>> colour_of("Neoplastic") == colour_of("Neoplastic") != colour_of("Dead")
+    True
+    """
+    mixed = zlib.crc32(name.encode())
+    return [64 + (mixed >> shift & 0xFF) * 3 // 4 for shift in (0, 8, 16)]
+
+
+def _geometry(parts: list[Part]) -> dict[str, Any]:
+    polygons = [[_closed(p.outer), *map(_closed, p.holes)] for p in parts]
+    if len(polygons) == 1:
+        return {"type": "Polygon", "coordinates": polygons[0]}
+    return {"type": "MultiPolygon", "coordinates": polygons}
+
+
+def _closed(ring: Ring) -> list[list[float]]:
+    points = [[x, y] for x, y in zip(ring[::2], ring[1::2], strict=True)]
+    return [*points, points[0]]
+
+
+def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
+    """Read GeoJSON files of QuPath; sizes come from the file where celltable wrote it, else from the known `images`."""
+    with open_files(path, (".geojson", ".json")) as files:
+        found = {hit[1]: m for m in files.names if (hit := _FILE.match(m))}
+        files.expect(found, "*.geojson")
+        for name in sorted(found, key=from_name):
+            yield _sample(files, from_name(name), found[name], images or {})
+
+
+def _sample(files: Files, image_id: str, member: str, known: Mapping[str, Image]) -> Sample:
+    findings: list[Finding] = []
+    image = known.get(image_id) or Image(image_id, 0, 0)
+    try:
+        data = msgspec.json.decode(files.read(member))
+        features = data["features"] if isinstance(data, dict) else data
+        size = data.get("celltable", {}) if isinstance(data, dict) else {}
+        if not isinstance(features, list):
+            raise TypeError("features is no list")
+    except (msgspec.DecodeError, KeyError, TypeError, RecursionError) as exc:
+        findings.append(Finding("geojson-invalid", f"{member} is not a FeatureCollection: {exc}", "error", image_id))
+        return Sample(image, Instances.empty(image.size), tuple(findings))
+    if image_id not in known and isinstance(size, dict) and {"height", "width"} <= set(size):
+        image = Image(image_id, int(size["height"]), int(size["width"]))
+    if features and not min(image.size):
+        message = f"{member} names no image size and the image is not known; its cells were left out"
+        findings.append(Finding("unknown-image", message, "error", image_id))
+        features = []
+    return Sample(image, _cells(features, image, findings), tuple(findings))
+
+
+def _cells(features: list[Any], image: Image, findings: list[Finding]) -> Instances:
+    counts: list[bytes] = []
+    polygons: list[bytes | None] = []
+    said: list[tuple[Mapping[str, Any], str | None]] = []
+    for k, feature in enumerate(features, 1):
+        try:
+            parts = _parts(feature["geometry"])
+            properties = feature.get("properties") or {}
+            own = properties.get("celltable") or {}
+            counts.append(draw(parts, image.size))
+            name = (properties.get("classification") or {}).get("name")
+        except (InputError, KeyError, TypeError, AttributeError, ValueError) as exc:
+            message = f"feature {k}: {exc if isinstance(exc, InputError) else 'not a feature of GeoJSON'}; left out"
+            findings.append(Finding("geometry-invalid", message, "error", image.image_id))
+            continue
+        holed = any(p.holes for p in parts)
+        polygons.append(pack([p.outer for p in parts]) if not holed and (own.get("published") or not own) else None)
+        measured = properties.get("measurements")
+        score = measured.get("score") if isinstance(measured, dict) else None
+        said.append(({"score": score, **own}, name if isinstance(name, str) else None))
+    columns: dict[str, Any] = {n: [s.get(n, plain) for s, _ in said] for n, plain in OWN.items()}
+    columns = {n: v for n, v in columns.items() if any(x != OWN[n] for x in v)}
+    if any(name for _, name in said):
+        columns["class_name"] = [name for _, name in said]
+    if any(p is not None for p in polygons):
+        columns["polygon"] = polygons
+    ids = [s.get("id") for s, _ in said]
+    if ids and all(isinstance(i, int) and 0 <= i < 2**31 for i in ids) and len(set(ids)) == len(ids):
+        columns["instance_id"] = np.array(ids, np.int32)
+    return Instances.from_rle(counts, image.size, **columns)
+
+
+def _parts(geometry: Mapping[str, Any]) -> list[Part]:
+    kind = geometry["type"]
+    if kind not in ("Polygon", "MultiPolygon"):
+        raise InputError(f"a {kind}; expected Polygon or MultiPolygon")
+    polygons = [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]
+    found = []
+    for rings in polygons:
+        flat = [_ring(r) for r in rings]
+        found.append(Part(flat[0], tuple(flat[1:])))
+    if not found:
+        raise InputError("no ring")
+    return found
+
+
+def _ring(points: list[list[float]]) -> Ring:
+    if len(points) > 1 and points[0] == points[-1]:
+        points = points[:-1]
+    flat = [float(v) for p in points for v in p[:2]]
+    if len(flat) < 6 or not np.isfinite(flat).all():
+        raise InputError(f"a ring of {len(points)} points; expected three or more, all finite")
+    return flat
+
+
+FORMAT = Format(
+    name="geojson",
+    title="GeoJSON (QuPath)",
+    description=(
+        "One FeatureCollection an image, a detection or annotation a cell with its classification, holes as inner rings "
+        "and several parts as MultiPolygon (https://qupath.readthedocs.io/en/stable/docs/advanced/exporting_annotations.html)."
+    ),
+    keeps=KEEPS,
+    read=read,
+    write=write,
+    options={"objects": "detection or annotation (detection)", "overwrite": "replace an existing folder"},
+)

@@ -1,0 +1,218 @@
+"""LabelMe JSON: one file an image, polygons a person can edit, masks where polygons cannot say it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.errors import InputError, MaskError
+from celltable.geometry import rle
+from celltable.imagefile import read_pixels
+from celltable.records import Finding, Image, Instances, Sample
+
+from . import Format, Loss
+from ._files import Files, open_files
+from ._loss import GIVEN_CLASS, drop_empty, tally
+from ._out import from_name, new_folder, to_name
+from ._pixels import encode, encode_png, write_bytes
+from ._polygons import Part, draw, outlines, pack, parts_of
+
+KEEPS: Final = frozenset(
+    {
+        *("overlap", "holes", "components", "ids", "classes", "crowd", "exact-mask", "polygons", "image-size"),
+        *("empty-images", "pixels"),
+    }
+)
+VERSION: Final = "5.4.1"  # of the format, as LabelMe writes it
+_FILE = re.compile(r"^(?:.*/)?([^/]+)\.json$", re.IGNORECASE)
+
+
+def write(samples: Iterable[Sample], out: Path, *, default_label: str = "nucleus", overwrite: bool = False) -> Loss:
+    """Write ``<id>.json`` beside ``<id>.png``: a polygon a part (joined by ``group_id``), a mask for a cell with a hole."""
+    loss = Loss()
+    with new_folder(out, overwrite) as folder:
+        for sample in samples:
+            sample = drop_empty(loss, sample)
+            tally(loss, sample, KEEPS)
+            name = to_name(sample.image.image_id)
+            picture = f"{name}.png"
+            if sample.load_pixels is not None:
+                data, ending = encode(sample.pixels())
+                picture = f"{name}{ending}"
+                write_bytes(folder / picture, data)
+                loss.written["files"] += 1
+            shapes = [s for cell in _cells_of(sample.instances, loss, default_label) for s in cell]
+            document = {"version": VERSION, "flags": {}, "shapes": shapes, "imagePath": picture, "imageData": None}
+            document |= {"imageHeight": sample.image.height, "imageWidth": sample.image.width}
+            write_bytes(folder / f"{name}.json", msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
+            loss.written["files"] += 1
+    return loss
+
+
+def _cells_of(cells: Instances, loss: Loss, default: str) -> Iterator[list[dict[str, Any]]]:
+    columns = {n: cells.column(n) for n in ("class_name", "polygon", "crowd", "ignore")}
+    shapes = outlines(cells.rle, cells.size)
+    for k, number in enumerate(cells.ids.tolist()):
+        name = columns["class_name"][k]
+        loss.add(GIVEN_CLASS, int(name is None))
+        flags = {n: True for n in ("crowd", "ignore") if columns[n][k]}
+        base = {"label": default if name is None else name, "group_id": number, "description": "", "flags": flags}
+        if columns["polygon"][k] is not None:
+            yield [_polygon(base, ring, True) for ring in parts_of(columns["polygon"][k])]
+            continue
+        parts = shapes[k]
+        if any(p.holes for p in parts):
+            yield [_mask(base, cells.rle[k], cells.size)]
+        else:
+            yield [_polygon(base, p.outer, False) for p in parts]
+
+
+def _polygon(base: dict[str, Any], ring: list[float], published: bool) -> dict[str, Any]:
+    points = [[x, y] for x, y in zip(ring[::2], ring[1::2], strict=True)]
+    flags = {**base["flags"], "published": True} if published else base["flags"]
+    return {**base, "flags": flags, "points": points, "shape_type": "polygon", "mask": None}
+
+
+def _mask(base: dict[str, Any], counts: bytes, size: tuple[int, int]) -> dict[str, Any]:
+    mask = rle.decode(counts, size)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    y1, y2, x1, x2 = int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])
+    data = encode_png(mask[y1 : y2 + 1, x1 : x2 + 1].view(np.uint8) * np.uint8(255))
+    points = [[x1, y1], [x2, y2]]  # both inside, as LabelMe draws it
+    return {**base, "points": points, "shape_type": "mask", "mask": base64.b64encode(data).decode("ascii")}
+
+
+def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
+    """Read LabelMe files; shapes that share a label and a ``group_id`` are one cell. Sizes come from the file."""
+    with open_files(path, (".json",)) as files:
+        found = {hit[1]: m for m in files.names if (hit := _FILE.match(m))}
+        files.expect(found, "*.json of LabelMe")
+        for name in sorted(found, key=from_name):
+            yield _sample(files, from_name(name), found[name], images or {})
+
+
+def _sample(files: Files, image_id: str, member: str, known: Mapping[str, Image]) -> Sample:
+    findings: list[Finding] = []
+    image = known.get(image_id)
+    try:
+        data = msgspec.json.decode(files.read(member))
+        size = int(data["imageHeight"]), int(data["imageWidth"])
+        shapes = list(data["shapes"])
+        picture = str(data.get("imagePath") or "")
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as exc:
+        findings.append(Finding("labelme-invalid", f"{member} is no LabelMe file: {exc!r}", "error", image_id))
+        image = image or Image(image_id, 0, 0)
+        return Sample(image, Instances.empty(image.size), tuple(findings))
+    image = image or Image(image_id, *size)
+    beside = f"{member.rpartition('/')[0]}/{picture}".lstrip("/")
+    load = files.load(beside) if beside in files.entries else None
+    if load is not None and not image.pixels:
+        image = Image(image_id, *image.size, pixels=(files.where(beside),))
+    return Sample(image, _cells(shapes, image, findings), tuple(findings), load)
+
+
+def _cells(shapes: list[Any], image: Image, findings: list[Finding]) -> Instances:
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for k, shape in enumerate(shapes):
+        if not isinstance(shape, dict):
+            findings.append(Finding("shape-invalid", f"shape {k + 1} is no object; left out", "error", image.image_id))
+            continue
+        group = shape.get("group_id")
+        groups.setdefault((shape.get("label"), group) if isinstance(group, int) else ("alone", k), []).append(shape)
+    counts, columns = [], {"class_name": [], "polygon": [], "crowd": [], "ignore": [], "ids": []}  # type: dict[str, list[Any]]
+    for members in groups.values():
+        try:
+            found, polygons = _draw(members, image.size)
+        except InputError as exc:
+            message = f"shape '{members[0].get('label')}': {exc}; left out"
+            findings.append(Finding("shape-invalid", message, "error", image.image_id))
+            continue
+        flags = members[0].get("flags") if isinstance(members[0].get("flags"), dict) else {}
+        counts.append(found)
+        columns["class_name"].append(str(members[0].get("label")))
+        columns["polygon"].append(polygons)
+        columns["crowd"].append(bool(flags.get("crowd")))  # type: ignore[union-attr]
+        columns["ignore"].append(bool(flags.get("ignore")))  # type: ignore[union-attr]
+        columns["ids"].append(members[0].get("group_id"))
+    ids = columns.pop("ids")
+    used: dict[str, Any] = {n: v for n, v in columns.items() if any(v)}
+    if ids and all(isinstance(i, int) and 0 < i < 2**31 for i in ids) and len(set(ids)) == len(ids):
+        used["instance_id"] = np.array(ids, np.int32)
+    return Instances.from_rle(counts, image.size, **used)
+
+
+def _draw(shapes: list[Mapping[str, Any]], size: tuple[int, int]) -> tuple[bytes, bytes | None]:
+    """The mask of the shapes of one cell, and its polygons where it has nothing else."""
+    rings, masks = [], []
+    for shape in shapes:
+        kind = shape.get("shape_type", "polygon")
+        points = _points(shape)
+        if kind == "mask":
+            masks.append(_placed(shape, points, size))
+        elif kind in ("polygon", "rectangle"):
+            rings.append(points.ravel().tolist() if kind == "polygon" else _rectangle(points))
+        else:
+            raise InputError(f"a {kind}; expected polygon, rectangle or mask")
+        if kind == "polygon" and len(points) < 3:
+            raise InputError(f"a polygon of {len(points)} points; expected three or more")
+    drawn = draw([Part(r) for r in rings], size) if rings else rle.encode(np.zeros(size, bool))
+    for mask in masks:
+        drawn = rle.encode(rle.decode(drawn, size) | mask)
+    return drawn, pack(rings) if rings and not masks else None
+
+
+def _points(shape: Mapping[str, Any]) -> NDArray[np.float64]:
+    try:
+        points = np.asarray(shape.get("points"), dtype=np.float64)
+    except (TypeError, ValueError):
+        points = np.zeros(0)
+    if points.ndim != 2 or points.shape[1:] != (2,) or not np.isfinite(points).all():
+        raise InputError("points is no list of finite x, y")
+    return points
+
+
+def _rectangle(points: NDArray[np.float64]) -> list[float]:
+    if len(points) != 2:
+        raise InputError(f"a rectangle of {len(points)} points; expected two")
+    (x1, y1), (x2, y2) = points.min(axis=0), points.max(axis=0)
+    return [x1, y1, x2, y1, x2, y2, x1, y2]
+
+
+def _placed(shape: Mapping[str, Any], points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """A mask shape on the canvas of the image."""
+    try:
+        crop = read_pixels(base64.b64decode(str(shape.get("mask")), validate=True), "mask.png") > 0
+    except binascii.Error as exc:
+        raise MaskError(f"a mask that is not base64: {exc}") from exc
+    canvas = np.zeros(size, bool)
+    x, y = (int(v) for v in points.min(axis=0))
+    block = canvas[max(y, 0) : y + crop.shape[0], max(x, 0) : x + crop.shape[1]]
+    if min(x, y) < 0 or block.shape != crop.shape[:2] or crop.ndim != 2:
+        raise MaskError(f"a mask of {crop.shape[0]} × {crop.shape[1]} at x {x}, y {y} lies outside the image")
+    block[...] = crop
+    return canvas
+
+
+FORMAT = Format(
+    name="labelme",
+    title="LabelMe",
+    description=(
+        "One JSON an image beside the image, a polygon a part and a mask where a cell has a hole "
+        "(https://github.com/wkentaro/labelme). Parts of one cell share a group_id."
+    ),
+    keeps=KEEPS,
+    read=read,
+    write=write,
+    options={
+        "default-label": "label of cells without a class (nucleus)",
+        "overwrite": "replace an existing folder",
+    },
+)

@@ -1,0 +1,203 @@
+"""YOLO segmentation: a text file an image, a line a cell with its class and one polygon in fractions of the image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from celltable.errors import InputError
+from celltable.geometry import polygon
+from celltable.records import Finding, Image, Instances, Sample
+
+from . import Format, Loss
+from ._files import Files, image_of, open_files
+from ._loss import GIVEN_CLASS, HOLES, PARTS, drop_empty, tally
+from ._out import from_name, new_folder, to_name
+from ._pixels import encode, write_bytes
+from ._polygons import outlines, parts_of
+
+KEEPS: Final = frozenset({"overlap", "classes", "scores", "exact-mask", "empty-images", "image-size", "pixels"})
+DIGITS: Final = 9  # of a fraction: 1e-5 px in an image of 10,000 px
+DECIMALS: Final = 4  # of a pixel, restored when read
+SPLITS: Final = {"train": "train", "val": "val", "valid": "val", "test": "test"}
+_FILE = re.compile(r"^(?:.*/)?(images|labels)/(?:.*/)?([^/]+)\.(txt|png|tiff?|jpe?g|bmp)$", re.IGNORECASE)
+
+
+def write(samples: Iterable[Sample], out: Path, *, default_class: str = "nucleus", overwrite: bool = False) -> Loss:
+    """Write ``images/<split>/<id>.png``, ``labels/<split>/<id>.txt`` and ``data.yaml`` with the class names.
+
+    A line holds one ring: of a cell of several parts the largest is kept, holes are filled, and both are counted. The
+    split is that of the image, ``train`` where it has none. Scores follow the polygon, as ``save_conf`` writes them.
+    """
+    loss = Loss()
+    classes: dict[str, int] = {}
+    with new_folder(out, overwrite) as folder:
+        for sample in samples:
+            sample = drop_empty(loss, sample)
+            split = SPLITS.get(sample.image.split or "train", "train")
+            no_size = sample.load_pixels is None
+            kept = ("split",) if SPLITS.get(sample.image.split or "") == sample.image.split else ()
+            tally(loss, sample, KEEPS - {"image-size"} if no_size else KEEPS, kept)
+            name = to_name(sample.image.image_id)
+            if sample.load_pixels is not None:
+                data, ending = encode(sample.pixels())
+                write_bytes(folder / "images" / split / f"{name}{ending}", data)
+                loss.written["files"] += 1
+            lines = _lines(loss, sample.instances, classes, default_class)
+            write_bytes(folder / "labels" / split / f"{name}.txt", "".join(lines).encode())
+            loss.written["files"] += 1
+        write_bytes(folder / "data.yaml", _yaml(classes, folder).encode())
+    return loss
+
+
+def _lines(loss: Loss, cells: Instances, classes: dict[str, int], default: str) -> Iterator[str]:
+    columns = (cells.column("polygon"), cells.column("class_name"), cells.column("score"))
+    width, height = cells.size[1], cells.size[0]
+    for counts, packed, name, score in zip(cells.rle, *columns, strict=True):
+        ring = _ring(loss, counts, packed, cells.size)
+        loss.add(GIVEN_CLASS, int(name is None))
+        number = classes.setdefault(default if name is None else name, len(classes))
+        fractions = [_short(v / (height if k % 2 else width)) for k, v in enumerate(ring)]
+        confidence = [] if score is None else [repr(float(score))]
+        yield " ".join([str(number), *fractions, *confidence]) + "\n"
+
+
+def _ring(loss: Loss, counts: bytes, packed: bytes | None, size: tuple[int, int]) -> Sequence[float]:
+    published = [] if packed is None else parts_of(packed)
+    if len(published) == 1 and all(round(v, DECIMALS) == v for v in published[0]):
+        return published[0]
+    (parts,) = outlines([counts], size)
+    loss.add(PARTS, int(len(parts) > 1))
+    loss.add(HOLES, int(bool(parts[0].holes)))
+    return parts[0].outer
+
+
+def _short(value: float) -> str:
+    return f"{value:.{DIGITS}f}".rstrip("0").rstrip(".") or "0"
+
+
+def _yaml(classes: Mapping[str, int], folder: Path) -> str:
+    lines = ["path: ."]
+    for split in ("train", "val", "test"):
+        if (folder / "labels" / split).exists():
+            lines.append(f"{split}: images/{split}")
+    lines.append("names:")
+    lines += [f"  {k}: {_quote(name)}" for name, k in classes.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''").replace("\n", " ") + "'"
+
+
+def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
+    """Read such a folder or zip; an image without a text file has no cells, as YOLO takes it."""
+    with open_files(path) as files:
+        found: dict[str, dict[str, str]] = {"images": {}, "labels": {}}
+        for member in files.names:
+            if hit := _FILE.match(member):
+                place = hit[1].lower()
+                if (hit[3].lower() == "txt") == (place == "labels"):
+                    found[place][hit[2]] = member
+        files.expect(found["labels"], "labels/*.txt and images/*.png")
+        names = _class_names(files)
+        for name in sorted(set(found["images"]) | set(found["labels"]), key=from_name):
+            yield _sample(
+                files, from_name(name), found["images"].get(name), found["labels"].get(name), names, images or {}
+            )
+
+
+def _class_names(files: Files) -> dict[int, str]:
+    """Names of data.yaml: ``names:`` as a block of ``0: name`` or ``- name``, or as ``[a, b]`` on one line."""
+    member = next((m for m in files.names if m.rpartition("/")[2] in ("data.yaml", "dataset.yaml")), None)
+    lines = files.read(member).decode("utf-8", "replace").splitlines() if member else []
+    start = next((k for k, line in enumerate(lines) if line.startswith("names:")), len(lines))
+    inline = lines[start][6:].strip().strip("[]") if start < len(lines) else ""
+    if inline:
+        return {k: _unquote(v) for k, v in enumerate(inline.split(","))}
+    names: dict[int, str] = {}
+    for line in lines[start + 1 :]:
+        hit = re.match(r"\s*(?:-|(\d+)\s*:)\s*(.+?)\s*$", line)
+        if not hit:
+            break
+        names[int(hit[1]) if hit[1] else len(names)] = _unquote(hit[2])
+    return names
+
+
+def _unquote(text: str) -> str:
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] == "'":
+        return text[1:-1].replace("''", "'")
+    return text.strip('"')
+
+
+def _sample(
+    files: Files,
+    image_id: str,
+    picture: str | None,
+    label: str | None,
+    names: Mapping[int, str],
+    known: Mapping[str, Image],
+) -> Sample:
+    findings: list[Finding] = []
+    image, load = image_of(files, image_id, picture, known, None, findings)
+    rings, columns = [], {"class_name": [], "score": []}  # type: dict[str, list[Any]]
+    lines = files.read(label).decode("utf-8-sig", "replace").splitlines() if label else []
+    if lines and not min(image.size):
+        message = "the size of the image is not known: its file is missing; its lines were left out"
+        findings.append(Finding("unknown-image", message, "error", image_id))
+        lines = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            name, ring, score = _parse(line, image.size, names)
+        except InputError as exc:
+            findings.append(Finding("line-invalid", f"line {number}: {exc}", "error", image_id))
+            continue
+        rings.append([ring])
+        columns["class_name"].append(name)
+        columns["score"].append(score)
+    if not any(s is not None for s in columns["score"]):
+        del columns["score"]
+    counts = polygon.many_to_rle(rings, image.size) if rings else []
+    split = label.split("/")[-2] if label and "/" in label else ""
+    if image_id not in known and SPLITS.get(split):
+        image = Image(image.image_id, *image.size, pixels=image.pixels, dtype=image.dtype, split=SPLITS[split])
+    return Sample(image, Instances.from_rle(counts, image.size, **columns), tuple(findings), load)
+
+
+def _parse(line: str, size: tuple[int, int], names: Mapping[int, str]) -> tuple[str, list[float], float | None]:
+    words = line.split()
+    try:
+        number, values = int(words[0]), [float(w) for w in words[1:]]
+    except ValueError:
+        raise InputError(f"'{line[:40]}' is not a class number and coordinates") from None
+    score = values.pop() if len(values) % 2 else None
+    if len(values) == 4:
+        raise InputError("four numbers are a box, not a polygon: this is a file for detection")
+    if len(values) < 6 or not np.isfinite(values).all():
+        raise InputError(f"{len(values)} coordinates; expected three points or more, all finite")
+    ring = [round(v * size[1 - k % 2], DECIMALS) for k, v in enumerate(values)]
+    return names.get(number, str(number)), ring, score
+
+
+FORMAT = Format(
+    name="yolo-seg",
+    title="YOLO segmentation",
+    description=(
+        "images/<split>/*.png, labels/<split>/*.txt with a line a cell (class, then x and y as fractions of the image) "
+        "and data.yaml (https://docs.ultralytics.com/datasets/segment/). One ring a cell: no holes, one part."
+    ),
+    keeps=KEEPS,
+    read=read,
+    write=write,
+    options={
+        "default-class": "class of cells that have none (nucleus)",
+        "overwrite": "replace an existing folder",
+    },
+)
