@@ -27,7 +27,9 @@ def disc(r: float, c: float, radius: float, size: tuple[int, int] = SIZE) -> Mas
     return np.asarray((y - r) ** 2 + (x - c) ** 2 <= radius**2)
 
 
-def sample_of(masks: Iterable[Mask], pixels: NDArray[Any] | None = None, image: Image | None = None, **columns: Any) -> Sample:
+def sample_of(
+    masks: Iterable[Mask], pixels: NDArray[Any] | None = None, image: Image | None = None, **columns: Any
+) -> Sample:
     cells = Instances.from_masks(masks, SIZE, **columns)
     loader = None if pixels is None else (lambda: pixels)
     return Sample(image or Image("a", *SIZE), cells, load_pixels=loader)
@@ -180,7 +182,11 @@ def test_a_bright_blob_without_a_mask_is_probably_missed_unless_annotation_is_pa
         (found,) = run("probable-missed", sample_of(CLEAN[:5], image))
         assert found.value == 1
         assert "(48, 29)" in found.message
-    for partial in (Image("a", *SIZE, exhaustive=False), Image("a", *SIZE, annotated=False), Image("a", *SIZE, ignore=True)):
+    for partial in (
+        Image("a", *SIZE, exhaustive=False),
+        Image("a", *SIZE, annotated=False),
+        Image("a", *SIZE, ignore=True),
+    ):
         assert run("probable-missed", sample_of(CLEAN[:5], pixels, partial)) == []
 
 
@@ -275,7 +281,5 @@ def test_findings_do_not_depend_on_the_order_of_the_cells(masks: Mask, rng: Any)
     rng.shuffle(order)
     for rule in SHAPE_RULES:
         check: Check = registry.load("checks", rule)
-        found = [
-            sorted(map(repr, check.find(Sample(Image("a", *size), c)))) for c in (cells, cells.take(order))
-        ]
+        found = [sorted(map(repr, check.find(Sample(Image("a", *size), c)))) for c in (cells, cells.take(order))]
         assert found[0] == found[1], rule

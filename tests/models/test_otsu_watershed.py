@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
@@ -59,7 +58,9 @@ IMAGES: dict[str, Callable[[], NDArray[Any]]] = {
     "bright field": lambda: noisy(220 - 120 * (truth() > 0)),
     "16 bit": lambda: noisy(20 + 120 * (truth() > 0)).astype(np.uint16) * 16,
     "float": lambda: noisy(20 + 120 * (truth() > 0)) / np.float32(255),
-    "RGBA of equal colours": lambda: np.dstack([noisy(20 + 120 * (truth() > 0))] * 3 + [np.full((96, 96), 255, np.uint8)]),
+    "RGBA of equal colours": lambda: np.dstack(
+        [noisy(20 + 120 * (truth() > 0))] * 3 + [np.full((96, 96), 255, np.uint8)]
+    ),
     "false colour on black": lambda: np.dstack([np.zeros((96, 96), np.uint8)] * 2 + [noisy(10 + 200 * (truth() > 0))]),
     "H&E": stained,
     "dim beside bright": lambda: noisy(10 + np.array([0, 230, 70, 230, 70])[truth()], 2.0),

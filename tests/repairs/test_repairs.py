@@ -75,7 +75,12 @@ def test_holes_are_filled_but_not_over_a_cell_inside() -> None:
     assert (after[1] == disc(20, 15, 10)).all()
     assert (after[2] == ring).all()
     (edit,) = propose("fill-holes", sample)
-    assert (edit.instance_id, edit.rule, edit.value, edit.action) == (1, "hole", float(disc(20, 15, 3).sum()), "replace")
+    assert (edit.instance_id, edit.rule, edit.value, edit.action) == (
+        1,
+        "hole",
+        float(disc(20, 15, 3).sum()),
+        "replace",
+    )
 
 
 def test_an_outline_is_filled_and_a_small_hole_is_not_its_business() -> None:

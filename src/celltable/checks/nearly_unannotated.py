@@ -49,7 +49,8 @@ def find(
             more = f"; images of its kind have {expected:g}" if expected else ""
             yield Finding("nearly-unannotated", f"no cell is annotated{more}", "note", f.image_id, None, 0.0)
         elif expected and f.cells < max_share * expected:
-            text = f"only {f.cells} cell{'s are' if f.cells > 1 else ' is'} annotated; images of its kind have {expected:g}"
+            cells = f"{f.cells} cells are" if f.cells > 1 else "1 cell is"
+            text = f"only {cells} annotated; images of its kind have {expected:g}"
             yield Finding("nearly-unannotated", text, "warning", f.image_id, None, float(f.cells))
 
 

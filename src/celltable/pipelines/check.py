@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from celltable import parallel, registry
 from celltable.checks import Check
-from celltable.errors import CelltableError, InputError
+from celltable.errors import CelltableError, InputError, NotFoundError
 from celltable.records import Finding, Sample, findings_table
 from celltable.schema import SEVERITIES
 from celltable.store import Store, open_store
@@ -80,7 +80,7 @@ def check(
     CelltableError
         If an option is unknown.
     """
-    ds = store if isinstance(store, Store) else open_store(store)
+    ds = open_store(store.path if isinstance(store, Store) else store)  # as it is now: others may have changed it
     chosen = [registry.load("checks", name) for name in (dict.fromkeys(rules) or registry.names("checks"))]
     ran = [c for c in chosen if pixels or not c.needs_pixels]
     skipped = {c.rule: "it needs pixels" for c in chosen if c.needs_pixels and not pixels}
@@ -142,7 +142,7 @@ def _readable(sample: Sample, loads: bool) -> tuple[Sample, Finding | None]:
         return sample, None
     try:
         pixels = sample.pixels()
-    except InputError as exc:
+    except (InputError, NotFoundError) as exc:
         return sample, Finding(UNREADABLE, str(exc), "error", sample.image.image_id)
     if pixels.shape[:2] != sample.image.size:
         (height, width), image = pixels.shape[:2], sample.image

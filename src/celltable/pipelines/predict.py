@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from celltable import __version__, parallel, registry
-from celltable.errors import CelltableError, InputError
+from celltable.errors import CelltableError, InputError, NotFoundError
 from celltable.models import Model
 from celltable.records import Finding, Image, Instances, Sample
 from celltable.store import Store, StoreWriter, open_store
@@ -97,7 +97,7 @@ def _predicted(ds: Store, run: Callable[[Any, Image], Instances], image_id: str)
     bare = replace(image, pixels=pixels, labels=None, count=None, annotated=True, exhaustive=True)
     try:
         cells = run(view.pixels, image)
-    except InputError as exc:
+    except (InputError, NotFoundError) as exc:
         trouble = Finding("unreadable-pixels", str(exc), "error", image_id)
         return Sample(replace(bare, annotated=False), Instances.empty(image.size), (trouble,))
     if cells.size != image.size:

@@ -85,7 +85,7 @@ def repair(
     UnknownPluginError, CelltableError
         If a name is neither a repair nor a rule that has one, or an option is unknown.
     """
-    ds = store if isinstance(store, Store) else open_store(store)
+    ds = open_store(store.path if isinstance(store, Store) else store)  # as it is now: others may have changed it
     chosen = choose(rules)
     settings = _settings(chosen, options or {})
     ids = list(ds) if images is None else [ds.image(i).image_id for i in images]
@@ -222,7 +222,7 @@ def undo(store: Store | str | Path) -> Repaired:
     """
     import pyarrow.compute as pc
 
-    ds = store if isinstance(store, Store) else open_store(store)
+    ds = open_store(store.path if isinstance(store, Store) else store)  # as it is now: others may have changed it
     edits = ds.edits.arrow
     if edits.num_rows == 0:
         raise StoreError(f"{ds.path} has no edits; there is nothing to undo.")
@@ -245,7 +245,7 @@ def export_patch(store: Store | str | Path, path: str | Path) -> int:
     """
     import pyarrow.parquet as pq
 
-    ds = store if isinstance(store, Store) else open_store(store)
+    ds = open_store(store.path if isinstance(store, Store) else store)  # as it is now: others may have changed it
     target, edits = Path(path), ds.edits.arrow
     if edits.num_rows == 0:
         raise StoreError(f"{ds.path} has no edits; there is nothing to export.")
@@ -304,7 +304,7 @@ def apply_patch(store: Store | str | Path, path: str | Path, *, dry_run: bool = 
     StoreError
         If a cell differs; nothing is changed then.
     """
-    ds = store if isinstance(store, Store) else open_store(store)
+    ds = open_store(store.path if isinstance(store, Store) else store)  # as it is now: others may have changed it
     rows: list[Row] = read_patch(path).to_pylist()
     old = ds.edits.arrow
     first = max(old.column("edit_id").to_pylist(), default=0) + 1

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.geometry import rle
 from celltable.geometry.shapes import Shapes
 from celltable.records import Edit, Sample
 from celltable.repairs import Repair
@@ -42,7 +41,7 @@ def propose(
         areas = np.bincount(labels.ravel())[1:]
         if len(areas) < 2 or areas.min() < min_share * usual:
             continue
-        masks = [_placed(labels == k, cells.bbox[i], cells.size) for k in range(1, len(areas) + 1)]
+        masks = [shapes.placed(labels == k, i) for k in range(1, len(areas) + 1)]
         why = f"{cells.area[i] / usual:.1f} times the median area and not convex"
         yield from split("split-merges", "probable-merge", sample, i, masks, new, why)
         new += len(masks)
@@ -65,14 +64,6 @@ def divided(mask: NDArray[np.bool_], depth: float = DEPTH) -> NDArray[np.int32]:
     markers, _ = ndimage.label(tops, np.ones((3, 3)))
     labels = segmentation.watershed(-distance, markers, mask=padded)  # type: ignore[no-untyped-call,unused-ignore]
     return np.asarray(labels[1:-1, 1:-1], dtype=np.int32)
-
-
-def _placed(part: NDArray[np.bool_], box: NDArray[np.int32], size: tuple[int, int]) -> bytes:
-    x, y, w, h = box.tolist()
-    frame = np.zeros(size, dtype=bool)
-    frame[y : y + h, x : x + w] = part
-    mask: bytes = rle.encode(frame)
-    return mask
 
 
 REPAIR = Repair(
