@@ -17,7 +17,9 @@
 #include <unordered_map>
 
 #include "jsontext.hpp"
-#include "rlecode.hpp"
+#include "polygon.hpp"
+#include "runs.hpp"
+#include "spread.hpp"
 
 namespace nb = nanobind;
 using namespace celltable;
@@ -541,7 +543,7 @@ bool counts_of(Shapes &shapes, const CocoFile &file, i64 row, std::string &out) 
         if (!(x >= 0) || x > 4e15 || x != std::floor(x)) { good = false; break; }
         counts.push_back(static_cast<i64>(x));
       }
-      if (good) write_counts(counts.data(), counts.size(), out);
+      for (size_t k = 0; good && k < counts.size(); ++k) append_number(out, k > 2 ? counts[k] - counts[k - 2] : counts[k]);
     } else {
       c.skip_value(3);
     }
@@ -641,6 +643,73 @@ auto rles_of(const CocoFile &f, Rows rows) {
   });
   std::vector<uint8_t> bytes(text.begin(), text.end());
   return std::make_tuple(owned(std::move(bytes)), owned(std::move(ends)), owned(std::move(good)));
+}
+
+// The polygons of a row drawn and united, as compressed counts.
+void drawn(Shapes &shapes, i64 row, int32_t h, int32_t w, std::string &out) {
+  static thread_local std::vector<double> xy;
+  static thread_local Runs whole, next, both;
+  whole.clear();
+  const auto part = [&](Cursor &c) {
+    xy.clear();
+    numbers_of(c, xy);
+    if (xy.size() < 6 || xy.size() % 2) throw std::invalid_argument("has a polygon of " + std::to_string(xy.size()) + " numbers; expected pairs of x and y, three or more");
+    draw_polygon(xy.data(), xy.size() / 2, h, w, next);
+    if (whole.empty()) std::swap(whole, next);
+    else merge_runs(whole, next, false, both), std::swap(whole, both);
+  };
+  Cursor c = shapes.cursor(row);
+  c.expect('[', "a segmentation");
+  if (c.peek("a segmentation") != '[') {
+    c.p = c.begin;
+    part(c);
+  } else {
+    do part(c);
+    while (c.next(']', "a segmentation"));
+  }
+  append_counts(out, whole.begin(), whole.end(), i64(h) * w);
+}
+
+auto counts_of_all(const CocoFile &f, nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> used,
+                   nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu> sizes, int threads) {
+  const i64 n = f.size(), block = 1024, blocks = (n + block - 1) / block;
+  if (static_cast<i64>(used.shape(0)) != n || static_cast<i64>(sizes.shape(0)) != n || sizes.shape(1) != 2 || threads < 1)
+    raise("InputError", "used and sizes need one row for each of " + thousands(n) + " annotations");
+  std::vector<std::string> texts(static_cast<size_t>(blocks));
+  std::vector<i64> ends(static_cast<size_t>(n) + 1, 0);
+  std::vector<uint8_t> bytes;
+  guarded(f.name, [&] {
+    spread(blocks, threads, [&](i64 b) {
+      Shapes shapes(f);
+      std::string &out = texts[static_cast<size_t>(b)];
+      for (i64 row = b * block; row < std::min(n, (b + 1) * block); ++row) {
+        const size_t before = out.size();
+        const int32_t h = sizes.data()[2 * row], w = sizes.data()[2 * row + 1];
+        if (used.data()[row]) {
+          const auto kind = f.shape[static_cast<size_t>(row)];
+          const std::string where = f.name + ": annotation " + std::to_string(f.ids[static_cast<size_t>(row)]) + " (position " + thousands(row) + ") ";
+          if (h < 0 || w < 0 || i64(h) * w > 0xffffffffLL) throw std::runtime_error(where + "is of an image without a valid height and width");
+          try {
+            if (kind == polygons) drawn(shapes, row, h, w, out);
+            else if (!counts_of(shapes, f, row, out)) throw std::invalid_argument("has no run lengths that can be read");
+          } catch (const std::invalid_argument &e) {
+            throw std::runtime_error(where + e.what());
+          }
+        }
+        ends[static_cast<size_t>(row) + 1] = static_cast<i64>(out.size() - before);
+      }
+    });
+    size_t total = 0;
+    for (const auto &t : texts) total += t.size();
+    bytes.reserve(total);
+    for (auto &t : texts) {
+      bytes.insert(bytes.end(), t.begin(), t.end());
+      std::string().swap(t);
+    }
+    for (size_t k = 0; k < static_cast<size_t>(n); ++k) ends[k + 1] += ends[k];
+    return 0;
+  });
+  return std::make_tuple(owned(std::move(bytes)), owned(std::move(ends)));
 }
 
 nb::list texts_of(const CocoFile &f, Rows rows) {
@@ -752,5 +821,6 @@ NB_MODULE(cocojson, m) {
       .def("by_image", &by_image)
       .def("polygons", &polygons_of, nb::arg("rows"))
       .def("rles", &rles_of, nb::arg("rows"))
+      .def("counts", &counts_of_all, nb::arg("used"), nb::arg("sizes"), nb::arg("threads") = 1)
       .def("texts", &texts_of, nb::arg("rows"));
 }

@@ -100,6 +100,15 @@ class CocoFile:
         The text itself is not checked.
         """
 
+    def counts(
+        self, used: NDArray[np.uint8], sizes: NDArray[np.int32], threads: int = 1
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Compressed counts of every row as a mask: polygons are drawn by COCO's rule on (height, width) `sizes`.
+
+        Returns one array of bytes and starts (n + 1); rows whose `used` is 0 are empty. Raises InputError, naming the
+        annotation, for a polygon of fewer than three points or a row without outline. Run lengths are passed on unchecked.
+        """
+
     def texts(self, rows: NDArray[np.int64]) -> list[bytes]:
         """The raw JSON of the segmentations; empty where a row has none."""
 
