@@ -70,6 +70,7 @@ def test_a_real_livecell_file_comes_out_as_it_went_in(sample: Callable[[str], Pa
     assert [order[a["id"]] for a in before["annotations"]] == before["annotations"]
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools with numpy 2
 def test_pycocotools_reads_the_same_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     samples = corpus()
     for segmentation in ("auto", "rle", "polygon"):

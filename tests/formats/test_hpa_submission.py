@@ -6,9 +6,11 @@ import base64
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from celltable.errors import InputError
@@ -28,7 +30,7 @@ def test_the_published_sample_submission_is_written_again_byte_for_byte(
     assert (tmp_path / "again.csv").read_bytes() == path.read_bytes()
 
 
-def text_of(mask: np.ndarray) -> str:  # type: ignore[type-arg]
+def text_of(mask: NDArray[Any]) -> str:
     """As the competition's own example packs a mask."""
     counts = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
     return base64.b64encode(zlib.compress(counts, zlib.Z_BEST_COMPRESSION)).decode()

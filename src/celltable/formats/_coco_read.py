@@ -293,8 +293,10 @@ class _Annotations:
         columns["score"] = None if file.score is None else _given(file.score[rows])
         if file.bbox is not None:
             boxes = file.bbox[rows]
-            whole = np.isfinite(boxes).all(axis=1)
-            columns["published_bbox"] = [b if ok else None for b, ok in zip(boxes.tolist(), whole, strict=True)]
+            whole: NDArray[np.bool_] = np.isfinite(boxes).all(axis=1)
+            columns["published_bbox"] = [
+                b if ok else None for b, ok in zip(boxes.tolist(), whole.tolist(), strict=True)
+            ]
         for name in ("parent", "annotator", "class_names", "class_scores"):
             columns[name] = self._extra(name, listed)
         truncated = self._extra("truncated", listed)

@@ -107,7 +107,7 @@ class CocoWriter:
         shapes = self._segmentations(sample)
         rows = []
         for k, (number, shape) in enumerate(zip(numbers, shapes, strict=True)):
-            row = {"id": number, "image_id": image_number, "category_id": self._category(columns, k)}
+            row: dict[str, Any] = {"id": number, "image_id": image_number, "category_id": self._category(columns, k)}
             row |= {"iscrowd": int(columns.crowd[k]), "area": columns.area[k], "bbox": columns.bbox[k]}
             row["segmentation"] = shape
             if columns.extras:
@@ -176,7 +176,7 @@ class _Columns:
 
     def name(self, k: int) -> str:
         """The category: the class, or nucleus or cell where a cell has none."""
-        return self.names[k] or self.kind[k]
+        return str(self.names[k] or self.kind[k])
 
     def extra(self, k: int) -> dict[str, Any]:
         """Keys beside those of COCO, only where they say something."""

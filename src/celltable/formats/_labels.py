@@ -104,7 +104,8 @@ def read_pairs(
     for name in sorted(set(labels) | set(pictures), key=from_name):
         image_id = from_name(name)
         findings: list[Finding] = []
-        found, columns = None, {}
+        found: NDArray[Any] | None = None
+        columns: dict[str, Any] = {}
         if name in labels:
             try:
                 found, columns = decode(labels[name]) if decode else (files.pixels(labels[name]), {})

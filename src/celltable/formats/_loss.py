@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import fields, replace
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from celltable.geometry.label_map import measure
 from celltable.geometry.rle import Flattened
-from celltable.records import Image, Sample
+from celltable.records import Image, Instances, Sample
 
 from . import Loss
 
@@ -56,7 +56,7 @@ def tally(
     cells, n = sample.instances, len(sample.instances)
     loss.written["images"] += 1
     loss.written["cells"] += n
-    counts = {
+    counts: dict[str, tuple[str, Callable[[], int]]] = {
         "ids": (IDS, lambda: int(np.count_nonzero(cells.ids != np.arange(1, n + 1)))),
         "classes": (CLASSES, lambda: n_given(cells.class_name, None, n)),
         "multi-class": (MULTI_CLASS, lambda: sum(len(v or ()) > 1 for v in cells.class_names or ())),

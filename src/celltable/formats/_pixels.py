@@ -27,7 +27,7 @@ def encode_tiff(pixels: NDArray[Any], compression: str | None = "zlib") -> bytes
 
     stream = io.BytesIO()
     colour = pixels.ndim == 3 and pixels.shape[2] in (3, 4) and pixels.dtype in (np.uint8, np.uint16)
-    extra = {"photometric": "rgb" if colour else "minisblack"}
+    extra: dict[str, Any] = {"photometric": "rgb" if colour else "minisblack"}
     if pixels.ndim == 3 and not colour:
         extra["planarconfig"] = "contig"
     name = None if compression in (None, "none") else compression

@@ -50,7 +50,7 @@ def write_array(folder: Path, values: NDArray[Any], chunks: Sequence[int]) -> in
             continue  # the fill value
         whole = np.zeros(chunks, kind)
         whole[tuple(slice(k) for k in block.shape)] = block
-        write_bytes(folder / "/".join(map(str, index)), imagecodecs.zlib_encode(whole.tobytes(), level=1))
+        write_bytes(folder / "/".join(map(str, index)), bytes(imagecodecs.zlib_encode(whole.tobytes(), level=1)))
         n += 1
     return n
 

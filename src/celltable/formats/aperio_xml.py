@@ -224,8 +224,8 @@ FORMAT = Format(
     name="aperio-xml",
     title="Aperio ImageScope XML",
     description=(
-        "Annotations/<id>.xml with a Region of vertices a cell and Tissue Images/<id>.tif, as Kumar and MoNuSeg publish "
-        "their nuclei. One ring a cell: no holes, one part."
+        "Annotations/<id>.xml with a Region of vertices a cell and Tissue Images/<id>.tif, as Kumar and MoNuSeg "
+        "publish their nuclei. One ring a cell: no holes, one part."
     ),
     keeps=KEEPS,
     read=read,

@@ -10,7 +10,7 @@ from celltable.errors import InputError
 from celltable.records import Sample
 
 from . import Format, Loss
-from ._coco_read import read
+from ._coco_read import read as read  # part of the format's face
 from ._coco_write import CocoWriter
 from ._loss import GIVEN_SCORE, tally
 from ._out import new_file, new_folder, to_name

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celltable.errors import InputError, MaskError
 from celltable.geometry import rle
@@ -77,6 +78,9 @@ def _only_usage(image: Image, table: str) -> bool:
 
 def _tail(image: Image, usage: str) -> tuple[int, int, str]:
     return image.height, image.width, "Ignored" if image.ignore else image.metadata.get("usage", usage)
+
+
+Runs = NDArray[np.int64]
 
 
 @dataclass(slots=True)
@@ -218,7 +222,7 @@ def broken_rule(text: str, size: Sequence[int]) -> tuple[str, str]:
     return _broken_order(starts, lengths, int(size[0]) * int(size[1]))
 
 
-def _broken_order(starts: np.ndarray, lengths: np.ndarray, n_pixels: int) -> tuple[str, str]:  # type: ignore[type-arg]
+def _broken_order(starts: Runs, lengths: Runs, n_pixels: int) -> tuple[str, str]:
     ends = starts + lengths - 1
     back = np.flatnonzero(np.diff(starts) <= 0)
     if back.size:

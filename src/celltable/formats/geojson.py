@@ -193,8 +193,9 @@ FORMAT = Format(
     name="geojson",
     title="GeoJSON (QuPath)",
     description=(
-        "One FeatureCollection an image, a detection or annotation a cell with its classification, holes as inner rings "
-        "and several parts as MultiPolygon (https://qupath.readthedocs.io/en/stable/docs/advanced/exporting_annotations.html)."
+        "One FeatureCollection an image, a detection or annotation a cell with its classification, holes as inner "
+        "rings and several parts as MultiPolygon "
+        "(https://qupath.readthedocs.io/en/stable/docs/advanced/exporting_annotations.html)."
     ),
     keeps=KEEPS,
     read=read,

@@ -36,7 +36,7 @@ _FILE = re.compile(r"^(?:.*/)?([^/]+)\.json$", re.IGNORECASE)
 
 
 def write(samples: Iterable[Sample], out: Path, *, default_label: str = "nucleus", overwrite: bool = False) -> Loss:
-    """Write ``<id>.json`` beside ``<id>.png``: a polygon a part (joined by ``group_id``), a mask for a cell with a hole."""
+    """Write ``<id>.json`` beside ``<id>.png``: a polygon a part (joined by ``group_id``), a mask for a hole."""
     loss = Loss()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
@@ -50,7 +50,13 @@ def write(samples: Iterable[Sample], out: Path, *, default_label: str = "nucleus
                 write_bytes(folder / picture, data)
                 loss.written["files"] += 1
             shapes = [s for cell in _cells_of(sample.instances, loss, default_label) for s in cell]
-            document = {"version": VERSION, "flags": {}, "shapes": shapes, "imagePath": picture, "imageData": None}
+            document: dict[str, Any] = {
+                "version": VERSION,
+                "flags": {},
+                "shapes": shapes,
+                "imagePath": picture,
+                "imageData": None,
+            }
             document |= {"imageHeight": sample.image.height, "imageWidth": sample.image.width}
             write_bytes(folder / f"{name}.json", msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
             loss.written["files"] += 1
@@ -127,7 +133,8 @@ def _cells(shapes: list[Any], image: Image, findings: list[Finding]) -> Instance
             continue
         group = shape.get("group_id")
         groups.setdefault((shape.get("label"), group) if isinstance(group, int) else ("alone", k), []).append(shape)
-    counts, columns = [], {"class_name": [], "polygon": [], "crowd": [], "ignore": [], "ids": []}  # type: dict[str, list[Any]]
+    counts: list[bytes] = []
+    columns: dict[str, list[Any]] = {n: [] for n in ("class_name", "polygon", "crowd", "ignore", "ids")}
     for members in groups.values():
         try:
             found, polygons = _draw(members, image.size)

@@ -222,7 +222,7 @@ def _cropped(cells: Instances, top: int, left: int, size: tuple[int, int]) -> In
     cut = [
         bool(t or a < f) for t, a, f in zip(left_over.column("truncated"), areas.tolist(), full.tolist(), strict=True)
     ]
-    columns = {"truncated": cut, "polygon": None, "published_area": None, "published_bbox": None}
+    columns: dict[str, Any] = {"truncated": cut, "polygon": None, "published_area": None, "published_bbox": None}
     found = replace(left_over, size=size, rle=masks, area=areas, bbox=rle.boxes(masks, size), **columns)
     return found.take(areas > 0)
 
@@ -238,7 +238,7 @@ def _shrunk(sample: Sample, loss: Loss) -> Sample:
     masks = [rle.encode(np.ascontiguousarray(m[np.ix_(rows, columns)])) for m in cells.masks()]
     size = height, width
     areas = rle.areas(masks, size)
-    dropped = {"polygon": None, "published_area": None, "published_bbox": None}
+    dropped: dict[str, Any] = {"polygon": None, "published_area": None, "published_bbox": None}
     found = replace(cells, size=size, rle=masks, area=areas, bbox=rle.boxes(masks, size), **dropped)
     loss.add(EMPTY_MASKS, int(np.count_nonzero(areas == 0)))
     image = replace(sample.image, height=height, width=width, metadata={**sample.image.metadata, "scale": str(RESIZE)})
@@ -255,7 +255,8 @@ def _shrunk(sample: Sample, loss: Loss) -> Sample:
             for k in range(planes.shape[2])
         ]
         joined = np.rint(np.stack(resized, axis=-1)).astype(pixels.dtype)
-        return joined[..., 0] if pixels.ndim == 2 else joined
+        flat: NDArray[Any] = joined[..., 0] if pixels.ndim == 2 else joined
+        return flat
 
     loss.add(PIXELS_CHANGED, int(sample.load_pixels is not None))
     return Sample(image, found.take(areas > 0), (), None if sample.load_pixels is None else load)
@@ -276,9 +277,9 @@ FORMAT = Format(
     name="nuclei-coco",
     title="COCO collection of nuclei sets",
     description=(
-        "The folder hierarchy and JSONs of the collection that NucleiDetectron was trained on: one folder and one JSON a "
-        "source, masks as run lengths, nuclei_class an image, local splits of stage1_train. Corrected unless defects are "
-        "asked for. Each JSON is read back by the format coco."
+        "The folder hierarchy and JSONs of the collection that NucleiDetectron was trained on: one folder and one JSON "
+        "a source, masks as run lengths, nuclei_class an image, local splits of stage1_train. Corrected unless defects "
+        "are asked for. Each JSON is read back by the format coco."
     ),
     keeps=KEEPS,
     write=write,

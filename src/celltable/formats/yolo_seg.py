@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -106,9 +106,8 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
         files.expect(found["labels"], "labels/*.txt and images/*.png")
         names = _class_names(files)
         for name in sorted(set(found["images"]) | set(found["labels"]), key=from_name):
-            yield _sample(
-                files, from_name(name), found["images"].get(name), found["labels"].get(name), names, images or {}
-            )
+            members = found["images"].get(name), found["labels"].get(name)
+            yield _sample(files, from_name(name), members, names, images or {})
 
 
 def _class_names(files: Files) -> dict[int, str]:
@@ -138,14 +137,15 @@ def _unquote(text: str) -> str:
 def _sample(
     files: Files,
     image_id: str,
-    picture: str | None,
-    label: str | None,
+    members: tuple[str | None, str | None],
     names: Mapping[int, str],
     known: Mapping[str, Image],
 ) -> Sample:
+    picture, label = members
     findings: list[Finding] = []
     image, load = image_of(files, image_id, picture, known, None, findings)
-    rings, columns = [], {"class_name": [], "score": []}  # type: dict[str, list[Any]]
+    rings: list[list[list[float]]] = []
+    columns: dict[str, list[Any]] = {"class_name": [], "score": []}
     lines = files.read(label).decode("utf-8-sig", "replace").splitlines() if label else []
     if lines and not min(image.size):
         message = "the size of the image is not known: its file is missing; its lines were left out"
