@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <queue>
 #include <stdexcept>
@@ -202,9 +203,35 @@ template <class T> static void flood_outline(const T *m, i64 h, i64 w, T label, 
   }
 }
 
+static void pack(const uint8_t *bytes, i64 words, u64 *bits) { // bytes of 0 or 1, 64 a word
+  for (i64 k = 0; k < words; ++k) {
+    u64 word = 0;
+    for (int part = 0; part < 8; ++part) {
+      u64 eight;
+      std::memcpy(&eight, bytes + 64 * k + 8 * part, 8);
+      word |= ((eight * 0x0102040810204080ull) >> 56) << (8 * part);
+    }
+    bits[k] = word;
+  }
+}
+
+// Bytes of one row: where a pixel differs from its left neighbour, and where an object's pixel differs from any 4-neighbour.
+template <class T>
+static void edges_of_row(const T *up, const T *row, const T *down, i64 w, uint8_t *start, uint8_t *edge) {
+  for (i64 x = 1; x < w; ++x) start[x] = row[x] != row[x - 1];
+  start[0] = 1;
+  for (i64 x = 0; x + 1 < w; ++x) edge[x] = start[x] | start[x + 1];
+  edge[w - 1] = 1;
+  if (!up || !down)
+    for (i64 x = 0; x < w; ++x) edge[x] = row[x] != 0;
+  else
+    for (i64 x = 0; x < w; ++x) edge[x] = (edge[x] | (row[x] != up[x]) | (row[x] != down[x])) & (row[x] != 0);
+}
+
 template <class T> static std::vector<u64> outline_bits(const T *m, i64 h, i64 w) {
   const i64 words = (w + 63) / 64;
-  std::vector<u64> bits(h * words, 0);
+  std::vector<u64> bits(h * words, 0), starts(words);
+  std::vector<uint8_t> start(words * 64, 0), edge(words * 64, 0);
   struct Run { i64 x0, x1; T label; i64 y; };
   std::vector<Run> runs;
   Runs sets;
@@ -213,25 +240,18 @@ template <class T> static std::vector<u64> outline_bits(const T *m, i64 h, i64 w
   for (i64 y = 0; y < h; ++y) {
     const T *row = m + y * w;
     const i64 first = static_cast<i64>(runs.size());
-    for (i64 x = 0; x < w;) {
-      const T v = row[x];
-      if (v == 0) { ++x; continue; }
-      const i64 x0 = x;
-      while (x < w && row[x] == v) ++x;
-      runs.push_back({x0, x - 1, v, y});
-      sets.parent.push_back(static_cast<i64>(runs.size()) - 1);
-      // ends of the run are always on the outline or a hole's rim; inner pixels where the row above or below differs
-      auto mark = [&](i64 q) { bits[y * words + (q >> 6)] |= u64(1) << (q & 63); };
-      if (y == 0 || y == h - 1) {
-        for (i64 q = x0; q < x; ++q) mark(q);
-      } else {
-        const T *up = row - w, *down = row + w;
-        mark(x0);
-        mark(x - 1);
-        for (i64 q = x0 + 1; q < x - 1; ++q)
-          if (up[q] != v || down[q] != v) mark(q);
+    edges_of_row(y ? row - w : nullptr, row, y + 1 < h ? row + w : nullptr, w, start.data(), edge.data());
+    pack(edge.data(), words, bits.data() + y * words);
+    pack(start.data(), words, starts.data());
+    for (i64 k = 0; k < words; ++k)
+      for (u64 left = starts[k]; left; left &= left - 1) {
+        const i64 x = 64 * k + __builtin_ctzll(left);
+        if (static_cast<i64>(runs.size()) > first && runs.back().x1 < 0) runs.back().x1 = x - 1;
+        if (row[x] == 0) continue;
+        runs.push_back({x, -1, row[x], y});
+        sets.parent.push_back(static_cast<i64>(runs.size()) - 1);
       }
-    }
+    if (static_cast<i64>(runs.size()) > first && runs.back().x1 < 0) runs.back().x1 = w - 1;
     const i64 end = static_cast<i64>(runs.size());
     i64 p = before;
     for (i64 k = first; k < end; ++k) {
@@ -450,7 +470,8 @@ template <class T> static auto flatten_layers(In3<T> stack, i64 layers) {
       for (i64 c = 0; c < layers; ++c) {
         const T v = s[p * channels + c];
         if (v == T(0)) continue;
-        if (!(v > T(0)) || v > T(1 << 26) || v != static_cast<T>(static_cast<i64>(v)))
+        const double x = static_cast<double>(v);
+        if (!(x > 0) || x > 67108864.0 || x != std::floor(x))
           throw std::invalid_argument("a class layer holds a value that is not a whole number from 0 to 67108864");
         const size_t k = static_cast<size_t>(v);
         if (k >= seen[c].size()) seen[c].resize(std::max(k + 1, 2 * seen[c].size()), 0);

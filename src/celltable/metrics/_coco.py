@@ -1,7 +1,8 @@
 """COCO's evaluation of scored detections: its parameters, the verdicts of one image, precision and recall over all.
 
 The logic is that of COCOeval (pycocotools 2.0.11): detections by falling score, each takes the free cell it overlaps
-most if their IoU reaches the threshold; crowd and cells outside the area range are matched last and make a detection ignored.
+most if their IoU reaches the threshold; crowd and cells outside the area range are matched last, and their detections
+are ignored.
 """
 
 from __future__ import annotations

@@ -185,6 +185,12 @@ class Side:
             return np.asarray(rles.boxes(self.counts, self.size), np.int32).reshape(-1, 4)
         return _aligned(self.ids, self._found.gt_ids, self._found.gt_boxes)
 
+    def learn(self, ids: Ints, areas: Ints, boxes: NDArray[np.int32]) -> None:
+        """Take over what an overlap table has found in the label map, so that it is not read again."""
+        if self.given_ids is None:
+            for name, value in (("ids", ids), ("areas", areas), ("boxes", boxes)):
+                self.__dict__.setdefault(name, value)
+
     @cached_property
     def _found(self) -> Overlap:
         return overlaps.overlap_of_label_maps(self.map, np.zeros(self.size, np.uint8))
@@ -272,8 +278,10 @@ class Pair:
                 f"{self.pred.size[0]}×{self.pred.size[1]} pixels; expected the same size"
             )
         if self.gt.map is not None and self.pred.map is not None:
-            maps = self.gt.label_map, self.pred.label_map
-            return _placed(overlaps.overlap_of_label_maps(*maps), self.gt, self.pred)
+            found = overlaps.overlap_of_label_maps(self.gt.label_map, self.pred.label_map)
+            self.gt.learn(found.gt_ids, found.gt_areas, found.gt_boxes)
+            self.pred.learn(found.pred_ids, found.pred_areas, found.pred_boxes)
+            return _placed(found, self.gt, self.pred)
         return _numbered(overlaps.overlap_of_rles(self.gt.rle, self.pred.rle, self.size), self.gt, self.pred)
 
     @cached_property

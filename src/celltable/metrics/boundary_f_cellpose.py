@@ -41,7 +41,7 @@ def diameter(areas: NDArray[np.int64]) -> float:
     """The median diameter of cells in pixels, 0 without cells.
 
     >>> round(diameter(np.array([314])), 2)
-    20.0
+    19.99
     """
     middle = float(np.median(areas**0.5)) if len(areas) else 0.0
     return float(middle / ((np.pi**0.5) / 2))
