@@ -1,0 +1,1109 @@
+// Geometry on masks: label maps, COCO run lengths, polygons and outlines, each in one pass over what is there.
+// Inputs are checked, and the GIL is released while the work is done.
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <array>
+#include <cmath>
+#include <numeric>
+#include <optional>
+#include <unordered_map>
+
+#include "polygon.hpp"
+#include "runs.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace celltable;
+
+namespace {
+
+template <class T> using Map = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+template <class T> using Vector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T> using Out = nb::ndarray<nb::numpy, T>;
+
+struct BadMask : std::invalid_argument {  // becomes celltable.errors.MaskError
+  using std::invalid_argument::invalid_argument;
+};
+
+constexpr i64 kMaxSide = i64(1) << 31, kMaxPixels = i64(1) << 40;
+
+void check_size(i64 h, i64 w) {
+  if (h < 0 || w < 0 || h >= kMaxSide || w >= kMaxSide || (w > 0 && h > kMaxPixels / w))
+    throw BadMask("a mask of " + std::to_string(h) + " x " + std::to_string(w) + " px: expected sides of 0 or more and at most 2^40 pixels");
+}
+
+template <class T> Out<T> array(std::vector<T> &&values, std::vector<std::size_t> shape) {
+  auto *held = new std::vector<T>(std::move(values));
+  nb::capsule owner(held, [](void *p) noexcept { delete static_cast<std::vector<T> *>(p); });
+  static T nothing{};
+  return Out<T>(held->empty() ? &nothing : held->data(), shape.size(), shape.data(), owner);
+}
+
+template <class T> Out<T> array(std::vector<T> &&values) {
+  std::size_t n = values.size();
+  return array(std::move(values), {n});
+}
+
+// The texts of a list of bytes, and references that keep them alive while the GIL is released.
+struct Texts {
+  std::vector<nb::object> held;
+  std::vector<std::string_view> views;
+  explicit Texts(nb::handle list) {
+    std::size_t n = nb::len(list);
+    held.reserve(n), views.reserve(n);
+    for (nb::handle item : list) {
+      if (!nb::isinstance<nb::bytes>(item)) throw nb::type_error("run lengths must be bytes");
+      nb::object o = nb::borrow(item);
+      views.emplace_back(PyBytes_AS_STRING(o.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(o.ptr())));
+      held.push_back(std::move(o));
+    }
+  }
+  std::size_t size() const { return views.size(); }
+  void read(std::size_t i, i64 total, Runs &runs) const {
+    try {
+      parse_counts(views[i], total, runs);
+    } catch (const std::invalid_argument &exc) {
+      throw BadMask("the run lengths of mask " + std::to_string(i) + " " + exc.what());
+    }
+  }
+};
+
+struct Strings {  // many texts in one buffer, made without the GIL
+  std::string text;
+  std::vector<std::size_t> ends;
+  void close() { ends.push_back(text.size()); }
+  nb::list list(std::size_t first = 0, std::size_t last = ~std::size_t(0)) const {
+    nb::list out;
+    last = std::min(last, ends.size());
+    for (std::size_t i = first; i < last; ++i) {
+      std::size_t from = i ? ends[i - 1] : 0;
+      out.append(nb::bytes(text.data() + from, ends[i] - from));
+    }
+    return out;
+  }
+};
+
+void add_box(std::vector<std::int32_t> &out, const Box &b) {
+  for (i64 v : {b.x, b.y, b.w, b.h}) out.push_back(static_cast<std::int32_t>(v));
+}
+
+// ---------------------------------------------------------------- label map → everything
+
+// Dense positions of labels: a table where the labels are small, a hash where they are not.
+class Numbering {
+ public:
+  explicit Numbering(i64 largest) {
+    if (largest < (i64(1) << 22)) table_.assign(static_cast<std::size_t>(largest) + 1, -1);
+  }
+  std::int32_t operator()(i64 label) {
+    if (!table_.empty()) {
+      std::int32_t &slot = table_[static_cast<std::size_t>(label)];
+      if (slot < 0) slot = add(label);
+      return slot;
+    }
+    auto [it, fresh] = hash_.try_emplace(label, 0);
+    if (fresh) it->second = add(label);
+    return it->second;
+  }
+  const std::vector<i64> &labels() const { return labels_; }
+
+ private:
+  std::int32_t add(i64 label) {
+    labels_.push_back(label);
+    return static_cast<std::int32_t>(labels_.size() - 1);
+  }
+  std::vector<std::int32_t> table_;
+  std::unordered_map<i64, std::int32_t> hash_;
+  std::vector<i64> labels_;
+};
+
+template <class T> std::pair<i64, i64> extremes(const T *p, i64 n) {
+  T low = 0, high = 0;
+  for (i64 i = 0; i < n; ++i) {
+    low = p[i] < low ? p[i] : low;
+    high = p[i] > high ? p[i] : high;
+  }
+  return {static_cast<i64>(low), static_cast<i64>(high)};
+}
+
+template <class T> i64 checked_largest(const T *p, i64 n) {
+  auto [low, high] = extremes(p, n);
+  if (low < 0) throw BadMask("a label map holds the negative label " + std::to_string(low) + "; expected 0 for background and positive labels");
+  return high;
+}
+
+template <class T> inline bool same16(const T *p, T value) {
+  T differ = 0;
+  for (int k = 0; k < 16; ++k) differ |= static_cast<T>(p[k] ^ value);
+  return differ == 0;
+}
+
+// Calls f(value, first, last) for every stretch of equal values of a line.
+template <class T, class F> inline void stretches(const T *line, i64 n, F f) {
+  i64 i = 0;
+  while (i < n) {
+    const T value = line[i];
+    i64 j = i + 1;
+    while (j + 16 <= n && same16(line + j, value)) j += 16;
+    while (j < n && line[j] == value) ++j;
+    f(value, i, j);
+    i = j;
+  }
+}
+
+struct Marked {
+  std::int32_t index;
+  i64 start, end;
+};
+
+// All runs of all labels in column-major order. The map is C-contiguous (rows of `w`), or its transpose is.
+template <class T> void column_runs(const T *p, i64 h, i64 w, bool transposed, Numbering &number, std::vector<Marked> &marks) {
+  auto line = [&](const T *column, i64 c) {
+    stretches(column, h, [&](T value, i64 a, i64 b) {
+      if (value != 0) marks.push_back({number(static_cast<i64>(value)), c * h + a, c * h + b});
+    });
+  };
+  if (transposed) {
+    for (i64 c = 0; c < w; ++c) line(p + c * h, c);
+    return;
+  }
+  constexpr i64 kBlock = 32;  // columns turned at a time: two cache lines of each row
+  std::vector<T> turned(static_cast<std::size_t>(kBlock * h));
+  for (i64 c0 = 0; c0 < w; c0 += kBlock) {
+    const i64 n = std::min(kBlock, w - c0);
+    for (i64 r0 = 0; r0 < h; r0 += 16) {
+      const i64 m = std::min<i64>(16, h - r0);
+      for (i64 c = 0; c < n; ++c)
+        for (i64 r = 0; r < m; ++r) turned[c * h + r0 + r] = p[(r0 + r) * w + c0 + c];
+    }
+    for (i64 c = 0; c < n; ++c) line(turned.data() + c * h, c0 + c);
+  }
+}
+
+template <class T> nb::tuple label_rles(Map<T> map, bool transposed) {
+  const i64 h = static_cast<i64>(map.shape(transposed ? 1 : 0)), w = static_cast<i64>(map.shape(transposed ? 0 : 1));
+  check_size(h, w);
+  std::vector<i64> ids, areas;
+  std::vector<std::int32_t> boxes;
+  Strings strings;
+  {
+    nb::gil_scoped_release release;
+    Numbering number(checked_largest(map.data(), h * w));
+    std::vector<Marked> marks;
+    column_runs(map.data(), h, w, transposed, number, marks);
+    const std::size_t n = number.labels().size();
+    std::vector<std::size_t> first(n + 1, 0);
+    for (const Marked &m : marks) ++first[m.index + 1];
+    std::partial_sum(first.begin(), first.end(), first.begin());
+    std::vector<Run> sorted(marks.size());
+    std::vector<std::size_t> next(first.begin(), first.end() - 1), length(n, 0);
+    for (const Marked &m : marks) {  // neighbouring columns may continue each other
+      std::size_t &at = next[m.index];
+      if (length[m.index] && sorted[at - 1].end == m.start) sorted[at - 1].end = m.end;
+      else sorted[at++] = {m.start, m.end}, ++length[m.index];
+    }
+    std::vector<std::size_t> order(n);
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return number.labels()[a] < number.labels()[b]; });
+    strings.text.reserve(sorted.size() * 4);
+    for (std::size_t k : order) {
+      const Run *begin = sorted.data() + first[k], *end = begin + length[k];
+      ids.push_back(number.labels()[k]);
+      append_counts(strings.text, begin, end, h * w);
+      strings.close();
+      i64 area = 0, top = h, bottom = 0;
+      for (const Run *r = begin; r != end; ++r) {
+        area += r->end - r->start;
+        i64 c0 = r->start / h, c1 = (r->end - 1) / h;
+        top = c0 == c1 ? std::min(top, r->start - c0 * h) : 0;
+        bottom = c0 == c1 ? std::max(bottom, r->end - c0 * h) : h;
+      }
+      i64 left = begin->start / h, right = ((end - 1)->end - 1) / h;
+      areas.push_back(area);
+      add_box(boxes, {left, top, right - left + 1, bottom - top});
+    }
+  }
+  const std::size_t n = ids.size();
+  return nb::make_tuple(array(std::move(ids)), strings.list(), array(std::move(areas)), array(std::move(boxes), {n, 4}));
+}
+
+template <class T> nb::tuple label_measures(Map<T> map) {
+  const i64 h = static_cast<i64>(map.shape(0)), w = static_cast<i64>(map.shape(1));
+  check_size(h, w);
+  struct Measure {
+    i64 area = 0, x0 = kMaxSide, x1 = -1, y0 = kMaxSide, y1 = -1;
+    i64 sum_x = 0, sum_y = 0;
+  };
+  std::vector<i64> ids, areas;
+  std::vector<std::int32_t> boxes;
+  std::vector<double> centroids;
+  {
+    nb::gil_scoped_release release;
+    Numbering number(checked_largest(map.data(), h * w));
+    std::vector<Measure> found;
+    for (i64 r = 0; r < h; ++r)
+      stretches(map.data() + r * w, w, [&](T value, i64 a, i64 b) {
+        if (value == 0) return;
+        std::size_t k = static_cast<std::size_t>(number(static_cast<i64>(value)));
+        if (k == found.size()) found.emplace_back();
+        Measure &m = found[k];
+        m.area += b - a;
+        m.x0 = std::min(m.x0, a), m.x1 = std::max(m.x1, b);
+        m.y0 = std::min(m.y0, r), m.y1 = r + 1;
+        m.sum_x += (b - a) * (a + b - 1) / 2;
+        m.sum_y += (b - a) * r;
+      });
+    std::vector<std::size_t> order(found.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return number.labels()[a] < number.labels()[b]; });
+    for (std::size_t k : order) {
+      const Measure &m = found[k];
+      ids.push_back(number.labels()[k]);
+      areas.push_back(m.area);
+      add_box(boxes, {m.x0, m.y0, m.x1 - m.x0, m.y1 - m.y0});
+      centroids.push_back(static_cast<double>(m.sum_x) / static_cast<double>(m.area));
+      centroids.push_back(static_cast<double>(m.sum_y) / static_cast<double>(m.area));
+    }
+  }
+  const std::size_t n = ids.size();
+  return nb::make_tuple(array(std::move(ids)), array(std::move(areas)), array(std::move(boxes), {n, 4}), array(std::move(centroids), {n, 2}));
+}
+
+// ---------------------------------------------------------------- components
+
+template <class T> nb::tuple components(Map<T> map, int connectivity) {
+  const i64 h = static_cast<i64>(map.shape(0)), w = static_cast<i64>(map.shape(1));
+  check_size(h, w);
+  if (connectivity != 4 && connectivity != 8) throw BadMask("connectivity is " + std::to_string(connectivity) + "; expected 4 or 8");
+  std::vector<std::int32_t> labels(static_cast<std::size_t>(h * w), 0);
+  std::int32_t n = 0;
+  {
+    nb::gil_scoped_release release;
+    struct Stretch {
+      i64 a, b;
+      T value;
+      std::uint32_t set;
+    };
+    Sets sets;
+    std::vector<Stretch> all;
+    std::vector<std::size_t> row_first(static_cast<std::size_t>(h) + 1, 0);
+    const i64 reach = connectivity == 8 ? 1 : 0;
+    std::size_t before = 0;
+    for (i64 r = 0; r < h; ++r) {
+      std::size_t begin = all.size();
+      row_first[r] = begin;
+      stretches(map.data() + r * w, w, [&](T value, i64 a, i64 b) {
+        if (value != 0) all.push_back({a, b, value, sets.make()});
+      });
+      std::size_t i = before;
+      for (std::size_t j = begin; j < all.size(); ++j) {
+        while (i < begin && all[i].b + reach <= all[j].a) ++i;
+        for (std::size_t k = i; k < begin && all[k].a < all[j].b + reach; ++k)
+          if (all[k].value == all[j].value) sets.join(all[k].set, all[j].set);
+      }
+      before = begin;
+    }
+    row_first[h] = all.size();
+    std::vector<std::int32_t> final_label(all.size(), 0);
+    for (i64 r = 0; r < h; ++r)
+      for (std::size_t k = row_first[r]; k < row_first[r + 1]; ++k) {
+        std::int32_t &label = final_label[sets.root(all[k].set)];
+        if (!label) label = ++n;
+        std::fill(labels.begin() + r * w + all[k].a, labels.begin() + r * w + all[k].b, label);
+      }
+  }
+  return nb::make_tuple(array(std::move(labels), {static_cast<std::size_t>(h), static_cast<std::size_t>(w)}), n);
+}
+
+// ---------------------------------------------------------------- run lengths
+
+nb::bytes encode(Map<std::uint8_t> mask, bool transposed) {
+  const i64 h = static_cast<i64>(mask.shape(transposed ? 1 : 0)), w = static_cast<i64>(mask.shape(transposed ? 0 : 1));
+  check_size(h, w);
+  std::string text;
+  {
+    nb::gil_scoped_release release;
+    Numbering number(255);
+    std::vector<Marked> marks;
+    column_runs(mask.data(), h, w, transposed, number, marks);
+    Runs runs;
+    for (const Marked &m : marks) push_run(runs, m.start, m.end);
+    text = to_counts(runs, h * w);
+  }
+  return nb::bytes(text.data(), text.size());
+}
+
+Out<std::uint8_t> decode(nb::bytes counts, i64 h, i64 w) {
+  check_size(h, w);
+  nb::list one;
+  one.append(counts);
+  Texts texts(one);
+  auto *out = new std::vector<std::uint8_t>();
+  nb::capsule owner(out, [](void *p) noexcept { delete static_cast<std::vector<std::uint8_t> *>(p); });
+  {
+    nb::gil_scoped_release release;
+    Runs runs;
+    texts.read(0, h * w, runs);
+    out->assign(static_cast<std::size_t>(std::max<i64>(h * w, 1)), 0);
+    by_column(runs, h, [&](i64 c, i64 a, i64 b) {
+      for (i64 r = a; r < b; ++r) (*out)[r * w + c] = 1;
+    });
+  }
+  std::size_t shape[2] = {static_cast<std::size_t>(h), static_cast<std::size_t>(w)};
+  return Out<std::uint8_t>(out->data(), 2, shape, owner);
+}
+
+nb::tuple to_runs(nb::bytes counts, i64 total) {
+  nb::list one;
+  one.append(counts);
+  Texts texts(one);
+  Runs runs;
+  texts.read(0, total, runs);
+  std::vector<i64> starts, lengths;
+  for (const Run &r : runs) starts.push_back(r.start), lengths.push_back(r.end - r.start);
+  return nb::make_tuple(array(std::move(starts)), array(std::move(lengths)));
+}
+
+nb::bytes from_runs(Vector<i64> starts, Vector<i64> lengths, i64 total) {
+  if (starts.shape(0) != lengths.shape(0)) throw BadMask("starts and lengths differ in number");
+  Runs runs;
+  i64 position = 0;
+  for (std::size_t i = 0; i < starts.shape(0); ++i) {
+    i64 a = starts.data()[i], n = lengths.data()[i];
+    if (n < 0 || a < position || a > total - n)
+      throw BadMask("run " + std::to_string(i) + " starts at " + std::to_string(a) + " with length " + std::to_string(n) + "; expected ascending, disjoint runs inside " + std::to_string(total) + " pixels");
+    push_run(runs, a, a + n);
+    position = a + n;
+  }
+  std::string text = to_counts(runs, total);
+  return nb::bytes(text.data(), text.size());
+}
+
+nb::tuple measures(nb::sequence counts, i64 h, i64 w) {
+  check_size(h, w);
+  Texts texts(counts);
+  std::vector<i64> areas;
+  std::vector<std::int32_t> boxes;
+  {
+    nb::gil_scoped_release release;
+    Runs runs;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      texts.read(i, h * w, runs);
+      areas.push_back(area_of(runs));
+      add_box(boxes, box_of(runs, h));
+    }
+  }
+  const std::size_t n = areas.size();
+  return nb::make_tuple(array(std::move(areas)), array(std::move(boxes), {n, 4}));
+}
+
+// Paints masks in `order`, later over earlier; labels[i] is what mask i paints.
+nb::tuple paint(nb::sequence counts, i64 h, i64 w, Vector<std::int32_t> labels, Vector<i64> order) {
+  check_size(h, w);
+  Texts texts(counts);
+  const std::size_t n = texts.size();
+  if (labels.shape(0) != n || order.shape(0) != n) throw BadMask("labels and order need one entry a mask");
+  auto *out = new std::vector<std::int32_t>();
+  nb::capsule owner(out, [](void *p) noexcept { delete static_cast<std::vector<std::int32_t> *>(p); });
+  i64 lost_pixels = 0, lost_cells = 0;
+  {
+    nb::gil_scoped_release release;
+    std::vector<std::int32_t> turned(static_cast<std::size_t>(h * w), 0);  // position + 1 of the owner, column-major
+    std::vector<i64> left(n, 0);
+    std::vector<char> any(n, 0);
+    Runs runs;
+    for (std::size_t k = 0; k < n; ++k) {
+      i64 i = order.data()[k];
+      if (i < 0 || static_cast<std::size_t>(i) >= n) throw BadMask("order names a mask that is not there");
+      texts.read(static_cast<std::size_t>(i), h * w, runs);
+      for (const Run &r : runs) {
+        std::int32_t *p = turned.data() + r.start, *end = turned.data() + r.end;
+        std::int32_t taken = 0;
+        for (std::int32_t *q = p; q < end; ++q) taken |= *q;
+        if (taken)
+          for (std::int32_t *q = p; q < end; ++q)
+            if (*q && *q != i + 1) --left[*q - 1], ++lost_pixels;
+        std::fill(p, end, static_cast<std::int32_t>(i + 1));
+        left[i] += r.end - r.start;
+        any[i] = 1;
+      }
+    }
+    for (std::size_t i = 0; i < n; ++i) lost_cells += any[i] && left[i] == 0;
+    std::vector<std::int32_t> value(n + 1, 0);
+    for (std::size_t i = 0; i < n; ++i) value[i + 1] = labels.data()[i];
+    out->resize(static_cast<std::size_t>(std::max<i64>(h * w, 1)));
+    constexpr i64 kBlock = 16;
+    for (i64 c0 = 0; c0 < w; c0 += kBlock) {
+      const i64 m = std::min(kBlock, w - c0);
+      for (i64 r = 0; r < h; ++r)
+        for (i64 c = 0; c < m; ++c) (*out)[r * w + c0 + c] = value[turned[(c0 + c) * h + r]];
+    }
+  }
+  std::size_t shape[2] = {static_cast<std::size_t>(h), static_cast<std::size_t>(w)};
+  return nb::make_tuple(Out<std::int32_t>(out->data(), 2, shape, owner), lost_pixels, lost_cells);
+}
+
+nb::bytes merge(nb::sequence counts, i64 h, i64 w, bool intersect) {
+  check_size(h, w);
+  Texts texts(counts);
+  std::string text;
+  {
+    nb::gil_scoped_release release;
+    Runs whole, next, made;
+    if (texts.size()) texts.read(0, h * w, whole);
+    for (std::size_t i = 1; i < texts.size(); ++i) {
+      texts.read(i, h * w, next);
+      merge_runs(whole, next, intersect, made);
+      std::swap(whole, made);
+    }
+    text = to_counts(whole, h * w);
+  }
+  return nb::bytes(text.data(), text.size());
+}
+
+nb::bytes subtract(nb::bytes a, nb::bytes b, i64 h, i64 w) {
+  check_size(h, w);
+  nb::list both;
+  both.append(a), both.append(b);
+  Texts texts(both);
+  Runs keep, take, rest, made;
+  texts.read(0, h * w, keep), texts.read(1, h * w, take);
+  i64 position = 0;
+  for (const Run &r : take) push_run(rest, position, r.start), position = r.end;
+  push_run(rest, position, h * w);
+  merge_runs(keep, rest, true, made);
+  std::string text = to_counts(made, h * w);
+  return nb::bytes(text.data(), text.size());
+}
+
+struct Masks {  // parsed masks with their areas and boxes
+  std::vector<Runs> runs;
+  std::vector<i64> areas;
+  std::vector<Box> boxes;
+  Masks(const Texts &texts, i64 h, i64 w) : runs(texts.size()) {
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      texts.read(i, h * w, runs[i]);
+      areas.push_back(area_of(runs[i]));
+      boxes.push_back(box_of(runs[i], h));
+    }
+  }
+};
+
+bool boxes_meet(const Box &a, const Box &b) {
+  return a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
+}
+
+// Calls f(i, j) for every pair whose boxes meet, via a grid of cells about as large as a box: linear in the pairs found.
+template <class F> void meeting_pairs(const std::vector<Box> &a, const std::vector<Box> &b, i64 h, i64 w, F f) {
+  if (a.empty() || b.empty()) return;
+  double side = 1;
+  for (const Box &x : b) side += static_cast<double>(std::max(x.w, x.h));
+  const i64 cell = std::max<i64>(8, static_cast<i64>(side / static_cast<double>(b.size())));
+  const i64 columns = w / cell + 1, rows = h / cell + 1;
+  std::vector<std::vector<std::uint32_t>> bins;
+  std::vector<std::uint32_t> first(static_cast<std::size_t>(columns * rows) + 1, 0), members;
+  auto visit = [&](const Box &x, auto g) {
+    if (x.w <= 0) return;
+    for (i64 r = x.y / cell; r <= (x.y + x.h - 1) / cell; ++r)
+      for (i64 c = x.x / cell; c <= (x.x + x.w - 1) / cell; ++c) g(static_cast<std::size_t>(r * columns + c), r, c);
+  };
+  for (const Box &x : b) visit(x, [&](std::size_t bin, i64, i64) { ++first[bin + 1]; });
+  std::partial_sum(first.begin(), first.end(), first.begin());
+  members.resize(first.back());
+  std::vector<std::uint32_t> next(first.begin(), first.end() - 1);
+  for (std::size_t j = 0; j < b.size(); ++j)
+    visit(b[j], [&](std::size_t bin, i64, i64) { members[next[bin]++] = static_cast<std::uint32_t>(j); });
+  for (std::size_t i = 0; i < a.size(); ++i)
+    visit(a[i], [&](std::size_t bin, i64 r, i64 c) {
+      for (std::uint32_t k = first[bin]; k < first[bin + 1]; ++k) {
+        const Box &other = b[members[k]];
+        // each pair once: in the first grid cell that both boxes cover
+        if (r != std::max(a[i].y, other.y) / cell || c != std::max(a[i].x, other.x) / cell) continue;
+        if (boxes_meet(a[i], other)) f(i, static_cast<std::size_t>(members[k]));
+      }
+    });
+}
+
+Out<double> iou(nb::sequence first, nb::sequence second, i64 h, i64 w, Vector<std::uint8_t> crowd) {
+  check_size(h, w);
+  Texts ta(first), tb(second);
+  if (crowd.shape(0) != tb.size()) throw BadMask("iscrowd needs one entry a mask of the second list");
+  const std::size_t n = ta.size(), m = tb.size();
+  std::vector<double> out(n * m, 0.0);
+  {
+    nb::gil_scoped_release release;
+    Masks a(ta, h, w), b(tb, h, w);
+    meeting_pairs(a.boxes, b.boxes, h, w, [&](std::size_t i, std::size_t j) {
+      i64 common = common_pixels(a.runs[i], b.runs[j]);
+      if (common == 0) return;
+      i64 whole = crowd.data()[j] ? a.areas[i] : a.areas[i] + b.areas[j] - common;
+      out[i * m + j] = static_cast<double>(common) / static_cast<double>(whole);
+    });
+  }
+  return array(std::move(out), {n, m});
+}
+
+nb::tuple overlap_rles(nb::sequence first, nb::sequence second, i64 h, i64 w) {
+  check_size(h, w);
+  Texts ta(first), tb(second);
+  std::vector<i64> areas_a, areas_b, gi, pi, px;
+  std::vector<std::int32_t> boxes_a, boxes_b;
+  {
+    nb::gil_scoped_release release;
+    Masks a(ta, h, w), b(tb, h, w);
+    std::vector<std::array<i64, 3>> found;
+    meeting_pairs(a.boxes, b.boxes, h, w, [&](std::size_t i, std::size_t j) {
+      if (i64 common = common_pixels(a.runs[i], b.runs[j])) found.push_back({static_cast<i64>(i), static_cast<i64>(j), common});
+    });
+    std::sort(found.begin(), found.end());
+    for (const auto &f : found) gi.push_back(f[0]), pi.push_back(f[1]), px.push_back(f[2]);
+    areas_a = a.areas, areas_b = b.areas;
+    for (const Box &x : a.boxes) add_box(boxes_a, x);
+    for (const Box &x : b.boxes) add_box(boxes_b, x);
+  }
+  const std::size_t n = areas_a.size(), m = areas_b.size();
+  return nb::make_tuple(array(std::move(areas_a)), array(std::move(boxes_a), {n, 4}), array(std::move(areas_b)),
+                        array(std::move(boxes_b), {m, 4}), array(std::move(gi)), array(std::move(pi)), array(std::move(px)));
+}
+
+// The part of each mask inside a window (crop), or each mask of a window inside the image (paste).
+nb::list window(nb::sequence counts, i64 h, i64 w, i64 x, i64 y, i64 bw, i64 bh, bool paste) {
+  check_size(h, w), check_size(bh, bw);
+  if (x < 0 || y < 0 || bw < 0 || bh < 0 || x > w - bw || y > h - bh)
+    throw BadMask("the window at x " + std::to_string(x) + ", y " + std::to_string(y) + " of " + std::to_string(bw) + " x " + std::to_string(bh) + " px does not lie in the image of " + std::to_string(w) + " x " + std::to_string(h) + " px");
+  Texts texts(counts);
+  Strings out;
+  {
+    nb::gil_scoped_release release;
+    Runs runs, made;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      texts.read(i, paste ? bh * bw : h * w, runs);
+      made.clear();
+      by_column(runs, paste ? bh : h, [&](i64 c, i64 a, i64 b) {
+        if (paste) return push_run(made, (c + x) * h + a + y, (c + x) * h + b + y);
+        if (c < x || c >= x + bw) return;
+        a = std::max(a, y), b = std::min(b, y + bh);
+        if (a < b) push_run(made, (c - x) * bh + a - y, (c - x) * bh + b - y);
+      });
+      append_counts(out.text, made.begin(), made.end(), paste ? h * w : bh * bw);
+      out.close();
+    }
+  }
+  return out.list();
+}
+
+// ---------------------------------------------------------------- shapes of masks
+
+std::vector<Piece> pieces_of(const Runs &runs, i64 h, Sets &sets) {
+  std::vector<Piece> pieces;
+  by_column(runs, h, [&](i64 c, i64 a, i64 b) { pieces.push_back({c, a, b, sets.make()}); });
+  return pieces;
+}
+
+// The background of a mask inside its box and a frame of one pixel around it, as pieces in the box's coordinates.
+std::vector<Piece> background_of(const Runs &runs, i64 h, const Box &box, Sets &sets) {
+  std::vector<Piece> pieces;
+  i64 column = -1, position = -1;
+  auto finish = [&] {
+    if (position < box.h + 1) pieces.push_back({column, position, box.h + 1, sets.make()});
+  };
+  by_column(runs, h, [&](i64 c, i64 a, i64 b) {
+    c -= box.x, a -= box.y, b -= box.y;
+    while (column < c) finish(), ++column, position = -1;
+    if (a > position) pieces.push_back({column, position, a, sets.make()});
+    position = b;
+  });
+  while (column <= box.w) finish(), ++column, position = -1;
+  return pieces;
+}
+
+nb::tuple parts(nb::sequence counts, i64 h, i64 w, int connectivity) {
+  check_size(h, w);
+  if (connectivity != 4 && connectivity != 8) throw BadMask("connectivity is " + std::to_string(connectivity) + "; expected 4 or 8");
+  Texts texts(counts);
+  Strings out;
+  std::vector<std::size_t> first{0};
+  {
+    nb::gil_scoped_release release;
+    Runs runs;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      texts.read(i, h * w, runs);
+      Sets sets;
+      auto pieces = pieces_of(runs, h, sets);
+      join_columns(pieces, sets, connectivity == 8);
+      std::unordered_map<std::uint32_t, std::size_t> index;
+      std::vector<Runs> made;
+      for (const Piece &p : pieces) {
+        auto [it, fresh] = index.try_emplace(sets.root(p.set), made.size());
+        if (fresh) made.emplace_back();
+        push_run(made[it->second], p.column * h + p.top, p.column * h + p.bottom);
+      }
+      for (const Runs &r : made) {
+        append_counts(out.text, r.begin(), r.end(), h * w);
+        out.close();
+      }
+      first.push_back(out.ends.size());
+    }
+  }
+  nb::list result;
+  for (std::size_t i = 0; i + 1 < first.size(); ++i) result.append(out.list(first[i], first[i + 1]));
+  return nb::make_tuple(result);
+}
+
+// For each mask: the number of parts by edges and by corners.
+nb::tuple part_numbers(nb::sequence counts, i64 h, i64 w) {
+  check_size(h, w);
+  Texts texts(counts);
+  std::vector<i64> four, eight;
+  {
+    nb::gil_scoped_release release;
+    Runs runs;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      texts.read(i, h * w, runs);
+      for (bool corners : {false, true}) {
+        Sets sets;
+        auto pieces = pieces_of(runs, h, sets);
+        join_columns(pieces, sets, corners);
+        i64 n = 0;
+        for (std::uint32_t s = 0; s < sets.parent.size(); ++s) n += sets.root(s) == s;
+        (corners ? eight : four).push_back(n);
+      }
+    }
+  }
+  return nb::make_tuple(array(std::move(four)), array(std::move(eight)));
+}
+
+// For each mask: number of holes, their pixels, the largest, and the mask with its holes filled.
+nb::tuple holes(nb::sequence counts, i64 h, i64 w, int connectivity, bool fill) {
+  check_size(h, w);
+  if (connectivity != 4 && connectivity != 8) throw BadMask("connectivity is " + std::to_string(connectivity) + "; expected 4 or 8");
+  Texts texts(counts);
+  std::vector<i64> number, pixels, largest;
+  Strings filled;
+  {
+    nb::gil_scoped_release release;
+    Runs runs, inside, made;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      texts.read(i, h * w, runs);
+      i64 n = 0, all = 0, most = 0;
+      inside.clear();
+      if (!runs.empty()) {
+        Box box = box_of(runs, h);
+        Sets sets;
+        auto pieces = background_of(runs, h, box, sets);
+        join_columns(pieces, sets, connectivity == 8);
+        std::unordered_map<std::uint32_t, i64> sizes;
+        const std::uint32_t outside = sets.root(pieces.front().set);
+        for (const Piece &p : pieces) {
+          std::uint32_t root = sets.root(p.set);
+          if (root == outside) continue;
+          sizes[root] += p.bottom - p.top;
+          push_run(inside, (p.column + box.x) * h + p.top + box.y, (p.column + box.x) * h + p.bottom + box.y);
+        }
+        n = static_cast<i64>(sizes.size());
+        for (auto &[root, size] : sizes) all += size, most = std::max(most, size);
+      }
+      number.push_back(n), pixels.push_back(all), largest.push_back(most);
+      if (fill) {
+        merge_runs(runs, inside, false, made);
+        append_counts(filled.text, made.begin(), made.end(), h * w);
+        filled.close();
+      }
+    }
+  }
+  return nb::make_tuple(array(std::move(number)), array(std::move(pixels)), array(std::move(largest)), filled.list());
+}
+
+// Area of the convex hull of all pixel corners of each mask, px² (Andrew's monotone chain over the columns).
+Out<double> hull_areas(nb::sequence counts, i64 h, i64 w) {
+  check_size(h, w);
+  Texts texts(counts);
+  std::vector<double> out;
+  {
+    nb::gil_scoped_release release;
+    Runs runs;
+    struct Point {
+      i64 x, y;
+    };
+    auto turn = [](const Point &o, const Point &a, const Point &b) { return (a.x - o.x) * (b.y - o.y) - (a.y - o.y) * (b.x - o.x); };
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      texts.read(i, h * w, runs);
+      std::vector<std::array<i64, 3>> columns;  // column, top, bottom
+      by_column(runs, h, [&](i64 c, i64 a, i64 b) {
+        if (!columns.empty() && columns.back()[0] == c) columns.back()[2] = b;
+        else columns.push_back({c, a, b});
+      });
+      std::vector<Point> points;
+      for (auto &[c, a, b] : columns)
+        for (i64 x : {c, c + 1}) points.push_back({x, a}), points.push_back({x, b});
+      std::sort(points.begin(), points.end(), [](const Point &a, const Point &b) { return a.x != b.x ? a.x < b.x : a.y < b.y; });
+      std::vector<Point> hull(2 * points.size() + 1);
+      std::size_t k = 0;
+      for (const Point &p : points) {
+        while (k >= 2 && turn(hull[k - 2], hull[k - 1], p) <= 0) --k;
+        hull[k++] = p;
+      }
+      for (std::size_t j = points.size(), t = k + 1; j-- > 0;) {
+        while (k >= t && turn(hull[k - 2], hull[k - 1], points[j]) <= 0) --k;
+        hull[k++] = points[j];
+      }
+      i64 twice = 0;
+      for (std::size_t j = 0; j + 1 < k; ++j) twice += hull[j].x * hull[j + 1].y - hull[j + 1].x * hull[j].y;
+      out.push_back(std::abs(static_cast<double>(twice)) / 2);
+    }
+  }
+  return array(std::move(out));
+}
+
+// ---------------------------------------------------------------- outlines along pixel edges
+
+struct Ring {
+  std::vector<i64> xy;
+  i64 twice_area;  // positive: outer, clockwise on the screen; negative: a hole
+};
+
+std::vector<Ring> rings_of(const Runs &runs, i64 h, bool corners) {
+  std::vector<Ring> rings;
+  if (runs.empty()) return rings;
+  const Box box = box_of(runs, h);
+  const i64 bw = box.w + 2, bh = box.h + 2;
+  std::vector<std::uint8_t> grid(static_cast<std::size_t>(bw * bh), 0), seen(grid.size(), 0);
+  by_column(runs, h, [&](i64 c, i64 a, i64 b) {
+    for (i64 r = a; r < b; ++r) grid[(r - box.y + 1) * bw + c - box.x + 1] = 1;
+  });
+  auto set = [&](i64 r, i64 c) { return grid[r * bw + c] != 0; };
+  // Directions: 0 right, 1 down, 2 left, 3 up; the mask lies to the right of the walker. Vertex (r, c) is the upper left
+  // corner of pixel (r, c).
+  static constexpr i64 dr[4] = {0, 1, 0, -1}, dc[4] = {1, 0, -1, 0};
+  static constexpr i64 right_r[4] = {0, 0, -1, -1}, right_c[4] = {0, -1, -1, 0};  // pixel ahead on the right of a vertex
+  static constexpr i64 left_r[4] = {-1, 0, 0, -1}, left_c[4] = {0, 0, -1, -1};
+  for (i64 r0 = 1; r0 < bh - 1; ++r0)
+    for (i64 c0 = 1; c0 < bw - 1; ++c0) {
+      if (!set(r0, c0) || set(r0 - 1, c0) || seen[r0 * bw + c0]) continue;
+      Ring ring{{}, 0};
+      i64 r = r0, c = c0;
+      int d = 0;
+      do {
+        if (d == 0) seen[r * bw + c] = 1;
+        r += dr[d], c += dc[d];
+        const bool ahead_right = set(r + right_r[d], c + right_c[d]), ahead_left = set(r + left_r[d], c + left_c[d]);
+        int turned = d;
+        if (ahead_right && ahead_left) turned = (d + 3) & 3;
+        else if (!ahead_right && (!ahead_left || !corners)) turned = (d + 1) & 3;
+        else if (!ahead_right) turned = (d + 3) & 3;
+        if (turned != d) ring.xy.push_back(c - 1 + box.x), ring.xy.push_back(r - 1 + box.y);
+        d = turned;
+      } while (r != r0 || c != c0 || d != 0);
+      const std::size_t n = ring.xy.size() / 2;
+      for (std::size_t k = 0; k < n; ++k) {
+        std::size_t next = (k + 1) % n;
+        ring.twice_area += ring.xy[2 * k] * ring.xy[2 * next + 1] - ring.xy[2 * next] * ring.xy[2 * k + 1];
+      }
+      rings.push_back(std::move(ring));
+    }
+  return rings;
+}
+
+nb::tuple outlines(nb::sequence counts, i64 h, i64 w, int connectivity) {
+  check_size(h, w);
+  Texts texts(counts);
+  std::vector<std::int32_t> xy;
+  std::vector<i64> ring_first{0}, mask_first{0};
+  std::vector<std::uint8_t> is_hole;
+  {
+    nb::gil_scoped_release release;
+    Runs runs;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      texts.read(i, h * w, runs);
+      for (const Ring &ring : rings_of(runs, h, connectivity == 8)) {
+        for (i64 v : ring.xy) xy.push_back(static_cast<std::int32_t>(v));
+        ring_first.push_back(static_cast<i64>(xy.size() / 2));
+        is_hole.push_back(ring.twice_area < 0);
+      }
+      mask_first.push_back(static_cast<i64>(is_hole.size()));
+    }
+  }
+  const std::size_t n = xy.size() / 2;
+  return nb::make_tuple(array(std::move(xy), {n, 2}), array(std::move(ring_first)), array(std::move(mask_first)), array(std::move(is_hole)));
+}
+
+// ---------------------------------------------------------------- polygons
+
+nb::list polygons_to_rle(Vector<double> xy, Vector<i64> part_first, Vector<i64> mask_first, i64 h, i64 w) {
+  check_size(h, w);
+  const i64 n_xy = static_cast<i64>(xy.shape(0)), n_parts = static_cast<i64>(part_first.shape(0)) - 1, n = static_cast<i64>(mask_first.shape(0)) - 1;
+  auto ascending = [](const Vector<i64> &v, i64 last) {
+    if (v.shape(0) == 0 || v.data()[0] != 0 || v.data()[v.shape(0) - 1] != last) return false;
+    for (std::size_t i = 1; i < v.shape(0); ++i)
+      if (v.data()[i] < v.data()[i - 1]) return false;
+    return true;
+  };
+  if (!ascending(part_first, n_xy / 2) || n_xy % 2 || !ascending(mask_first, n_parts)) throw BadMask("polygon offsets must ascend from 0 to the number of points (parts)");
+  Strings out;
+  {
+    nb::gil_scoped_release release;
+    Runs whole, next, made;
+    for (i64 i = 0; i < n; ++i) {
+      whole.clear();
+      for (i64 p = mask_first.data()[i]; p < mask_first.data()[i + 1]; ++p) {
+        const i64 a = part_first.data()[p], b = part_first.data()[p + 1];
+        try {
+          draw_polygon(xy.data() + 2 * a, static_cast<std::size_t>(b - a), h, w, next);
+        } catch (const std::invalid_argument &exc) {
+          throw BadMask(std::string(exc.what()) + " (cell " + std::to_string(i) + ")");
+        }
+        if (p == mask_first.data()[i]) {
+          std::swap(whole, next);
+        } else {
+          merge_runs(whole, next, false, made);
+          std::swap(whole, made);
+        }
+      }
+      append_counts(out.text, whole.begin(), whole.end(), h * w);
+      out.close();
+    }
+  }
+  return out.list();
+}
+
+// Packed polygons: a byte that names the coding, then numbers of seven bits a byte, low first.
+void put_number(std::string &out, std::uint64_t v) {
+  while (v >= 0x80) out.push_back(static_cast<char>(v | 0x80)), v >>= 7;
+  out.push_back(static_cast<char>(v));
+}
+
+std::uint64_t get_number(std::string_view text, std::size_t &at) {
+  std::uint64_t v = 0;
+  for (int shift = 0; shift < 64; shift += 7) {
+    if (at >= text.size()) throw BadMask("a packed polygon ends in the middle of a number");
+    std::uint8_t byte = static_cast<std::uint8_t>(text[at++]);
+    v |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
+    if (!(byte & 0x80)) return v;
+  }
+  throw BadMask("a packed polygon holds a number too large");
+}
+
+constexpr char kHundredths = 1, kExact = 2;
+
+bool in_hundredths(const double *v, i64 n) {
+  for (i64 i = 0; i < n; ++i) {
+    if (!(std::abs(v[i]) < 1e7)) return false;
+    double back = static_cast<double>(static_cast<i64>(std::nearbyint(v[i] * 100))) / 100;
+    if (std::memcmp(&back, v + i, sizeof back) != 0) return false;
+  }
+  return true;
+}
+
+nb::list pack_polygons(Vector<double> xy, Vector<i64> part_first, Vector<i64> mask_first) {
+  Strings out;
+  const i64 n = static_cast<i64>(mask_first.shape(0)) - 1;
+  const i64 parts_n = static_cast<i64>(part_first.shape(0)) - 1;
+  if (n < 0 || parts_n < 0 || mask_first.data()[n] > parts_n || part_first.data()[parts_n] * 2 > static_cast<i64>(xy.shape(0))) throw BadMask("polygon offsets do not fit");
+  for (i64 i = 0; i < n; ++i) {
+    const i64 p0 = mask_first.data()[i], p1 = mask_first.data()[i + 1];
+    const double *values = xy.data() + 2 * part_first.data()[p0];
+    const i64 count = 2 * (part_first.data()[p1] - part_first.data()[p0]);
+    const bool hundredths = in_hundredths(values, count);
+    out.text.push_back(hundredths ? kHundredths : kExact);
+    put_number(out.text, static_cast<std::uint64_t>(p1 - p0));
+    for (i64 p = p0; p < p1; ++p) put_number(out.text, static_cast<std::uint64_t>(part_first.data()[p + 1] - part_first.data()[p]));
+    if (hundredths) {
+      i64 last[2] = {0, 0};
+      for (i64 k = 0; k < count; ++k) {
+        i64 q = static_cast<i64>(std::nearbyint(values[k] * 100)), delta = q - last[k & 1];
+        last[k & 1] = q;
+        put_number(out.text, (static_cast<std::uint64_t>(delta) << 1) ^ static_cast<std::uint64_t>(delta >> 63));
+      }
+    } else if (count) {
+      out.text.append(reinterpret_cast<const char *>(values), static_cast<std::size_t>(count) * sizeof(double));
+    }
+    out.close();
+  }
+  return out.list();
+}
+
+nb::tuple unpack_polygons(nb::sequence packed) {
+  Texts texts(packed);
+  std::vector<double> xy;
+  std::vector<i64> part_first{0}, mask_first{0};
+  for (std::string_view text : texts.views) {
+    std::size_t at = 1;
+    if (text.empty() || (text[0] != kHundredths && text[0] != kExact)) throw BadMask("a packed polygon begins with an unknown byte");
+    std::uint64_t parts = get_number(text, at), points = 0;
+    if (parts > text.size()) throw BadMask("a packed polygon is cut short");
+    for (std::uint64_t p = 0; p < parts; ++p) {
+      std::uint64_t n = get_number(text, at);
+      if (n > text.size()) throw BadMask("a packed polygon is cut short");
+      points += n;
+      part_first.push_back(part_first.back() + static_cast<i64>(n));
+    }
+    if (text[0] == kHundredths) {
+      i64 last[2] = {0, 0};
+      for (std::uint64_t k = 0; k < 2 * points; ++k) {
+        std::uint64_t z = get_number(text, at);
+        last[k & 1] += static_cast<i64>(z >> 1) ^ -static_cast<i64>(z & 1);
+        xy.push_back(static_cast<double>(last[k & 1]) / 100);
+      }
+    } else {
+      if (text.size() - at != points * 2 * sizeof(double)) throw BadMask("a packed polygon is cut short");
+      std::size_t n = xy.size();
+      xy.resize(n + 2 * points);
+      if (points) std::memcpy(xy.data() + n, text.data() + at, text.size() - at);
+    }
+    mask_first.push_back(static_cast<i64>(part_first.size()) - 1);
+  }
+  return nb::make_tuple(array(std::move(xy)), array(std::move(part_first)), array(std::move(mask_first)));
+}
+
+// ---------------------------------------------------------------- overlap table of two label maps
+
+// Joint runs of two maps, strip after strip; every pair (a, b) that is not (0, 0) keeps its pixels and its box.
+class Overlaps {
+ public:
+  Overlaps() : slots_(1 << 12) {}
+
+  template <class T> void add(Map<T> a, Map<T> b, i64 row0) {
+    if (a.shape(0) != b.shape(0) || a.shape(1) != b.shape(1)) throw BadMask("the label maps differ in size");
+    const i64 h = static_cast<i64>(a.shape(0)), w = static_cast<i64>(a.shape(1));
+    nb::gil_scoped_release release;
+    for (i64 r = 0; r < h; ++r) row(a.data() + r * w, b.data() + r * w, w, row0 + r);
+  }
+
+  nb::tuple finish() {
+    std::vector<i64> a, b, pixels, boxes;
+    {
+      nb::gil_scoped_release release;
+      std::vector<Slot> used;
+      for (const Slot &s : slots_)
+        if (s.pixels) used.push_back(s);
+      std::sort(used.begin(), used.end(), [](const Slot &x, const Slot &y) { return x.key < y.key; });
+      for (const Slot &s : used) {
+        a.push_back(static_cast<i64>(s.key >> 32)), b.push_back(static_cast<i64>(s.key & 0xffffffffu)), pixels.push_back(s.pixels);
+        for (i64 v : {s.x0, s.y0, s.x1, s.y1}) boxes.push_back(v);
+      }
+    }
+    const std::size_t n = a.size();
+    return nb::make_tuple(array(std::move(a)), array(std::move(b)), array(std::move(pixels)), array(std::move(boxes), {n, 4}));
+  }
+
+ private:
+  struct Slot {
+    std::uint64_t key = 0;
+    i64 pixels = 0;
+    std::int32_t x0 = 0, x1 = 0, y0 = 0, y1 = 0;
+  };
+
+  template <class T> static bool same_block(const T *a, const T *b, T va, T vb) {
+    T differ = 0;
+    for (int k = 0; k < 16; ++k) differ |= static_cast<T>((a[k] ^ va) | (b[k] ^ vb));
+    return differ == 0;
+  }
+
+  template <class T> void row(const T *a, const T *b, i64 w, i64 r) {
+    i64 i = 0;
+    while (i < w) {
+      const T va = a[i], vb = b[i];
+      i64 j = i + 1;
+      while (j + 16 <= w && same_block(a + j, b + j, va, vb)) j += 16;
+      while (j < w && a[j] == va && b[j] == vb) ++j;
+      if (va || vb) note(va, vb, i, j, r);
+      i = j;
+    }
+  }
+
+  template <class T> void note(T va, T vb, i64 from, i64 to, i64 r) {
+    if constexpr (std::is_signed_v<T>)
+      if (va < 0 || vb < 0) throw BadMask("a label map holds the negative label " + std::to_string(std::min(va, vb)) + "; expected 0 for background and positive labels");
+    const std::uint64_t key = (static_cast<std::uint64_t>(va) << 32) | static_cast<std::uint64_t>(static_cast<std::uint32_t>(vb));
+    Slot *s = &find(key);
+    if (!s->pixels) {
+      if (++used_ * 2 > slots_.size()) {
+        grow();
+        s = &find(key);
+      }
+      *s = {key, 0, static_cast<std::int32_t>(from), static_cast<std::int32_t>(to), static_cast<std::int32_t>(r), 0};
+    }
+    extend(*s, from, to, r);
+  }
+
+  static void extend(Slot &s, i64 from, i64 to, i64 r) {
+    s.pixels += to - from;
+    s.x0 = std::min(s.x0, static_cast<std::int32_t>(from));
+    s.x1 = std::max(s.x1, static_cast<std::int32_t>(to));
+    s.y1 = static_cast<std::int32_t>(r + 1);
+  }
+
+  Slot &find(std::uint64_t key) {
+    std::size_t mask = slots_.size() - 1;
+    std::size_t at = static_cast<std::size_t>((key * 0x9E3779B97F4A7C15ull) >> 20) & mask;
+    while (slots_[at].pixels && slots_[at].key != key) at = (at + 1) & mask;
+    return slots_[at];
+  }
+
+  void grow() {
+    std::vector<Slot> old(slots_.size() * 4);
+    old.swap(slots_);
+    for (const Slot &s : old)
+      if (s.pixels) find(s.key) = s;
+  }
+
+  std::vector<Slot> slots_;
+  std::size_t used_ = 0;
+};
+
+}  // namespace
+
+NB_MODULE(geometry, m) {
+  m.doc() = "Geometry kernels; use them through celltable.geometry.";
+  nb::object found = nb::module_::import_("celltable.errors").attr("MaskError");
+  static PyObject *mask_error = found.release().ptr();
+  nb::register_exception_translator([](const std::exception_ptr &p, void *) {
+    try {
+      std::rethrow_exception(p);
+    } catch (const BadMask &exc) {
+      PyErr_SetString(mask_error, exc.what());
+    }
+  });
+  m.def("label_rles", &label_rles<std::uint8_t>, "map"_a.noconvert(), "transposed"_a);
+  m.def("label_rles", &label_rles<std::uint16_t>, "map"_a.noconvert(), "transposed"_a);
+  m.def("label_rles", &label_rles<std::int32_t>, "map"_a.noconvert(), "transposed"_a);
+  m.def("label_rles", &label_rles<i64>, "map"_a.noconvert(), "transposed"_a);
+  m.def("label_measures", &label_measures<std::uint8_t>, "map"_a.noconvert());
+  m.def("label_measures", &label_measures<std::uint16_t>, "map"_a.noconvert());
+  m.def("label_measures", &label_measures<std::int32_t>, "map"_a.noconvert());
+  m.def("label_measures", &label_measures<i64>, "map"_a.noconvert());
+  m.def("components", &components<std::uint8_t>, "map"_a.noconvert(), "connectivity"_a);
+  m.def("components", &components<std::uint16_t>, "map"_a.noconvert(), "connectivity"_a);
+  m.def("components", &components<std::int32_t>, "map"_a.noconvert(), "connectivity"_a);
+  m.def("components", &components<i64>, "map"_a.noconvert(), "connectivity"_a);
+  m.def("encode", &encode, "mask"_a.noconvert(), "transposed"_a);
+  m.def("decode", &decode, "counts"_a, "height"_a, "width"_a);
+  m.def("to_runs", &to_runs, "counts"_a, "total"_a);
+  m.def("from_runs", &from_runs, "starts"_a, "lengths"_a, "total"_a);
+  m.def("measures", &measures, "counts"_a, "height"_a, "width"_a);
+  m.def("paint", &paint, "counts"_a, "height"_a, "width"_a, "labels"_a, "order"_a);
+  m.def("merge", &merge, "counts"_a, "height"_a, "width"_a, "intersect"_a);
+  m.def("subtract", &subtract, "a"_a, "b"_a, "height"_a, "width"_a);
+  m.def("iou", &iou, "a"_a, "b"_a, "height"_a, "width"_a, "iscrowd"_a);
+  m.def("overlap_rles", &overlap_rles, "a"_a, "b"_a, "height"_a, "width"_a);
+  m.def("window", &window, "counts"_a, "height"_a, "width"_a, "x"_a, "y"_a, "box_width"_a, "box_height"_a, "paste"_a);
+  m.def("parts", &parts, "counts"_a, "height"_a, "width"_a, "connectivity"_a);
+  m.def("part_numbers", &part_numbers, "counts"_a, "height"_a, "width"_a);
+  m.def("holes", &holes, "counts"_a, "height"_a, "width"_a, "connectivity"_a, "fill"_a);
+  m.def("hull_areas", &hull_areas, "counts"_a, "height"_a, "width"_a);
+  m.def("outlines", &outlines, "counts"_a, "height"_a, "width"_a, "connectivity"_a);
+  m.def("polygons_to_rle", &polygons_to_rle, "xy"_a, "part_first"_a, "mask_first"_a, "height"_a, "width"_a);
+  m.def("pack_polygons", &pack_polygons, "xy"_a, "part_first"_a, "mask_first"_a);
+  m.def("unpack_polygons", &unpack_polygons, "packed"_a);
+  nb::class_<Overlaps>(m, "Overlaps")
+      .def(nb::init<>())
+      .def("add", &Overlaps::add<std::uint8_t>, "a"_a.noconvert(), "b"_a.noconvert(), "row"_a)
+      .def("add", &Overlaps::add<std::uint16_t>, "a"_a.noconvert(), "b"_a.noconvert(), "row"_a)
+      .def("add", &Overlaps::add<std::int32_t>, "a"_a.noconvert(), "b"_a.noconvert(), "row"_a)
+      .def("finish", &Overlaps::finish);
+}

@@ -1,0 +1,44 @@
+"""Arrays in the few types and layouts that the compiled core takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from celltable.errors import MaskError
+
+_NATIVE = {np.dtype(t) for t in (np.uint8, np.uint16, np.int32, np.int64)}
+_WIDER = {"b": np.uint8, "i1": np.int32, "i2": np.int32, "u4": np.int64}
+
+
+def label_array(label_map: ArrayLike) -> tuple[NDArray[Any], bool]:
+    """A label map as a C-contiguous array of a native type, and whether it is the transpose of what was given.
+
+    Raises
+    ------
+    MaskError
+        If it is not 2-D or holds anything but integers.
+    """
+    array = np.asarray(label_map)
+    if array.ndim != 2:
+        raise MaskError(f"a label map has two axes (row, column); found {array.ndim}: {array.shape}")
+    if array.dtype.kind not in "biu":
+        raise MaskError(f"a label map holds integers; found {array.dtype}. Round and convert it, for example to int32.")
+    if array.dtype not in _NATIVE:
+        array = _converted(array)
+    if array.flags.f_contiguous and not array.flags.c_contiguous:
+        return array.T, True
+    return np.ascontiguousarray(array), False
+
+
+def _converted(array: NDArray[Any]) -> NDArray[Any]:
+    kind = array.dtype.newbyteorder("=")
+    if kind in _NATIVE:
+        return array.astype(kind)
+    if kind.kind == "b":
+        return array.view(np.uint8)
+    if kind == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise MaskError(f"a label map holds the label {int(array.max())}; expected at most 2^63 - 1")
+    return array.astype(np.int32 if kind.kind == "i" or kind.itemsize < 4 else np.int64)
