@@ -14,7 +14,7 @@ from ._arrays import label_array
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """Of each label: `ids` int64 ascending, `areas` px², `boxes` int32 (n, 4) x y w h, `centroids_xy` float64 (n, 2)."""
+    """Of each label: `ids` int64 ascending, `areas` px², `boxes` int32 (n, 4) x y w h, `centroids_xy` float (n, 2)."""
 
     ids: NDArray[np.int64]
     areas: NDArray[np.int64]

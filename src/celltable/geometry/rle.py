@@ -1,6 +1,6 @@
 """Masks as compressed COCO run lengths: made, read, combined, cut and measured without ever holding a stack of masks.
 
-A mask is the `counts` of COCO's compressed run-length encoding as bytes (column-major; pycocotools' maskApi.c), with its
+A mask is the `counts` of COCO's compressed run-length encoding as bytes (column-major; pycocotools' maskApi.c), its
 size (height, width) given beside. The texts are byte-identical to those of pycocotools.
 """
 
@@ -298,7 +298,8 @@ def iou(a: Counts, b: Counts, size: Size, iscrowd: ArrayLike | None = None) -> N
 
 def crop(counts: Counts, size: Size, box: Sequence[int]) -> list[bytes]:
     """The part of each mask inside the window `box` (x, y, width, height), as masks of the window's size."""
-    return _core.window(counts, *_size(size), *(int(v) for v in box), False)
+    x, y, width, height = (int(v) for v in box)
+    return _core.window(counts, *_size(size), x, y, width, height, False)
 
 
 def paste(counts: Counts, size: Size, box: Sequence[int], image_size: Size) -> list[bytes]:
