@@ -20,7 +20,7 @@ import numpy as np
 from pycocotools import mask as coco
 from scipy import ndimage
 
-from celltable.checks._shapes import Shapes
+from celltable.geometry.shapes import Shapes
 from celltable.pipelines.check import check
 from celltable.pipelines.ingest import ingest
 from celltable.store import Store, open_store

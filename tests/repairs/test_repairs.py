@@ -90,6 +90,15 @@ def test_an_outline_is_filled_and_a_small_hole_is_not_its_business() -> None:
     assert (after[2] == holed).all()
 
 
+def test_a_rim_and_the_core_that_fills_it_become_one_cell() -> None:
+    rim, core = disc(20, 15, 10) & ~disc(20, 15, 7), disc(20, 15, 7)
+    after = masks_of(mend("fill-outlines", sample_of([core, rim])))
+    assert list(after) == [2]
+    assert (after[2] == disc(20, 15, 10)).all()
+    small = disc(20, 15, 3)
+    assert propose("fill-outlines", sample_of([small, rim])) == []
+
+
 def test_the_largest_part_is_kept() -> None:
     cell = disc(20, 20, 6) | disc(20, 50, 3)
     after = masks_of(mend("keep-largest-component", sample_of([cell])))

@@ -160,10 +160,10 @@ class Shapes:
     def _alike(self, i: int, j: int) -> bool:
         return self.kinds is None or self.kinds[i] == self.kinds[j]
 
-    def meets_others(self, i: int, mask: bytes) -> bool:
-        """Whether `mask`, a mask `i` that has grown, took pixels of another mask of its kind."""
+    def taken(self, i: int, mask: bytes) -> list[tuple[int, int]]:
+        """(j, pixels) of the other masks of its kind whose pixels `mask`, a mask `i` that has grown, takes."""
         grown = rle.difference(mask, self.masks[i], self.size)
-        return any(j != i and self._alike(i, j) for _, j, _ in _shared([grown], self.masks, self.size))
+        return [(j, n) for _, j, n in _shared([grown], self.masks, self.size) if j != i and self._alike(i, j)]
 
     def without(self, i: int, others: Iterable[int]) -> tuple[bytes, int]:
         """Mask `i` less other masks, and the area that is left."""

@@ -18,7 +18,7 @@ def propose(sample: Sample) -> Iterator[Edit]:
     shapes = Shapes.of(cells)
     chosen = np.flatnonzero((shapes.hole_area > 0) & ~flags(cells, "crowd"))
     for i, mask in zip(chosen.tolist(), shapes.filled(chosen), strict=True):
-        if not shapes.meets_others(i, mask):
+        if not shapes.taken(i, mask):
             n, px = int(shapes.hole_count[i]), int(shapes.hole_area[i])
             reason = f"filled {n} hole{'s' if n > 1 else ''} of {px:,} px in all"
             yield replace_mask("fill-holes", "hole", sample, i, mask, reason)

@@ -9,23 +9,46 @@ import numpy as np
 from celltable.geometry.shapes import Shapes
 from celltable.records import Edit, Sample
 from celltable.repairs import Repair
-from celltable.repairs._edits import flags, replace_mask
+from celltable.repairs._edits import flags, remove, replace_mask
 
 MAX_FILL = 0.6  # as the check outline-mask
 MIN_FILLED_PX = 30
+MIN_CORE = 0.9  # of the hole: DSB2018 holds nuclei annotated as a ring and a core that fills it to the last pixel
 
 
-def propose(sample: Sample, *, max_fill: float = MAX_FILL, min_filled_px: float = MIN_FILLED_PX) -> Iterator[Edit]:
-    """One edit for each cell whose mask covers less than `max_fill` of what it encloses."""
+def propose(
+    sample: Sample,
+    *,
+    max_fill: float = MAX_FILL,
+    min_filled_px: float = MIN_FILLED_PX,
+    min_core: float = MIN_CORE,
+) -> Iterator[Edit]:
+    """One edit for each cell whose mask covers less than `max_fill` of what it encloses.
+
+    Where one other cell lies wholly in the outline and fills at least `min_core` of its hole, both are rim and core of
+    one cell: the outline is filled and the core removed.
+    """
     cells = sample.instances
     shapes = Shapes.of(cells)
     enclosed = cells.area + shapes.hole_area
     outline = (cells.area < max_fill * enclosed) & (enclosed >= min_filled_px) & ~flags(cells, "crowd")
     chosen = np.flatnonzero(outline)
     for i, mask in zip(chosen.tolist(), shapes.filled(chosen), strict=True):
-        if not shapes.meets_others(i, mask):
-            reason = f"filled the outline: {int(cells.area[i]):,} of {int(enclosed[i]):,} px were drawn"
+        reason = f"filled the outline: {int(cells.area[i]):,} of {int(enclosed[i]):,} px were drawn"
+        inside = shapes.taken(i, mask)
+        if not inside:
             yield replace_mask("fill-outlines", "outline-mask", sample, i, mask, reason)
+        elif len(inside) == 1 and _is_core(shapes, i, inside[0], min_core):
+            core = inside[0][0]
+            note = f"{reason}, and cell {int(cells.ids[core])} was its core"
+            yield replace_mask("fill-outlines", "outline-mask", sample, i, mask, note)
+            why = f"it is the core of cell {int(cells.ids[i])}, which now covers it"
+            yield remove("fill-outlines", "outline-mask", sample, core, why)
+
+
+def _is_core(shapes: Shapes, i: int, inside: tuple[int, int], min_core: float) -> bool:
+    core, px = inside
+    return px == int(shapes.areas[core]) and px >= min_core * int(shapes.hole_area[i])
 
 
 REPAIR = Repair(
@@ -33,10 +56,11 @@ REPAIR = Repair(
     title="Fill outlines",
     description=(
         "Turns a mask that is a closed line around a large hole into the cell that it outlines; cells with small holes "
-        "are left alone, and so are lines around other cells."
+        "are left alone, and so are lines around other cells, unless one cell fills the line as its core: then the two "
+        "become one."
     ),
     mends=("outline-mask",),
     propose=propose,
     default=True,
-    options={"max_fill": MAX_FILL, "min_filled_px": MIN_FILLED_PX},
+    options={"max_fill": MAX_FILL, "min_filled_px": MIN_FILLED_PX, "min_core": MIN_CORE},
 )
