@@ -457,37 +457,55 @@ template <class T> static auto coordinate_sums(In2<T> map, In1<i64> ids) {
 
 // A stack of class layers (row, column, class) painted into one label map, class after class, ids ascending within each.
 // Returns the map, the class of each id, and whether any pixel was covered twice.
+template <class T> struct LayerRun { i64 layer, from, to; T value; };
+
+template <class T, int Fixed> static void layer_runs(const T *s, i64 pixels, i64 channels, i64 layers, std::vector<LayerRun<T>> &runs) {
+  const i64 n = Fixed ? Fixed : layers; // a fixed number lets the test for an empty pixel be unrolled
+  std::vector<i64> open(n, -1);         // the run of each layer that ended at the pixel before
+  for (i64 p = 0; p < pixels; ++p) {
+    const T *q = s + p * channels;
+    bool any = false;
+    for (i64 c = 0; c < n; ++c) any |= q[c] != T(0);
+    if (!any) continue;
+    for (i64 c = 0; c < n; ++c) {
+      if (q[c] == T(0)) continue;
+      if (open[c] >= 0 && runs[open[c]].to == p && runs[open[c]].value == q[c]) {
+        ++runs[open[c]].to;
+        continue;
+      }
+      const double x = static_cast<double>(q[c]);
+      if (!(x > 0) || x > 67108864.0 || x != std::floor(x))
+        throw std::invalid_argument("a class layer holds a value that is not a whole number from 0 to 67108864");
+      open[c] = static_cast<i64>(runs.size());
+      runs.push_back({c, p, p + 1, q[c]});
+    }
+  }
+}
+
 template <class T> static auto flatten_layers(In3<T> stack, i64 layers) {
-  const i64 h = stack.shape(0), w = stack.shape(1), channels = stack.shape(2), pixels = h * w;
+  const i64 h = stack.shape(0), w = stack.shape(1), channels = stack.shape(2);
   if (layers < 0 || layers > channels) throw std::invalid_argument("more layers asked for than the stack has");
-  const T *s = stack.data();
-  std::vector<int32_t> map(pixels, 0), classes;
+  std::vector<int32_t> map(h * w, 0), classes;
   bool twice = false;
   {
     nb::gil_scoped_release release;
-    std::vector<std::vector<int32_t>> seen(layers);
-    for (i64 p = 0; p < pixels; ++p)
-      for (i64 c = 0; c < layers; ++c) {
-        const T v = s[p * channels + c];
-        if (v == T(0)) continue;
-        const double x = static_cast<double>(v);
-        if (!(x > 0) || x > 67108864.0 || x != std::floor(x))
-          throw std::invalid_argument("a class layer holds a value that is not a whole number from 0 to 67108864");
-        const size_t k = static_cast<size_t>(v);
-        if (k >= seen[c].size()) seen[c].resize(std::max(k + 1, 2 * seen[c].size()), 0);
-        seen[c][k] = 1;
-      }
-    int32_t next = 0;
-    for (i64 c = 0; c < layers; ++c)
-      for (auto &flag : seen[c])
-        if (flag) { flag = ++next; classes.push_back(static_cast<int32_t>(c)); }
-    for (i64 p = 0; p < pixels; ++p)
-      for (i64 c = 0; c < layers; ++c) {
-        const T v = s[p * channels + c];
-        if (v == T(0)) continue;
+    std::vector<LayerRun<T>> runs;
+    if (layers == 5) layer_runs<T, 5>(stack.data(), h * w, channels, layers, runs);
+    else layer_runs<T, 0>(stack.data(), h * w, channels, layers, runs);
+    std::vector<std::pair<i64, T>> keys;
+    for (const auto &r : runs) keys.push_back({r.layer, r.value});
+    std::sort(keys.begin(), keys.end());
+    keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+    for (const auto &k : keys) classes.push_back(static_cast<int32_t>(k.first));
+    std::stable_sort(runs.begin(), runs.end(), [](const auto &x, const auto &y) { return x.layer < y.layer; });
+    for (const auto &r : runs) {
+      const auto at = std::lower_bound(keys.begin(), keys.end(), std::make_pair(r.layer, r.value));
+      // labels of one layer never share a pixel, so that their order within it does not matter
+      for (i64 p = r.from; p < r.to; ++p) {
         twice |= map[p] != 0;
-        map[p] = seen[c][static_cast<size_t>(v)];
+        map[p] = static_cast<int32_t>(at - keys.begin()) + 1;
       }
+    }
   }
   const size_t n = classes.size();
   return std::make_tuple(make(std::move(map), h, w), make(std::move(classes), n), twice);

@@ -19,6 +19,9 @@ def nanmean(values: ArrayLike) -> float:
     >>> nanmean([1.0, float("nan"), 2.0])
     1.5
     """
+    if isinstance(values, list | tuple) and len(values) < 8:  # numpy adds so few one after another, as here
+        known = [v for v in values if v == v]
+        return float(sum(known) / len(known)) if known else float("nan")
     array = np.asarray(values, np.float64)
     return float(np.nanmean(array)) if (~np.isnan(array)).any() else float("nan")
 

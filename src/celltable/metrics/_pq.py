@@ -45,6 +45,27 @@ def counts(table: Table, match_iou: float = 0.5, *, by_prediction: bool = False)
     return Counts(tp, table.n_pred - tp, table.n_gt - tp, float(table.iou[found].sum()))
 
 
+def counts_by_class(
+    table: Table, n_classes: int, match_iou: float = 0.5, *, by_prediction: bool = False
+) -> list[Counts]:
+    """`counts` of the cells of each class alone (both sides must have classes)."""
+    if match_iou < 0.5 or table.gt_class is None or table.pred_class is None:
+        return [counts(t, match_iou, by_prediction=by_prediction) for t in table.by_class(n_classes)]
+    found = table.over(match_iou)
+    code = table.gt_class[table.g[found]]
+    same = (code == table.pred_class[table.p[found]]) & (code >= 0)
+    found, code = found[same], code[same]
+    if by_prediction:
+        order = np.argsort(table.p[found], kind="stable")
+        found, code = found[order], code[order]
+    iou = table.iou[found]
+    n_gt, n_pred, tp = (
+        np.bincount(c[c >= 0], minlength=n_classes).tolist() for c in (table.gt_class, table.pred_class, code)
+    )
+    sums = [float(iou[code == k].sum()) if n else 0.0 for k, n in enumerate(tp)]
+    return [Counts(tp[k], n_pred[k] - tp[k], n_gt[k] - tp[k], sums[k]) for k in range(n_classes)]
+
+
 def quality(n: Counts, dq_eps: float = 0.0) -> tuple[float, float, float]:
     """(DQ, SQ, PQ) as the scripts compute them; 0/0 is NaN."""
     below = n.tp + 0.5 * n.fp + 0.5 * n.fn + dq_eps

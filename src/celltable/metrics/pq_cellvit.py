@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
 from ._means import nanmean, weighted_mean
-from ._pq import counts, quality
+from ._pq import counts, counts_by_class, quality
 
 DQ_EPS = 1e-6  # metrics.get_fast_pq
 Counts = dict[str, Any]
@@ -42,10 +42,8 @@ def count(pair: Pair, mode: Mode, match_iou: float, **_: Any) -> Counts:
     binary = quality(counts(table, match_iou), DQ_EPS) if table.n_gt else nothing
     names = seen.vocabulary if seen.has_classes else ()
     # per class the script passes prediction and ground truth in the other order, which decides the order of the sum
-    each = [
-        quality(counts(t, match_iou, by_prediction=True), DQ_EPS) if t.n_gt else nothing
-        for t in (seen.class_table.by_class(len(names)) if names else [])
-    ]
+    by_class = counts_by_class(seen.class_table, len(names), match_iou, by_prediction=True) if names else []
+    each = [quality(n, DQ_EPS) if n.n_gt else nothing for n in by_class]
     return {"binary": binary, "classes": each, "names": names, "tissue": pair.meta.get("tissue"), "n_gt": table.n_gt}
 
 

@@ -12,7 +12,7 @@ from . import Card, Metric, Mode, Pair, Result
 from ._counts import r2_score
 from ._means import divided, nanmean, weighted_mean, weighted_sums
 from ._pq import Counts as Matches
-from ._pq import counts, quality
+from ._pq import counts, counts_by_class, quality
 
 DQ_EPS = 1e-6  # stats_utils.get_pq
 Counts = dict[str, Any]
@@ -50,8 +50,8 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
     if mode == "strict":
         table.need_background("CoNIC's get_pq")
     names = seen.vocabulary if seen.has_classes else ()
-    tables = seen.class_table.by_class(len(names)) if names else []
-    each = [(n.tp, n.fp, n.fn, n.iou) for n in map(counts, tables)]
+    by_class = counts_by_class(seen.class_table, len(names)) if names else []
+    each = [(n.tp, n.fp, n.fn, n.iou) for n in by_class]
     return {"binary": counts(table), "classes": each, "names": names}
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
 from ._means import divided, nanmean
-from ._pq import counts, quality
+from ._pq import counts, counts_by_class, quality
 
 TISSUES = (  # the order of run.py, in which means are summed
     "Adrenal_gland",
@@ -68,13 +68,10 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
         table.need_background("run.py")
     binary = quality(counts(table)) if table.n_gt else (float("nan"),) * 3
     classes = seen.vocabulary if seen.has_classes else ()
-    each = [quality(counts(t))[2] if t.n_gt else float("nan") for t in _tables(seen, len(classes))]
+    by_class = counts_by_class(seen.class_table, len(classes)) if classes else []
+    each = [quality(n)[2] if n.n_gt else float("nan") for n in by_class]
     tissue, fold = pair.meta.get("tissue"), pair.meta.get("fold")
     return {"binary": binary, "classes": each, "names": classes, "tissue": tissue, "fold": fold, "n_gt": table.n_gt}
-
-
-def _tables(pair: Pair, n_classes: int) -> list[Any]:
-    return pair.class_table.by_class(n_classes) if n_classes else []
 
 
 def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
