@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._output import Json, StoreArgument, Workers, emit_json, say, table
+from ._output import Json, StoreArgument, Workers, emit_json, note, say, table
+
+if TYPE_CHECKING:
+    from celltable.pipelines.check import Checked
 
 
 def check(
@@ -28,59 +31,51 @@ def check(
         _list(json)
         return
     from celltable.pipelines.check import check as run
-    from celltable.store import open_store
 
-    names = [r.strip() for r in rules.split(",") if r.strip()] if rules else None
-    found = run(open_store(store), rules=names, pixels=pixels, workers=workers, progress=not json)
-    rows = found.to_pylist()
-    grouped: dict[str, list[dict[str, object]]] = {}
-    for row in rows:
-        grouped.setdefault(str(row["rule"]), []).append(row)
-    worst = {"error": 0, "warning": 1, "note": 2}
-    order = sorted(grouped, key=lambda r: (min(worst[str(x["severity"])] for x in grouped[r]), -len(grouped[r])))
+    names = [r.strip() for r in (rules or "").split(",") if r.strip()]
+    found = run(store, rules=names, pixels=pixels, workers=workers, progress=not json)
     if json:
-        emit_json({"findings": len(rows), "rules": {r: len(grouped[r]) for r in order}, "rows": rows})
+        counts = [dict(zip(("rule", "severity", "findings", "images"), row, strict=True)) for row in found.counts]
+        emit_json(
+            {
+                "images": found.images,
+                "rules": counts,
+                "skipped": dict(found.skipped),
+                "findings": found.findings.to_pylist(),
+            }
+        )
     else:
-        _print(grouped, order, examples)
-        say(f"{len(rows):,} findings in {store}/findings.parquet")
-    raise typer.Exit(int(any(row["severity"] != "note" for row in rows)))
+        _print(found, examples)
+        say(f"{found.findings.num_rows:,} findings in {found.images:,} images, written to {store}/findings.parquet")
+        for rule, reason in found.skipped.items():
+            note(f"not run: {rule}: {reason}")
+    raise typer.Exit(int(any(severity != "note" for _, severity, _, _ in found.counts)))
 
 
-def _print(grouped: dict[str, list[dict[str, object]]], order: list[str], examples: int) -> None:
-    def largest(row: dict[str, object]) -> float:
-        value = row["value"]
-        return -value if isinstance(value, float) else 0.0
-
-    lines = []
-    for rule in order:
-        members = sorted(grouped[rule], key=largest)
-        images = len({m["image_id"] for m in members if m["image_id"]})
-        lines.append([rule, members[0]["severity"], len(members), images, members[0]["value"]])
-    if lines:
-        say(table(lines, ("rule", "severity", "findings", "images", "largest")))
-    for rule in order if examples else ():
+def _print(found: Checked, examples: int) -> None:
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in found.findings.to_pylist():
+        rows.setdefault(row["rule"], []).append(row)
+    for members in rows.values():
+        members.sort(key=lambda m: -(m["value"] or 0))
+    if found.counts:
+        lines = [[*counted, rows[counted[0]][0]["value"]] for counted in found.counts]
+        say(table(lines, ("rule", "severity", "findings", "images", "largest value")))
+    for rule in dict.fromkeys(counted[0] for counted in found.counts) if examples else ():
         say(f"\n{rule}")
-        for m in sorted(grouped[rule], key=largest)[:examples]:
+        for m in rows[rule][:examples]:
             where = f"{m['image_id'] or 'release'}" + (f", cell {m['instance_id']}" if m["instance_id"] else "")
             say(f"  {where}: {m['message']}")
-    if order:
+    if found.counts:
         say("")
 
 
 def _list(json: bool) -> None:
     from celltable import registry
 
-    checks = registry.load_all("checks")
+    checks = registry.load_all("checks").values()
     if json:
-        rows = [
-            {"rule": c.rule, "title": c.title, "severity": c.severity, "description": c.description}
-            for c in checks.values()
-        ]
-        emit_json(rows)
-    else:
-        say(
-            table(
-                [[c.rule, c.severity, c.title, ", ".join(c.repairs)] for c in checks.values()],
-                ("rule", "severity", "what", "mended by"),
-            )
-        )
+        emit_json([{"rule": c.rule, "title": c.title, "severity": c.severity, "about": c.description} for c in checks])
+        return
+    rows = [[c.rule, c.severity, c.title, ", ".join(c.repairs)] for c in checks]
+    say(table(rows, ("rule", "severity", "what", "mended by")))

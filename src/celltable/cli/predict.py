@@ -14,7 +14,6 @@ def predict(
     store: StoreArgument,
     out: Annotated[Path, typer.Option("--output", "-o", help="The store of predictions to write.")],
     model: Annotated[str, typer.Option("--model", "-m", help="Name of the model.")] = "otsu-watershed",
-    where: Annotated[str | None, typer.Option("--where", help="SQL condition on images: \"split = 'test'\".")] = None,
     option: Options = None,
     workers: Workers = None,
     overwrite: Overwrite = False,
@@ -26,7 +25,7 @@ def predict(
     """
     from celltable.pipelines.predict import predict as run
 
-    pred = run(store, model, out, where=where, workers=workers, overwrite=overwrite, progress=not json, **pairs(option))
+    pred = run(store, out, model=model, options=pairs(option), workers=workers, overwrite=overwrite, progress=not json)
     cells = pred.columns("area").num_rows
     if json:
         emit_json({"store": str(out), "images": len(pred), "instances": cells, "model": model})

@@ -72,12 +72,12 @@ def _chain(main: Store, stores: list[Store], root: Path, seed: int, say: Callabl
     from .split import split
 
     found = check(main)
-    say(f"\ncelltable check {main.path}: {len(found)} findings")
-    edits = repair(main.path)
-    say(f"celltable repair {main.path}: {len(edits)} edits, each can be undone")
+    say(f"\ncelltable check {main.path}: {found.findings.num_rows} findings")
+    made = repair(main.path)
+    say(f"celltable repair {main.path}: {made.edits.num_rows} edits, each can be undone")
     card = split(main.path, test=0.25, seed=seed)
     say(f"celltable split {main.path} --test 0.25: {card.images}, certificate {'clean' if card.clean else 'NOT CLEAN'}")
-    pred = predict(main.path, "otsu-watershed", root / "pred.celltable")
+    pred = predict(main.path, root / "pred.celltable", model="otsu-watershed")
     say(f"celltable predict {main.path} --model otsu-watershed: {pred.columns('area').num_rows:,} cells")
     scores = evaluate(main.path, pred, metrics=["ap_dsb2018", "aji_kumar2017", "pq_hovernet"], write=True)
     say("celltable evaluate … --metrics ap_dsb2018 aji_kumar2017 pq_hovernet:")

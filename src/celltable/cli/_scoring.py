@@ -1,0 +1,35 @@
+"""Options that evaluate and compare share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+Metrics = Annotated[
+    list[str] | None, typer.Option("--metrics", "-m", help="Metric, or several with commas; 'all': all that apply.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="The official code bit for bit, its quirks included.")]
+By = Annotated[
+    list[str] | None, typer.Option("--by", help="Break down by a column, 'size', 'class' or 'density'; repeat.")
+]
+Where = Annotated[str | None, typer.Option("--where", help="SQL condition on the images: \"split = 'test'\".")]
+Missing = Annotated[str, typer.Option("--missing", help="An image without predictions: error, or empty.")]
+Unknown = Annotated[str, typer.Option("--unknown", help="Predictions for unknown images: error, or ignore.")]
+Partial = Annotated[str, typer.Option("--partial", help="Partially annotated images: skip, or score.")]
+Rounds = Annotated[int, typer.Option("--rounds", min=0, help="Bootstrap rounds of the intervals; 0 for none.")]
+
+
+def names(metrics: list[str] | None) -> str | list[str]:
+    """Metric names from repeated and comma-separated options."""
+    found = [m.strip() for text in metrics or ["ap_dsb2018"] for m in text.split(",") if m.strip()]
+    return "all" if found == ["all"] else found
+
+
+def checked(value: str, known: tuple[str, ...], option: str) -> Any:
+    """An option that takes one of a few words."""
+    from celltable.errors import CelltableError
+
+    if value not in known:
+        raise CelltableError(f"{option} is '{value}'; expected {' or '.join(known)}.")
+    return value

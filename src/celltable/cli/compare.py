@@ -1,0 +1,41 @@
+"""``celltable compare``: which of two models is better, by how much, and how sure that is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._output import Json, Seed, Workers, emit_json, say
+from ._scoring import By, Metrics, Missing, Partial, Rounds, Strict, Unknown, Where, checked, names
+
+
+def compare(
+    gt: Annotated[Path, typer.Argument(metavar="GT", help="Ground truth, as for evaluate.")],
+    pred_a: Annotated[Path, typer.Argument(metavar="PRED_A", help="Predictions of one model.")],
+    pred_b: Annotated[Path, typer.Argument(metavar="PRED_B", help="Predictions of the other.")],
+    metrics: Metrics = None,
+    strict: Strict = False,
+    by: By = None,
+    where: Where = None,
+    missing: Missing = "error",
+    unknown: Unknown = "error",
+    partial: Partial = "skip",
+    rounds: Rounds = 1000,
+    seed: Seed = 0,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Compare two models on the same images by a paired bootstrap, over all images and per group.
+
+    Example: celltable compare dsb.celltable a.celltable b.celltable --metrics ap_dsb2018 --by modality
+    """
+    from celltable.pipelines.evaluate import compare as run
+
+    found = run(
+        gt, pred_a, pred_b, names(metrics), by=by or (), rounds=rounds, seed=seed, where=where, workers=workers,
+        mode="strict" if strict else "corrected", missing=checked(missing, ("error", "empty"), "--missing"),
+        unknown=checked(unknown, ("error", "ignore"), "--unknown"), partial=checked(partial, ("skip", "score"), "--partial"),
+    )  # fmt: skip
+    emit_json(found.to_dict()) if json else say(str(found))

@@ -1,0 +1,52 @@
+"""``celltable evaluate``: score predictions with the published protocols."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._output import Json, Options, Workers, emit_json, pairs, say
+from ._scoring import By, Metrics, Missing, Partial, Rounds, Strict, Unknown, Where, checked, names
+
+
+def evaluate(
+    gt: Annotated[Path, typer.Argument(metavar="GT", help="Ground truth: a store, COCO JSON, CSV, label images, npy.")],
+    pred: Annotated[Path, typer.Argument(metavar="PRED", help="Predictions: any of these.")],
+    metrics: Metrics = None,
+    strict: Strict = False,
+    by: By = None,
+    where: Where = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="Only nucleus, or only cell.")] = None,
+    missing: Missing = "error",
+    unknown: Unknown = "error",
+    partial: Partial = "skip",
+    rounds: Rounds = 1000,
+    option: Options = None,
+    cards: Annotated[bool, typer.Option("--cards", help="Print each protocol card.")] = False,
+    write: Annotated[bool, typer.Option(help="Write the scores into the store of predictions.")] = True,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Score predictions; every number names its protocol, with an interval from a bootstrap over images.
+
+    Example: celltable evaluate dsb.celltable pred.celltable --metrics ap_dsb2018 --by modality
+    """
+    from celltable.pipelines.evaluate import evaluate as run
+
+    scores = run(
+        gt, pred, names(metrics), mode="strict" if strict else "corrected", by=by or (), where=where, kind=kind,
+        missing=checked(missing, ("error", "empty"), "--missing"), unknown=checked(unknown, ("error", "ignore"), "--unknown"),
+        partial=checked(partial, ("skip", "score"), "--partial"), options=pairs(option) or None, rounds=rounds,
+        workers=workers, write=write and (pred / "dataset.json").exists(), progress=not json,
+    )  # fmt: skip
+    if json:
+        emit_json(scores.to_dict())
+        return
+    say(str(scores))
+    for name, score in scores.items() if cards else ():
+        say(f"\n{name}")
+        for key, value in score.card.to_dict().items():
+            if value:
+                say(f"  {key}: {value}")
