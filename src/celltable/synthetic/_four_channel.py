@@ -1,0 +1,99 @@
+"""Whole cells in four colours: red microtubules, green protein of interest, blue nucleus, yellow reticulum.
+
+The protein lies where the location class says, under the names of the Human Protein Atlas single-cell challenge.
+An image label means that some cells of the image show the pattern, never that all do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._locations import LOCATIONS, Anatomy, protein
+from ._noise import blur, field, illumination
+from ._scene import Drawing, Floats, Mask, Request
+from ._shapes import Cells, Doubles, Outline, blob, place, radii, resolve
+
+VARIANTS = ("mixed", *LOCATIONS)
+PIXEL_SIZE_UM = 0.16
+_SHARE = np.array(  # images of each location in the challenge's training table, 0-18
+    [8797, 1095, 2451, 1262, 1425, 1792, 775, 1846, 964, 1011, 818, 78, 1734, 3216, 2013, 252, 5685, 621, 34], float
+)
+
+
+def draw(rng: np.random.Generator, ask: Request) -> Drawing:
+    """Cells with one nucleus each; both masks carry the same ids."""
+    size = radii(rng, ask.size, ask.cells, 46.0, fill=0.62, vary=0.16)
+    at = place(rng, ask.size, size, touching=ask.touching, gap=0.62 if ask.overlap else 0.82)
+    bodies = [
+        blob(rng, ask.size, c, float(r), aspect=float(rng.uniform(1, 1.9)), wobble=0.1, harmonics=7)
+        for c, r in zip(at, size, strict=True)
+    ]
+    nuclei = [_nucleus(rng, ask, c, float(r), b) for c, r, b in zip(at, size, bodies, strict=True)]
+    cells, cores = _pair(ask, bodies, nuclei)
+    sets = _classes(rng, ask, len(cells.masks))
+    centres = at[list(cells.kept)]
+    body = Anatomy.of(rng, cells, cores, centres, size[list(cells.kept)])
+    image = _channels(rng, ask, body, sets)
+    return Drawing(
+        image, cells.masks, cells.label_map, sets, 1800, 5, nuclei=cores.masks, nuclei_label_map=cores.label_map
+    )
+
+
+def _nucleus(rng: np.random.Generator, ask: Request, centre: Doubles, radius: float, cell: Outline) -> Outline:
+    at = centre + rng.normal(0, 0.08 * radius, 2)
+    turn = cell.angle + float(rng.normal(0, 0.3))
+    return blob(rng, ask.size, at, radius * 0.44, aspect=float(rng.uniform(1, 1.6)), angle=turn, wobble=0.06)
+
+
+def _pair(ask: Request, bodies: list[Outline], nuclei: list[Outline]) -> tuple[Cells, Cells]:
+    """Cells that show a nucleus, and those nuclei, renumbered alike; a nucleus never leaves its cell."""
+    seen = resolve(ask.size, bodies, overlap=ask.overlap)
+    keep: list[int] = []
+    for number, index in enumerate(seen.kept, 1):
+        inside = (nuclei[index].level < 1) & (seen.label_map[nuclei[index].box] == number)
+        if np.count_nonzero(inside) >= 4:
+            keep.append(index)
+    cells = resolve(ask.size, [bodies[i] for i in keep], overlap=ask.overlap)
+    label_map = np.zeros(ask.size, np.int32)
+    masks: list[Mask] = []
+    for number, index in enumerate(keep, 1):
+        core = nuclei[index]
+        inside = (core.level < 1) & (cells.label_map[core.box] == number)
+        label_map[core.box][inside] = number
+        masks.append(_tight_mask(core, inside))
+    kept = tuple(keep[i] for i in cells.kept)
+    cores = Cells(tuple(nuclei[i] for i in keep), tuple(masks), label_map, kept)
+    return Cells(cells.outlines, cells.masks, cells.label_map, kept), cores
+
+
+def _tight_mask(core: Outline, inside: np.ndarray) -> Mask:
+    rows, cols = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    crop = np.ascontiguousarray(inside[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1])
+    return Mask(core.row + int(rows[0]), core.col + int(cols[0]), crop)
+
+
+def _classes(rng: np.random.Generator, ask: Request, cells: int) -> tuple[tuple[str, ...], ...]:
+    """Locations of each cell: one or two to an image, most cells show the first, some also or only the second."""
+    if ask.variant != "mixed":
+        return ((ask.variant,),) * cells
+    first = str(rng.choice(LOCATIONS, p=_SHARE / _SHARE.sum()))
+    if first == "Negative" or rng.random() < 0.45:
+        return ((first,),) * cells
+    others = [name for name in LOCATIONS if name not in (first, "Negative", "Mitotic spindle")]
+    second = str(rng.choice(others))
+    ways = ((first,), (first, second), (second,))
+    return tuple(ways[way] for way in rng.choice(3, cells, p=(0.5, 0.35, 0.15)))
+
+
+def _channels(rng: np.random.Generator, ask: Request, body: Anatomy, sets: tuple[tuple[str, ...], ...]) -> Floats:
+    image = np.empty((*ask.size, 4), np.float32)
+    image[..., 0] = body.per_cell(rng, 0.45) * body.microtubules * np.float32(0.75)
+    image[..., 1] = body.per_cell(rng, 0.3) * protein(rng, body, sets) * np.float32(rng.uniform(0.35, 0.9))
+    chromatin = 1 + np.float32(0.16) * field(rng, ask.size, 2.2) - np.float32(0.6) * body.nucleoli
+    image[..., 2] = body.per_cell(rng, 0.25) * body.nucleus * chromatin * np.float32(0.42)
+    image[..., 3] = body.per_cell(rng, 0.4) * body.reticulum * np.float32(0.6)
+    light = illumination(rng, ask.size, 0.25)
+    for channel in range(4):
+        sheet = blur(np.maximum(image[..., channel], 0), 0.7 * ask.blur)
+        image[..., channel] = (sheet + blur(sheet, 12) * np.float32(0.06)) * light + np.float32(0.004)
+    return image
