@@ -295,11 +295,12 @@ def _saddles(basins: NDArray[np.int32], distance: Float) -> list[tuple[float, in
 def _own_threshold(smooth: Float, labels: NDArray[np.int32], foreground: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Redraw each nucleus where its signal exceeds a share of its own mean, so that dim and bright ones end alike."""
     ground = float(np.median(smooth[~foreground])) if not foreground.all() else float(smooth.min())
-    counts = np.maximum(np.bincount(labels.ravel()), 1)
-    means = np.bincount(labels.ravel(), smooth.ravel()) / counts
-    limits = ground + EDGE * (means - ground)
-    limits[0] = np.inf
-    kept = smooth > limits.astype(np.float32)[labels]
+    at = np.flatnonzero(labels)
+    numbers, values = labels.ravel()[at], smooth.ravel()[at]
+    means = np.bincount(numbers, values) / np.maximum(np.bincount(numbers), 1)
+    limits = (ground + EDGE * (means - ground)).astype(np.float32)
+    kept = np.zeros(labels.shape, dtype=bool)
+    kept.ravel()[at] = values > limits[numbers]
     return np.asarray(labels * _filled(_opened(kept)))
 
 
@@ -331,10 +332,12 @@ def _contrast(signal: Float, labels: NDArray[np.int32]) -> NDArray[np.float64]:
 
 
 def _moments(signal: Float, labels: NDArray[Any], n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    flat, values = labels.ravel(), signal.ravel().astype(np.float64)
-    counts = np.maximum(np.bincount(flat, minlength=n + 1), 1)
-    means = np.bincount(flat, values, minlength=n + 1) / counts
-    squares = np.bincount(flat, values * values, minlength=n + 1) / counts
+    """Mean and standard deviation of the signal in each label 1..n (0 for none)."""
+    at = np.flatnonzero(labels)
+    numbers, values = labels.ravel()[at], signal.ravel()[at].astype(np.float64)
+    counts = np.maximum(np.bincount(numbers, minlength=n + 1), 1)
+    means = np.bincount(numbers, values, minlength=n + 1) / counts
+    squares = np.bincount(numbers, values * values, minlength=n + 1) / counts
     deviations = np.sqrt(np.maximum(squares - means**2, 0))
     return means[1:], deviations[1:]
 
