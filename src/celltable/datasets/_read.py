@@ -1,0 +1,83 @@
+"""What several readers share: an image record from a file's header, cells from masks, a finding with its place."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from celltable.errors import ArchiveError, ImageFileError
+from celltable.imagefile import Entry, Release
+from celltable.records import Finding, Image, Instances, Pixels, Sample, compose
+
+
+def located(entry: Entry, *, index: int | None = None, role: str = "", channel: int | None = None) -> Pixels:
+    """Where a member's pixels are."""
+    return Pixels(entry.source, entry.name, index, role, channel)
+
+
+def loader(release: Release, pixels: Sequence[Pixels]) -> Callable[[], NDArray[Any]]:
+    """A function that loads the pixels of an image from an opened release."""
+
+    def read(where: Pixels) -> NDArray[Any]:
+        return release.read_pixels(release.entry(where.source, where.member), where.index)
+
+    return lambda: compose(pixels, read)
+
+
+def image_of(release: Release, image_id: str, entry: Entry, **fields: Any) -> Image:
+    """An image record whose size, channels and type come from the file's header."""
+    info = release.image_info(entry)
+    names = {1: ("grey",), 2: ("grey", "alpha"), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
+    channels = fields.pop("channels", names.get(info.channels, ()))
+    pixels = fields.pop("pixels", (located(entry),))
+    return Image(image_id, info.height, info.width, pixels=pixels, channels=channels, dtype=info.dtype, **fields)
+
+
+def sample(release: Release, image: Image, cells: Instances, findings: Sequence[Finding] = ()) -> Sample:
+    """A sample whose pixels are loaded from the release."""
+    return Sample(image, cells, tuple(findings), loader(release, image.pixels))
+
+
+def unlabelled(release: Release, image: Image, *findings: Finding) -> Sample:
+    """An image without annotation, which is not the same as one without cells."""
+    from dataclasses import replace
+
+    return sample(release, replace(image, annotated=False), Instances.empty(image.size), findings)
+
+
+def read_or_finding(release: Release, entry: Entry, image_id: str) -> tuple[NDArray[Any] | None, list[Finding]]:
+    """A mask file's pixels, or None and the finding that says why it cannot be read."""
+    try:
+        return release.read_pixels(entry), []
+    except (ArchiveError, ImageFileError) as exc:
+        return None, [Finding("unreadable-mask", str(exc), "error", image_id)]
+
+
+def size_finding(mask: NDArray[Any], image: Image, name: str) -> list[Finding]:
+    """A finding where a mask has another size than its image."""
+    if mask.shape[:2] == image.size:
+        return []
+    text = f"{name} is {mask.shape[0]} × {mask.shape[1]} px, the image {image.height} × {image.width}"
+    return [Finding("size-mismatch", text, "error", image.image_id)]
+
+
+def png(pixels: ArrayLike) -> bytes:
+    """An array as a PNG file (8 or 16 bit, grey, RGB or RGBA)."""
+    from PIL import Image as Picture
+
+    out = io.BytesIO()
+    Picture.fromarray(np.ascontiguousarray(pixels)).save(out, "PNG")
+    return out.getvalue()
+
+
+def tiff(pixels: ArrayLike, **options: Any) -> bytes:
+    """An array as a TIFF file; options are tifffile's."""
+    import tifffile
+
+    out = io.BytesIO()
+    tifffile.imwrite(out, np.ascontiguousarray(pixels), metadata=None, **options)
+    return out.getvalue()

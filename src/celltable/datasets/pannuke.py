@@ -1,0 +1,247 @@
+"""PanNuke: H&E nuclei of five classes in 19 tissues, three folds of NumPy arrays (Gamper et al. 2019, 2020)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.errors import ReleaseError
+from celltable.geometry import rle
+from celltable.imagefile import Entry, Release
+from celltable.records import Finding, Image, Instances, Sample
+
+from . import Dataset, File, Scan
+from ._read import located, sample
+
+CLASSES: Final = ("Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial")  # channels 0-4; 5 is background
+TISSUES: Final = (
+    "Adrenal_gland", "Bile-duct", "Bladder", "Breast", "Cervix", "Colon", "Esophagus", "HeadNeck", "Kidney", "Liver",
+    "Lung", "Ovarian", "Pancreatic", "Prostate", "Skin", "Stomach", "Testis", "Thyroid", "Uterus",
+)  # fmt: skip
+ARRAY: Final = r"(?:images|masks)/fold(?P<fold>\d+)/(?P<what>images|masks|types)\.npy"
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """The three arrays of a fold, memory-mapped."""
+
+    images: Entry
+    masks: NDArray[Any] | None
+    types: NDArray[Any] | None
+
+
+def scan(release: Release, parts: tuple[str, ...]) -> Scan:
+    """One item a patch: fold and row; the arrays are mapped, not read."""
+    found: dict[str, dict[str, Entry]] = {}
+    for entry, match in release.match(ARRAY):
+        found.setdefault(f"fold{match['fold']}", {})[match["what"]] = entry
+    findings: list[Finding] = []
+    folds: dict[str, Fold] = {}
+    items: list[tuple[str, int]] = []
+    for name in sorted(found, key=_natural):
+        if parts and name not in parts:
+            continue
+        arrays = found[name]
+        if "images" not in arrays:
+            findings.append(Finding("missing-pair", f"{name} has no images.npy; it was left out", "error"))
+            continue
+        rows = release.memmap(arrays["images"]).shape
+        if len(rows) != 4 or rows[3] != 3:
+            raise ReleaseError(f"{name}/images.npy has shape {rows}; expected (patches, rows, columns, 3).")
+        folds[name] = Fold(arrays["images"], *_annotation(release, arrays, name, rows, findings))
+        items += [(name, row) for row in range(rows[0])]
+    return Scan(items, tuple(findings), folds)
+
+
+def _natural(name: str) -> list[Any]:
+    return [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", name)]
+
+
+def _annotation(
+    release: Release, arrays: dict[str, Entry], name: str, shape: tuple[int, ...], findings: list[Finding]
+) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
+    masks = release.memmap(arrays["masks"]) if "masks" in arrays else None
+    types = release.memmap(arrays["types"]) if "types" in arrays else None
+    if masks is None:
+        findings.append(Finding("missing-pair", f"{name} has no masks.npy; its patches are unlabelled", "error"))
+    elif masks.shape != (*shape[:3], 6):
+        raise ReleaseError(f"{name}/masks.npy has shape {masks.shape}; expected {(*shape[:3], 6)} like its images.")
+    if types is None or types.shape != shape[:1]:
+        found = "no" if types is None else f"{types.shape[0]:,}"
+        text = f"{name} has {shape[0]:,} patches and {found} tissue types; tissues are left out"
+        findings.append(Finding("missing-pair", text, "error"))
+        types = None
+    return masks, types
+
+
+def load(release: Release, shared: dict[str, Fold], item: tuple[str, int]) -> Sample:
+    """One patch: in each of the channels 0-4, each distinct non-zero value is a nucleus of that class."""
+    name, row = item
+    fold = shared[name]
+    height, width = release.memmap(fold.images).shape[1:3]
+    image_id = f"{name}_{row:04d}"
+    tissue = None if fold.types is None else str(fold.types[row])
+    image = Image(
+        image_id, int(height), int(width), pixels=(located(fold.images, index=row),), channels=("red", "green", "blue"),
+        dtype=str(release.memmap(fold.images).dtype), modality="histology", tissue=tissue, split=name, leakage_group=name,
+        group_source="published", magnification=40.0, pixel_size_um=0.25, annotated=fold.masks is not None,
+        metadata={"row": str(row)},
+    )  # fmt: skip
+    findings = [] if tissue is None or tissue in TISSUES else [_unknown_tissue(image_id, tissue)]
+    if fold.masks is None:
+        return sample(release, image, Instances.empty(image.size), findings)
+    planes, more = _planes(np.asarray(fold.masks[row]), image_id)
+    findings += more
+    cells = _cells(planes[..., :5], image.size)
+    findings += _defects(planes, cells, image_id)
+    return sample(release, image, cells, findings)
+
+
+def _unknown_tissue(image_id: str, tissue: str) -> Finding:
+    return Finding("unknown-tissue", f"the tissue '{tissue}' is not one of the 19 published", "warning", image_id)
+
+
+def _planes(masks: NDArray[Any], image_id: str) -> tuple[NDArray[np.int32], list[Finding]]:
+    """The six channels as integers; ids run past 255 and are stored as float64."""
+    planes = masks.astype(np.int32)
+    if masks.dtype.kind != "f":
+        return planes, []
+    strange = int(np.count_nonzero(~(planes == masks) | (masks < 0)))
+    if not strange:
+        return planes, []
+    text = f"{strange:,} mask values are no whole numbers of 0 or more; they count as background"
+    return np.where((planes == masks) & (masks >= 0), planes, 0), [
+        Finding("mask-values", text, "error", image_id, value=float(strange))
+    ]
+
+
+def _cells(planes: NDArray[np.int32], size: tuple[int, int]) -> Instances:
+    counts: list[bytes] = []
+    areas, boxes, classes, ids = [], [], [], []
+    for channel, name in enumerate(CLASSES):
+        plane = planes[..., channel]
+        if not plane.any():
+            continue
+        found = rle.from_label_map(plane)
+        counts += found.counts
+        areas.append(found.areas)
+        boxes.append(found.boxes)
+        classes += [name] * len(found.counts)
+        ids += [f"{channel}:{i}" for i in found.ids.tolist()]
+    if not counts:
+        return Instances.empty(size)
+    return Instances(
+        size, counts, np.concatenate(areas), np.concatenate(boxes), class_name=classes, source_id=ids,
+        annotator="semi-automatic",
+    )  # fmt: skip
+
+
+def _defects(planes: NDArray[np.int32], cells: Instances, image_id: str) -> Iterator[Finding]:
+    """The defects of the public audit that only the published channels show."""
+    labelled = (planes[..., :5] > 0).sum(axis=2)
+    shared = int((labelled > 1).sum())
+    if shared:
+        yield Finding(
+            "cross-class-overlap",
+            f"{shared:,} px lie in nuclei of two classes",
+            "warning",
+            image_id,
+            value=float(shared),
+        )
+    void = int(((labelled == 0) & (planes[..., 5] == 0)).sum())
+    if void == labelled.size:
+        yield Finding("all-zero-patch", "all six channels are zero: neither nuclei nor background", "warning", image_id)
+    elif void:
+        yield Finding(
+            "void-pixels", f"{void:,} px are neither nucleus nor background", "warning", image_id, value=float(void)
+        )
+    if len(cells):
+        _, parts = rle.count_components(list(cells.rle), cells.size)
+        for position in np.flatnonzero(parts > 1).tolist():
+            text = f"the id {cells.column('source_id')[position]} is split over {int(parts[position])} components"
+            yield Finding("split-id", text, "warning", image_id, position + 1, float(parts[position]))
+
+
+def example(folder: Path, seed: int = 0) -> Path:
+    """Two folds of three patches: ids past 255 with gaps, an overlap of classes, void pixels, an all-zero patch."""
+    from celltable.synthetic import generate
+
+    for k in (1, 2):
+        images, masks = np.zeros((3, 64, 64, 3)), np.zeros((3, 64, 64, 6))
+        for row in range(2):
+            scene = generate("histology", size=(64, 64), cells=8, seed=seed * 100 + 10 * k + row)
+            images[row] = scene.pixels[..., :3]
+            for label, name in enumerate(scene.classes, 1):
+                channel = next((c for c, n in enumerate(CLASSES) if n.lower() == str(name).lower()), label % 5)
+                masks[row, ..., channel][scene.label_map == label] = label * 37 + 250
+            masks[row, ..., 5] = scene.label_map == 0
+        images[2] = images[0][::-1]
+        if k == 1:
+            first = np.argwhere(masks[0, ..., :5].any(axis=2))[0]
+            masks[0, first[0], first[1], :2] = 3000  # one pixel in two classes
+            masks[1, 0, :4, :] = 0  # void
+            masks[1, 60:62, 2, 0] = masks[1, 60:62, 60, 0] = 3501  # one id, two components
+        for what, array in (("images", images), ("masks", masks)):
+            path = folder / f"Fold {k}" / what / f"fold{k}" / f"{what}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, array)
+        np.save(folder / f"Fold {k}" / "images" / f"fold{k}" / "types.npy", np.array(["Breast", "Colon", "Bile-duct"]))
+    return folder
+
+
+def _rotation(train: int, val: int, test: int) -> dict[str, str]:
+    return {f"fold{train}": "train", f"fold{val}": "val", f"fold{test}": "test"}
+
+
+_PER_FOLD = ((2656, 63218), (2523, 59872), (2722, 66654))
+_SHA256 = (
+    "6e19ad380300e8ce9480f9ab6a14cc91fa4b6a511609b40e3d70bdf9c881ed0b",
+    "5bc540cc509f64b5f5a274d6e5a245527dbd3e6d3155d43555115c5d54709b07",
+    "c14d372981c42f611ebc80afad01702b89cad8c1b3089daa31931cf5a4b1a39d",
+)
+
+DATASET = Dataset(
+    name="pannuke",
+    title="PanNuke",
+    description="H&E nuclei of five classes in 19 tissues, 256 × 256 patches at 40x in three folds, annotated semi-"
+    "automatically. Ids are sparse, nuclei of two classes may share pixels, some pixels are neither nucleus nor "
+    "background.",
+    licence="CC BY-NC-SA 4.0",
+    non_commercial=True,
+    redistribute=False,
+    citation="Gamper et al.: PanNuke: an open pan-cancer histology dataset for nuclei instance segmentation and "
+    "classification. ECDP 2019, 11-19; Gamper et al.: PanNuke dataset extension, insights and baselines. "
+    "arXiv:2003.10778 (2020)",
+    doi="10.1007/978-3-030-23937-4_2",
+    source="https://warwick.ac.uk/fac/cross_fac/tia/data/pannuke",
+    modality=("histology",),
+    target=("nucleus",),
+    classes=CLASSES,
+    tissues=TISSUES,
+    group="fold (patients were not published)",
+    parts=("fold1", "fold2", "fold3"),
+    counts={
+        (f"fold{k}", w): n
+        for k, pair in enumerate(_PER_FOLD, 1)
+        for w, n in zip(("images", "instances"), pair, strict=True)
+    },
+    splits={"split1": _rotation(1, 2, 3), "split2": _rotation(2, 1, 3), "split3": _rotation(3, 2, 1)},
+    files=tuple(
+        File(f"https://warwick.ac.uk/fac/cross_fac/tia/data/pannuke/fold_{k}.zip", f"fold_{k}.zip", sha256=digest)
+        for k, digest in enumerate(_SHA256, 1)
+    ),
+    layout="Fold <k>/images/fold<k>/images.npy   (N, 256, 256, 3) float64\n"
+    "Fold <k>/images/fold<k>/types.npy    (N,) tissue\n"
+    "Fold <k>/masks/fold<k>/masks.npy     (N, 256, 256, 6) float64",
+    protocols=("pq_pannuke",),
+    expected_findings=("cross-class-overlap", "void-pixels", "all-zero-patch", "split-id"),
+    scan=scan,
+    load=load,
+    example=example,
+)
