@@ -31,6 +31,13 @@ struct Header {
   bool alpha() const { return colour >= 4; }
 };
 
+inline std::string chunk_name(const u8 *type) { // of a damaged file it may be any bytes
+  std::string name(reinterpret_cast<const char *>(type), 4);
+  for (char &c : name)
+    if (c < ' ' || c > '~') c = '?';
+  return name;
+}
+
 struct File {
   Header header;
   const u8 *palette = nullptr, *transparency = nullptr, *data = nullptr; // data: the zlib stream
@@ -69,7 +76,7 @@ inline void parse(const u8 *p, size_t n, uint64_t max_pixels, File &f) {
     const bool idat = is("IDAT");
     if (!(type[0] & 0x20) || is("tRNS")) {
       if (checksum::crc32(type, length + 4) != be32(body + length))
-        throw Error("a chunk of the PNG is damaged (" + std::string(reinterpret_cast<const char *>(type), 4) + " checksum)");
+        throw Error("a chunk of the PNG is damaged (" + chunk_name(type) + " checksum)");
     }
     if (first != is("IHDR")) throw Error("the PNG has no header in its first chunk, or two");
     if (first) {
@@ -96,7 +103,7 @@ inline void parse(const u8 *p, size_t n, uint64_t max_pixels, File &f) {
     } else if (is("IEND")) {
       ended = true;
     } else if (!(type[0] & 0x20)) {
-      throw Error("the PNG needs an extension that is not known (" + std::string(reinterpret_cast<const char *>(type), 4) + ")");
+      throw Error("the PNG needs an extension that is not known (" + chunk_name(type) + ")");
     }
     if (parts && !idat) after = true;
     at += 12 + length;

@@ -114,7 +114,12 @@ struct Archive {
     no_overlap();
   }
 
-  std::string name(const Member &m) const { return names.substr(m.name, m.name_length); }
+  std::string name(const Member &m) const { // for messages: names may be in any encoding
+    std::string text = names.substr(m.name, m.name_length);
+    for (char &c : text)
+      if (c < ' ' || c > '~') c = '?';
+    return text;
+  }
 
   void list(uint64_t most) {
     const uint64_t total = file->size();

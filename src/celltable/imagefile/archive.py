@@ -10,6 +10,7 @@ import shutil
 import tarfile
 import tempfile
 import threading
+import zipfile
 import zlib
 from abc import abstractmethod
 from collections import Counter
@@ -48,6 +49,8 @@ def open_archive(path: Path) -> Container:
             return Tar(path, opener)
     if head[257:262] == b"ustar" or tarfile.is_tarfile(path):
         return Tar(path, None)
+    if zipfile.is_zipfile(path):  # behind other bytes, as in a self-extracting archive
+        return Zip(path)
     found = "an empty file" if not head else f"a file that begins with {head[:4].hex(' ')}"
     raise ArchiveError(f"{path}: expected a zip or tar, found {found}; is the download complete?")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from celltable.errors import ArchiveError, CelltableError
@@ -66,9 +65,8 @@ def open_folder(root: Path) -> dict[str, Container]:
         for name in sorted(loose.archives):
             containers[name] = open_archive(root / name)
     except CelltableError:
-        with suppress(OSError):
-            for container in containers.values():
-                container.close()
+        for container in containers.values():
+            container.close()
         raise
     return containers
 

@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -235,14 +234,12 @@ def open_release(path: str | Path) -> Release:
     root = Path(path).expanduser()
     if not root.exists():
         raise NotFoundError(f"{root} does not exist; expected a release: the archive as downloaded, or its folder.")
-    if root.is_file():
-        return Release(root, {root.name: open_archive(root)})
-    containers = open_folder(root)
+    containers = {root.name: open_archive(root)} if root.is_file() else open_folder(root)
     if not any(c.sizes for c in containers.values()):
-        with suppress(OSError):
-            for container in containers.values():
-                container.close()
-        raise ReleaseError(f"{root} is an empty folder; expected a release: its archives as downloaded, or its files.")
+        for container in containers.values():
+            container.close()
+        what = "archive" if root.is_file() else "folder"
+        raise ReleaseError(f"{root} is an empty {what}; expected a release: its archives as downloaded, or its files.")
     return Release(root, containers)
 
 
