@@ -14,6 +14,7 @@
 #include <unordered_map>
 
 #include "polygon.hpp"
+#include "rowruns.hpp"
 #include "runs.hpp"
 
 namespace nb = nanobind;
@@ -998,22 +999,10 @@ class Overlaps {
     std::int32_t x0 = 0, x1 = 0, y0 = 0, y1 = 0;
   };
 
-  template <class T> static bool same_block(const T *a, const T *b, T va, T vb) {
-    T differ = 0;
-    for (int k = 0; k < 16; ++k) differ |= static_cast<T>((a[k] ^ va) | (b[k] ^ vb));
-    return differ == 0;
-  }
-
   template <class T> void row(const T *a, const T *b, i64 w, i64 r) {
-    i64 i = 0;
-    while (i < w) {
-      const T va = a[i], vb = b[i];
-      i64 j = i + 1;
-      while (j + 16 <= w && same_block(a + j, b + j, va, vb)) j += 16;
-      while (j < w && a[j] == va && b[j] == vb) ++j;
-      if (va || vb) note(va, vb, i, j, r);
-      i = j;
-    }
+    joint_(a, b, w, [&](T va, T vb, i64 from, i64 to) {
+      if (va || vb) note(va, vb, from, to, r);
+    });
   }
 
   template <class T> void note(T va, T vb, i64 from, i64 to, i64 r) {
@@ -1040,7 +1029,7 @@ class Overlaps {
 
   Slot &find(std::uint64_t key) {
     std::size_t mask = slots_.size() - 1;
-    std::size_t at = static_cast<std::size_t>((key * 0x9E3779B97F4A7C15ull) >> 20) & mask;
+    std::size_t at = static_cast<std::size_t>((key * 0x9E3779B97F4A7C15ull) >> 40) & mask;
     while (slots_[at].pixels && slots_[at].key != key) at = (at + 1) & mask;
     return slots_[at];
   }
@@ -1052,6 +1041,7 @@ class Overlaps {
       if (s.pixels) find(s.key) = s;
   }
 
+  rowruns::Joint joint_;
   std::vector<Slot> slots_;
   std::size_t used_ = 0;
 };

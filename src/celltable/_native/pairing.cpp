@@ -17,6 +17,8 @@
 #include <tuple>
 #include <vector>
 
+#include "rowruns.hpp"
+
 namespace nb = nanobind;
 using i64 = int64_t;
 using u64 = uint64_t;
@@ -203,18 +205,6 @@ template <class T> static void flood_outline(const T *m, i64 h, i64 w, T label, 
   }
 }
 
-static void pack(const uint8_t *bytes, i64 words, u64 *bits) { // bytes of 0 or 1, 64 a word
-  for (i64 k = 0; k < words; ++k) {
-    u64 word = 0;
-    for (int part = 0; part < 8; ++part) {
-      u64 eight;
-      std::memcpy(&eight, bytes + 64 * k + 8 * part, 8);
-      word |= ((eight * 0x0102040810204080ull) >> 56) << (8 * part);
-    }
-    bits[k] = word;
-  }
-}
-
 // Bytes of one row: where a pixel differs from its left neighbour, and where an object's pixel differs from any 4-neighbour.
 template <class T>
 static void edges_of_row(const T *up, const T *row, const T *down, i64 w, uint8_t *start, uint8_t *edge) {
@@ -241,8 +231,8 @@ template <class T> static std::vector<u64> outline_bits(const T *m, i64 h, i64 w
     const T *row = m + y * w;
     const i64 first = static_cast<i64>(runs.size());
     edges_of_row(y ? row - w : nullptr, row, y + 1 < h ? row + w : nullptr, w, start.data(), edge.data());
-    pack(edge.data(), words, bits.data() + y * words);
-    pack(start.data(), words, starts.data());
+    rowruns::pack(edge.data(), words, bits.data() + y * words);
+    rowruns::pack(start.data(), words, starts.data());
     for (i64 k = 0; k < words; ++k)
       for (u64 left = starts[k]; left; left &= left - 1) {
         const i64 x = 64 * k + __builtin_ctzll(left);
