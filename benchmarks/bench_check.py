@@ -78,7 +78,7 @@ def main() -> None:
         full = seconds(lambda: check(store, workers=2, write=False), rounds=1)
     print(f"{len(store):,} images, {n:,} cells")
     print(
-        f"holes, parts, overlaps of every 8th image: usual way {slow:.2f} s, celltable {fast:.2f} s, {slow / fast:.1f} ×"
+        f"holes, parts, overlaps of every 8th image: usual {slow:.2f} s, celltable {fast:.2f} s, {slow / fast:.1f} ×"
     )
     print(f"check, every rule without pixels, 2 threads: {bare:.2f} s")
     print(f"check, every rule, 2 threads: {full:.2f} s")

@@ -101,7 +101,7 @@ def test_an_outline_is_told_from_a_cell_with_a_hole() -> None:
     holed = disc(20, 42, 10) & ~disc(20, 42, 4)
     (found,) = run("outline-mask", sample_of([outline, holed]))
     assert found.instance_id == 1
-    assert found.value == pytest.approx(outline.sum() / disc(20, 15, 10).sum())
+    assert found.value == pytest.approx(1 - outline.sum() / disc(20, 15, 10).sum())
 
 
 def test_an_overlap_stands_at_the_later_cell_with_its_pixels() -> None:
@@ -173,7 +173,7 @@ def test_a_nucleus_needs_a_cell_that_covers_it() -> None:
     masks = [disc(20, 20, 12), disc(20, 20, 5), disc(20, 50, 5), disc(10, 50, 4)]
     kinds, parents = ["cell", "nucleus", "nucleus", "nucleus"], [None, 1, 1, 9]
     found = run("parent-mismatch", sample_of(masks, kind=kinds, parent=parents))
-    assert [(f.instance_id, f.severity, f.value) for f in found] == [(3, "warning", 0.0), (4, "error", 0.0)]
+    assert [(f.instance_id, f.severity, f.value) for f in found] == [(3, "warning", 1.0), (4, "error", 1.0)]
 
 
 def test_a_bright_blob_without_a_mask_is_probably_missed_unless_annotation_is_partial() -> None:

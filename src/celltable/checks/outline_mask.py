@@ -26,7 +26,7 @@ def find(sample: Sample, *, max_fill: float = MAX_FILL, min_filled_px: float = M
             "error",
             sample.image.image_id,
             int(cells.ids[i]),
-            float(fill[i]),
+            float(1 - fill[i]),
         )
 
 
@@ -35,7 +35,7 @@ CHECK = Check(
     title="Outline instead of a filled mask",
     description=(
         "A mask that is a closed line around a large hole: the cell's outline was exported instead of the cell. "
-        "Value: share of the enclosed area that the mask covers (0 to 1)."
+        "Value: share of the enclosed area that the mask leaves open (0 to 1)."
     ),
     find=find,
     severity="error",

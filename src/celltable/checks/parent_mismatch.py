@@ -24,21 +24,21 @@ def find(sample: Sample, *, min_inside: float = MIN_INSIDE) -> Iterator[Finding]
         own = int(cells.ids[i])
         if parent not in position:
             text = f"its parent {parent} is not in the image"
-            yield Finding("parent-mismatch", text, "error", sample.image.image_id, own, 0.0)
+            yield Finding("parent-mismatch", text, "error", sample.image.image_id, own, 1.0)
             continue
         j = position[parent]
         inside = shared.get((min(i, j), max(i, j)), 0) / float(cells.area[i])
         if inside < min_inside:
             text = f"only {inside:.0%} of it lies in its parent {parent}"
-            yield Finding("parent-mismatch", text, "warning", sample.image.image_id, own, inside)
+            yield Finding("parent-mismatch", text, "warning", sample.image.image_id, own, 1 - inside)
 
 
 CHECK = Check(
     rule="parent-mismatch",
     title="Nucleus without its cell",
     description=(
-        "A nucleus that names a cell which does not exist or does not cover it. Value: share of the nucleus inside "
-        "that cell (0 to 1)."
+        "A nucleus that names a cell which does not exist or does not cover it. Value: share of the nucleus outside "
+        "of that cell (0 to 1)."
     ),
     find=find,
     options={"min_inside": MIN_INSIDE},

@@ -85,8 +85,9 @@ def check(
     ran = [c for c in chosen if pixels or not c.needs_pixels]
     skipped = {c.rule: "it needs pixels" for c in chosen if c.needs_pixels and not pixels}
     thresholds = _thresholds(ran, options or {})
-    work = _worker(ds, ran, thresholds)
-    results = list(parallel.map(work, list(ds), workers=workers, progress="checking" if progress else None))
+    label = "checking" if progress else None
+    # The rows are read in this thread, one row group after the other; pixels and measuring are the workers' part.
+    results = list(parallel.map(_worker(ran, thresholds), ds.samples(), workers=workers, progress=label, total=len(ds)))
     found = [finding for part, _ in results for finding in part]
     for i, item in enumerate(c for c in ran if c.scope == "dataset"):
         features = [gathered[i] for _, gathered in results if gathered[i] is not _MISSING]
@@ -119,13 +120,13 @@ def _thresholds(checks: Sequence[Check], options: Options) -> dict[str, dict[str
     return known
 
 
-def _worker(ds: Store, checks: Sequence[Check], options: Mapping[str, Mapping[str, float]]) -> Callable[[str], Result]:
+def _worker(checks: Sequence[Check], options: Mapping[str, Mapping[str, float]]) -> Callable[[Sample], Result]:
     single = [c for c in checks if c.scope == "image"]
     whole = [c for c in checks if c.scope == "dataset"]
     loads = any(c.needs_pixels for c in checks)
 
-    def work(image_id: str) -> Result:
-        sample, trouble = _readable(ds[image_id].sample, loads)
+    def work(stored: Sample) -> Result:
+        sample, trouble = _readable(stored, loads)
         found = [] if trouble is None else [trouble]
         for c in single:
             if not (c.needs_pixels and trouble):

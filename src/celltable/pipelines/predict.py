@@ -69,7 +69,7 @@ def predict(
     origin = _origin(ds)
     request = {"predict": chosen.name, "options": settings, "of": origin, "celltable": __version__}
     with StoreWriter(out, request, overwrite=overwrite) as writer:
-        rest = list(ds)[writer.done :]
+        rest = [ds.image(image_id) for image_id in list(ds)[writer.done :]]
         run = partial(_predicted, ds, partial(chosen.predict, **settings))
         for sample in parallel.map(run, rest, workers=workers, progress=f"running {model}" if progress else None):
             writer.append(sample)
@@ -81,7 +81,17 @@ def _settings(model: Model, options: Mapping[str, float | str]) -> dict[str, flo
     if unknown:
         known = ", ".join(model.options) or "none"
         raise CelltableError(f"the model {model.name} has no option '{unknown[0]}'. Its options: {known}.")
-    return {**model.options, **options}
+    return {**model.options, **{name: _like(model.options[name], name, v) for name, v in options.items()}}
+
+
+def _like(default: float | str, name: str, value: float | str) -> float | str:
+    """The value as the kind of its default: the command line gives text."""
+    if isinstance(default, str):
+        return str(value)
+    try:
+        return float(value)
+    except ValueError:
+        raise CelltableError(f"the option {name} is '{value}'; expected a number, such as {default:g}.") from None
 
 
 def _origin(ds: Store) -> dict[str, str]:
@@ -90,13 +100,12 @@ def _origin(ds: Store) -> dict[str, str]:
     return {"name": ds.name, "path": str(ds.path.resolve()), "images_sha256": digest}
 
 
-def _predicted(ds: Store, run: Callable[[Any, Image], Instances], image_id: str) -> Sample:
-    view = ds[image_id]
-    image = view.image
+def _predicted(ds: Store, run: Callable[[Any, Image], Instances], image: Image) -> Sample:
+    image_id = image.image_id
     pixels = tuple(replace(p, source=p.source or OWN) for p in image.pixels)
     bare = replace(image, pixels=pixels, labels=None, count=None, annotated=True, exhaustive=True)
     try:
-        cells = run(view.pixels, image)
+        cells = run(ds.pixels_of(image), image)
     except (InputError, NotFoundError) as exc:
         trouble = Finding("unreadable-pixels", str(exc), "error", image_id)
         return Sample(replace(bare, annotated=False), Instances.empty(image.size), (trouble,))

@@ -89,8 +89,9 @@ def repair(
     chosen = choose(rules)
     settings = _settings(chosen, options or {})
     ids = list(ds) if images is None else [ds.image(i).image_id for i in images]
-    mend = partial(_mend, ds, chosen, settings)
-    found = parallel.map(mend, ids, workers=workers, progress="repairing" if progress else None)
+    mend = partial(_mend, chosen, settings)
+    label = "repairing" if progress else None
+    found = parallel.map(mend, ds.samples(ids), workers=workers, progress=label, total=len(ids))
     edits = [edit for part in found for edit in part]
     names = tuple(r.name for r in chosen)
     table, batch = _edit_rows(ds, edits)
@@ -134,11 +135,9 @@ def _settings(repairs: Sequence[Repair], options: Options) -> dict[str, dict[str
     return known
 
 
-def _mend(
-    ds: Store, repairs: Sequence[Repair], settings: Mapping[str, Mapping[str, float | str]], image_id: str
-) -> list[Edit]:
+def _mend(repairs: Sequence[Repair], settings: Mapping[str, Mapping[str, float | str]], sample: Sample) -> list[Edit]:
     """All edits of one image: each repair sees the cells as the one before left them."""
-    sample, made = ds[image_id].sample, []
+    made: list[Edit] = []
     for item in repairs:
         edits = list(item.propose(sample, **settings[item.name]))
         if edits:
