@@ -278,7 +278,7 @@ class TestEveryFormat:
         import inspect
 
         form: Format = registry.load("formats", name)
-        spelt = {o.replace("-", "_") for o in form.options}
+        spelt = set(form.options)
         assert form.write is not None
         taken = {n for n, p in inspect.signature(form.write).parameters.items() if p.kind is p.KEYWORD_ONLY}
         if form.read is not None:

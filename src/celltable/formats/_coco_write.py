@@ -105,29 +105,45 @@ class CocoWriter:
         numbers = [self.cell_numbers.take(s if from_coco else "", lowest) for s in sources]
         columns = _Columns(cells)
         shapes = self._segmentations(sample)
-        rows = []
-        for k, (number, shape) in enumerate(zip(numbers, shapes, strict=True)):
-            row: dict[str, Any] = {"id": number, "image_id": image_number, "category_id": self._category(columns, k)}
-            row |= {"iscrowd": int(columns.crowd[k]), "area": columns.area[k], "bbox": columns.bbox[k]}
-            row["segmentation"] = shape
+        crowd, area, bbox = columns.crowd, columns.area, columns.bbox
+        categories = [self._category(columns, k) for k in range(len(numbers))]
+        rows: list[dict[str, Any]] = [
+            {
+                "id": number,
+                "image_id": image_number,
+                "category_id": categories[k],
+                "iscrowd": int(crowd[k]),
+                "area": area[k],
+                "bbox": bbox[k],
+                "segmentation": shapes[k],
+            }
+            for k, number in enumerate(numbers)
+        ]
+        self._more(rows, columns, numbers)
+        return rows
+
+    def _more(self, rows: list[dict[str, Any]], columns: _Columns, numbers: list[int]) -> None:
+        """Add the keys beside those of COCO, where they say something."""
+        kinds = self.category_kinds
+        for k, row in enumerate(rows):
             if columns.extras:
                 row |= columns.extra(k)
-            if columns.names[k] in ("nucleus", "cell"):
-                row["class_name"] = columns.names[k]
-            if columns.kind[k] != self.category_kinds[columns.name(k)]:
+            name = columns.names[k]
+            if name in ("nucleus", "cell"):
+                row["class_name"] = name
+            if columns.kind[k] != kinds[columns.name(k)]:
                 row["kind"] = columns.kind[k]
-            if columns.sources and columns.sources[k] not in (None, str(number)):
+            if columns.sources and columns.sources[k] not in (None, str(numbers[k])):
                 row["source_id"] = columns.sources[k]
-            rows.append(row)
-        return rows
 
     def _category(self, columns: _Columns, k: int) -> int:
         name = columns.name(k)
-        if name not in self.categories:
+        number = self.categories.get(name)
+        if number is None:
             number = max(self.categories.values(), default=0) + 1
             self.categories[name], self.category_kinds[name] = number, columns.kind[k]
             self.head["categories"].append({"supercategory": columns.kind[k], "id": number, "name": name})
-        return self.categories[name]
+        return number
 
     def _segmentations(self, sample: Sample) -> list[Any]:
         cells = sample.instances
@@ -215,7 +231,7 @@ def _file_name(image: Image) -> str:
 def _spool(stream: IO[bytes], records: Sequence[Mapping[str, Any]]) -> None:
     if records:
         stream.write(b",\n" if stream.tell() else b"\n")
-        stream.write(b",\n".join(map(_ENCODER.encode, records)))
+        stream.write(_ENCODER.encode(records)[1:-1].replace(b'},{"id":', b'},\n{"id":'))  # a line a record
 
 
 def _append(part: IO[bytes], stream: IO[bytes]) -> None:

@@ -30,7 +30,7 @@ def nuclei_class(sample: Sample) -> str:
     if sample.load_pixels is None:
         return f"unknown_unknown_{size}_{density}"
     pixels = sample.pixels()
-    inside = np.any(cells.masks(), axis=0) if len(cells) else np.zeros(image.size, bool)
+    inside = cells.label_map().label_map > 0
     front, back = (colour_name(pixels, m) for m in (inside, ~inside))
     return f"{front if inside.any() else back}_{back}_{size}_{density}"
 

@@ -54,6 +54,9 @@ def outlines(counts: Sequence[bytes], size: tuple[int, int]) -> list[list[Part]]
     """The parts of each mask, outlined along pixel edges, the largest first; drawn again they give the same pixels."""
     found = []
     for rings in outline.polygons(counts, size):
+        if len(rings) == 1:
+            found.append([Part(_flat(rings[0]))])
+            continue
         parts = [
             Part(_flat(outer), tuple(_flat(h) for h in holes), outer.area - sum(h.area for h in holes))
             for outer, holes in outline.grouped(rings)
@@ -63,7 +66,8 @@ def outlines(counts: Sequence[bytes], size: tuple[int, int]) -> list[list[Part]]
 
 
 def _flat(ring: outline.Ring) -> Ring:
-    return ring.points_xy.ravel().astype(float).tolist()
+    flat: Ring = ring.points_xy.ravel().tolist()
+    return flat
 
 
 def draw(parts: Sequence[Part], size: tuple[int, int]) -> bytes:

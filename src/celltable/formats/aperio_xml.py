@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ from ._files import Files, image_of, open_files
 from ._loss import HOLES, PARTS, drop_empty, tally
 from ._out import from_name, new_folder, to_name
 from ._pixels import encode_tiff, write_bytes
-from ._polygons import Ring, outlines, pack, parts_of
+from ._polygons import Part, Ring, outlines, pack, parts_of
 
 KEEPS: Final = frozenset(
     {"overlap", "ids", "classes", "exact-mask", "polygons", "empty-images", "image-size", "pixels"}
@@ -55,6 +55,7 @@ def _xml(loss: Loss, sample: Sample) -> str:
     cells = sample.instances
     scale = sample.image.pixel_size_um
     lines = [f"<Annotations{'' if scale is None else f' MicronsPerPixel={quoteattr(repr(scale))}'}>"]
+    shapes = outlines(cells.rle, cells.size)
     names = cells.column("class_name")
     polygons, areas = cells.column("polygon"), np.asarray(cells.area).tolist()
     for number, name in enumerate(dict.fromkeys(names), 1):
@@ -65,18 +66,17 @@ def _xml(loss: Loss, sample: Sample) -> str:
         lines.append(f" <Annotation {attributes}>\n  <Regions>")
         for k, own in enumerate(names):
             if own == name:
-                ring = _ring(loss, cells.rle[k], polygons[k], cells.size)
+                ring = _ring(loss, shapes[k], polygons[k])
                 lines.append(_region(int(cells.ids[k]), areas[k], ring))
         lines.append("  </Regions>\n </Annotation>")
     lines.append("</Annotations>\n")
     return "\n".join(lines)
 
 
-def _ring(loss: Loss, counts: bytes, packed: bytes | None, size: tuple[int, int]) -> Ring:
+def _ring(loss: Loss, parts: Sequence[Part], packed: bytes | None) -> Ring:
     published = [] if packed is None else parts_of(packed)
     if len(published) == 1:
         return published[0]
-    (parts,) = outlines([counts], size)
     loss.add(PARTS, int(len(parts) > 1))
     loss.add(HOLES, int(bool(parts[0].holes)))
     return parts[0].outer

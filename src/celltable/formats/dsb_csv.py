@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,8 +56,7 @@ def write(
     loss = Loss()
     keeps = KEEPS | ({"image-size"} if table == "solution" else set())
     with new_file(out, overwrite) as path, path.open("w", encoding="utf-8", newline="") as stream:
-        rows = csv.writer(stream, lineterminator="\n")
-        rows.writerow(COLUMNS[table])
+        stream.write(",".join(COLUMNS[table]) + "\n")
         for sample in samples:
             kept = ("ignore", "metadata") if _only_usage(sample.image, table) else ()
             if table == "submission":
@@ -66,10 +66,25 @@ def write(
                 tally(loss, sample, keeps, kept)
                 cells = sample.instances
             tail = _tail(sample.image, usage) if table == "solution" else ()
-            texts = [rle.to_kaggle(counts, cells.size) for counts in cells.rle] or [""]
-            rows.writerows((sample.image.image_id, text, *tail) for text in texts)
+            texts = [kaggle_text(counts, cells.size) for counts in cells.rle] or [""]
+            head, end = _quoted(sample.image.image_id), "".join(f",{_quoted(str(v))}" for v in tail)
+            stream.write("".join(f"{head},{text}{end}\n" for text in texts))
     loss.written["files"] = 1
     return loss
+
+
+def kaggle_text(counts: bytes, size: tuple[int, int]) -> str:
+    """The ``start length …`` text of a mask; `celltable.geometry.rle.to_kaggle` by a quicker way of writing numbers."""
+    starts, lengths = rle.to_runs(counts, size)
+    numbers = np.stack([starts + 1, lengths], axis=1).ravel().tolist()
+    return msgspec.json.encode(numbers)[1:-1].decode().replace(",", " ")
+
+
+def _quoted(text: str) -> str:
+    """A field of a CSV, quoted where it must be."""
+    if not any(c in text for c in ',"\r\n'):
+        return text
+    return '"' + text.replace('"', '""') + '"'
 
 
 def _only_usage(image: Image, table: str) -> bool:

@@ -227,8 +227,8 @@ FORMAT = Format(
     read=read,
     write=write,
     options={
-        "default-class": "class number of cells without a class of the challenge (18, Negative)",
-        "id-column": "ID or ImageID",
+        "default_class": "class number of cells without a class of the challenge (18, Negative)",
+        "id_column": "ID or ImageID",
         "overwrite": "replace an existing file",
     },
     extensions=(".csv",),

@@ -349,9 +349,9 @@ FORMAT = Format(
         "size": "edge of the written images; 0 leaves them as they are (0)",
         "split": "shares of train, valid and test, or keep (80/15/5)",
         "seed": "of the shuffle (0)",
-        "as-published": "with the defects of the published generator (no)",
+        "as_published": "with the defects of the published generator (no)",
         "tolerance": "reading: how far a channel may be from the colour (0; interpolated masks need 64)",
-        "swap-rb": "reading: swap red and blue of the images (no)",
+        "swap_rb": "reading: swap red and blue of the images (no)",
         "overwrite": "replace an existing folder",
     },
 )

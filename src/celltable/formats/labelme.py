@@ -219,7 +219,7 @@ FORMAT = Format(
     read=read,
     write=write,
     options={
-        "default-label": "label of cells without a class (nucleus)",
+        "default_label": "label of cells without a class (nucleus)",
         "overwrite": "replace an existing folder",
     },
 )

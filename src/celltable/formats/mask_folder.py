@@ -18,12 +18,11 @@ from . import Format, Loss
 from ._files import Files, image_of, open_files
 from ._loss import tally
 from ._out import from_name, new_folder, to_name
-from ._pixels import encode, encode_png, write_bytes
+from ._pixels import encode, encode_mask, write_bytes
 
 KEEPS: Final = frozenset(
     {"overlap", "holes", "components", "ids", "exact-mask", "image-size", "empty-images", "pixels"}
 )
-MASK_LEVEL: Final = 1  # masks are nearly empty: a higher zlib level costs time and gains nothing
 _MASK = re.compile(r"^(?:.*/)?([^/]+)/masks/([^/]+)\.(?:png|tiff?|bmp)$", re.IGNORECASE)
 _IMAGE = re.compile(r"^(?:.*/)?([^/]+)/images/([^/]+)\.(?:png|tiff?|bmp|jpe?g)$", re.IGNORECASE)
 
@@ -47,7 +46,7 @@ def write(samples: Iterable[Sample], out: Path, *, names: str = "ids", overwrite
             (folder / name / "masks").mkdir(parents=True, exist_ok=True)
             for stem, counts in zip(_stems(cells, names), cells.rle, strict=True):
                 mask = rle.decode(counts, cells.size)
-                data = encode_png(mask.view(np.uint8) * np.uint8(255), MASK_LEVEL)
+                data = encode_mask(mask.view(np.uint8) * np.uint8(255))
                 loss.written["files"] += write_bytes(folder / name / "masks" / f"{stem}.png", data) > 0
     return loss
 

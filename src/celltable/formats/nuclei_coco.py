@@ -155,7 +155,12 @@ class _Export:
 
 
 def write(
-    samples: Iterable[Sample], out: Path, *, defects: Sequence[str] = (), tile: int = TILE, overwrite: bool = False
+    samples: Iterable[Sample],
+    out: Path,
+    *,
+    defects: Sequence[str] | str = (),
+    tile: int = TILE,
+    overwrite: bool = False,
 ) -> Loss:
     """Write ``<source>/<image>.png`` and ``annotations/<source>.json``, with local splits for stage1_train.
 
@@ -168,6 +173,7 @@ def write(
     defects
         Known defects of the published collection to reproduce, or ``all``; see DEFECTS.
     """
+    defects = [d.strip() for d in defects.split(",")] if isinstance(defects, str) else defects
     chosen = frozenset(DEFECTS) if "all" in defects else frozenset(defects)
     if chosen - set(DEFECTS):
         raise InputError(

@@ -215,7 +215,7 @@ FORMAT = Format(
     write=write,
     options={
         "fold": "number of the fold (1)",
-        "default-class": "channel of cells whose class is none of the five (Neoplastic)",
+        "default_class": "channel of cells whose class is none of the five (Neoplastic)",
         "policy": "who keeps a pixel that two cells of one class claim (last-wins)",
         "overwrite": "replace an existing folder",
     },

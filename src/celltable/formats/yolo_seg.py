@@ -18,7 +18,7 @@ from ._files import Files, image_of, open_files
 from ._loss import GIVEN_CLASS, HOLES, PARTS, drop_empty, tally
 from ._out import from_name, new_folder, to_name
 from ._pixels import encode, write_bytes
-from ._polygons import outlines, parts_of
+from ._polygons import Part, outlines, parts_of
 
 KEEPS: Final = frozenset({"overlap", "classes", "scores", "exact-mask", "empty-images", "image-size", "pixels"})
 DIGITS: Final = 9  # of a fraction: 1e-5 px in an image of 10,000 px
@@ -57,8 +57,9 @@ def write(samples: Iterable[Sample], out: Path, *, default_class: str = "nucleus
 def _lines(loss: Loss, cells: Instances, classes: dict[str, int], default: str) -> Iterator[str]:
     columns = (cells.column("polygon"), cells.column("class_name"), cells.column("score"))
     width, height = cells.size[1], cells.size[0]
-    for counts, packed, name, score in zip(cells.rle, *columns, strict=True):
-        ring = _ring(loss, counts, packed, cells.size)
+    shapes = outlines(cells.rle, cells.size)
+    for parts, packed, name, score in zip(shapes, *columns, strict=True):
+        ring = _ring(loss, parts, packed)
         loss.add(GIVEN_CLASS, int(name is None))
         number = classes.setdefault(default if name is None else name, len(classes))
         fractions = [_short(v / (height if k % 2 else width)) for k, v in enumerate(ring)]
@@ -66,11 +67,10 @@ def _lines(loss: Loss, cells: Instances, classes: dict[str, int], default: str) 
         yield " ".join([str(number), *fractions, *confidence]) + "\n"
 
 
-def _ring(loss: Loss, counts: bytes, packed: bytes | None, size: tuple[int, int]) -> Sequence[float]:
+def _ring(loss: Loss, parts: Sequence[Part], packed: bytes | None) -> Sequence[float]:
     published = [] if packed is None else parts_of(packed)
     if len(published) == 1 and all(round(v, DECIMALS) == v for v in published[0]):
         return published[0]
-    (parts,) = outlines([counts], size)
     loss.add(PARTS, int(len(parts) > 1))
     loss.add(HOLES, int(bool(parts[0].holes)))
     return parts[0].outer
@@ -197,7 +197,7 @@ FORMAT = Format(
     read=read,
     write=write,
     options={
-        "default-class": "class of cells that have none (nucleus)",
+        "default_class": "class of cells that have none (nucleus)",
         "overwrite": "replace an existing folder",
     },
 )

@@ -55,6 +55,8 @@ def export(
     samples: Iterator[Sample] = ds.samples(ids)
     if progress:
         samples = parallel.track(samples, f"writing {kind.name}", len(ids))
+    if overwrite and "overwrite" in kind.options:
+        options["overwrite"] = True
     return kind.write(samples, target, **options)
 
 

@@ -1,0 +1,168 @@
+"""How long each writer takes, beside the time its own bytes need in the library that encodes them.
+
+    python benchmarks/bench_formats.py
+
+One run writes a generated data set in each format while every call of an encoder (imagecodecs, tifffile, msgspec, csv,
+pyarrow, scipy, zlib, file writes of arrays) is recorded with its arguments. The calls are then replayed alone: that is
+the floor. Everything else a writer does (flattening, run lengths, outlines, rows, files) is the rest of its time. The
+ratio is writer over floor, medians of ROUNDS interleaved rounds on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import statistics
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import imagecodecs
+import msgspec
+import numpy as np
+import pyarrow.parquet as pq
+import scipy.io
+import tifffile
+
+from celltable import registry
+from celltable.formats import _coco_write
+from celltable.records import Image, Instances, Sample
+
+ROUNDS = 5
+IMAGES, CELLS, SIZE = 8, 300, (520, 704)
+Calls = list[Callable[[], object]]
+
+
+def data_set(size: tuple[int, int] = SIZE, cells: int = CELLS) -> list[Sample]:
+    """Smooth noisy pictures with discs, as many as a LIVECell image has cells."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[: size[0], : size[1]]
+    found = []
+    for k in range(IMAGES):
+        labels = np.zeros(size, np.int32)
+        for i in range(1, cells + 1):
+            row, column, radius = rng.uniform(0, size[0]), rng.uniform(0, size[1]), rng.uniform(6, 14)
+            top, left = max(int(row - radius), 0), max(int(column - radius), 0)
+            window = np.s_[top : int(row + radius) + 1, left : int(column + radius) + 1]
+            labels[window][(y[window] - row) ** 2 + (x[window] - column) ** 2 <= radius**2] = i
+        grey = 90 + 60 * (labels > 0) + rng.normal(0, 6, size)
+        pixels = np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+        made = Instances.from_label_map(labels, class_name="Neoplastic", score=None, source_id=None)
+        found.append(Sample(Image(f"image{k}", *size), made, load_pixels=lambda p=pixels: p))
+    return found
+
+
+@contextmanager
+def recorded(calls: Calls) -> Iterator[None]:
+    """Keep every encoder call of the block, to be replayed."""
+
+    def keep(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if function is tifffile.imwrite or function is scipy.io.savemat:
+                calls.append(lambda: function(io.BytesIO(), *args[1:], **kwargs))
+            else:
+                calls.append(lambda: function(*args, **kwargs))
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    class Rows:
+        def __init__(self, stream: Any, **options: Any) -> None:
+            self.real, self.copy = csv_writer(stream, **options), csv_writer(io.StringIO(), **options)
+
+        def writerow(self, row: Any) -> None:
+            self.real.writerow(row)
+            calls.append(lambda: self.copy.writerow(row))
+
+        def writerows(self, rows: Any) -> None:
+            for row in rows:
+                self.writerow(row)
+
+    class Json:
+        encode = staticmethod(keep(_coco_write._ENCODER.encode))
+
+    csv_writer, write_table = csv.writer, pq.ParquetWriter.write_table
+
+    def table(self: Any, rows: Any, *args: Any) -> None:
+        calls.append(lambda: pq.write_table(rows, io.BytesIO(), compression="zstd"))
+        write_table(self, rows, *args)
+
+    with ExitStack() as stack:
+        for owner, name in (
+            *((imagecodecs, n) for n in ("png_encode", "jpeg8_encode", "zlib_encode")),
+            *((tifffile, "imwrite"), (scipy.io, "savemat"), (msgspec.json, "encode"), (zlib, "compress")),
+        ):
+            stack.enter_context(mock.patch.object(owner, name, keep(getattr(owner, name))))
+        stack.enter_context(mock.patch.object(csv, "writer", Rows))
+        stack.enter_context(mock.patch.object(_coco_write, "_ENCODER", Json))
+        stack.enter_context(mock.patch.object(pq.ParquetWriter, "write_table", table))
+        yield
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def written_floor(folder: Path) -> Callable[[], None]:
+    """Writing the same bytes into files of the same names, nothing else."""
+    files = [(p.relative_to(folder), p.read_bytes()) for p in sorted(folder.rglob("*")) if p.is_file()]
+
+    def again() -> None:
+        with tempfile.TemporaryDirectory() as other:
+            for name, data in files:
+                path = Path(other) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+
+    return again
+
+
+def measure(name: str, samples: list[Sample], rounds: int) -> tuple[float, float, float]:
+    """Seconds of the writer, of its encoder calls alone, and of writing its files alone; medians."""
+    form = registry.load("formats", name)
+    with tempfile.TemporaryDirectory() as folder:
+        count = iter(range(10**6))
+        calls: Calls = []
+
+        def write() -> Path:
+            out = Path(folder) / f"out{next(count)}" / ("x" + "".join(form.extensions[:1]))
+            out.parent.mkdir()
+            form.write(iter(samples), out)
+            return out.parent
+
+        with recorded(calls):
+            again = written_floor(write())
+        times: list[tuple[float, float, float]] = []
+        for _ in range(rounds):
+            times.append((seconds(write), seconds(lambda: [c() for c in calls]), seconds(again)))
+        writer, encoder, files = (statistics.median(column) for column in zip(*times, strict=True))
+        return writer, encoder, files
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("formats", nargs="*", help="formats to measure (all)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    args = parser.parse_args()
+    samples = data_set()
+    print(f"{IMAGES} images of {SIZE[0]} × {SIZE[1]}, {CELLS} cells each; medians of {args.rounds} rounds, ms")
+    print(f"{'format':18}{'writer':>9}{'encoder':>9}{'files':>9}{'ratio':>8}")
+    for name in args.formats or registry.names("formats"):
+        if registry.load("formats", name).write is None:
+            continue
+        writer, encoder, files = measure(name, samples, args.rounds)
+        ratio = writer / (encoder + files)
+        print(f"{name:18}{writer * 1e3:9.1f}{encoder * 1e3:9.1f}{files * 1e3:9.1f}{ratio:8.2f}")
+
+
+if __name__ == "__main__":
+    main()
