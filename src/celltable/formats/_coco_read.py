@@ -67,15 +67,22 @@ def _read_folder(path: Path, images: Mapping[str, Image]) -> Iterator[Sample]:
 
 
 def _samples(document: Document, images: Mapping[str, Image], name: str, reference: Path | None) -> Iterator[Sample]:
-    reader = _Annotations(document)
+    reader, records, loose = prepare(document, images, name, reference)
+    for key, image, findings in records:
+        yield reader.sample(key, image, [*loose, *findings])
+        loose = []
+
+
+def prepare(
+    document: Document, images: Mapping[str, Image], name: str, reference: Path | None = None
+) -> tuple[Annotations, list[Named], list[Finding]]:
+    """The annotations, read image by image on demand; each image with its key; what is wrong with the whole file."""
+    reader = Annotations(document)
     if document.results:
         records, reader.categories = _results_images(reader, images, reference, name)
     else:
         records = _named(document.images, images)
-    loose = _whole_file(reader, {key for key, _, _ in records}, name)
-    for key, image, findings in records:
-        yield reader.sample(key, image, [*loose, *findings])
-        loose = []
+    return reader, records, _whole_file(reader, {key for key, _, _ in records}, name)
 
 
 def _named(records: Sequence[dict[str, Any]], images: Mapping[str, Image]) -> list[Named]:
@@ -119,7 +126,7 @@ def _size(record: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _results_images(
-    reader: _Annotations, images: Mapping[str, Image], reference: Path | None, name: str
+    reader: Annotations, images: Mapping[str, Image], reference: Path | None, name: str
 ) -> tuple[list[Named], dict[Any, dict[str, Any]]]:
     if reference is not None:
         document = load(Path(reference))
@@ -138,7 +145,7 @@ def _results_images(
     return found, {}
 
 
-def _whole_file(reader: _Annotations, known: set[Any], name: str) -> list[Finding]:
+def _whole_file(reader: Annotations, known: set[Any], name: str) -> list[Finding]:
     """What is wrong with the file as a whole; the findings travel with its first image."""
     file, findings = reader.file, []
     if file.annotations_were_a_dict:
@@ -163,7 +170,7 @@ def _whole_file(reader: _Annotations, known: set[Any], name: str) -> list[Findin
     return findings
 
 
-class _Annotations:
+class Annotations:
     """The annotations of a file, turned into cells image by image."""
 
     def __init__(self, document: Document) -> None:
