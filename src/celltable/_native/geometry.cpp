@@ -975,21 +975,32 @@ class Overlaps {
     for (i64 r = 0; r < h; ++r) row(a.data() + r * w, b.data() + r * w, w, row0 + r);
   }
 
+  // ids, areas and boxes (x, y, w, h) of both sides, ids ascending, then positions and pixels of the pairs, sorted.
   nb::tuple finish() {
-    std::vector<i64> a, b, pixels, boxes;
+    Side sides[2];
+    std::vector<i64> i, j, pixels;
     {
       nb::gil_scoped_release release;
       std::vector<Slot> used;
+      used.reserve(used_);
       for (const Slot &s : slots_)
         if (s.pixels) used.push_back(s);
       std::sort(used.begin(), used.end(), [](const Slot &x, const Slot &y) { return x.key < y.key; });
-      for (const Slot &s : used) {
-        a.push_back(static_cast<i64>(s.key >> 32)), b.push_back(static_cast<i64>(s.key & 0xffffffffu)), pixels.push_back(s.pixels);
-        for (i64 v : {s.x0, s.y0, s.x1, s.y1}) boxes.push_back(v);
+      for (const Slot &s : used) sides[0].take(s.key >> 32, s);
+      std::vector<std::size_t> by_b(used.size());
+      std::iota(by_b.begin(), by_b.end(), std::size_t{0});
+      std::sort(by_b.begin(), by_b.end(), [&](std::size_t x, std::size_t y) { return low(used[x]) < low(used[y]); });
+      std::vector<i64> place(used.size(), -1);
+      for (const std::size_t k : by_b) place[k] = sides[1].take(low(used[k]), used[k]);
+      i64 row = -1;
+      std::uint64_t last = 0;
+      for (std::size_t k = 0; k < used.size(); ++k) {
+        const std::uint64_t label = used[k].key >> 32;
+        if (label && label != last) ++row, last = label;
+        if (label && place[k] >= 0) i.push_back(row), j.push_back(place[k]), pixels.push_back(used[k].pixels);
       }
     }
-    const std::size_t n = a.size();
-    return nb::make_tuple(array(std::move(a)), array(std::move(b)), array(std::move(pixels)), array(std::move(boxes), {n, 4}));
+    return nb::make_tuple(sides[0].tuple(), sides[1].tuple(), array(std::move(i)), array(std::move(j)), array(std::move(pixels)));
   }
 
  private:
@@ -997,6 +1008,32 @@ class Overlaps {
     std::uint64_t key = 0;
     i64 pixels = 0;
     std::int32_t x0 = 0, x1 = 0, y0 = 0, y1 = 0;
+  };
+
+  static std::uint64_t low(const Slot &s) { return s.key & 0xffffffffu; }
+
+  // Cells of one side, gathered from slots in ascending order of its labels; background is passed over.
+  struct Side {
+    std::vector<i64> ids, areas;
+    std::vector<std::int32_t> corners; // x0, y0, x1, y1
+
+    i64 take(std::uint64_t label, const Slot &s) {
+      if (!label) return -1;
+      if (ids.empty() || ids.back() != static_cast<i64>(label)) {
+        ids.push_back(static_cast<i64>(label)), areas.push_back(0);
+        for (std::int32_t v : {s.x0, s.y0, s.x1, s.y1}) corners.push_back(v);
+      }
+      areas.back() += s.pixels;
+      std::int32_t *c = corners.data() + corners.size() - 4;
+      c[0] = std::min(c[0], s.x0), c[1] = std::min(c[1], s.y0), c[2] = std::max(c[2], s.x1), c[3] = std::max(c[3], s.y1);
+      return static_cast<i64>(ids.size()) - 1;
+    }
+
+    nb::tuple tuple() {
+      for (std::size_t k = 0; k < corners.size(); k += 4) corners[k + 2] -= corners[k], corners[k + 3] -= corners[k + 1];
+      const std::size_t n = ids.size();
+      return nb::make_tuple(array(std::move(ids)), array(std::move(areas)), array(std::move(corners), {n, 4}));
+    }
   };
 
   template <class T> void row(const T *a, const T *b, i64 w, i64 r) {

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Ints = NDArray[np.int64]
+_Cells = tuple[_Ints, _Ints, NDArray[np.int32]]
 _Boxes = NDArray[np.int32]
 _Floats = NDArray[np.float64]
 
@@ -46,4 +47,4 @@ def unpack_polygons(packed: Sequence[bytes]) -> tuple[_Floats, _Ints, _Ints]: ..
 class Overlaps:
     def __init__(self) -> None: ...
     def add(self, a: NDArray[Any], b: NDArray[Any], row: int) -> None: ...
-    def finish(self) -> tuple[_Ints, _Ints, _Ints, _Ints]: ...
+    def finish(self) -> tuple[_Cells, _Cells, _Ints, _Ints, _Ints]: ...

@@ -15,6 +15,7 @@ from celltable.errors import MaskError
 from ._arrays import label_array
 
 Ints = NDArray[np.int64]
+_Cells = tuple[Ints, Ints, NDArray[np.int32]]  # ids, areas, boxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +94,10 @@ class _Numbers:
         return table[numbers]
 
 
-def _table(a: Ints, b: Ints, pixels: Ints, corners: Ints, numbers: _Numbers) -> Overlap:
-    gt, pred = _side(a, pixels, corners), _side(b, pixels, corners)
-    both = (a > 0) & (b > 0)
-    i, j = np.searchsorted(gt[0], a[both]), np.searchsorted(pred[0], b[both])
+def _table(gt: _Cells, pred: _Cells, i: Ints, j: Ints, pixels: Ints, numbers: _Numbers) -> Overlap:
     gt_ids, pred_ids = numbers.old(gt[0], 0), numbers.old(pred[0], 1)
-    made = Overlap(gt_ids, gt[1], gt[2], pred_ids, pred[1], pred[2], i, j, pixels[both])
-    return made if _ascending(gt_ids, pred_ids) else _sorted(made)
-
-
-def _ascending(*ids: Ints) -> bool:
-    return all(bool((np.diff(x) > 0).all()) for x in ids)
+    made = Overlap(gt_ids, gt[1], gt[2], pred_ids, pred[1], pred[2], i, j, pixels)
+    return made if gt_ids is gt[0] and pred_ids is pred[0] else _sorted(made)
 
 
 def _sorted(t: Overlap) -> Overlap:
@@ -115,20 +109,6 @@ def _sorted(t: Overlap) -> Overlap:
         t.gt_ids[g], t.gt_areas[g], t.gt_boxes[g], t.pred_ids[p], t.pred_areas[p], t.pred_boxes[p], i[order], j[order],
         t.pixels[order],
     )  # fmt: skip
-
-
-def _side(labels: Ints, pixels: Ints, corners: Ints) -> tuple[Ints, Ints, NDArray[np.int32]]:
-    """Ids, areas and boxes of one side, from its pairs (with background, too)."""
-    order = np.argsort(labels, kind="stable")
-    order = order[labels[order] > 0]
-    sorted_labels = labels[order]
-    if not order.size:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4), np.int32)
-    first = np.flatnonzero(np.r_[True, np.diff(sorted_labels) > 0])
-    areas = np.add.reduceat(pixels[order], first)
-    low = np.minimum.reduceat(corners[order, :2], first, axis=0)
-    high = np.maximum.reduceat(corners[order, 2:], first, axis=0)
-    return sorted_labels[first], areas, np.concatenate([low, high - low], axis=1).astype(np.int32)
 
 
 def overlap_of_rles(a: Sequence[bytes], b: Sequence[bytes], size: tuple[int, int]) -> Overlap:
