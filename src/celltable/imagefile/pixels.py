@@ -30,7 +30,19 @@ _SUFFIXES: Final[dict[str, tuple[str, ...]]] = {
 _PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 _TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
-_TIFF_ERRORS: Final = (ValueError, RuntimeError, OSError, IndexError, KeyError, TypeError, EOFError, struct.error)
+_TIFF_ERRORS: Final = (  # what tifffile and its decoders raise on damaged files
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True, slots=True)

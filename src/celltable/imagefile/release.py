@@ -61,8 +61,11 @@ class Release:
     def __init__(self, path: Path, containers: dict[str, Container]) -> None:
         self.path = path
         self._containers = containers
-        found = [Entry(key, name, size) for key, c in containers.items() for name, size in c.sizes.items()]
-        self.entries: tuple[Entry, ...] = tuple(sorted(found))
+        self.entries: tuple[Entry, ...] = tuple(
+            Entry(key, name, containers[key].sizes[name])
+            for key in sorted(containers)
+            for name in sorted(containers[key].sizes)
+        )
         self.sources = tuple(Source(key, containers[key].path, _size(containers[key])) for key in sorted(containers))
         junk: Counter[str] = Counter()
         for container in containers.values():
