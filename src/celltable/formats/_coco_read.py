@@ -347,3 +347,6 @@ def _given(values: NDArray[np.float64]) -> list[float | None] | None:
     if not known.any():
         return None
     return [v if ok else None for v, ok in zip(values.tolist(), known.tolist(), strict=True)]
+
+
+_Annotations = Annotations  # its former name
