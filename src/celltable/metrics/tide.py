@@ -1,0 +1,73 @@
+"""TIDE: which kinds of errors a detector makes, and how much AP at IoU 0.5 each of them costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from celltable.errors import MetricError
+
+from . import Card, Metric, Mode, Pair, Result
+from ._coco import CROWD
+from ._tide import ERRORS, Pooled, Verdicts, verdicts
+
+CARD = Card(
+    title="TIDE error analysis",
+    quantity="AP at IoU 0.5 in percent, and the AP gained by mending one kind of error at a time",
+    authority="Bolya et al. 2020; tidecv",
+    citation="Bolya et al., TIDE: a general toolbox for identifying object detection errors, ECCV 2020",
+    doi="10.1007/978-3-030-58580-8_33",
+    url="https://github.com/dbolya/tide",
+    formula="dAP(kind) = max(0, AP(that kind mended) - AP); FalsePos and FalseNeg: AP with them gone - AP",
+    matching=(
+        "by falling score, each detection takes the free cell of its class that it overlaps most, at IoU 0.5 or "
+        "more. A wrong "
+        "one is, in this order: Loc (best cell of its class 0.1 to 0.5), Cls (a cell of another class 0.5 or more), "
+        "Dupe (a "
+        "taken cell of its class 0.5 or more), Bkg (nothing over 0.1), else Both. Miss: cells no mended Loc or Cls "
+        "finds"
+    ),
+    ties=(
+        "of cells with the same IoU the first; of errors on one cell only the best-scored is mended, the others vanish"
+    ),
+    averaging=(
+        "detections of all images are ranked together, per class; a class with detections but no cell has an AP of 0"
+    ),
+    empty="a wrong detection in an image without cells is Bkg; nothing at all anywhere: undefined",
+    thresholds="0.5 (pos_thresh) and 0.1 (bg_thresh)",
+    strict="at most 100 detections an image where max_dets is not given (corrected: all); an ignore mark is not read",
+    flattening="none: masks may overlap",
+    regions=CROWD + "; a detection is ignored if more than half of it lies in a region",
+    namesakes="errors_caicedo counts splits, merges and misses without scores",
+)
+
+
+def count(
+    pair: Pair, mode: Mode, pos_thresh: float = 0.5, bg_thresh: float = 0.1, max_dets: int | None = None
+) -> Verdicts:
+    """The verdicts of one image."""
+    return verdicts(pair, mode, pos_thresh, bg_thresh, 100 if max_dets is None and mode == "strict" else max_dets)
+
+
+def pool(numbers: Sequence[Verdicts], mode: Mode, **_: object) -> Result:
+    """AP, dAP and counts over all images."""
+    everything = Pooled.of(numbers)
+    ap = everything.base()
+    if mode == "strict" and ap != ap:
+        raise MetricError("there is neither a cell nor a detection, and tidecv divides by zero; use corrected mode")
+    main = {kind: max(everything.without(kind) - ap, 0) for kind in ERRORS}
+    positive, negative = everything.special()
+    special = {"FalsePos": positive - ap, "FalseNeg": negative - ap}
+    counts = everything.counts()
+    fields = {"AP": ap, "dAP": main | special, "counts": counts, **{f"dAP_{k}": v for k, v in (main | special).items()}}
+    return Result(ap, fields)
+
+
+METRIC = Metric(
+    "tide",
+    CARD,
+    count,
+    pool,
+    needs=frozenset({"scores"}),
+    options={"pos_thresh": 0.5, "bg_thresh": 0.1, "max_dets": None},
+    handles=frozenset({"regions"}),
+)
