@@ -93,7 +93,7 @@ def _files_of(
 def _named_parts(
     folders: Mapping[tuple[str, str], dict[str, _Folder]], findings: list[Finding]
 ) -> dict[tuple[str, str], dict[str, _Folder]]:
-    """Images that lie in no folder of a part belong to stage1_train where any of them has masks, else to stage1_test."""
+    """Images in no folder of a part belong to stage1_train where any of them has masks, else to stage1_test."""
     loose = [key for key in folders if not key[0]]
     if not loose:
         return dict(folders)

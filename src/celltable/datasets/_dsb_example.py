@@ -51,7 +51,7 @@ def scene(name: str, seed: int, look: str) -> Scene:
 
 
 def spoil(masks: list[Mask]) -> None:
-    """The defects of stage1_train: the largest mask gets a hole, the next becomes an outline, the third gets a speck."""
+    """The defects of stage1_train: the largest mask gets a hole, the next becomes an outline, the third a speck."""
     largest = sorted(range(len(masks)), key=lambda k: -int(masks[k].sum()))
     holed, outlined, split = (masks[k] for k in largest[:3])
     inner = _eroded(_eroded(holed))
@@ -97,7 +97,7 @@ def _pictures(scenes: Sequence[Scene], modes: Sequence[str]) -> Iterator[tuple[s
 
 def picture(pixels: NDArray[Any], mode: str) -> bytes:
     """Pixels as a PNG of Pillow's mode L, LA, RGB, RGBA or I;16 (12 of 16 bits)."""
-    eight = pixels if pixels.dtype == np.uint8 else (pixels >> (4 if int(pixels.max()) < 4096 else 8)).astype(np.uint8)
+    eight = pixels if pixels.dtype == np.uint8 else (pixels >> 4).astype(np.uint8)
     rgb = np.repeat(eight[..., None], 3, axis=2) if eight.ndim == 2 else eight[..., :3]
     alpha = np.full((*rgb.shape[:2], 1), 255, np.uint8)
     grey = rgb.mean(axis=2).astype(np.uint8)

@@ -1,7 +1,7 @@
 """What kind of picture an image is, from a few thousand of its pixels: modality, colours, image class, derived group.
 
-The statistics are those of a regular grid of at most some 4,600 pixels, so that they cost a fraction of decoding. Nothing
-here looks at other images: two images of one acquisition get the same group because their statistics fall into the same
+The statistics are those of a regular grid of some 4,000 pixels, so that they cost a fraction of decoding. Nothing here
+looks at other images: two images of one acquisition get the same group because their statistics fall into the same
 coarse steps (see `Look.group`), and near duplicates on both sides of a step are left to the dataset-wide check.
 """
 

@@ -76,13 +76,13 @@ def example(folder: Path, seed: int = 0) -> Path:
 DATASET = Dataset(
     name="dsb2018",
     title="2018 Data Science Bowl, nuclei (BBBC038)",
-    description="Nuclei in fluorescence, bright-field and stained-tissue images of many laboratories, one mask a nucleus. "
-    "Three parts: stage1_train with masks, stage1_test and stage2_test with run-length tables, of whose images 106 "
-    "(3,717 nuclei) are scored and the rest are decoys marked Ignored. Modality, image class and leakage group are "
-    "derived from the pixels, as the release names none.",
+    description="Nuclei in fluorescence, bright-field and stained-tissue images of many laboratories, one mask a "
+    "nucleus. Three parts: stage1_train with masks, stage1_test and stage2_test with run-length tables, of whose "
+    "images 106 (3,717 nuclei) are scored and the rest are decoys marked Ignored. Modality, image class and leakage "
+    "group are derived from the pixels, as the release names none.",
     licence="CC0 1.0",
-    citation="Caicedo et al.: Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl. "
-    "Nature Methods 16:1247 (2019)",
+    citation="Caicedo et al.: Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl. Nature "
+    "Methods 16:1247 (2019)",
     doi="10.1038/s41592-019-0612-7",
     source="https://bbbc.broadinstitute.org/BBBC038",
     modality=("fluorescence", "bright-field", "histology"),

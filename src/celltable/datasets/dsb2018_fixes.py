@@ -74,8 +74,8 @@ def example(folder: Path, seed: int = 0) -> Path:
 DATASET = Dataset(
     name="dsb2018_fixes",
     title="2018 Data Science Bowl stage1_train, community fixes",
-    description="stage1_train of the 2018 Data Science Bowl with masks corrected by its participants: outlines filled, "
-    "holes closed, merged nuclei parted, missing ones added. It keeps changing: name the commit you used.",
+    description="stage1_train of the 2018 Data Science Bowl with masks corrected by its participants: outlines "
+    "filled, holes closed, merged nuclei parted, missing ones added. It keeps changing: name the commit you used.",
     licence="CC0 1.0",
     citation="Lopuhin et al.: kaggle-dsbowl-2018-dataset-fixes (2018); Caicedo et al.: Nucleus segmentation across "
     "imaging experiments: the 2018 Data Science Bowl. Nature Methods 16:1247 (2019)",

@@ -1,0 +1,102 @@
+"""Annotations drawn as lines: which pixels are line, which contours stay open; and nuclei inside cells."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.geometry import label_map
+from celltable.geometry.overlap import overlap_of_rles
+from celltable.records import Finding, Instances
+
+INSIDE: Final = 0.9  # share of a nucleus in one cell: its drawn line may stray a pixel or two over the cell's
+Mask = NDArray[np.bool_]
+Labels = NDArray[np.int32]
+
+
+def line_of(pixels: NDArray[Any]) -> Mask:
+    """The line of a two-valued drawing: its rarer value, whichever polarity it was saved in.
+
+    >>> line_of(np.array([[255, 255, 0]])).tolist()
+    [[False, False, True]]
+    """
+    plane = pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=2)
+    bright = plane > (int(plane.max(initial=0)) + int(plane.min(initial=0))) // 2 if plane.dtype != bool else plane
+    if not bright.any():
+        return np.asarray(bright)  # a blank drawing has no line
+    return np.asarray(bright if 2 * np.count_nonzero(bright) <= bright.size else ~bright)
+
+
+def grown(labels: Labels, line: Mask) -> Labels:
+    """Labels with the line pixels that touch them (also by a corner); one between two cells goes to the lower label.
+
+    >>> grown(np.array([[0, 0, 1, 0, 2]], np.int32), np.array([[1, 1, 0, 1, 0]], bool)).tolist()
+    [[0, 1, 1, 1, 2]]
+    """
+    height, width = labels.shape
+    none = np.iinfo(np.int32).max
+    padded = np.full((height + 2, width + 2), none, np.int32)
+    padded[1:-1, 1:-1] = np.where(labels == 0, none, labels)
+    best = np.full_like(labels, none)
+    for dy in range(3):
+        for dx in range(3):
+            np.minimum(best, padded[dy : dy + height, dx : dx + width], out=best)
+    return np.where((labels == 0) & line & (best < none), best, labels)
+
+
+def open_contours(line: Mask, labels: Labels, image_id: str, name: str) -> list[Finding]:
+    """Findings on lines that enclose no cell: those that end at the image border, and those that are not closed.
+
+    Each 8-connected piece of line that touches no cell is one contour.
+    """
+    pieces = label_map.components(line, 8)
+    closed = np.unique(pieces[grown(labels, line) > 0])
+    found = label_map.measure(pieces)
+    lost = ~np.isin(found.ids, closed)
+    x, y, w, h = found.boxes.T
+    at_border = (x == 0) | (y == 0) | (x + w == line.shape[1]) | (y + h == line.shape[0])
+    findings = []
+    for rule, which, what in (
+        ("cut-outline", lost & at_border, "run into the image border and enclose nothing: the cells they cut are lost"),
+        ("open-outline", lost & ~at_border, "enclose nothing: they are not closed, or too small inside"),
+    ):
+        n = int(np.count_nonzero(which))
+        if n:
+            findings.append(Finding(rule, f"{n} outlines of {name} {what}", "warning", image_id, value=float(n)))
+    return findings
+
+
+def with_parents(nuclei: Instances, cells: Instances) -> Instances:
+    """Nuclei and then cells as one list; a nucleus has a parent where one cell alone holds it.
+
+    Alone means: at least nine tenths of its pixels lie in that cell and no more than a tenth in any other.
+    """
+    n = len(nuclei)
+    parent: list[int | None] = [None] * (n + len(cells))
+    if n and len(cells):
+        table = overlap_of_rles(list(nuclei.rle), list(cells.rle), nuclei.size)
+        share = table.pixels / np.maximum(table.gt_areas[table.gt_index], 1)
+        held = np.bincount(table.gt_index, weights=share > 1 - INSIDE, minlength=n)
+        for nucleus, cell, part in zip(table.gt_index.tolist(), table.pred_index.tolist(), share.tolist(), strict=True):
+            if part >= INSIDE and held[nucleus] == 1:
+                parent[nucleus] = n + cell + 1
+    return joined(nuclei, cells).with_columns(kind=["nucleus"] * n + ["cell"] * len(cells), parent=parent)
+
+
+def joined(first: Instances, second: Instances) -> Instances:
+    """Two lists of masks of one size as one, numbered anew."""
+    columns: dict[str, Any] = {}
+    for f in fields(Instances):
+        a, b = getattr(first, f.name), getattr(second, f.name)
+        if f.name in ("size", "instance_id"):
+            continue
+        if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+            columns[f.name] = np.concatenate([a, b])
+        elif a is not None or b is not None:
+            columns[f.name] = (
+                a if isinstance(a, str | bool) and a == b else [*first.column(f.name), *second.column(f.name)]
+            )
+    return Instances(first.size, **columns)

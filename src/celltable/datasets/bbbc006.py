@@ -1,0 +1,178 @@
+"""BBBC006: U2OS z-stacks of an out-of-focus study, two channels, labels made by software (Ljosa et al. 2012)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from celltable.imagefile import Entry, Release
+from celltable.records import Finding, Instances, Sample
+
+from . import Dataset, File, Scan
+from ._channels import image_of_channels
+from ._read import png, read_or_finding, sample, size_finding, tiff, unlabelled
+
+_FIELD: Final = r"(?P<stem>mcf-z-stacks-03212011_(?P<well>[a-p]\d{2})_s(?P<site>[12]))"
+_GUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+IMAGE: Final = rf"(?:[^/]*_z_(?P<z>\d{{2}})/)?(?:images/)?{_FIELD}_w(?P<channel>[12]){_GUID}\.(?i:tiff?)"
+LABEL: Final = rf"{_FIELD}\.(?i:png)"
+COUNTS: Final = r"[^/]*counts[^/]*\.csv"
+ROLES: Final = {"1": "Hoechst", "2": "phalloidin"}
+IN_FOCUS: Final = "16"
+PLANES: Final = tuple(f"z_{z:02d}" for z in range(34))
+_ROOT: Final = "https://data.broadinstitute.org/bbbc/BBBC006/"
+
+
+class Item(NamedTuple):
+    """One field at one focal plane."""
+
+    image_id: str
+    z: str
+    well: str
+    site: str
+    stem: str
+    channels: tuple[tuple[str, Entry], ...]
+    label: Entry | None
+
+
+def scan(release: Release, parts: tuple[str, ...]) -> Scan:
+    """Fields by well, site and plane, their channels brought together whatever their GUIDs are."""
+    findings: list[Finding] = []
+    labels = {m["stem"]: e for e, m in release.match(LABEL)}
+    found: dict[tuple[str, str, str, str], dict[str, Entry]] = defaultdict(dict)
+    for entry, hit in release.match(IMAGE):
+        z = hit["z"] or IN_FOCUS
+        if parts and f"z_{z}" not in parts:
+            continue
+        channels = found[hit["stem"], hit["well"], hit["site"], z]
+        if hit["channel"] in channels:
+            text = f"{entry.name}: another file has the same well, site, plane and channel; the first was read"
+            findings.append(Finding("duplicate-channel", text, "warning", _id(hit["well"], hit["site"], z)))
+        channels.setdefault(hit["channel"], entry)
+    items = [
+        Item(_id(well, site, z), z, well, site, stem, tuple(sorted(channels.items())), labels.get(stem))
+        for (stem, well, site, z), channels in found.items()
+    ]
+    for stem in sorted(labels.keys() - {item.stem for item in items}):
+        findings.append(Finding("mask-without-image", f"{labels[stem].name} has no image", "error", stem))
+    return Scan(sorted(items), tuple(findings), _counts(release, findings))
+
+
+def _id(well: str, site: str, z: str) -> str:
+    return f"{well}_s{site}_z{z}"
+
+
+def _counts(release: Release, findings: list[Finding]) -> dict[tuple[str, str], float]:
+    """(well, site) → published count: the last whole number of a row that names a well and a site.
+
+    The columns of the table are documented nowhere: a row may hold a file name, or well and site apart.
+    """
+    counts: dict[tuple[str, str], float] = {}
+    for entry, _ in release.match(COUNTS):
+        text = release.read(entry).decode("utf-8-sig", "replace")
+        for row in csv.reader(io.StringIO(text)):
+            joined = "_".join(cell.strip() for cell in row)
+            place = re.search(r"(?<![a-z0-9])([a-p]\d{2})_s?([12])(?!\d)", joined, re.IGNORECASE)
+            numbers = [cell for cell in row if cell.strip().isdecimal()]
+            if place and numbers:
+                counts[place[1].lower(), place[2]] = float(numbers[-1])
+        if not counts:
+            findings.append(Finding("unreadable-counts", f"{entry.name}: no row names a well, a site and a count"))
+    return counts
+
+
+def load(release: Release, shared: dict[tuple[str, str], float], item: Item) -> Sample:
+    """One field at one plane; its nuclei are the labels of the field, which hold for every plane."""
+    findings: list[Finding] = []
+    given = dict(item.channels)
+    missing = [ROLES[c] for c in ROLES if c not in given]
+    if missing:
+        text = f"no {', '.join(missing)} channel; expected two files a field and plane"
+        findings.append(Finding("missing-channel", text, "error", item.image_id))
+    image = image_of_channels(
+        release,
+        item.image_id,
+        [(ROLES[c], entry, None) for c, entry in item.channels],
+        findings,
+        modality="fluorescence",
+        cell_type="U2OS",
+        count=shared.get((item.well, item.site)),
+        leakage_group=f"well {item.well}",
+        group_source="published",
+        metadata={"part": f"z_{item.z}", "well": item.well, "site": item.site, "z": item.z},
+    )
+    if item.label is None:
+        text = f"no {item.stem}.png among the labels; the field is unlabelled"
+        return unlabelled(release, image, *findings, Finding("missing-pair", text, "error", item.image_id))
+    labels, wrong = read_or_finding(release, item.label, item.image_id)
+    findings += wrong
+    if labels is not None:
+        findings += size_finding(labels, image, item.label.name)
+    if labels is None or labels.shape[:2] != image.size:
+        return unlabelled(release, image, *findings)
+    plane = labels if labels.ndim == 2 else labels[..., 0]
+    return sample(release, image, Instances.from_label_map(plane, annotator="automatic"), findings)
+
+
+def example(folder: Path, seed: int = 0) -> Path:
+    """Two wells at two planes: GUIDs that differ from file to file, LZW, 12 of 16 bits, 8- and 16-bit labels."""
+    from celltable.synthetic import generate
+
+    from ._example import guid, litter_files, twelve_bits, write_files
+
+    files: dict[str, bytes] = {}
+    rows = ["Image_FileName,Well,Site,Count_Nuclei"]
+    for i, (well, site) in enumerate((("a01", 1), ("a01", 2), ("b24", 1), ("p13", 2))):
+        scene = generate("fluorescence", size=(130, 174), cells=12, seed=seed * 10 + i)
+        stem = f"mcf-z-stacks-03212011_{well}_s{site}"
+        grey = twelve_bits(scene.pixels)
+        for z in ("16", "17"):
+            for channel in (1, 2):
+                if (i, channel) == (2, 2):
+                    continue  # a field whose second channel is missing
+                name = f"BBBC006_v1_images_z_{z}/{stem}_w{channel}{guid(seed, i, int(z), channel)}.tif"
+                files[name] = tiff(grey if channel == 1 else 4095 - grey // 2, compression="lzw")
+        if i < 3:
+            labels = scene.label_map.astype(np.uint16 if i else np.uint8)
+            files[f"BBBC006_v1_labels/{stem}.png"] = png(labels)
+        n = len(np.unique(scene.label_map)) - 1
+        rows.append(f"{stem}_w1.tif,{well},{site},{n + (i == 1)}")
+    files["BBBC006_v1_counts.csv"] = ("\r\n".join(rows) + "\r\n").encode("utf-8-sig")
+    return write_files(folder / "bbbc006", {**files, **litter_files()})
+
+
+DATASET = Dataset(
+    name="bbbc006",
+    title="BBBC006: U2OS cells out of focus (z-stacks)",
+    description="Human U2OS cells, Hoechst and phalloidin, 384 wells × 2 sites × 34 focal planes; plane 16 is in "
+    "focus. The labels were made by CellProfiler, not by hand, once a field, and hold for all of its planes.",
+    licence="CC0 1.0 (second-hand; see the page)",
+    citation="Ljosa, Sokolnicki, Carpenter: Annotated high-throughput microscopy image sets for validation. Nature "
+    "Methods 9:637 (2012); image set BBBC006v1",
+    doi="10.1038/nmeth.2083",
+    source="https://bbbc.broadinstitute.org/BBBC006",
+    modality=("fluorescence",),
+    target=("nucleus",),
+    group="well (both sites, all planes)",
+    counts={("z_16", "images"): 768},
+    parts=PLANES,
+    files=(
+        File(_ROOT + "BBBC006_v1_images_z_16.zip", "BBBC006_v1_images_z_16.zip"),
+        File(_ROOT + "BBBC006_v1_labels.zip", "BBBC006_v1_labels.zip"),
+        File(_ROOT + "BBBC006_v1_counts.csv", "BBBC006_v1_counts.csv"),
+    ),
+    how_to_get=f"Free. Plane 16 is in focus; {_ROOT}BBBC006_v1_images_z_<NN>.zip holds plane NN, 00 to 33.",
+    layout="BBBC006_v1_images_z_16/mcf-z-stacks-03212011_<well>_s<site>_w<channel><GUID>.tif\n"
+    "BBBC006_v1_labels/mcf-z-stacks-03212011_<well>_s<site>.png\nBBBC006_v1_counts.csv",
+    protocols=("errors_caicedo",),
+    expected_findings=("missing-channel", "missing-pair"),
+    scan=scan,
+    load=load,
+    example=example,
+)
