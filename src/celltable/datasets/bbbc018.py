@@ -115,7 +115,7 @@ def _cells(
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """Three fields: bitmaps with and without file header, outlines upside down, an open contour, field 10779 without."""
+    """Three fields: bitmaps with and without file header, outlines upside down, one open, field 10779 without."""
     from celltable.synthetic import generate
 
     from ._example import bitmap, litter_files, nested, outer_line, write_files

@@ -19,8 +19,10 @@ from ._outlines import with_parents
 from ._read import read_or_finding, sample, size_finding, tiff, unlabelled
 
 IMAGE: Final = r"(?P<field>jw-[^/]+?)_(?P<channel>c1|c5)\.(?i:tiff?)"
-OBJECT: Final = r"(?P<top>BBB?C020)_v1_outlines_(?P<what>nuclei|cells)/(?:[^/]+/)?"
+OBJECT: Final = (
+    r"(?P<top>BBB?C020)_v1_outlines_(?P<what>nuclei|cells)/(?:[^/]+/)?"
     r"(?P<field>jw-[^/]+)_(?:c1|c5)_(?P<n>\d+)\.(?i:tiff?)"
+)
 ROLES: Final = {"c1": "CD11b/APC", "c5": "DAPI"}
 DATA: Final = {"c1": (0, 1), "c5": (2,)}  # colours of the file that hold the stain
 KINDS: Final[dict[str, Kind]] = {"nuclei": "nucleus", "cells": "cell"}
