@@ -4,7 +4,7 @@ The images serve examples, demonstrations, tests and benchmarks that need truth 
 uneven light, blur, noise and debris keep segmentation a real task on them.
 
 >>> scene = generate("fluorescence", size=(64, 96), cells=6, seed=1)
->>> scene.pixels.shape, scene.pixels.dtype.name, len(scene.masks) == scene.label_map.max()
+>>> scene.pixels.shape, scene.pixels.dtype.name, len(scene.masks) == int(scene.label_map.max())
 ((64, 96), 'uint8', True)
 """
 
@@ -20,15 +20,17 @@ import numpy as np
 
 from ..errors import InputError
 from ._noise import CAMERA_MAX, camera
-from ._pairs import label_maps, perturb, random_scores
+from ._pairs import Flaws, label_maps, perturb, random_scores
 from ._scene import Mask, Request, Scene
 from ._shapes import MIN_AREA
 
 __all__ = [
     "LOOKS",
     "MIN_AREA",
+    "Flaws",
     "Mask",
     "Scene",
+    "child_seeds",
     "generate",
     "label_maps",
     "perturb",
@@ -111,9 +113,7 @@ def generate(
     module = _look(look)
     _check(look, size, cells, seed, dtype, (touching, noise, blur))
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, LOOKS.index(look)])))
-    chosen = str(rng.choice(module.VARIANTS)) if variant is None else variant
-    if look == "four-channel" and variant is None:
-        chosen = "mixed"
+    chosen = _variant(rng, module.VARIANTS) if variant is None else variant
     if chosen not in module.VARIANTS:
         raise InputError(f"{look} has no variant {chosen!r}. Choose one of {', '.join(module.VARIANTS)}.")
     rows, cols = int(size[0]), int(size[1])
@@ -153,6 +153,11 @@ def _check(
     touching, noise, blur = factors
     if not (0 <= touching <= 1 and 0 <= noise <= 100 and 0 <= blur <= 100):
         raise InputError(f"touching, noise, blur are {factors}; expected 0 to 1, 0 to 100 and 0 to 100.")
+
+
+def _variant(rng: np.random.Generator, names: tuple[str, ...]) -> str:
+    """Any variant, but "mixed" where there is one, as it already holds the others."""
+    return "mixed" if "mixed" in names else str(rng.choice(names))
 
 
 def scenes(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ._noise import blur, field, illumination
-from ._scene import Drawing, Floats, Request
-from ._shapes import Cells, Doubles, blob, dome, lookup, place, radii, resolve, specks
+from ._scene import Bools, Drawing, Floats, Request
+from ._shapes import Cells, blob, dome, lookup, place, radii, resolve, specks
 
 VARIANTS = ("culture", "tissue", "chromocentres")  # U2OS-like, dense with mitoses, mouse nuclei with bright foci
 PIXEL_SIZE_UM = 0.65
@@ -37,25 +37,26 @@ def draw(rng: np.random.Generator, ask: Request) -> Drawing:
     return Drawing(image, cells.masks, cells.label_map, names, full_well=1500, read_noise=6)
 
 
-def _light(rng: np.random.Generator, ask: Request, cells: Cells, mitotic: Doubles) -> Floats:
+def _light(rng: np.random.Generator, ask: Request, cells: Cells, mitotic: Bools) -> Floats:
     """What falls on the camera: nuclei, ghosts and debris, haze and uneven light."""
     glow = rng.lognormal(0, 0.4, len(mitotic)) * np.where(mitotic, 2.8, 1.0)
     nuclei = dome(cells, glow, flat=0.55, overlap=ask.overlap) * _chromatin(rng, ask, cells, mitotic)
-    light = blur(nuclei, 1.1 * ask.blur) + blur(_ghosts(rng, ask), 5.0 * ask.blur)
+    light = blur(nuclei, (1.5 if ask.variant == "tissue" else 1.0) * ask.blur) + blur(_ghosts(rng, ask), 5.0 * ask.blur)
     light += blur(specks(rng, ask.size, int(rng.integers(0, 5)), low=0.6, high=1.6)[1], 0.8) * np.float32(0.7)
-    haze = blur(light, 18.0) * np.float32(rng.uniform(0.1, 0.35))
+    haze = blur(light, 18.0) * np.float32(rng.uniform(0.1, 0.5))
     floor = np.float32(rng.uniform(0.03, 0.12))
     exposure = np.float32(rng.uniform(0.14, 0.42))
     return (light + haze + floor) * illumination(rng, ask.size, 0.5) * exposure
 
 
-def _chromatin(rng: np.random.Generator, ask: Request, cells: Cells, mitotic: Doubles) -> Floats:
+def _chromatin(rng: np.random.Generator, ask: Request, cells: Cells, mitotic: Bools) -> Floats:
     """Texture around 1: fine grain, dark nucleoli, and bright foci in mouse nuclei."""
     fine, coarse = field(rng, ask.size, 2.2), field(rng, ask.size, 5.0)
     foci = np.float32(1.3 if ask.variant == "chromocentres" else 0.0) * np.clip(coarse - np.float32(0.9), 0, 1.2)
     nucleoli = np.float32(0.5) * np.clip(-coarse - np.float32(1.1), 0, 0.7)
     grain = lookup(cells, np.where(mitotic, 0.25, 0.08), 0.0)
-    return np.maximum(1 + grain * fine + np.float32(0.08) * coarse + foci - nucleoli, np.float32(0.1))
+    texture: Floats = np.maximum(1 + grain * fine + np.float32(0.08) * coarse + foci - nucleoli, np.float32(0.1))
+    return texture
 
 
 def _ghosts(rng: np.random.Generator, ask: Request) -> Floats:

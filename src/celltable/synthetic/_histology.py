@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._noise import blur, fibres, field
 from ._scene import Drawing, Floats, Request
@@ -16,8 +17,8 @@ from ._shapes import Cells, Doubles, Outline, blob, dome, levels, lookup, place,
 
 VARIANTS = ("tumour", "stroma", "lymphoid", "gland")
 PIXEL_SIZE_UM = 0.25
-HAEMATOXYLIN = (0.65, 0.70, 0.29)
-EOSIN = (0.07, 0.99, 0.11)
+HAEMATOXYLIN = ((0.65, 0.70, 0.29), (0.56, 0.72, 0.41))  # Ruifrok & Johnston; Macenko et al., ISBI 2009
+EOSIN = ((0.07, 0.99, 0.11), (0.22, 0.80, 0.56))  # slides lie between the two
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,11 @@ class Nucleus:
 
 
 NUCLEI = (
-    Nucleus("neoplastic", 1.25, (1.0, 1.6), 0.08, 0.62, 0.34, 0.5, 0.12),
-    Nucleus("inflammatory", 0.68, (1.0, 1.2), 0.03, 1.05, 0.2, 0.1, -0.03),
+    Nucleus("neoplastic", 1.25, (1.0, 1.6), 0.07, 0.52, 0.4, 0.7, 0.12),
+    Nucleus("inflammatory", 0.68, (1.0, 1.2), 0.03, 0.95, 0.25, 0.1, -0.03),
     Nucleus("connective", 0.8, (2.4, 4.6), 0.06, 0.8, 0.16, 0.1, 0.0),
     Nucleus("dead", 0.6, (1.0, 1.5), 0.12, 1.35, 0.08, 0.0, 0.3),
-    Nucleus("epithelial", 1.0, (1.15, 1.9), 0.05, 0.55, 0.22, 0.4, 0.08),
+    Nucleus("epithelial", 1.0, (1.15, 1.9), 0.04, 0.5, 0.25, 0.55, 0.08),
 )
 MIXTURES = {  # share of each class, in the order of NUCLEI; every class occurs in every tissue
     "tumour": (0.66, 0.12, 0.12, 0.05, 0.05),
@@ -56,16 +57,17 @@ def draw(rng: np.random.Generator, ask: Request) -> Drawing:
     cells = _outlines(rng, ask, kinds, grain)
     kinds = kinds[list(cells.kept)]
     haematoxylin = _nuclei(rng, ask, cells, kinds)
-    ground = _ground(rng, ask, grain) + _cytoplasm(rng, ask, cells, kinds)
-    ground *= 1 - np.float32(0.65) * (cells.label_map > 0)
-    basophilia = np.float32(rng.uniform(0.05, 0.3)) * ground  # haematoxylin never stains nuclei alone
+    inside = (cells.label_map > 0).astype(np.float32)
+    ground = _ground(rng, ask, grain, inside) + _cytoplasm(rng, ask, cells, kinds)
+    ground *= 1 - np.float32(0.65) * inside
+    basophilia = np.float32(rng.uniform(0.05, 0.5)) * ground  # haematoxylin never stains nuclei alone
     strength = float(rng.uniform(0.75, 1.25))
     image = _transmit(rng, ask, (haematoxylin + basophilia) * np.float32(strength), np.maximum(ground, 0))
     names = tuple((NUCLEI[kind].name,) for kind in kinds)
     return Drawing(image, cells.masks, cells.label_map, names, full_well=9000, read_noise=10)
 
 
-def _outlines(rng: np.random.Generator, ask: Request, kinds: np.ndarray, grain: float) -> Cells:
+def _outlines(rng: np.random.Generator, ask: Request, kinds: NDArray[np.int64], grain: float) -> Cells:
     size = radii(rng, ask.size, ask.cells, 11.5, fill=0.36, vary=0.14)
     size *= np.array([NUCLEI[kind].radius for kind in kinds])
     at = place(rng, ask.size, size, touching=ask.touching, gap=0.62 if ask.overlap else 0.88)
@@ -78,7 +80,7 @@ def _outlines(rng: np.random.Generator, ask: Request, kinds: np.ndarray, grain: 
     return resolve(ask.size, outlines, overlap=ask.overlap)
 
 
-def _nuclei(rng: np.random.Generator, ask: Request, cells: Cells, kinds: np.ndarray) -> Floats:
+def _nuclei(rng: np.random.Generator, ask: Request, cells: Cells, kinds: NDArray[np.int64]) -> Floats:
     """Haematoxylin: chromatin clumps, a darker membrane, nucleoli in large pale nuclei."""
 
     def per_cell(attribute: str) -> Doubles:
@@ -92,24 +94,27 @@ def _nuclei(rng: np.random.Generator, ask: Request, cells: Cells, kinds: np.ndar
     rim = np.exp(-(((level - np.float32(0.93)) / np.float32(0.09)) ** 2))
     contrast = lookup(cells, per_cell("clumps"))
     texture = 1 + contrast * (clumps + nucleoli) + lookup(cells, per_cell("rim")) * rim
-    return body * np.maximum(texture, np.float32(0.25))
+    stained: Floats = body * np.maximum(texture, np.float32(0.25))
+    return stained
 
 
-def _ground(rng: np.random.Generator, ask: Request, grain: float) -> Floats:
+def _ground(rng: np.random.Generator, ask: Request, grain: float, nuclei: Floats) -> Floats:
     """Eosin of the tissue between the cells: wavy collagen where there is stroma, granular matter, white holes."""
     long = 60.0 if ask.variant == "stroma" else 35.0
-    strands = fibres(rng, ask.size, grain, (long, 4.0)) * np.float32(0.6)
-    strands += fibres(rng, ask.size, grain, (long / 2, 1.8)) * np.float32(0.4)
+    strands = fibres(rng, ask.size, grain, (long, 4.0), waves=0.45) * np.float32(0.6)
+    strands += fibres(rng, ask.size, grain, (long / 2, 1.8), waves=0.45) * np.float32(0.4)
     granular = field(rng, ask.size, 1.8) * np.float32(0.5) + field(rng, ask.size, 9) * np.float32(0.6)
     fibrous = {"stroma": 0.95, "tumour": 0.35, "lymphoid": 0.25, "gland": 0.5}[ask.variant]
     mix = np.clip(fibrous + np.float32(0.35) * field(rng, ask.size, 70), 0, 1)
-    density = np.float32(rng.uniform(0.16, 0.36)) * (1 + np.float32(0.5) * (mix * strands + (1 - mix) * granular))
+    density = np.float32(rng.uniform(0.1, 0.34)) * (1 + np.float32(0.5) * (mix * strands + (1 - mix) * granular))
     clefts = np.clip((strands * mix + field(rng, ask.size, 16) * np.float32(0.5) - np.float32(1.25)) * 3, 0, 1)
     holes = np.clip((field(rng, ask.size, 55) - np.float32(rng.uniform(1.2, 2.0))) * 9, 0, 1)
-    return np.maximum(density, np.float32(0.03)) * (1 - np.maximum(clefts * np.float32(0.8), holes))
+    holes *= np.clip(1 - np.float32(2.5) * blur(nuclei, 7.0), 0, 1)  # nuclei lie in tissue, not in holes
+    ground: Floats = np.maximum(density, np.float32(0.03)) * (1 - np.maximum(clefts * np.float32(0.8), holes))
+    return ground
 
 
-def _cytoplasm(rng: np.random.Generator, ask: Request, cells: Cells, kinds: np.ndarray) -> Floats:
+def _cytoplasm(rng: np.random.Generator, ask: Request, cells: Cells, kinds: NDArray[np.int64]) -> Floats:
     """Eosin of the cells' own bodies, as a soft halo around each nucleus."""
     around = lookup(cells, np.array([NUCLEI[kind].halo for kind in kinds], float))
     granules = 1 + np.float32(0.25) * field(rng, ask.size, 2.2)
@@ -118,7 +123,9 @@ def _cytoplasm(rng: np.random.Generator, ask: Request, cells: Cells, kinds: np.n
 
 def _transmit(rng: np.random.Generator, ask: Request, haematoxylin: Floats, eosin: Floats) -> Floats:
     """Light through both stains, (rows, columns, 3); each slide's dyes differ a little from the textbook's."""
-    dyes = np.array([HAEMATOXYLIN, EOSIN]) + rng.normal(0, [[0.04], [0.03]], (2, 3))
+    books = np.array([HAEMATOXYLIN, EOSIN])
+    between = rng.uniform([0.0, 0.5], [0.8, 1.0])[:, None]
+    dyes = books[:, 0] * (1 - between) + books[:, 1] * between + rng.normal(0, 0.03, (2, 3))
     dyes = np.clip(dyes, 0.03, None)
     dyes /= np.sqrt((dyes**2).sum(axis=1, keepdims=True))
     white = rng.uniform([0.93, 0.92, 0.93], [0.97, 0.96, 0.97])

@@ -53,7 +53,7 @@ class Anatomy:
             depth=depth,
             shell=np.exp(-(((core - np.float32(0.95)) / np.float32(0.07)) ** 2)) * nucleus,
             nucleoli=np.clip((coarse - np.float32(0.95)) * 3, 0, 1) * (core < 0.8),
-            microtubules=cytoplasm * (np.float32(0.2) + np.float32(0.8) * perinuclear) * _threads(rng, size, 7.0, 0.16)
+            microtubules=cytoplasm * (np.float32(0.2) + np.float32(0.8) * perinuclear) * _threads(rng, size, 6.0, 0.13)
             + np.float32(0.03) * nucleus,
             reticulum=cytoplasm
             * (np.float32(0.15) + perinuclear**2)
@@ -112,7 +112,9 @@ def _stress(rng: np.random.Generator, body: Anatomy) -> Floats:
 
 
 def _spindle(rng: np.random.Generator, body: Anatomy) -> Floats:
-    return body.around_hubs(0.25) * np.clip(np.float32(0.8) + np.float32(0.5) * body.fine, 0, 2) * (body.labels > 0)
+    tubes = np.clip(np.float32(0.8) + np.float32(0.5) * body.fine, 0, 2)
+    poles: Floats = body.around_hubs(0.25) * tubes * (body.labels > 0)
+    return poles
 
 
 def _membrane(rng: np.random.Generator, body: Anatomy) -> Floats:

@@ -5,7 +5,7 @@ No pixels are drawn, so half a million cells on a slide of 20,000 × 20,000 pixe
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,8 @@ def _centres(rng: np.random.Generator, n: int, size: tuple[int, int], spacing: f
     places = np.sort(rng.permutation(rows * cols)[:n])
     pitch = np.array([size[0] / rows, size[1] / cols])
     at = (np.stack([places // cols, places % cols], 1) + 0.5) * pitch + rng.uniform(-0.22, 0.22, (n, 2)) * pitch
-    return np.clip(at.astype(np.int64), 0, np.asarray(size) - 1)
+    pixels: NDArray[np.int64] = np.clip(at.astype(np.int64), 0, np.asarray(size) - 1)
+    return pixels
 
 
 def _stamp(canvas: Labels, mask: Bools, row: int, col: int, value: int) -> None:
@@ -153,19 +154,21 @@ def perturb(label_map: Labels, seed: int = 0, *, flaws: Flaws | None = None) -> 
     return _perturbed(_renumber(label_map), rng, flaws or Flaws())
 
 
-def _renumber(label_map: NDArray[np.integer]) -> Labels:  # type: ignore[type-arg]
+def _renumber(label_map: NDArray[Any]) -> Labels:
     """The labels present become 1, 2, … in their order; a map that is already so is returned as it is."""
     if label_map.size == 0 or label_map.min() < 0:
         raise InputError("label_map is empty or has negative labels; expected 0 for background and cells above it.")
     top = int(label_map.max())
     if top > 4 * label_map.size:
-        _, dense = np.unique(np.concatenate([[0], label_map.ravel()]), return_inverse=True)
-        return dense[1:].reshape(label_map.shape).astype(np.int32)
+        _, order = np.unique(np.concatenate([[0], label_map.ravel()]), return_inverse=True)
+        return order[1:].reshape(label_map.shape).astype(np.int32)
     present = _areas(label_map.astype(np.int32, copy=False), top) > 0
     present[0] = False
     if present[1:].all():
         return label_map.astype(np.int32, copy=False)
-    return np.where(present, np.cumsum(present), 0).astype(np.int32)[label_map]
+    numbers: Labels = np.where(present, np.cumsum(present), 0).astype(np.int32)
+    dense: Labels = numbers[label_map]
+    return dense
 
 
 def _shifted(mask: Bools, dy: int, dx: int) -> Bools:
@@ -229,7 +232,7 @@ def _perturbed(gt: Labels, rng: np.random.Generator, flaws: Flaws) -> Labels:
         if drop <= fate[i] < split:
             extra += 1
             _halve(under, mask, extra, tall=mask.shape[0] > mask.shape[1])
-    extra = _invent(pred, rng, int(round(flaws.spurious * n)), extra, gt)
+    extra = _invent(pred, rng, round(flaws.spurious * n), extra, gt)
     return _renumber(pred)
 
 

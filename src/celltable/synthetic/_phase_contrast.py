@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._noise import blur, fibres, field, illumination
-from ._scene import Drawing, Floats, Request
+from ._scene import Bools, Drawing, Floats, Request
 from ._shapes import Cells, Doubles, Outline, blob, dome, levels, lookup, place, radii, resolve, specks, spindle
 
 VARIANTS = ("spread", "round", "island", "spindle")  # like SKOV3 or Huh7, BV2 or SkBr3, MCF7 or BT474, A172 or SHSY5Y
@@ -18,13 +18,19 @@ PIXEL_SIZE_UM = 1.24
 
 def draw(rng: np.random.Generator, ask: Request) -> Drawing:
     """Cells of one line at one density; some round up to divide, some lie dead."""
-    shape = {"spread": (15.0, 0.42), "round": (8.0, 0.4), "island": (12.0, 0.72), "spindle": (12.0, 0.42)}
+    shape = {"spread": (18.0, 0.55), "round": (8.0, 0.4), "island": (13.0, 0.85), "spindle": (13.0, 0.5)}
     typical, fill = shape[ask.variant]
     size = radii(rng, ask.size, ask.cells, typical, fill=fill, vary=0.2 if ask.variant != "round" else 0.1)
     rounded = rng.random(ask.cells) < (1.0 if ask.variant == "round" else 0.07)
     size = np.where(rounded & (ask.variant != "round"), size * 0.65, size)
     lean = min(1.0, ask.touching * {"island": 1.8, "round": 1.4}.get(ask.variant, 1.0))
-    at = place(rng, ask.size, size, touching=lean, gap=0.62 if ask.overlap else 0.85)
+    at = place(
+        rng,
+        ask.size,
+        size,
+        touching=lean,
+        gap=0.62 if ask.overlap else {"island": 0.7, "spread": 0.76}.get(ask.variant, 0.85),
+    )
     grain = float(rng.uniform(0, np.pi))
     outlines = [
         _outline(rng, ask, centre, float(radius), bool(ball), grain)
@@ -47,28 +53,28 @@ def _outline(
         turn = grain + float(rng.normal(0, 0.5))
         bend = float(rng.normal(0, 0.12)) * length
         return spindle(rng, ask.size, centre, length, radius * float(rng.uniform(1.0, 1.6)), angle=turn, bend=bend)
-    wobble, aspect = (0.1, 1.4) if ask.variant == "spread" else (0.07, 1.35)
+    wobble, aspect = (0.13, 1.9) if ask.variant == "spread" else (0.08, 1.6)
     return blob(rng, ask.size, centre, radius, aspect=float(rng.uniform(1, aspect)), wobble=wobble, harmonics=8)
 
 
-def _optics(rng: np.random.Generator, ask: Request, cells: Cells, rounded: Doubles) -> Floats:
+def _optics(rng: np.random.Generator, ask: Request, cells: Cells, rounded: Bools) -> Floats:
     """Height map, halo, granules, nuclei, debris, and the grey they stand on."""
-    thick = np.where(rounded, 1.0, {"spindle": 0.5, "round": 1.0}.get(ask.variant, 0.3))
+    thick = np.where(rounded, 1.0, {"spindle": 0.5, "round": 1.0}.get(ask.variant, 0.4))
     height = dome(cells, thick * rng.lognormal(0, 0.2, len(rounded)), flat=0.55, overlap=ask.overlap)
-    litter, weight = specks(
-        rng, ask.size, int(rng.integers(3, 8 + ask.size[0] * ask.size[1] // 9000)), low=0.5, high=1.6
-    )
+    pieces = int(rng.integers(3, 8 + ask.size[0] * ask.size[1] // 9000))
+    litter, weight = specks(rng, ask.size, pieces, low=0.5, high=1.6)
     height += weight * np.float32(0.45)
     sharp, near, wide = blur(height, 0.7 * ask.blur), blur(height, 1.9 * ask.blur), blur(height, 5.0 * ask.blur)
-    halo = (near - sharp) * np.float32(0.75) + (wide - sharp) * np.float32(0.13)
+    halo = (near - sharp) * np.float32(0.85) + (wide - sharp) * np.float32(0.08)
     inside = cells.label_map > 0
     grain = field(rng, ask.size, 1.5) - np.float32(0.55) * field(rng, ask.size, 3.0)
-    bodies = lookup(cells, np.where(rounded, 0.07, 0.045) * rng.lognormal(0, 0.35, len(rounded)))
-    granules = bodies * grain + np.float32(0.16) * np.clip(grain - 2, 0, 2) * inside
+    bodies = lookup(cells, np.where(rounded, 0.05, 0.028) * rng.lognormal(0, 0.35, len(rounded)))
+    granules = bodies * grain + np.float32(0.05) * np.clip(grain - 2, 0, 1.5) * inside
     image = halo + granules + _organelles(rng, ask, cells) + _seams(cells)
     ground = fibres(rng, ask.size, 0.4, (90, 3)) * np.float32(0.0025) + field(rng, ask.size, 40) * np.float32(0.002)
     grey = np.float32(128 / 255) * illumination(rng, ask.size, 0.02)
-    return np.clip(grey + image * np.float32(rng.uniform(0.75, 1.1)) + ground * (1 - litter), 0, 1).astype(np.float32)
+    light: Floats = grey + image * np.float32(rng.uniform(0.75, 1.1)) + ground * (1 - litter)
+    return np.clip(light, 0, 1)
 
 
 def _organelles(rng: np.random.Generator, ask: Request, cells: Cells) -> Floats:
@@ -76,7 +82,8 @@ def _organelles(rng: np.random.Generator, ask: Request, cells: Cells) -> Floats:
     level = levels(cells)
     ring = np.exp(-(((level - np.float32(0.42)) / np.float32(0.06)) ** 2)) * (cells.label_map > 0)
     spots = np.clip(field(rng, ask.size, 3.0) - np.float32(1.2), 0, 1) * (level < 0.4)
-    return np.float32(0.035) * ring - np.float32(0.08) * spots
+    parts: Floats = np.float32(0.035) * ring - np.float32(0.08) * spots
+    return parts
 
 
 def _seams(cells: Cells) -> Floats:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[Any]  # float32 throughout
 Labels = NDArray[np.int32]
 Bools = NDArray[np.bool_]
 Size = tuple[int, int]

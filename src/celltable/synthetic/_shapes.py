@@ -22,6 +22,7 @@ class Outline:
     col: int
     level: Floats
     angle: float = 0.0
+    star: bool = False  # compact enough to be one part wherever no neighbour cuts into it
 
     @property
     def box(self) -> tuple[slice, slice]:
@@ -96,7 +97,7 @@ def blob(
     """
     turn = float(rng.uniform(0, np.pi)) if angle is None else angle
     k = np.arange(2, 2 + harmonics)
-    swing = rng.normal(0, 1, harmonics) * wobble / np.sqrt(k / 2)
+    swing = rng.normal(0, 1, harmonics) * wobble * (2 / k) ** 1.4  # smooth: membranes have no corners
     phase = rng.uniform(0, 2 * np.pi, harmonics)
     long, short = radius * np.sqrt(aspect), radius / np.sqrt(aspect)
     reach = long * (1 + min(1.0, float(np.abs(swing).sum()))) * spread
@@ -104,11 +105,11 @@ def blob(
     u = (dx * np.float32(np.cos(turn)) + dy * np.float32(np.sin(turn))) / np.float32(long)
     v = (dy * np.float32(np.cos(turn)) - dx * np.float32(np.sin(turn))) / np.float32(short)
     table = _waver(k, swing, phase)
-    edge = table[((np.arctan2(v, u) + np.float32(np.pi)) * np.float32(len(table) / (2 * np.pi))).astype(int)]
-    return Outline(top, left, np.sqrt(u * u + v * v) / edge, turn)
+    edge = table[((np.arctan2(v, u) + np.float32(np.pi)) * np.float32((len(table) - 1) / (2 * np.pi))).astype(int)]
+    return Outline(top, left, np.sqrt(u * u + v * v) / edge, turn, star=short > 3 and wobble < 0.15)
 
 
-def _waver(k: NDArray[np.int64], swing: Doubles, phase: Doubles, bins: int = 360) -> Floats:
+def _waver(k: NDArray[np.int64], swing: Doubles, phase: Doubles, bins: int = 180) -> Floats:
     """Radius of the outline at `bins` angles (one more than asked, as a full turn may round up to it)."""
     turn = np.arange(bins + 1) * (2 * np.pi / bins) - np.pi
     waves = swing[:, None] * np.cos(k[:, None] * turn[None, :] + phase[:, None])
@@ -131,18 +132,19 @@ def spindle(
     return Outline(top, left, np.maximum(across, np.abs(u)).astype(np.float32), angle)
 
 
-def _largest(mask: Bools) -> Bools:
+def largest(mask: Bools) -> Bools:
     """The largest 4-connected part of a mask."""
     from scipy.ndimage import label
 
     parts, count = label(mask)
     if count <= 1:
         return mask
-    largest: Bools = parts == 1 + int(np.bincount(parts.ravel())[1:].argmax())
-    return largest
+    most: Bools = parts == 1 + int(np.bincount(parts.ravel())[1:].argmax())
+    return most
 
 
-def _tight(row: int, col: int, mask: Bools) -> Mask:
+def tight(row: int, col: int, mask: Bools) -> Mask:
+    """A mask whose crop starts at (row, col), cut down to its tight box; it must have a pixel."""
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     crop = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
     return Mask(row + int(rows[0]), col + int(cols[0]), np.ascontiguousarray(crop))
@@ -161,11 +163,13 @@ def resolve(size: Size, outlines: list[Outline], *, overlap: bool, min_area: int
     masks: list[Mask] = []
     kept: list[int] = []
     for number, outline in enumerate(outlines, 1):
-        seen = _largest(owner[outline.box] == number)
+        whole, seen = outline.level < 1, owner[outline.box] == number
+        intact = outline.star and np.count_nonzero(whole) == np.count_nonzero(seen)
+        seen = seen if intact else largest(seen)
         if np.count_nonzero(seen) < min_area:
             continue
         kept.append(number - 1)
-        masks.append(_tight(outline.row, outline.col, _largest(outline.level < 1) if overlap else seen))
+        masks.append(tight(outline.row, outline.col, largest(whole) if overlap else seen))
         label_map[outline.box][seen] = len(masks)
     return Cells(tuple(outlines[i] for i in kept), tuple(masks), label_map, tuple(kept))
 
@@ -183,7 +187,8 @@ def dome(cells: Cells, values: Doubles, *, flat: float = 0.5, overlap: bool = Fa
 def radii(rng: np.random.Generator, size: Size, cells: int, typical: float, *, fill: float, vary: float) -> Doubles:
     """Log-normal radii around `typical` px, or around what covers the share `fill` of the image if that is less."""
     fitting = np.sqrt(fill * size[0] * size[1] / max(1, cells) / np.pi)
-    return np.clip(min(typical, fitting) * rng.lognormal(0, vary, cells), 2.2, None)
+    drawn: Doubles = np.clip(min(typical, fitting) * rng.lognormal(0, vary, cells), 2.2, None)
+    return drawn
 
 
 def lookup(cells: Cells, values: Doubles, outside: float = 0.0) -> Floats:
