@@ -9,13 +9,15 @@
 
 #include <array>
 #include <cmath>
+#include <cstdlib>
+#include <limits>
 #include <numeric>
 #include <optional>
 #include <unordered_map>
 
 #include "polygon.hpp"
-#include "rowruns.hpp"
 #include "runs.hpp"
+#include "scan.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -95,25 +97,41 @@ void add_box(std::vector<std::int32_t> &out, const Box &b) {
 
 // ---------------------------------------------------------------- label map → everything
 
-// Dense positions of labels: a table where the labels are small, a hash where they are not.
+[[noreturn]] void refuse_negative(i64 label) {
+  throw BadMask("a label map holds the negative label " + std::to_string(label) + "; expected 0 for background and positive labels");
+}
+
+// Dense positions of labels, in the order they are first met: a table where labels are small, a hash where they are not.
 class Numbering {
  public:
-  explicit Numbering(i64 largest) {
-    if (largest < (i64(1) << 22)) table_.assign(static_cast<std::size_t>(largest) + 1, -1);
-  }
-  std::int32_t operator()(i64 label) {
-    if (!table_.empty()) {
+  template <class T> std::int32_t operator()(T value) {
+    const i64 label = static_cast<i64>(value);
+    if (static_cast<std::uint64_t>(label) < table_.size()) {
       std::int32_t &slot = table_[static_cast<std::size_t>(label)];
-      if (slot < 0) slot = add(label);
-      return slot;
+      return slot >= 0 ? slot : slot = add(label);
+    }
+    return elsewhere(label);
+  }
+  const std::vector<i64> &labels() const { return labels_; }
+  std::vector<std::size_t> ascending() const {  // positions, by label
+    std::vector<std::size_t> order(labels_.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return labels_[a] < labels_[b]; });
+    return order;
+  }
+
+ private:
+  static constexpr i64 kTable = i64(1) << 20;
+  std::int32_t elsewhere(i64 label) {
+    if (label < 0) refuse_negative(label);
+    if (label < kTable) {
+      table_.resize(static_cast<std::size_t>(std::min(kTable, std::max<i64>(2 * label, 1024))), -1);
+      return (*this)(label);
     }
     auto [it, fresh] = hash_.try_emplace(label, 0);
     if (fresh) it->second = add(label);
     return it->second;
   }
-  const std::vector<i64> &labels() const { return labels_; }
-
- private:
   std::int32_t add(i64 label) {
     labels_.push_back(label);
     return static_cast<std::int32_t>(labels_.size() - 1);
@@ -123,40 +141,6 @@ class Numbering {
   std::vector<i64> labels_;
 };
 
-template <class T> std::pair<i64, i64> extremes(const T *p, i64 n) {
-  T low = 0, high = 0;
-  for (i64 i = 0; i < n; ++i) {
-    low = p[i] < low ? p[i] : low;
-    high = p[i] > high ? p[i] : high;
-  }
-  return {static_cast<i64>(low), static_cast<i64>(high)};
-}
-
-template <class T> i64 checked_largest(const T *p, i64 n) {
-  auto [low, high] = extremes(p, n);
-  if (low < 0) throw BadMask("a label map holds the negative label " + std::to_string(low) + "; expected 0 for background and positive labels");
-  return high;
-}
-
-template <class T> inline bool same16(const T *p, T value) {
-  T differ = 0;
-  for (int k = 0; k < 16; ++k) differ |= static_cast<T>(p[k] ^ value);
-  return differ == 0;
-}
-
-// Calls f(value, first, last) for every stretch of equal values of a line.
-template <class T, class F> inline void stretches(const T *line, i64 n, F f) {
-  i64 i = 0;
-  while (i < n) {
-    const T value = line[i];
-    i64 j = i + 1;
-    while (j + 16 <= n && same16(line + j, value)) j += 16;
-    while (j < n && line[j] == value) ++j;
-    f(value, i, j);
-    i = j;
-  }
-}
-
 struct Marked {
   std::int32_t index;
   i64 start, end;
@@ -164,26 +148,42 @@ struct Marked {
 
 // All runs of all labels in column-major order. The map is C-contiguous (rows of `w`), or its transpose is.
 template <class T> void column_runs(const T *p, i64 h, i64 w, bool transposed, Numbering &number, std::vector<Marked> &marks) {
-  auto line = [&](const T *column, i64 c) {
-    stretches(column, h, [&](T value, i64 a, i64 b) {
-      if (value != 0) marks.push_back({number(static_cast<i64>(value)), c * h + a, c * h + b});
-    });
-  };
+  if (h == 0 || w == 0) return;
+  std::vector<std::uint64_t> bits(static_cast<std::size_t>(words_of(std::max(h, w))));
   if (transposed) {
-    for (i64 c = 0; c < w; ++c) line(p + c * h, c);
+    for (i64 c = 0; c < w; ++c)
+      stretches(p + c * h, h, bits.data(), [&](T value, i64 a, i64 b) {
+        if (value != 0) marks.push_back({number(value), c * h + a, c * h + b});
+      });
     return;
   }
-  constexpr i64 kBlock = 32;  // columns turned at a time: two cache lines of each row
-  std::vector<T> turned(static_cast<std::size_t>(kBlock * h));
-  for (i64 c0 = 0; c0 < w; c0 += kBlock) {
-    const i64 n = std::min(kBlock, w - c0);
-    for (i64 r0 = 0; r0 < h; r0 += 16) {
-      const i64 m = std::min<i64>(16, h - r0);
-      for (i64 c = 0; c < n; ++c)
-        for (i64 r = 0; r < m; ++r) turned[c * h + r0 + r] = p[(r0 + r) * w + c0 + c];
+  // Row after row, where a row differs from the one above: there a run of its column ends. Sorted by column afterwards.
+  struct Ended {
+    std::int32_t index, column, start, end;
+  };
+  std::vector<Ended> ended;
+  std::vector<std::int32_t> since(static_cast<std::size_t>(w), 0);
+  std::vector<std::size_t> first(static_cast<std::size_t>(w) + 1, 0);
+  const auto end = [&](T value, i64 c, i64 r) {
+    if (value != 0) {
+      ended.push_back({number(value), static_cast<std::int32_t>(c), since[c], static_cast<std::int32_t>(r)});
+      ++first[c + 1];
     }
-    for (i64 c = 0; c < n; ++c) line(turned.data() + c * h, c0 + c);
+    since[c] = static_cast<std::int32_t>(r);
+  };
+  const i64 words = words_of(w);
+  for (i64 r = 1; r < h; ++r) {
+    const T *row = p + r * w, *above = row - w;
+    std::fill(bits.begin(), bits.begin() + words, 0);
+    mark_differing(row, above, w, bits.data());
+    each_bit(bits.data(), words, [&](i64 c) { end(above[c], c, r); });
   }
+  const T *last = p + (h - 1) * w;
+  for (i64 c = 0; c < w; ++c)
+    if (last[c] != 0) end(last[c], c, h);
+  std::partial_sum(first.begin(), first.end(), first.begin());
+  marks.resize(ended.size());
+  for (const Ended &e : ended) marks[first[e.column]++] = {e.index, e.column * h + e.start, e.column * h + e.end};
 }
 
 template <class T> nb::tuple label_rles(Map<T> map, bool transposed) {
@@ -194,7 +194,7 @@ template <class T> nb::tuple label_rles(Map<T> map, bool transposed) {
   Strings strings;
   {
     nb::gil_scoped_release release;
-    Numbering number(checked_largest(map.data(), h * w));
+    Numbering number;
     std::vector<Marked> marks;
     column_runs(map.data(), h, w, transposed, number, marks);
     const std::size_t n = number.labels().size();
@@ -208,25 +208,14 @@ template <class T> nb::tuple label_rles(Map<T> map, bool transposed) {
       if (length[m.index] && sorted[at - 1].end == m.start) sorted[at - 1].end = m.end;
       else sorted[at++] = {m.start, m.end}, ++length[m.index];
     }
-    std::vector<std::size_t> order(n);
-    std::iota(order.begin(), order.end(), 0);
-    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return number.labels()[a] < number.labels()[b]; });
     strings.text.reserve(sorted.size() * 4);
-    for (std::size_t k : order) {
+    for (std::size_t k : number.ascending()) {
       const Run *begin = sorted.data() + first[k], *end = begin + length[k];
       ids.push_back(number.labels()[k]);
       append_counts(strings.text, begin, end, h * w);
       strings.close();
-      i64 area = 0, top = h, bottom = 0;
-      for (const Run *r = begin; r != end; ++r) {
-        area += r->end - r->start;
-        i64 c0 = r->start / h, c1 = (r->end - 1) / h;
-        top = c0 == c1 ? std::min(top, r->start - c0 * h) : 0;
-        bottom = c0 == c1 ? std::max(bottom, r->end - c0 * h) : h;
-      }
-      i64 left = begin->start / h, right = ((end - 1)->end - 1) / h;
-      areas.push_back(area);
-      add_box(boxes, {left, top, right - left + 1, bottom - top});
+      areas.push_back(area_of(begin, end));
+      add_box(boxes, box_of(begin, end, h));
     }
   }
   const std::size_t n = ids.size();
@@ -245,12 +234,13 @@ template <class T> nb::tuple label_measures(Map<T> map) {
   std::vector<double> centroids;
   {
     nb::gil_scoped_release release;
-    Numbering number(checked_largest(map.data(), h * w));
+    Numbering number;
     std::vector<Measure> found;
+    std::vector<std::uint64_t> bits(static_cast<std::size_t>(words_of(w)));
     for (i64 r = 0; r < h; ++r)
-      stretches(map.data() + r * w, w, [&](T value, i64 a, i64 b) {
+      stretches(map.data() + r * w, w, bits.data(), [&](T value, i64 a, i64 b) {
         if (value == 0) return;
-        std::size_t k = static_cast<std::size_t>(number(static_cast<i64>(value)));
+        std::size_t k = static_cast<std::size_t>(number(value));
         if (k == found.size()) found.emplace_back();
         Measure &m = found[k];
         m.area += b - a;
@@ -259,10 +249,7 @@ template <class T> nb::tuple label_measures(Map<T> map) {
         m.sum_x += (b - a) * (a + b - 1) / 2;
         m.sum_y += (b - a) * r;
       });
-    std::vector<std::size_t> order(found.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return number.labels()[a] < number.labels()[b]; });
-    for (std::size_t k : order) {
+    for (std::size_t k : number.ascending()) {
       const Measure &m = found[k];
       ids.push_back(number.labels()[k]);
       areas.push_back(m.area);
@@ -295,10 +282,11 @@ template <class T> nb::tuple components(Map<T> map, int connectivity) {
     std::vector<std::size_t> row_first(static_cast<std::size_t>(h) + 1, 0);
     const i64 reach = connectivity == 8 ? 1 : 0;
     std::size_t before = 0;
+    std::vector<std::uint64_t> bits(static_cast<std::size_t>(words_of(w)));
     for (i64 r = 0; r < h; ++r) {
       std::size_t begin = all.size();
       row_first[r] = begin;
-      stretches(map.data() + r * w, w, [&](T value, i64 a, i64 b) {
+      stretches(map.data() + r * w, w, bits.data(), [&](T value, i64 a, i64 b) {
         if (value != 0) all.push_back({a, b, value, sets.make()});
       });
       std::size_t i = before;
@@ -329,7 +317,7 @@ nb::bytes encode(Map<std::uint8_t> mask, bool transposed) {
   std::string text;
   {
     nb::gil_scoped_release release;
-    Numbering number(255);
+    Numbering number;
     std::vector<Marked> marks;
     column_runs(mask.data(), h, w, transposed, number, marks);
     Runs runs;
@@ -403,50 +391,49 @@ nb::tuple measures(nb::sequence counts, i64 h, i64 w) {
   return nb::make_tuple(array(std::move(areas)), array(std::move(boxes), {n, 4}));
 }
 
-// Paints masks in `order`, later over earlier; labels[i] is what mask i paints.
+// Paints masks in `order`, later over earlier; labels[i] is what mask i paints. Returns the map, how many pixels of how
+// many masks were painted over in it, and how many masks lost every pixel.
 nb::tuple paint(nb::sequence counts, i64 h, i64 w, Vector<std::int32_t> labels, Vector<i64> order) {
   check_size(h, w);
   Texts texts(counts);
   const std::size_t n = texts.size();
   if (labels.shape(0) != n || order.shape(0) != n) throw BadMask("labels and order need one entry a mask");
-  auto *out = new std::vector<std::int32_t>();
-  nb::capsule owner(out, [](void *p) noexcept { delete static_cast<std::vector<std::int32_t> *>(p); });
+  if (n >= static_cast<std::size_t>(kMaxSide)) throw BadMask("more masks than a label map can number");
+  auto *out = static_cast<std::int32_t *>(std::calloc(static_cast<std::size_t>(std::max<i64>(h * w, 1)), sizeof(std::int32_t)));
+  if (!out) throw std::bad_alloc();
+  nb::capsule owner(out, [](void *p) noexcept { std::free(p); });
   i64 lost_pixels = 0, lost_cells = 0;
   {
     nb::gil_scoped_release release;
-    std::vector<std::int32_t> turned(static_cast<std::size_t>(h * w), 0);  // position + 1 of the owner, column-major
     std::vector<i64> left(n, 0);
     std::vector<char> any(n, 0);
     Runs runs;
-    for (std::size_t k = 0; k < n; ++k) {
-      i64 i = order.data()[k];
+    for (std::size_t k = 0; k < n; ++k) {  // with positions + 1 first, so that what is painted over is known
+      const i64 i = order.data()[k];
       if (i < 0 || static_cast<std::size_t>(i) >= n) throw BadMask("order names a mask that is not there");
       texts.read(static_cast<std::size_t>(i), h * w, runs);
-      for (const Run &r : runs) {
-        std::int32_t *p = turned.data() + r.start, *end = turned.data() + r.end;
-        std::int32_t taken = 0;
-        for (std::int32_t *q = p; q < end; ++q) taken |= *q;
-        if (taken)
-          for (std::int32_t *q = p; q < end; ++q)
-            if (*q && *q != i + 1) --left[*q - 1], ++lost_pixels;
-        std::fill(p, end, static_cast<std::int32_t>(i + 1));
-        left[i] += r.end - r.start;
-        any[i] = 1;
-      }
+      const std::int32_t mine = static_cast<std::int32_t>(i + 1);
+      by_column(runs, h, [&](i64 c, i64 a, i64 b) {
+        std::int32_t *p = out + a * w + c;
+        for (i64 r = a; r < b; ++r, p += w) {
+          if (const std::int32_t before = *p; before && before != mine) --left[before - 1], ++lost_pixels;
+          *p = mine;
+        }
+        left[i] += b - a;
+      });
+      if (!runs.empty()) any[i] = 1;
     }
     for (std::size_t i = 0; i < n; ++i) lost_cells += any[i] && left[i] == 0;
-    std::vector<std::int32_t> value(n + 1, 0);
-    for (std::size_t i = 0; i < n; ++i) value[i + 1] = labels.data()[i];
-    out->resize(static_cast<std::size_t>(std::max<i64>(h * w, 1)));
-    constexpr i64 kBlock = 16;
-    for (i64 c0 = 0; c0 < w; c0 += kBlock) {
-      const i64 m = std::min(kBlock, w - c0);
-      for (i64 r = 0; r < h; ++r)
-        for (i64 c = 0; c < m; ++c) (*out)[r * w + c0 + c] = value[turned[(c0 + c) * h + r]];
+    bool same = true;
+    for (std::size_t i = 0; i < n; ++i) same &= labels.data()[i] == static_cast<std::int32_t>(i + 1);
+    if (!same) {
+      std::vector<std::int32_t> value(n + 1, 0);
+      std::copy(labels.data(), labels.data() + n, value.begin() + 1);
+      for (i64 p = 0; p < h * w; ++p) out[p] = value[out[p]];
     }
   }
   std::size_t shape[2] = {static_cast<std::size_t>(h), static_cast<std::size_t>(w)};
-  return nb::make_tuple(Out<std::int32_t>(out->data(), 2, shape, owner), lost_pixels, lost_cells);
+  return nb::make_tuple(Out<std::int32_t>(out, 2, shape, owner), lost_pixels, lost_cells);
 }
 
 nb::bytes merge(nb::sequence counts, i64 h, i64 w, bool intersect) {
@@ -504,7 +491,9 @@ template <class F> void meeting_pairs(const std::vector<Box> &a, const std::vect
   if (a.empty() || b.empty()) return;
   double side = 1;
   for (const Box &x : b) side += static_cast<double>(std::max(x.w, x.h));
-  const i64 cell = std::max<i64>(8, static_cast<i64>(side / static_cast<double>(b.size())));
+  // about as many grid cells as boxes at most, whatever the size of the image
+  const double spread = std::sqrt(static_cast<double>(h) * static_cast<double>(w) / (4. * static_cast<double>(b.size()) + 64.));
+  const i64 cell = std::max({i64(8), static_cast<i64>(side / static_cast<double>(b.size())), static_cast<i64>(spread)});
   const i64 columns = w / cell + 1, rows = h / cell + 1;
   std::vector<std::vector<std::uint32_t>> bins;
   std::vector<std::uint32_t> first(static_cast<std::size_t>(columns * rows) + 1, 0), members;
@@ -835,16 +824,19 @@ nb::tuple outlines(nb::sequence counts, i64 h, i64 w, int connectivity) {
 
 // ---------------------------------------------------------------- polygons
 
+void check_offsets(i64 n_xy, const Vector<i64> &part_first, const Vector<i64> &mask_first) {
+  const auto ascending = [](const Vector<i64> &v, i64 last) {
+    if (v.shape(0) == 0 || v.data()[0] != 0 || v.data()[v.shape(0) - 1] != last) return false;
+    return std::is_sorted(v.data(), v.data() + v.shape(0));
+  };
+  if (n_xy % 2 || !ascending(part_first, n_xy / 2) || !ascending(mask_first, static_cast<i64>(part_first.shape(0)) - 1))
+    throw BadMask("polygon offsets must ascend from 0 to the number of points (parts)");
+}
+
 nb::list polygons_to_rle(Vector<double> xy, Vector<i64> part_first, Vector<i64> mask_first, i64 h, i64 w) {
   check_size(h, w);
-  const i64 n_xy = static_cast<i64>(xy.shape(0)), n_parts = static_cast<i64>(part_first.shape(0)) - 1, n = static_cast<i64>(mask_first.shape(0)) - 1;
-  auto ascending = [](const Vector<i64> &v, i64 last) {
-    if (v.shape(0) == 0 || v.data()[0] != 0 || v.data()[v.shape(0) - 1] != last) return false;
-    for (std::size_t i = 1; i < v.shape(0); ++i)
-      if (v.data()[i] < v.data()[i - 1]) return false;
-    return true;
-  };
-  if (!ascending(part_first, n_xy / 2) || n_xy % 2 || !ascending(mask_first, n_parts)) throw BadMask("polygon offsets must ascend from 0 to the number of points (parts)");
+  const i64 n_xy = static_cast<i64>(xy.shape(0)), n = static_cast<i64>(mask_first.shape(0)) - 1;
+  check_offsets(n_xy, part_first, mask_first);
   Strings out;
   {
     nb::gil_scoped_release release;
@@ -903,8 +895,7 @@ bool in_hundredths(const double *v, i64 n) {
 nb::list pack_polygons(Vector<double> xy, Vector<i64> part_first, Vector<i64> mask_first) {
   Strings out;
   const i64 n = static_cast<i64>(mask_first.shape(0)) - 1;
-  const i64 parts_n = static_cast<i64>(part_first.shape(0)) - 1;
-  if (n < 0 || parts_n < 0 || mask_first.data()[n] > parts_n || part_first.data()[parts_n] * 2 > static_cast<i64>(xy.shape(0))) throw BadMask("polygon offsets do not fit");
+  check_offsets(static_cast<i64>(xy.shape(0)), part_first, mask_first);
   for (i64 i = 0; i < n; ++i) {
     const i64 p0 = mask_first.data()[i], p1 = mask_first.data()[i + 1];
     const double *values = xy.data() + 2 * part_first.data()[p0];
@@ -966,107 +957,105 @@ nb::tuple unpack_polygons(nb::sequence packed) {
 // Joint runs of two maps, strip after strip; every pair (a, b) that is not (0, 0) keeps its pixels and its box.
 class Overlaps {
  public:
-  Overlaps() : slots_(1 << 12) {}
+  Overlaps() : slots_(std::size_t(1) << 12), shift_(64 - 12) {}
 
   template <class T> void add(Map<T> a, Map<T> b, i64 row0) {
     if (a.shape(0) != b.shape(0) || a.shape(1) != b.shape(1)) throw BadMask("the label maps differ in size");
     const i64 h = static_cast<i64>(a.shape(0)), w = static_cast<i64>(a.shape(1));
+    check_size(row0, w), check_size(row0 + h, w);
     nb::gil_scoped_release release;
+    bits_.resize(static_cast<std::size_t>(words_of(w)));
     for (i64 r = 0; r < h; ++r) row(a.data() + r * w, b.data() + r * w, w, row0 + r);
   }
 
-  // ids, areas and boxes (x, y, w, h) of both sides, ids ascending, then positions and pixels of the pairs, sorted.
+  // Ids, areas and boxes of both sides, ascending by id, then the pairs: positions and pixels, ascending.
   nb::tuple finish() {
-    Side sides[2];
-    std::vector<i64> i, j, pixels;
+    Side a, b;
+    std::vector<i64> a_index, b_index, pixels;
     {
       nb::gil_scoped_release release;
       std::vector<Slot> used;
       used.reserve(used_);
       for (const Slot &s : slots_)
         if (s.pixels) used.push_back(s);
-      std::sort(used.begin(), used.end(), [](const Slot &x, const Slot &y) { return x.key < y.key; });
-      for (const Slot &s : used) sides[0].take(s.key >> 32, s);
-      std::vector<std::size_t> by_b(used.size());
-      std::iota(by_b.begin(), by_b.end(), std::size_t{0});
-      std::sort(by_b.begin(), by_b.end(), [&](std::size_t x, std::size_t y) { return low(used[x]) < low(used[y]); });
-      std::vector<i64> place(used.size(), -1);
-      for (const std::size_t k : by_b) place[k] = sides[1].take(low(used[k]), used[k]);
-      i64 row = -1;
-      std::uint64_t last = 0;
-      for (std::size_t k = 0; k < used.size(); ++k) {
-        const std::uint64_t label = used[k].key >> 32;
-        if (label && label != last) ++row, last = label;
-        if (label && place[k] >= 0) i.push_back(row), j.push_back(place[k]), pixels.push_back(used[k].pixels);
+      std::vector<std::uint32_t> at_a(used.size()), at_b(used.size());
+      fill(a, used, at_a, large_a_, [](const Slot &s) { return static_cast<std::uint32_t>(s.key >> 32); });
+      fill(b, used, at_b, large_b_, [](const Slot &s) { return static_cast<std::uint32_t>(s.key); });
+      std::vector<std::pair<std::uint64_t, i64>> pairs;
+      pairs.reserve(used.size());
+      for (std::size_t k = 0; k < used.size(); ++k)
+        if (at_a[k] != kNone && at_b[k] != kNone) pairs.emplace_back(std::uint64_t(at_a[k]) << 32 | at_b[k], used[k].pixels);
+      std::sort(pairs.begin(), pairs.end());
+      for (const auto &[key, n] : pairs) {
+        a_index.push_back(static_cast<i64>(key >> 32)), b_index.push_back(static_cast<i64>(key & 0xffffffffu));
+        pixels.push_back(n);
       }
     }
-    return nb::make_tuple(sides[0].tuple(), sides[1].tuple(), array(std::move(i)), array(std::move(j)), array(std::move(pixels)));
+    const std::size_t n = a.ids.size(), m = b.ids.size();
+    return nb::make_tuple(nb::make_tuple(array(std::move(a.ids)), array(std::move(a.areas)), array(std::move(a.boxes), {n, 4})),
+                          nb::make_tuple(array(std::move(b.ids)), array(std::move(b.areas)), array(std::move(b.boxes), {m, 4})),
+                          array(std::move(a_index)), array(std::move(b_index)), array(std::move(pixels)));
   }
 
  private:
+  static constexpr std::uint32_t kNone = ~std::uint32_t(0), kLarge = std::uint32_t(1) << 31;
   struct Slot {
     std::uint64_t key = 0;
-    i64 pixels = 0;
+    i64 pixels = 0;  // 0: free
     std::int32_t x0 = 0, x1 = 0, y0 = 0, y1 = 0;
   };
-
-  static std::uint64_t low(const Slot &s) { return s.key & 0xffffffffu; }
-
-  // Cells of one side, gathered from slots in ascending order of its labels; background is passed over.
   struct Side {
     std::vector<i64> ids, areas;
-    std::vector<std::int32_t> corners; // x0, y0, x1, y1
-
-    i64 take(std::uint64_t label, const Slot &s) {
-      if (!label) return -1;
-      if (ids.empty() || ids.back() != static_cast<i64>(label)) {
-        ids.push_back(static_cast<i64>(label)), areas.push_back(0);
-        for (std::int32_t v : {s.x0, s.y0, s.x1, s.y1}) corners.push_back(v);
-      }
-      areas.back() += s.pixels;
-      std::int32_t *c = corners.data() + corners.size() - 4;
-      c[0] = std::min(c[0], s.x0), c[1] = std::min(c[1], s.y0), c[2] = std::max(c[2], s.x1), c[3] = std::max(c[3], s.y1);
-      return static_cast<i64>(ids.size()) - 1;
-    }
-
-    nb::tuple tuple() {
-      for (std::size_t k = 0; k < corners.size(); k += 4) corners[k + 2] -= corners[k], corners[k + 3] -= corners[k + 1];
-      const std::size_t n = ids.size();
-      return nb::make_tuple(array(std::move(ids)), array(std::move(areas)), array(std::move(corners), {n, 4}));
-    }
+    std::vector<std::int32_t> boxes;
+  };
+  struct Large {  // labels of 2^31 and more, numbered as they come
+    std::unordered_map<i64, std::uint32_t> number;
+    std::vector<i64> labels;
   };
 
   template <class T> void row(const T *a, const T *b, i64 w, i64 r) {
-    joint_(a, b, w, [&](T va, T vb, i64 from, i64 to) {
-      if (va || vb) note(va, vb, from, to, r);
+    if (w == 0) return;
+    const i64 words = words_of(w);
+    std::fill(bits_.begin(), bits_.end(), 0);
+    mark_differing(a + 1, a, w - 1, bits_.data());
+    mark_differing(b + 1, b, w - 1, bits_.data());
+    i64 first = 0;
+    each_bit(bits_.data(), words, [&](i64 k) {
+      if (a[first] || b[first]) note(a[first], b[first], first, k + 1, r);
+      first = k + 1;
     });
+    if (a[first] || b[first]) note(a[first], b[first], first, w, r);
+  }
+
+  template <class T> static std::uint32_t narrow(T label, Large &large) {
+    if constexpr (std::is_signed_v<T>)
+      if (label < 0) refuse_negative(static_cast<i64>(label));
+    if constexpr (sizeof(T) == 8) {
+      if (label >= static_cast<T>(kLarge)) {
+        auto [it, fresh] = large.number.try_emplace(static_cast<i64>(label), kLarge + static_cast<std::uint32_t>(large.labels.size()));
+        if (fresh) large.labels.push_back(static_cast<i64>(label));
+        return it->second;
+      }
+    }
+    return static_cast<std::uint32_t>(label);
   }
 
   template <class T> void note(T va, T vb, i64 from, i64 to, i64 r) {
-    if constexpr (std::is_signed_v<T>)
-      if (va < 0 || vb < 0) throw BadMask("a label map holds the negative label " + std::to_string(std::min(va, vb)) + "; expected 0 for background and positive labels");
-    const std::uint64_t key = (static_cast<std::uint64_t>(va) << 32) | static_cast<std::uint64_t>(static_cast<std::uint32_t>(vb));
+    const std::uint64_t key = static_cast<std::uint64_t>(narrow(va, large_a_)) << 32 | narrow(vb, large_b_);
     Slot *s = &find(key);
     if (!s->pixels) {
-      if (++used_ * 2 > slots_.size()) {
-        grow();
-        s = &find(key);
-      }
+      if (++used_ * 2 > slots_.size()) grow(), s = &find(key);
       *s = {key, 0, static_cast<std::int32_t>(from), static_cast<std::int32_t>(to), static_cast<std::int32_t>(r), 0};
     }
-    extend(*s, from, to, r);
-  }
-
-  static void extend(Slot &s, i64 from, i64 to, i64 r) {
-    s.pixels += to - from;
-    s.x0 = std::min(s.x0, static_cast<std::int32_t>(from));
-    s.x1 = std::max(s.x1, static_cast<std::int32_t>(to));
-    s.y1 = static_cast<std::int32_t>(r + 1);
+    s->pixels += to - from;
+    s->x0 = std::min(s->x0, static_cast<std::int32_t>(from));
+    s->x1 = std::max(s->x1, static_cast<std::int32_t>(to));
+    s->y1 = static_cast<std::int32_t>(r + 1);
   }
 
   Slot &find(std::uint64_t key) {
-    std::size_t mask = slots_.size() - 1;
-    std::size_t at = static_cast<std::size_t>((key * 0x9E3779B97F4A7C15ull) >> 40) & mask;
+    const std::size_t mask = slots_.size() - 1;
+    std::size_t at = static_cast<std::size_t>((key * 0x9E3779B97F4A7C15ull ^ key >> 32) * 0xD6E8FEB86659FD93ull >> shift_);
     while (slots_[at].pixels && slots_[at].key != key) at = (at + 1) & mask;
     return slots_[at];
   }
@@ -1074,13 +1063,40 @@ class Overlaps {
   void grow() {
     std::vector<Slot> old(slots_.size() * 4);
     old.swap(slots_);
+    shift_ -= 2;
     for (const Slot &s : old)
       if (s.pixels) find(s.key) = s;
   }
 
-  rowruns::Joint joint_;
+  // One side of the pairs: its cells in ascending order, and for each pair the position of its cell.
+  template <class F> static void fill(Side &side, const std::vector<Slot> &used, std::vector<std::uint32_t> &at, const Large &large, F label_of) {
+    Numbering number;
+    for (std::size_t k = 0; k < used.size(); ++k) {
+      const std::uint32_t label = label_of(used[k]);
+      at[k] = label ? static_cast<std::uint32_t>(number(label >= kLarge ? large.labels[label - kLarge] : static_cast<i64>(label))) : kNone;
+    }
+    const auto order = number.ascending();
+    std::vector<std::uint32_t> rank(order.size());
+    for (std::size_t k = 0; k < order.size(); ++k) rank[order[k]] = static_cast<std::uint32_t>(k), side.ids.push_back(number.labels()[order[k]]);
+    side.areas.assign(order.size(), 0);
+    side.boxes.resize(4 * order.size());
+    for (std::size_t k = 0; k < order.size(); ++k) side.boxes[4 * k] = side.boxes[4 * k + 1] = std::numeric_limits<std::int32_t>::max();
+    for (std::size_t k = 0; k < used.size(); ++k) {
+      if (at[k] == kNone) continue;
+      at[k] = rank[at[k]];
+      side.areas[at[k]] += used[k].pixels;
+      std::int32_t *box = side.boxes.data() + 4 * at[k];
+      box[0] = std::min(box[0], used[k].x0), box[1] = std::min(box[1], used[k].y0);
+      box[2] = std::max(box[2], used[k].x1), box[3] = std::max(box[3], used[k].y1);
+    }
+    for (std::size_t k = 0; k < order.size(); ++k) side.boxes[4 * k + 2] -= side.boxes[4 * k], side.boxes[4 * k + 3] -= side.boxes[4 * k + 1];
+  }
+
   std::vector<Slot> slots_;
+  int shift_;
   std::size_t used_ = 0;
+  std::vector<std::uint64_t> bits_;
+  Large large_a_, large_b_;
 };
 
 }  // namespace
@@ -1132,5 +1148,6 @@ NB_MODULE(geometry, m) {
       .def("add", &Overlaps::add<std::uint8_t>, "a"_a.noconvert(), "b"_a.noconvert(), "row"_a)
       .def("add", &Overlaps::add<std::uint16_t>, "a"_a.noconvert(), "b"_a.noconvert(), "row"_a)
       .def("add", &Overlaps::add<std::int32_t>, "a"_a.noconvert(), "b"_a.noconvert(), "row"_a)
+      .def("add", &Overlaps::add<i64>, "a"_a.noconvert(), "b"_a.noconvert(), "row"_a)
       .def("finish", &Overlaps::finish);
 }

@@ -10,8 +10,9 @@
 
 namespace celltable {
 
-// One polygon of k points: vertices on a grid five times as fine, each edge walked along its longer axis, a column entered
-// where the walk crosses its centre.
+// One polygon of k points: vertices on a grid five times as fine, each edge walked along its longer axis in ascending
+// order, a column entered where the walk crosses its centre. Crossings of the centre of column c are steps from u = 5c + 2
+// to 5c + 3 or back, in whole numbers; only those steps are looked at, so that the cost is per column, not per fine pixel.
 inline void draw_polygon(const double *xy, std::size_t k, i64 h, i64 w, Runs &runs) {
   runs.clear();
   const auto fine = [](double v) {
@@ -20,40 +21,39 @@ inline void draw_polygon(const double *xy, std::size_t k, i64 h, i64 w, Runs &ru
     return static_cast<int>(s);
   };
   if (!k) return;
-  static thread_local std::vector<int> x, y;
   static thread_local std::vector<i64> turns;
-  x.resize(k + 1), y.resize(k + 1), turns.clear();
-  for (std::size_t j = 0; j < k; ++j) x[j] = fine(xy[2 * j]), y[j] = fine(xy[2 * j + 1]);
-  x[k] = x[0], y[k] = y[0];
-  int last_u = 0, last_v = 0;
-  bool started = false;
-  const auto step = [&](int u, int v) {
-    if (started && u != last_u) {
-      const int edge = u < last_u ? u : u - 1; // its centre lies on a column's centre if (edge + .5) / 5 - .5 is whole
-      if (edge >= 2 && (edge - 2) % 5 == 0 && (edge - 2) / 5 < w) {
-        const double yd = (std::min(v, last_v) + .5) / 5. - .5;
-        const double inside = yd < 0 ? 0 : yd > static_cast<double>(h) ? static_cast<double>(h) : yd;
-        turns.push_back(static_cast<i64>((edge - 2) / 5) * h + static_cast<i64>(std::ceil(inside)));
-      }
-    }
-    last_u = u, last_v = v, started = true;
+  turns.clear();
+  const auto cross = [&](i64 column, i64 v) {  // the first row whose centre lies below v + .5 fine pixels
+    const i64 row = v <= 2 ? 0 : (v + 2) / 5;  // ceil((v + .5) / 5 - .5)
+    turns.push_back(column * h + std::min(row, h));
   };
-  for (std::size_t j = 0; j < k; ++j) {
-    int xs = x[j], xe = x[j + 1], ys = y[j], ye = y[j + 1];
-    const int dx = std::abs(xe - xs), dy = std::abs(ys - ye);
-    const bool flip = (dx >= dy && xs > xe) || (dx < dy && ys > ye);
-    if (flip) std::swap(xs, xe), std::swap(ys, ye);
+  const int x0 = fine(xy[0]), y0 = fine(xy[1]);
+  int xa = x0, ya = y0;
+  for (std::size_t j = 1; j <= k; ++j) {
+    const int xb = j < k ? fine(xy[2 * j]) : x0, yb = j < k ? fine(xy[2 * j + 1]) : y0;
+    int xs = xa, xe = xb, ys = ya, ye = yb;
+    xa = xb, ya = yb;
+    const int low = std::min(xs, xe), high = std::max(xs, xe);
+    if (high < 3) continue;
+    const i64 first = low <= 2 ? 0 : (static_cast<i64>(low) + 2) / 5, last = std::min<i64>((static_cast<i64>(high) - 3) / 5, w - 1);
+    if (first > last) continue;
+    const int dx = high - low, dy = std::abs(ys - ye);
+    if ((dx >= dy && xs > xe) || (dx < dy && ys > ye)) std::swap(xs, xe), std::swap(ys, ye);
     if (dx >= dy) {
-      const double slope = dx ? static_cast<double>(ye - ys) / dx : 0;
-      for (int d = 0; d <= dx; ++d) {
-        const int t = flip ? dx - d : d;
-        step(t + xs, static_cast<int>(ys + slope * t + .5));
-      }
+      const double slope = static_cast<double>(ye - ys) / dx;
+      const auto at = [&](i64 t) { return static_cast<int>(ys + slope * static_cast<double>(t) + .5); };
+      for (i64 c = first; c <= last; ++c) cross(c, std::min(at(5 * c + 2 - xs), at(5 * c + 3 - xs)));
     } else {
       const double slope = static_cast<double>(xe - xs) / dy;
-      for (int d = 0; d <= dy; ++d) {
-        const int t = flip ? dy - d : d;
-        step(static_cast<int>(xs + slope * t + .5), t + ys);
+      const auto at = [&](i64 t) { return static_cast<int>(xs + slope * static_cast<double>(t) + .5); };
+      for (i64 c = first; c <= last; ++c) {  // the last step t before u passes the centre; monotone, so a guess is mended
+        const int u = static_cast<int>(5 * c + 2);
+        const auto before = [&](i64 t) { return slope > 0 ? at(t) <= u : at(t) > u; };
+        i64 t = static_cast<i64>((u + .5 - xs) / slope);
+        t = std::max<i64>(0, std::min<i64>(t, dy));
+        while (t > 0 && !before(t)) --t;
+        while (t < dy && before(t + 1)) ++t;
+        cross(c, ys + t);
       }
     }
   }

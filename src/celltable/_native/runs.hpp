@@ -97,27 +97,45 @@ inline void push_run(Runs &runs, i64 start, i64 end) {
   else runs.push_back({start, end});
 }
 
-inline i64 area_of(const Runs &runs) {
+inline i64 area_of(const Run *first, const Run *last) {
   i64 n = 0;
-  for (const Run &r : runs) n += r.end - r.start;
+  for (; first != last; ++first) n += first->end - first->start;
   return n;
 }
 
-inline Box box_of(const Runs &runs, i64 height) {
-  if (runs.empty()) return {};
-  i64 top = height, bottom = 0;
-  for (const Run &r : runs) {
-    i64 c0 = r.start / height, c1 = (r.end - 1) / height;
-    if (c0 != c1) {
-      top = 0, bottom = height;
-    } else {
-      top = std::min(top, r.start - c0 * height);
-      bottom = std::max(bottom, r.end - c0 * height);
-    }
+inline i64 area_of(const Runs &runs) { return area_of(runs.data(), runs.data() + runs.size()); }
+
+// The column of ascending positions; most runs begin in the column of the last one or in the next, without a division.
+class Columns {
+ public:
+  explicit Columns(i64 height) : height_(height) {}
+  i64 row(i64 position) {  // moves to the position's column
+    i64 row = position - start_;
+    if (row < height_) return row;
+    if (row < 2 * height_) ++column_, start_ += height_;
+    else column_ = position / height_, start_ = column_ * height_;
+    return position - start_;
   }
-  i64 left = runs.front().start / height, right = (runs.back().end - 1) / height;
+  i64 column() const { return column_; }
+
+ private:
+  i64 height_, column_ = 0, start_ = 0;
+};
+
+inline Box box_of(const Run *first, const Run *last, i64 height) {
+  if (first == last) return {};
+  Columns at(height);
+  i64 top = height, bottom = 0, left = first->start / height;
+  for (const Run *r = first; r != last; ++r) {
+    const i64 row = at.row(r->start), end = row + r->end - r->start;
+    top = end > height ? 0 : std::min(top, row);
+    bottom = end > height ? height : std::max(bottom, end);
+  }
+  const i64 right = ((last - 1)->end - 1) / height;
   return {left, top, right - left + 1, bottom - top};
 }
+
+inline Box box_of(const Runs &runs, i64 height) { return box_of(runs.data(), runs.data() + runs.size(), height); }
 
 inline i64 common_pixels(const Runs &a, const Runs &b) {
   i64 n = 0;
@@ -153,8 +171,9 @@ inline void merge_runs(const Runs &a, const Runs &b, bool intersect, Runs &out) 
 
 // The runs cut at column borders: f(column, first row, one past the last row).
 template <class F> inline void by_column(const Runs &runs, i64 height, F f) {
+  Columns at(height);
   for (const Run &r : runs) {
-    i64 column = r.start / height, row = r.start - column * height, left = r.end - r.start;
+    i64 row = at.row(r.start), column = at.column(), left = r.end - r.start;
     while (left > 0) {
       i64 n = std::min(left, height - row);
       f(column, row, row + n);

@@ -15,7 +15,6 @@ from celltable.errors import MaskError
 from ._arrays import label_array
 
 Ints = NDArray[np.int64]
-_Cells = tuple[Ints, Ints, NDArray[np.int32]]  # ids, areas, boxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,64 +50,23 @@ def overlap_of_label_maps(gt: ArrayLike, pred: ArrayLike) -> Overlap:
 def overlap_of_strips(strips: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> Overlap:
     """As `overlap_of_label_maps`, of maps that come as horizontal strips from top to bottom (from disk, say)."""
     table = _core.Overlaps()
-    numbers = _Numbers()
     row = 0
     for gt, pred in strips:
         if np.shape(gt) != np.shape(pred):
             raise MaskError(f"the ground truth has {_px(gt)} px, the prediction {_px(pred)}; expected one size")
-        a, b = numbers.narrow(gt, 0), numbers.narrow(pred, 1)
+        a, b = _rows(gt), _rows(pred)
         if a.dtype != b.dtype:
-            a, b = a.astype(np.int32, copy=False), b.astype(np.int32, copy=False)
+            wider = np.promote_types(a.dtype, b.dtype)
+            a, b = a.astype(wider, copy=False), b.astype(wider, copy=False)
         table.add(a, b, row)
         row += a.shape[0]
-    return _table(*table.finish(), numbers)
+    gt_cells, pred_cells, gt_index, pred_index, pixels = table.finish()
+    return Overlap(*gt_cells, *pred_cells, gt_index, pred_index, pixels)
 
 
-class _Numbers:
-    """Labels as 31-bit numbers; larger ones are numbered anew, and remembered."""
-
-    def __init__(self) -> None:
-        self._new: tuple[dict[int, int], dict[int, int]] = ({}, {})
-
-    def narrow(self, labels: ArrayLike, side: int) -> NDArray[Any]:
-        array, transposed = label_array(labels)
-        array = np.ascontiguousarray(array.T) if transposed else array
-        if array.dtype != np.int64:
-            return array
-        if array.size and int(array.min()) < 0:
-            raise MaskError(f"a label map holds the negative label {int(array.min())}; expected 0 and positive labels")
-        known = self._new[side]
-        if not known and (not array.size or int(array.max()) <= np.iinfo(np.int32).max):
-            return array.astype(np.int32)
-        values, inverse = np.unique(array, return_inverse=True)
-        table = [0 if v == 0 else known.setdefault(v, len(known) + 1) for v in values.tolist()]
-        return np.asarray(table, np.int32)[inverse].reshape(array.shape)
-
-    def old(self, numbers: Ints, side: int) -> Ints:
-        back = self._new[side]
-        if not back:
-            return numbers
-        table = np.zeros(len(back) + 1, np.int64)
-        for label, number in back.items():
-            table[number] = label
-        return table[numbers]
-
-
-def _table(gt: _Cells, pred: _Cells, i: Ints, j: Ints, pixels: Ints, numbers: _Numbers) -> Overlap:
-    gt_ids, pred_ids = numbers.old(gt[0], 0), numbers.old(pred[0], 1)
-    made = Overlap(gt_ids, gt[1], gt[2], pred_ids, pred[1], pred[2], i, j, pixels)
-    return made if gt_ids is gt[0] and pred_ids is pred[0] else _sorted(made)
-
-
-def _sorted(t: Overlap) -> Overlap:
-    g, p = np.argsort(t.gt_ids), np.argsort(t.pred_ids)
-    new_g, new_p = np.argsort(g), np.argsort(p)
-    i, j = new_g[t.gt_index], new_p[t.pred_index]
-    order = np.lexsort((j, i))
-    return Overlap(
-        t.gt_ids[g], t.gt_areas[g], t.gt_boxes[g], t.pred_ids[p], t.pred_areas[p], t.pred_boxes[p], i[order], j[order],
-        t.pixels[order],
-    )  # fmt: skip
+def _rows(labels: ArrayLike) -> NDArray[Any]:
+    array, transposed = label_array(labels)
+    return np.ascontiguousarray(array.T) if transposed else array
 
 
 def overlap_of_rles(a: Sequence[bytes], b: Sequence[bytes], size: tuple[int, int]) -> Overlap:

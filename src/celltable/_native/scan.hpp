@@ -1,0 +1,123 @@
+// Where a line of labels changes: one bit a pixel, 64 pixels at a time, so that the work after it is per run, not per pixel.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#define CELLTABLE_X86 1
+#endif
+
+namespace celltable {
+
+using i64 = std::int64_t;
+
+namespace scan {
+
+template <class T> inline std::uint64_t differing_plain(const T *a, const T *b, int n) {
+  std::uint64_t bits = 0;
+  for (int k = 0; k < n; ++k) bits |= static_cast<std::uint64_t>(a[k] != b[k]) << k;
+  return bits;
+}
+
+#ifdef CELLTABLE_X86
+inline __m128i load(const void *p) { return _mm_loadu_si128(static_cast<const __m128i *>(p)); }
+
+// Bit k of the result: a[k] != b[k], for 16 pixels.
+template <class T> inline std::uint64_t differing16(const T *a, const T *b) {
+  __m128i same;
+  if constexpr (sizeof(T) == 1) {
+    same = _mm_cmpeq_epi8(load(a), load(b));
+  } else if constexpr (sizeof(T) == 2) {
+    same = _mm_packs_epi16(_mm_cmpeq_epi16(load(a), load(b)), _mm_cmpeq_epi16(load(a + 8), load(b + 8)));
+  } else if constexpr (sizeof(T) == 4) {
+    const __m128i x = _mm_packs_epi32(_mm_cmpeq_epi32(load(a), load(b)), _mm_cmpeq_epi32(load(a + 4), load(b + 4)));
+    const __m128i y = _mm_packs_epi32(_mm_cmpeq_epi32(load(a + 8), load(b + 8)), _mm_cmpeq_epi32(load(a + 12), load(b + 12)));
+    same = _mm_packs_epi16(x, y);
+  } else {
+    return differing_plain(a, b, 16);
+  }
+  return static_cast<std::uint64_t>(~_mm_movemask_epi8(same) & 0xffff);
+}
+
+template <class T> inline std::uint64_t differing64_sse2(const T *a, const T *b) {
+  return differing16(a, b) | differing16(a + 16, b + 16) << 16 | differing16(a + 32, b + 32) << 32 | differing16(a + 48, b + 48) << 48;
+}
+
+__attribute__((target("avx2"))) inline __m256i load256(const void *p) { return _mm256_loadu_si256(static_cast<const __m256i *>(p)); }
+
+template <class T> __attribute__((target("avx2"))) inline std::uint64_t differing32_avx2(const T *a, const T *b) {
+  __m256i same;
+  if constexpr (sizeof(T) == 1) {
+    same = _mm256_cmpeq_epi8(load256(a), load256(b));
+  } else if constexpr (sizeof(T) == 2) {
+    same = _mm256_packs_epi16(_mm256_cmpeq_epi16(load256(a), load256(b)), _mm256_cmpeq_epi16(load256(a + 16), load256(b + 16)));
+    same = _mm256_permute4x64_epi64(same, 0xd8);
+  } else if constexpr (sizeof(T) == 4) {
+    const __m256i x = _mm256_packs_epi32(_mm256_cmpeq_epi32(load256(a), load256(b)), _mm256_cmpeq_epi32(load256(a + 8), load256(b + 8)));
+    const __m256i y = _mm256_packs_epi32(_mm256_cmpeq_epi32(load256(a + 16), load256(b + 16)), _mm256_cmpeq_epi32(load256(a + 24), load256(b + 24)));
+    same = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(x, y), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  } else {
+    std::uint64_t bits = 0;
+    for (int k = 0; k < 32; k += 4) {
+      const __m256i eq = _mm256_cmpeq_epi64(load256(a + k), load256(b + k));
+      bits |= static_cast<std::uint64_t>(~_mm256_movemask_pd(_mm256_castsi256_pd(eq)) & 0xf) << k;
+    }
+    return bits;
+  }
+  return static_cast<std::uint32_t>(~_mm256_movemask_epi8(same));
+}
+
+inline bool has_avx2() {
+  static const bool found = __builtin_cpu_supports("avx2");
+  return found;
+}
+
+template <class T> __attribute__((target("avx2"))) inline void lines_avx2(const T *a, const T *b, i64 words, std::uint64_t *bits) {
+  for (i64 k = 0; k < words; ++k, a += 64, b += 64) bits[k] |= differing32_avx2(a, b) | differing32_avx2(a + 32, b + 32) << 32;
+}
+#endif
+
+template <class T> inline void lines(const T *a, const T *b, i64 words, std::uint64_t *bits) {
+#ifdef CELLTABLE_X86
+  if (has_avx2()) return lines_avx2(a, b, words, bits);
+  for (i64 k = 0; k < words; ++k, a += 64, b += 64) bits[k] |= differing64_sse2(a, b);
+#else
+  for (i64 k = 0; k < words; ++k, a += 64, b += 64) bits[k] |= differing_plain(a, b, 64);
+#endif
+}
+
+}  // namespace scan
+
+inline i64 words_of(i64 n) { return (n + 63) / 64; }
+
+// Sets bit k of `bits` (words_of(n) words) where a[k] != b[k].
+template <class T> inline void mark_differing(const T *a, const T *b, i64 n, std::uint64_t *bits) {
+  const i64 whole = n / 64;
+  scan::lines(a, b, whole, bits);
+  if (n % 64) bits[whole] |= scan::differing_plain(a + whole * 64, b + whole * 64, static_cast<int>(n % 64));
+}
+
+// Calls f(k) for every set bit, ascending.
+template <class F> inline void each_bit(const std::uint64_t *bits, i64 words, F f) {
+  for (i64 k = 0; k < words; ++k)
+    for (std::uint64_t word = bits[k]; word; word &= word - 1) f(k * 64 + __builtin_ctzll(word));
+}
+
+// Calls f(value, first, last) for every stretch of equal values of a line; `bits` is scratch of words_of(n) words.
+template <class T, class F> inline void stretches(const T *line, i64 n, std::uint64_t *bits, F f) {
+  if (n <= 0) return;
+  std::memset(bits, 0, static_cast<std::size_t>(words_of(n)) * sizeof *bits);
+  mark_differing(line + 1, line, n - 1, bits);
+  i64 first = 0;
+  each_bit(bits, words_of(n), [&](i64 k) {
+    f(line[first], first, k + 1);
+    first = k + 1;
+  });
+  f(line[first], first, n);
+}
+
+}  // namespace celltable
