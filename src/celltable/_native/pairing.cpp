@@ -207,7 +207,7 @@ template <class T> static void flood_outline(const T *m, i64 h, i64 w, T label, 
 
 // Bytes of one row: where a pixel differs from its left neighbour, and where an object's pixel differs from any 4-neighbour.
 template <class T>
-static void edges_of_row(const T *up, const T *row, const T *down, i64 w, uint8_t *start, uint8_t *edge) {
+static void edges_of_row(const T *up, const T *row, const T *down, i64 w, uint8_t *__restrict start, uint8_t *__restrict edge) {
   for (i64 x = 1; x < w; ++x) start[x] = row[x] != row[x - 1];
   start[0] = 1;
   for (i64 x = 0; x + 1 < w; ++x) edge[x] = start[x] | start[x + 1];
@@ -449,27 +449,37 @@ template <class T> static auto coordinate_sums(In2<T> map, In1<i64> ids) {
 // Returns the map, the class of each id, and whether any pixel was covered twice.
 template <class T> struct LayerRun { i64 layer, from, to; T value; };
 
-template <class T, int Fixed> static void layer_runs(const T *s, i64 pixels, i64 channels, i64 layers, std::vector<LayerRun<T>> &runs) {
-  const i64 n = Fixed ? Fixed : layers; // a fixed number lets the test for an empty pixel be unrolled
-  std::vector<i64> open(n, -1);         // the run of each layer that ended at the pixel before
-  for (i64 p = 0; p < pixels; ++p) {
-    const T *q = s + p * channels;
-    bool any = false;
-    for (i64 c = 0; c < n; ++c) any |= q[c] != T(0);
-    if (!any) continue;
-    for (i64 c = 0; c < n; ++c) {
-      if (q[c] == T(0)) continue;
-      if (open[c] >= 0 && runs[open[c]].to == p && runs[open[c]].value == q[c]) {
-        ++runs[open[c]].to;
-        continue;
-      }
-      const double x = static_cast<double>(q[c]);
+template <class T> static void layer_runs(const T *s, i64 pixels, i64 channels, i64 layers, std::vector<LayerRun<T>> &runs) {
+  constexpr i64 block = 4096; // elements looked at at once
+  std::vector<uint8_t> change(block);
+  std::vector<u64> bits(block / 64);
+  std::vector<i64> from(channels, 0);
+  const i64 n = pixels * channels;
+  auto close = [&](i64 c, i64 to) {
+    const T v = s[from[c] * channels + c];
+    if (c < layers && v != T(0)) {
+      const double x = static_cast<double>(v);
       if (!(x > 0) || x > 67108864.0 || x != std::floor(x))
         throw std::invalid_argument("a class layer holds a value that is not a whole number from 0 to 67108864");
-      open[c] = static_cast<i64>(runs.size());
-      runs.push_back({c, p, p + 1, q[c]});
+      runs.push_back({c, from[c], to, v});
     }
+    from[c] = to;
+  };
+  if (!n) return;
+  for (i64 at = channels; at < n; at += block) { // where a value differs from that of the pixel before, in its own layer
+    const i64 length = std::min(block, n - at), words = (length + 63) / 64;
+    uint8_t *__restrict differs = change.data();
+    const T *now = s + at, *before = now - channels;
+    for (i64 k = 0; k < length; ++k) differs[k] = now[k] != before[k];
+    std::fill(change.begin() + length, change.begin() + 64 * words, uint8_t(0));
+    rowruns::pack(change.data(), words, bits.data());
+    for (i64 k = 0; k < words; ++k)
+      for (u64 left = bits[k]; left; left &= left - 1) {
+        const i64 element = at + 64 * k + __builtin_ctzll(left);
+        close(element % channels, element / channels);
+      }
   }
+  for (i64 c = 0; c < layers; ++c) close(c, pixels);
 }
 
 template <class T> static auto flatten_layers(In3<T> stack, i64 layers) {
@@ -480,8 +490,7 @@ template <class T> static auto flatten_layers(In3<T> stack, i64 layers) {
   {
     nb::gil_scoped_release release;
     std::vector<LayerRun<T>> runs;
-    if (layers == 5) layer_runs<T, 5>(stack.data(), h * w, channels, layers, runs);
-    else layer_runs<T, 0>(stack.data(), h * w, channels, layers, runs);
+    layer_runs<T>(stack.data(), h * w, channels, layers, runs);
     std::vector<std::pair<i64, T>> keys;
     for (const auto &r : runs) keys.push_back({r.layer, r.value});
     std::sort(keys.begin(), keys.end());

@@ -28,7 +28,7 @@ class Joint {
     const std::int64_t words = (w + 63) / 64;
     change_.assign(static_cast<std::size_t>(words) * 64, 0);
     bits_.resize(static_cast<std::size_t>(words));
-    std::uint8_t *change = change_.data();
+    std::uint8_t *__restrict change = change_.data();
     for (std::int64_t x = 1; x < w; ++x) change[x] = static_cast<std::uint8_t>((a[x] != a[x - 1]) | (b[x] != b[x - 1]));
     pack(change, words, bits_.data());
     std::int64_t from = 0;

@@ -41,7 +41,7 @@ class Side:
     columns of cells
         `given_ids` int64; `class_codes` int64 index into `vocabulary`, -1 = none; `scores` float64; `crowd`, `ignore`
         bool; `published_area` float64; `published_boxes` float64 (n, 4) x, y, width, height; `source_ids` the release's
-        own ids (COCO annotation ids).
+        own ids (COCO annotation ids); `several`, for cells of more than one class, all (class name, confidence).
     painted
         The label map of cells given as `counts`, where it is known already.
     subset
@@ -64,6 +64,7 @@ class Side:
     source_ids: Sequence[Any] | None = None
     painted: NDArray[Any] | None = None
     subset: bool = False
+    several: Sequence[Sequence[tuple[str, float]] | None] | None = None
 
     @classmethod
     def from_label_map(cls, label_map: NDArray[Any], **columns: Any) -> Side:
@@ -116,6 +117,8 @@ class Side:
             columns["published_boxes"] = np.asarray(boxes, np.float64).reshape(len(cells), 4)
         if cells.source_id is not None:
             columns["source_ids"] = list(cells.source_id)
+        if cells.class_names is not None:
+            columns["several"] = _several(cells.column("class_names"), cells.column("class_scores"))
         return cls(
             cells.size,
             counts=list(cells.rle),
@@ -145,6 +148,9 @@ class Side:
             columns["published_boxes"] = np.asarray(boxes, np.float64).reshape(n, 4)
         if n and rows.column("source_id").null_count < n:
             columns["source_ids"] = rows.column("source_id").to_pylist()
+        if n and "class_names" in rows.column_names and rows.column("class_names").null_count < n:
+            names, each = rows.column("class_names").to_pylist(), rows.column("class_scores").to_pylist()
+            columns["several"] = _several(names, each)
         boxes = [np.asarray(rows.column(f"bbox_{k}").to_numpy(), np.int32) for k in "xywh"]
         return cls(
             size,
@@ -193,7 +199,7 @@ class Side:
 
     @cached_property
     def _found(self) -> Overlap:
-        return overlaps.overlap_of_label_maps(self.map, np.zeros(self.size, np.uint8))
+        return overlaps.overlap_of_label_maps(self.label_map, np.zeros(self.size, np.uint8))
 
     @cached_property
     def rle(self) -> Sequence[bytes]:
@@ -249,6 +255,8 @@ class Side:
             columns[name] = None if column is None else column[mask]
         if self.source_ids is not None:
             columns["source_ids"] = [self.source_ids[i] for i in where.tolist()]
+        if self.several is not None:
+            columns["several"] = [self.several[i] for i in where.tolist()]
         if self.counts is not None:
             return replace(self, counts=[self.counts[i] for i in where.tolist()], painted=None, **columns)
         return replace(self, subset=self.subset or not mask.all(), **columns)
@@ -308,10 +316,9 @@ class Pair:
     @cached_property
     def clean(self) -> Pair:
         """Without crowd and ignore regions of the ground truth, and predictions that lie half or more on them."""
-        regions = self.gt.flags
-        if not regions.any():
+        if self.gt.crowd is None and self.gt.ignore is None:
             return self
-        table = self.overlap
+        regions, table = self.gt.flags, self.overlap
         on_region = np.bincount(
             table.pred_index, weights=table.pixels * regions[table.gt_index], minlength=len(self.pred)
         )
@@ -373,6 +380,14 @@ class Pair:
         if gt.class_codes is None and pred.class_codes is None:
             return False
         return (gt.class_codes is not None or not len(gt)) and (pred.class_codes is not None or not len(pred))
+
+
+def _several(names: Sequence[Any], scores: Sequence[Any]) -> list[list[tuple[str, float]] | None]:
+    """Names and confidences of the classes of each cell that has more than one; NaN where a class has no confidence."""
+    found: list[list[tuple[str, float]] | None] = []
+    for words, each in zip(names, scores, strict=True):
+        found.append(None if not words else list(zip(words, each or [float("nan")] * len(words), strict=True)))
+    return found
 
 
 def _codes(names: Sequence[str | None], vocabulary: Sequence[str]) -> tuple[Ints, tuple[str, ...]]:
