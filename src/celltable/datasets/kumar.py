@@ -1,0 +1,159 @@
+"""Kumar 2017 and MoNuSeg: H&E at 40x from TCGA, nuclei outlined in Aperio XML (Kumar et al. 2017, 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from celltable.errors import ArchiveError, InputError
+from celltable.formats import aperio_xml
+from celltable.imagefile import Entry, Release
+from celltable.records import Finding, Sample
+
+from . import Dataset, Scan
+from ._read import image_of, sample, tiff, unlabelled
+
+NAME: Final = r"(?P<stem>TCGA-(?P<site>\w{2})-(?P<patient>\w{4})-\d{2}\w-\d{2}-\w{3})"
+ORGANS: Final = {
+    "Breast": "A7-A13E A7-A13F AR-A1AK AR-A1AS E2-A1B5 E2-A14V",
+    "Kidney": "B0-5711 HE-7128 HE-7129 HE-7130 B0-5710 B0-5698",
+    "Liver": "18-5592 38-6178 49-4488 50-5931 21-5784 21-5786",
+    "Prostate": "G9-6336 G9-6348 G9-6356 G9-6363 CH-5767 G9-6362",
+    "Bladder": "DK-A2I6 G2-A2EK",
+    "Colon": "AY-A8YK NH-A8F7",
+    "Stomach": "KB-A93J RD-A8N9",
+}
+_ORGAN: Final = {patient: organ for organ, patients in ORGANS.items() for patient in patients.split()}
+
+
+def scan(release: Release, parts: tuple[str, ...]) -> Scan:
+    """Pairs of TIFF and XML by name; the MoNuSeg test archive is recognised by its folder."""
+    documents = {m["stem"]: e for e, m in release.match(rf"{NAME}\.xml")}
+    images = {m["stem"]: (e, m) for e, m in release.match(rf"{NAME}\.tif")}
+    findings = [
+        Finding("annotation-without-image", f"{stem}.xml has no image {stem}.tif", "error")
+        for stem in sorted(documents.keys() - images.keys())
+    ]
+    items = []
+    for stem, (entry, m) in sorted(images.items()):
+        part = _part(release, entry)
+        if not parts or part in parts:
+            items.append((stem, entry, documents.get(stem), f"{m['site']}-{m['patient']}", part))
+    return Scan(items, tuple(findings))
+
+
+def _part(release: Release, entry: Entry) -> str:
+    path = f"{release.path.name}/{entry.source}/{entry.name}".lower()
+    if "monuseg" not in path:
+        return "kumar"
+    return "monuseg_test" if "test" in path else "monuseg_train"
+
+
+def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None, str, str]) -> Sample:
+    """One image: each Region of three or more vertices is a nucleus, in document order, polygon and mask kept."""
+    stem, entry, document, patient, part = item
+    image = image_of(
+        release, stem, entry, modality="histology", magnification=40.0, tissue=_ORGAN.get(patient),
+        leakage_group=f"TCGA-{patient}", group_source="published", metadata={"part": part},
+        split=None if part == "kumar" else part.removeprefix("monuseg_"),
+    )  # fmt: skip
+    if document is None:
+        return unlabelled(release, image, Finding("missing-pair", f"there is no {stem}.xml", "error", stem))
+    try:
+        found = aperio_xml.parse(release.read(document), document.name)
+    except (InputError, ArchiveError) as exc:
+        return unlabelled(release, image, Finding("xml-invalid", str(exc), "error", stem))
+    findings: list[Finding] = []
+    if found.scale is None:
+        findings.append(Finding("scale-missing", "MicronsPerPixel is absent; the pixel size is unknown", "note", stem))
+    else:
+        image = replace(image, pixel_size_um=float(np.float32(found.scale)))
+    good = []
+    for k, ring in enumerate(found.rings):
+        if len(ring) >= 6 and np.isfinite(ring).all():
+            good.append(k)
+        else:
+            text = (
+                f"region {k + 1} of the document has {len(ring) // 2} vertices; expected three or more; it was left out"
+            )
+            findings.append(Finding("region-invalid", text, "warning", stem, value=len(ring) / 2))
+    cells = aperio_xml._cells(found, good, image, findings)
+    return sample(release, image, cells.with_columns(instance_id=None, class_name=None, annotator="manual"), findings)
+
+
+def example(folder: Path, seed: int = 0) -> Path:
+    """Two patients: vertices outside, a region of two vertices, NegativeROA, overlap, one file without a scale."""
+    from celltable.geometry import outline, rle
+    from celltable.synthetic import generate
+
+    root = folder / "nucleisegmentationbenchmark"
+    for sub in ("Tissue images", "Annotations"):
+        (root / sub).mkdir(parents=True, exist_ok=True)
+    for k, stem in enumerate(("TCGA-21-5784-01Z-00-DX1", "TCGA-NH-A8F7-01A-01-TS1")):
+        scene = generate("histology", size=(120, 120), cells=10, seed=seed * 100 + k)
+        image = tiff(scene.pixels[..., :3], compression="lzw", predictor=2, photometric="rgb")
+        (root / "Tissue images" / f"{stem}.tif").write_bytes(image)
+        counts = rle.from_label_map(scene.label_map).counts
+        rings = [
+            r.points_xy.astype(float).tolist()
+            for cell in outline.polygons(counts, (120, 120))
+            for r in cell
+            if not r.hole
+        ]
+        rings[0] = [[x - 2.5 if x < 60 else x, y] for x, y in rings[0]] + [[-2.5, 60.0]]
+        rings.append([[x + 3.25, y + 1.5] for x, y in rings[1]])  # overlaps its neighbour
+        rings.append([[5.0, 5.0], [6.0, 6.0]])
+        (root / "Annotations" / f"{stem}.xml").write_text(_document(rings, 0.252 if k == 0 else None), encoding="utf-8")
+    return root
+
+
+def _document(rings: list[list[list[float]]], scale: float | None) -> str:
+    regions = []
+    for k, ring in enumerate(rings):
+        vertices = "".join(f'<Vertex X="{x}" Y="{y}" Z="0" />' for x, y in ring)
+        head = f'<Region Id="{k * 2 + 1}" Type="0" NegativeROA="{int(k == 2)}" Area="0.0" Length="0.0">'
+        regions.append(f"{head}<Vertices>{vertices}</Vertices></Region>")
+    body = f'<Annotation Id="1" Type="4" LineColor="65280"><Regions>{"".join(regions)}</Regions></Annotation>'
+    attribute = "" if scale is None else f' MicronsPerPixel="{scale}"'
+    return f"<Annotations{attribute}>{body}</Annotations>"
+
+
+DATASET = Dataset(
+    name="kumar",
+    title="Kumar nuclei segmentation benchmark and MoNuSeg",
+    description="H&E images of 1000 × 1000 at 40x from TCGA, seven organs, every nucleus outlined. MoNuSeg 2018 "
+    "contains these 30 images as training and adds a test set. Polygons overlap and reach outside the image.",
+    licence="CC BY-NC-SA 4.0",
+    non_commercial=True,
+    redistribute=False,
+    citation="Kumar et al.: A dataset and a technique for generalized nuclear segmentation for computational "
+    "pathology. "
+    "IEEE Transactions on Medical Imaging 36:1550 (2017); Kumar et al.: A multi-organ nucleus segmentation challenge. "
+    "39:1380 (2020)",
+    doi="10.1109/TMI.2017.2677499",
+    source="https://nucleisegmentationbenchmark.weebly.com/dataset.html",
+    modality=("histology",),
+    target=("nucleus",),
+    tissues=tuple(ORGANS),
+    group="patient",
+    parts=("kumar", "monuseg_train", "monuseg_test"),
+    counts={
+        ("kumar", "images"): 30,
+        ("kumar", "instances"): 21_623,
+        ("monuseg_train", "images"): 37,
+        ("monuseg_test", "images"): 14,
+    },
+    files=(),
+    how_to_get="Download the archive from https://nucleisegmentationbenchmark.weebly.com/dataset.html (Google Drive), "
+    "MoNuSeg from https://monuseg.grand-challenge.org/Data/.",
+    layout="Tissue images/TCGA-….tif and Annotations/TCGA-….xml\n"
+    "MoNuSeg 2018 Training Data/{Tissue Images,Annotations}/…\nMoNuSegTestData/TCGA-….{tif,xml}",
+    protocols=("aji_kumar2017",),
+    expected_findings=("region-invalid", "negative-roa", "vertex-outside", "scale-missing"),
+    scan=scan,
+    load=load,
+    example=example,
+)

@@ -1,0 +1,167 @@
+"""ImageMask-Dataset-PanNuke: colour-coded semantic masks made from PanNuke's first fold, versions 1 and 2."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.errors import InputError
+from celltable.geometry import label_map
+from celltable.imagefile import Entry, Release
+from celltable.records import Finding, Instances, Sample
+
+from . import Dataset, Scan
+from ._read import image_of, located, png, read_or_finding, sample, size_finding, unlabelled
+
+CLASSES: Final = ("Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial")
+PALETTES: Final[dict[str, dict[str, tuple[int, int, int]]]] = {
+    "v1": {"Neoplastic": (0, 255, 0), "Inflammatory": (0, 0, 255), "Connective": (255, 0, 0), "Dead": (0, 255, 255),
+           "Epithelial": (255, 255, 0)},
+    "v2": {"Inflammatory": (0, 255, 0), "Connective": (0, 0, 255), "Dead": (255, 0, 0), "Epithelial": (0, 255, 255)},
+}  # fmt: skip
+NEAR: Final = 64  # of 255 in every channel: half-way blends between a class and black, or two classes, belong to none
+FIRST: Final = 10001  # file number of row 0 of fold 1
+PAIR: Final = r"(?P<split>train|valid|test)/(?P<what>images|masks)/(?P<number>1\d{4})\.(?:jpg|jpeg|png)"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The version's palette and the tissues of fold 1, if its types.npy lies beside."""
+
+    version: str
+    tissues: NDArray[Any] | None
+
+
+def scan(release: Release, parts: tuple[str, ...]) -> Scan:
+    """Pairs by file number; the version is that of the folder's name, or the part that was asked for."""
+    found: dict[str, dict[str, tuple[Entry, str]]] = {"images": {}, "masks": {}}
+    for entry, m in release.match(PAIR):
+        found[m["what"]][m["number"]] = (entry, m["split"])
+    images, masks = found["images"], found["masks"]
+    types = [e for e, _ in release.match(r"fold1/types\.npy")]
+    findings = [
+        Finding("mask-without-image", f"mask {n} has no image", "error") for n in sorted(masks.keys() - images.keys())
+    ]
+    items = [(n, e, split, masks[n][0] if n in masks else None) for n, (e, split) in sorted(images.items())]
+    version = _version(release, parts) if items else "v1"
+    return Scan(items, tuple(findings), Shared(version, release.memmap(types[0]) if types else None))
+
+
+def _version(release: Release, parts: tuple[str, ...]) -> str:
+    if parts:
+        return parts[0]
+    text = " ".join([release.path.resolve().name, *{f"{e.source}/{e.name}" for e in release.entries}])
+    named = set(re.findall(r"-V([12])(?!\d)", text))
+    if len(named) != 1:
+        raise InputError(
+            f"{release.path.name}: the colours of versions 1 and 2 differ, and no folder name says which this is. "
+            "Say so: --part v1 or --part v2."
+        )
+    return f"v{named.pop()}"
+
+
+def load(release: Release, shared: Shared, item: tuple[str, Entry, str, Entry | None]) -> Sample:
+    """One pair: red and blue of the image put right, cells as components of one colour, which the mask only implies."""
+    number, entry, split, mask_entry = item
+    row = int(number) - FIRST
+    tissue = str(shared.tissues[row]) if shared.tissues is not None and 0 <= row < len(shared.tissues) else None
+    swapped = tuple(located(entry, role=role, channel=c) for role, c in (("red", 2), ("green", 1), ("blue", 0)))
+    image = image_of(
+        release, number, entry, pixels=swapped, channels=("red", "green", "blue"), modality="histology", tissue=tissue,
+        split={"valid": "val"}.get(split, split), leakage_group="fold1", group_source="published", magnification=80.0,
+        exhaustive=shared.version == "v1",
+        metadata={"row": str(row), "version": shared.version, "red_blue": "swapped in the file, put right when read"},
+    )  # fmt: skip
+    findings = [Finding("red-blue-swapped", "the file has red and blue exchanged", "note", number)]
+    if mask_entry is None:
+        return unlabelled(release, image, Finding("missing-pair", f"there is no mask {number}", "error", number))
+    mask, problems = read_or_finding(release, mask_entry, number)
+    findings += problems
+    if mask is None or (wrong := size_finding(mask, image, mask_entry.name)):
+        return unlabelled(release, image, *findings, *([] if mask is None else wrong))
+    if mask.ndim != 3 or mask.shape[2] < 3:
+        text = f"{mask_entry.name} has shape {mask.shape}; expected three colour channels"
+        return unlabelled(release, image, *findings, Finding("mask-values", text, "error", number))
+    classes, blended = assign(mask[..., :3], shared.version)
+    if blended:
+        text = f"{blended:,} px are no pure class colour (blended by interpolation) and belong to no cell"
+        findings.append(Finding("unassigned-pixels", text, "note", number, value=float(blended)))
+    if shared.version == "v2":
+        text = "version 2 does not draw neoplastic nuclei: the class is unavailable, not empty"
+        findings.append(Finding("class-unavailable", text, "warning", number))
+    return sample(release, image, _cells(classes), findings)
+
+
+def assign(mask: NDArray[Any], version: str) -> tuple[NDArray[np.uint8], int]:
+    """Class number + 1 of each pixel (0 = background) and how many pixels are near no colour of the palette.
+
+    A pixel belongs to a colour (or to black) if every channel is within NEAR of it.
+    """
+    out = np.zeros(mask.shape[:2], np.uint8)
+    values = mask.astype(np.int16)
+    known = (values <= NEAR).all(axis=2)
+    for name, colour in PALETTES[version].items():
+        near = (np.abs(values - np.array(colour, np.int16)) <= NEAR).all(axis=2)
+        out[near] = CLASSES.index(name) + 1
+        known |= near
+    return out, int((~known).sum())
+
+
+def _cells(classes: NDArray[np.uint8]) -> Instances:
+    labels = label_map.components(classes, connectivity=8)
+    first = np.unique(labels, return_index=True)
+    names = [CLASSES[classes.flat[at] - 1] for label, at in zip(*(x.tolist() for x in first), strict=True) if label]
+    cells = Instances.from_label_map(labels, annotator="derived: components of a semantic mask")
+    return cells.with_columns(class_name=names, source_id=None) if names else cells
+
+
+def example(folder: Path, seed: int = 0) -> Path:
+    """Version 2: three parts, blended edges, swapped colours, no neoplastic nuclei."""
+    from celltable.synthetic import generate
+
+    root = folder / "PanNuke-ImageMask-Dataset-V2"
+    palette = PALETTES["v2"]
+    for k, split in enumerate(("train", "valid", "test")):
+        scene = generate("histology", size=(96, 96), cells=6, seed=seed * 100 + k)
+        mask = np.zeros((96, 96, 3), np.float32)
+        for label in range(1, int(scene.label_map.max()) + 1):
+            mask[scene.label_map == label] = palette[CLASSES[1 + label % 4]]
+        blended = (mask + np.roll(mask, 1, axis=1)) / 2
+        for what, pixels in (("images", scene.pixels[..., 2::-1]), ("masks", blended)):
+            path = root / split / what / f"{10040 + k}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png(pixels.astype(np.uint8)))
+    return root
+
+
+DATASET = Dataset(
+    name="pannuke_imagemask",
+    title="ImageMask-Dataset-PanNuke",
+    description="Image and mask pairs made from PanNuke's first fold, scaled to 512 × 512, classes as colours. Semantic "
+    "only; nuclei with ids 1 to 10 were lost by its generator, and version 2 has no neoplastic nuclei.",
+    licence="CC BY-NC-SA 4.0",
+    non_commercial=True,
+    redistribute=False,
+    citation="ImageMask-Dataset-PanNuke (2024), from Gamper et al.: PanNuke. ECDP 2019, 11-19",
+    source="https://github.com/sarah-antillia/ImageMask-Dataset-PanNuke",
+    access="login",
+    how_to_get="Version 1: https://drive.google.com/file/d/13uTAf6xaighlVvZfhS1EA4PaQezNBRbe/view (in a browser).\n"
+    "The arrays it was made from: https://www.kaggle.com/datasets/andrewmvd/cancer-inst-segmentation-and-classification "
+    "(Kaggle login).",
+    modality=("histology",),
+    target=("nucleus",),
+    classes=CLASSES,
+    group="PanNuke fold 1",
+    parts=("v1", "v2"),
+    counts={("", "images"): 2656},
+    layout="PanNuke-ImageMask-Dataset-V<1|2>/{train,valid,test}/{images,masks}/<10001 + row of fold 1>.{jpg,png}",
+    expected_findings=("unassigned-pixels", "red-blue-swapped", "class-unavailable"),
+    scan=scan,
+    load=load,
+    example=example,
+)
