@@ -395,6 +395,15 @@ def test_located_pixels_never_leave_their_folder(tmp_path: Path) -> None:
             read_located(tmp_path / "in", member)
 
 
+def test_a_file_that_is_gone_is_an_error_of_that_member(tmp_path: Path) -> None:
+    with open_release(as_folder(tmp_path)) as release:
+        entry = release.entry("", "top/labels.csv")
+        (tmp_path / "folder/top/labels.csv").unlink()
+        for read in (release.read, lambda e: release.head(e, 3)):
+            with pytest.raises(ArchiveError, match=r"top/labels\.csv: cannot be read \(No such file"):
+                read(entry)
+
+
 def test_gzip_of_something_else_is_no_tar(tmp_path: Path) -> None:
     (tmp_path / "a.tgz").write_bytes(gzip.compress(b"hello" * 300))
     with pytest.raises(ArchiveError, match="damaged or cut short"):

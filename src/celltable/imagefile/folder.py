@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from celltable.errors import ArchiveError, CelltableError
@@ -34,10 +35,11 @@ class Folder(Container):
     def read(self, name: str) -> bytes:
         if self.sizes[self.checked(name)] > MAX_MEMBER_BYTES:
             raise ArchiveError(f"{name} has {self.sizes[name]:,} bytes; at most {MAX_MEMBER_BYTES:,} are read.")
-        return (self.path / name).read_bytes()
+        with _named(name):
+            return (self.path / name).read_bytes()
 
     def head(self, name: str, n: int) -> bytes:
-        with (self.path / self.checked(name)).open("rb") as file:
+        with _named(name), (self.path / self.checked(name)).open("rb") as file:
             return file.read(n)
 
     def span(self, name: str) -> tuple[Path, int]:
@@ -51,6 +53,15 @@ class Folder(Container):
 
         paths = [os.fsencode(self.path / self.checked(name)) for name in names]
         return from_native(codec.masks_of_files(paths, workers, MAX_PIXELS), names)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """A file that is gone or not permitted is damage of that item, as it would be in an archive."""
+    try:
+        yield
+    except OSError as exc:
+        raise ArchiveError(f"{name}: cannot be read ({exc.strerror}).") from exc
 
 
 def open_folder(root: Path) -> dict[str, Container]:
