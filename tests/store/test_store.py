@@ -270,3 +270,14 @@ def test_missing_pixels_say_where_they_were(tmp_path: Path, samples: list[Sample
         store = writer.finish(info)
     with pytest.raises(StoreError, match="/nowhere/a.zip"):
         store["image 000"].pixels
+
+
+def test_many_threads_read_one_store(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    store = write(tmp_path / "s", [make_sample(f"{i:04d}", n=900, seed=i) for i in range(60)])
+    expected = [list(store[i].instances.rle) for i in store]
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(3):
+            fresh = open_store(tmp_path / "s")
+            assert [list(c.rle) for c in threads.map(lambda i, s=fresh: s[i].instances, list(fresh))] == expected  # type: ignore[misc]

@@ -8,6 +8,7 @@ reader or a crash never sees half of a change.
 from __future__ import annotations
 
 import json
+import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+
+GROUPS_KEPT = 16  # row groups held in memory: about 64,000 cells
 
 __all__ = ["ImageView", "Store", "StoreWriter", "Table", "open_store"]
 
@@ -109,6 +112,7 @@ class Store:
     def __init__(self, path: Path, info: dict[str, Any]) -> None:
         self.path, self.info = path, info
         self._groups: dict[int, pa.Table] = {}
+        self._lock = threading.Lock()  # a ParquetFile must be read by one thread at a time
 
     def __repr__(self) -> str:
         return f"<celltable store {self.path.name}: {len(self)} images>"
@@ -154,7 +158,8 @@ class Store:
 
     def columns(self, *names: str) -> Table:
         """Some columns of instances (all without names), without reading the others."""
-        return Table(self._instances.read(columns=list(names) or None))
+        with self._lock:
+            return Table(self._instances.read(columns=list(names) or None))
 
     def _optional(self, name: str) -> Table:
         path = self.path / f"{name}.parquet"
@@ -216,11 +221,14 @@ class Store:
         return self._group(group).slice(start - groups[group], stop - start)
 
     def _group(self, group: int) -> pa.Table:
-        if group not in self._groups:
-            while len(self._groups) >= 16:  # row groups kept: about 64,000 cells
-                self._groups.pop(next(iter(self._groups)), None)
-            self._groups[group] = self._instances.read_row_group(group, use_threads=False).combine_chunks()
-        return self._groups[group]
+        found = self._groups.get(group)
+        if found is None:
+            with self._lock:
+                while len(self._groups) >= GROUPS_KEPT:
+                    self._groups.pop(next(iter(self._groups)), None)
+                found = self._instances.read_row_group(group, use_threads=False).combine_chunks()
+                self._groups[group] = found
+        return found
 
     def instances_of(self, image_id: str) -> Instances:
         """The cells of one image as columns."""
