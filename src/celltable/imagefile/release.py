@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -50,8 +50,6 @@ class Release:
     ----------
     path
         What was opened.
-    entries
-        Every member of every source, sorted by source and name; litter of operating systems is left out.
     sources
         The archives, and the folder with key ``""`` if there are loose files, sorted by key.
     ignored
@@ -61,16 +59,17 @@ class Release:
     def __init__(self, path: Path, containers: dict[str, Container]) -> None:
         self.path = path
         self._containers = containers
-        self.entries: tuple[Entry, ...] = tuple(
-            Entry(key, name, containers[key].sizes[name])
-            for key in sorted(containers)
-            for name in sorted(containers[key].sizes)
-        )
         self.sources = tuple(Source(key, containers[key].path, _size(containers[key])) for key in sorted(containers))
         junk: Counter[str] = Counter()
         for container in containers.values():
             junk.update(container.ignored)
         self.ignored: dict[str, int] = dict(sorted(junk.items()))
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """Every member of every source, sorted by source and name; litter of operating systems is left out."""
+        sizes = {key: self._containers[key].sizes for key in sorted(self._containers)}
+        return tuple(Entry(key, name, sizes[key][name]) for key in sizes for name in sorted(sizes[key]))
 
     def __enter__(self) -> Release:
         return self
