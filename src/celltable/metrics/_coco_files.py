@@ -303,7 +303,7 @@ def _truth(file: CocoFile, frame: _Frame, protocol: Protocol, mode: Mode, thread
     if len(bad):
         raise InputError(
             f"{file.name}: {len(bad):,} annotations have no area, the first at position {bad[0]:,}; COCO's rule needs "
-            f"it"
+            "it"
         )
     zero = (file.ids == 0).astype(np.uint8)
     if mode == "strict":

@@ -27,8 +27,8 @@ class Verdicts:
     names, scores, used
         Class, score and 1 right, 0 wrong, -1 ignored of each detection.
     error, mended
-        Index into ERRORS (-1: none), and the class in which the detection would be right were its error mended (None: it
-        would be gone).
+        Index into ERRORS (-1: none), and the class in which the detection would be right were its error mended
+        (None: it would be gone).
     gt_names, gt_used, gt_missed
         Class of each cell, whether a detection took it, whether no mended error can reach it.
     """
