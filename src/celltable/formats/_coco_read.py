@@ -300,7 +300,7 @@ class Annotations:
         columns["score"] = None if file.score is None else _given(file.score[rows])
         if file.bbox is not None:
             boxes = file.bbox[rows]
-            whole: NDArray[np.bool_] = np.isfinite(boxes).all(axis=1)
+            whole = np.asarray(np.isfinite(boxes).all(axis=1))
             columns["published_bbox"] = [
                 b if ok else None for b, ok in zip(boxes.tolist(), whole.tolist(), strict=True)
             ]

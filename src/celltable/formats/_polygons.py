@@ -66,8 +66,7 @@ def outlines(counts: Sequence[bytes], size: tuple[int, int]) -> list[list[Part]]
 
 
 def _flat(ring: outline.Ring) -> Ring:
-    flat: Ring = ring.points_xy.ravel().tolist()
-    return flat
+    return list(ring.points_xy.ravel().tolist())
 
 
 def draw(parts: Sequence[Part], size: tuple[int, int]) -> bytes:

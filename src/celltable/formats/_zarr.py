@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -84,9 +85,11 @@ def read_array(read: Reader, name: str) -> NDArray[Any]:
     for index, where in _grid(shape, chunks):
         data = read(join.join(map(str, index)))
         if data is not None:
-            whole = np.frombuffer(_inflate(data, head.get("compressor"), name), kind)
-            if whole.size != math.prod(chunks):
-                raise InputError(f"{name}: chunk {index} holds {whole.size} values; expected {math.prod(chunks)}")
+            size = math.prod(chunks) * kind.itemsize
+            block_bytes = _inflate(data, head.get("compressor"), name, size)
+            if len(block_bytes) != size:
+                raise InputError(f"{name}: chunk {index} holds {len(block_bytes):,} bytes; expected {size:,}")
+            whole = np.frombuffer(block_bytes, kind)
             block = values[where]
             block[...] = whole.reshape(chunks)[tuple(slice(k) for k in block.shape)]
     return values
@@ -102,16 +105,20 @@ def _json(data: bytes | None, name: str) -> dict[str, Any]:
     return found
 
 
-def _inflate(data: bytes, compressor: Any, name: str) -> bytes:
+def _inflate(data: bytes, compressor: Any, name: str, size: int) -> bytes:
+    """The bytes of a chunk, never more than `size` of them."""
     import imagecodecs
 
     if compressor is None:
         return data
-    known = {"zlib": "zlib_decode", "gzip": "gzip_decode", "zstd": "zstd_decode", "blosc": "blosc_decode"}
-    codec = known.get(str(compressor.get("id"))) if isinstance(compressor, dict) else None
-    if codec is None:
+    kind = str(compressor.get("id")) if isinstance(compressor, dict) else ""
+    windows = {"zlib": 15, "gzip": 31}
+    codecs = {"zstd": imagecodecs.zstd_decode, "blosc": imagecodecs.blosc_decode}
+    if kind not in windows and kind not in codecs:
         raise InputError(f"{name}: the compressor {compressor} is not read; zlib, gzip, zstd and blosc are")
     try:
-        return bytes(getattr(imagecodecs, codec)(data))
-    except (RuntimeError, ValueError) as exc:
+        if kind in windows:
+            return zlib.decompressobj(windows[kind]).decompress(data, size)
+        return bytes(codecs[kind](data, out=size))
+    except (zlib.error, RuntimeError, ValueError) as exc:
         raise InputError(f"{name}: a damaged chunk: {exc}") from exc

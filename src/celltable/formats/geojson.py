@@ -100,7 +100,7 @@ def _geometry(parts: list[Part]) -> dict[str, Any]:
 
 
 def _closed(ring: Ring) -> list[list[float]]:
-    points = [[x, y] for x, y in zip(ring[::2], ring[1::2], strict=True)]
+    points: list[list[float]] = np.reshape(ring, (-1, 2)).tolist()
     return [*points, points[0]]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import InputError
-from celltable.records import Image, Instances, Sample
+from celltable.records import Finding, Image, Instances, Sample
 
 from . import Format, Loss
 from ._files import Files, image_of, open_files
@@ -102,7 +102,10 @@ def read(path: Path, images: Mapping[str, Image] | None = None, *, label: str = 
         files.expect(found, "<image>.ome.zarr/labels/<name>/.zattrs")
         for name in sorted(found, key=from_name):
             chosen = label if label in found[name] else sorted(found[name])[0]
-            yield _sample(files, from_name(name), found[name][chosen], chosen, images or {})
+            try:
+                yield _sample(files, from_name(name), found[name][chosen], chosen, images or {})
+            except InputError as exc:
+                yield _unreadable(from_name(name), images or {}, exc)
 
 
 def _under(files: Files) -> list[str]:
@@ -127,6 +130,12 @@ def _sample(files: Files, image_id: str, group: str, label: str, known: Mapping[
         path = f"{group}/{_first(files, group)}"
         load = lambda: _channels_last(_array(files, path))  # noqa: E731 - a closure over this image
     return Sample(image, cells, tuple(findings), load)
+
+
+def _unreadable(image_id: str, known: Mapping[str, Image], exc: InputError) -> Sample:
+    image = known.get(image_id) or Image(image_id, 0, 0)
+    finding = Finding("label-map-unreadable", str(exc), "error", image_id)
+    return Sample(image, Instances.empty(image.size), (finding,))
 
 
 def _channels_last(planes: NDArray[Any]) -> NDArray[Any]:
