@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from celltable.errors import InputError
 from celltable.synthetic import Flaws, label_maps, perturb, random_scores
@@ -13,7 +16,7 @@ from celltable.synthetic import Flaws, label_maps, perturb, random_scores
 NONE = Flaws(0, 0, 0, 0, 0, 0, 0)
 
 
-def ids(label_map: np.ndarray) -> list[int]:
+def ids(label_map: NDArray[Any]) -> list[int]:
     return sorted(set(label_map.ravel().tolist()) - {0})
 
 
@@ -80,7 +83,7 @@ def test_no_flaws_renumber_only_and_leave_the_input_alone() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.zeros((2, 2)), np.zeros(4, int), np.array([[-1]]), np.zeros((0, 3), int)])
-def test_what_is_no_label_map_is_refused(bad: np.ndarray) -> None:
+def test_what_is_no_label_map_is_refused(bad: NDArray[Any]) -> None:
     with pytest.raises(InputError):
         perturb(bad)
 

@@ -93,5 +93,5 @@ def _channels(rng: np.random.Generator, ask: Request, body: Anatomy, sets: tuple
     light = illumination(rng, ask.size, 0.25)
     for channel in range(4):
         sheet = blur(np.maximum(image[..., channel], 0), 0.7 * ask.blur)
-        image[..., channel] = (sheet + blur(sheet, 12) * np.float32(0.06)) * light + np.float32(0.004)
+        image[..., channel] = sheet * light + np.float32(0.004)  # confocal: no haze
     return image

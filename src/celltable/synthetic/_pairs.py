@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ._scene import Bools, Labels
 
-_STAMPS = 96
+_STAMPS = 48
+_DROP, _SPLIT, _MERGE = 0, 1, 2  # fates of a cell, in the order of the shares in Flaws
 _BLOCK = 1 << 24  # pixels at a time where a pass needs temporaries
 
 
@@ -38,7 +39,7 @@ def _stamps(rng: np.random.Generator, spacing: float) -> list[Bools]:
         aspect, angle = np.sqrt(rng.uniform(1.0, 1.9)), rng.uniform(0, np.pi)
         edge = 1 + sum(rng.normal(0, 0.05) * np.cos(k * turn + rng.uniform(0, 6.3)) for k in (2, 3, 4, 5))
         reach = int(np.ceil(radius * aspect * 1.2))
-        y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+        y, x = np.ogrid[-reach : reach + 1, -reach : reach + 1]
         u = (x * np.cos(angle) + y * np.sin(angle)) / (radius * aspect)
         v = (y * np.cos(angle) - x * np.sin(angle)) / (radius / aspect)
         mask = np.hypot(u, v) <= np.asarray(edge)[((np.arctan2(v, u) + np.pi) * (255 / (2 * np.pi))).astype(int)]
@@ -108,15 +109,17 @@ def label_maps(
 
 def _reseed(gt: Labels, places: NDArray[np.int64]) -> None:
     """Give a cell that its neighbours buried a pixel of theirs back, so that no label is missing."""
-    lost = np.flatnonzero(_areas(gt, len(places))[1:] == 0)
-    for index in lost.tolist():
-        row, col = places[index]
+    areas = _areas(gt, len(places))
+    for number in np.flatnonzero(areas == 0).tolist():
+        if number == 0:
+            continue
+        row, col = places[number - 1]
         window = gt[max(0, row - 3) : row + 4, max(0, col - 3) : col + 4]
-        areas = _areas(gt, len(places))
-        roomy = np.argwhere(areas[window] > 1) if window.size else np.empty((0, 2), int)
-        free = np.argwhere(window == 0)
-        spot = tuple((free if len(free) else roomy)[0])
-        window[spot] = index + 1
+        spare = np.argwhere((window == 0) | (areas[window] > 1))  # never the last pixel of another cell
+        spot = tuple(spare[0])
+        areas[window[spot]] -= 1
+        areas[number] += 1
+        window[spot] = number
 
 
 def _areas(label_map: Labels, n: int) -> NDArray[np.int64]:
@@ -128,7 +131,7 @@ def _areas(label_map: Labels, n: int) -> NDArray[np.int64]:
     return areas
 
 
-def perturb(label_map: Labels, seed: int = 0, *, flaws: Flaws | None = None) -> Labels:
+def perturb(label_map: NDArray[Any], seed: int = 0, *, flaws: Flaws | None = None) -> Labels:
     """A plausible prediction of a label map: cells shifted, grown, shrunk, split, merged, dropped, invented.
 
     Parameters
@@ -160,7 +163,7 @@ def _renumber(label_map: NDArray[Any]) -> Labels:
         raise InputError("label_map is empty or has negative labels; expected 0 for background and cells above it.")
     top = int(label_map.max())
     if top > 4 * label_map.size:
-        _, order = np.unique(np.concatenate([[0], label_map.ravel()]), return_inverse=True)
+        _, order = np.unique(np.concatenate([np.zeros(1, label_map.dtype), label_map.ravel()]), return_inverse=True)
         return order[1:].reshape(label_map.shape).astype(np.int32)
     present = _areas(label_map.astype(np.int32, copy=False), top) > 0
     present[0] = False
@@ -203,37 +206,41 @@ def _perturbed(gt: Labels, rng: np.random.Generator, flaws: Flaws) -> Labels:
 
     boxes = find_objects(gt)
     n = len(boxes)
-    fate = rng.random(n)
-    drop, split, merge = flaws.drop, flaws.drop + flaws.split, flaws.drop + flaws.split + flaws.merge
-    size = rng.random(n)
+    fate = np.digitize(rng.random(n), np.cumsum([flaws.drop, flaws.split, flaws.merge])).tolist()
+    turgor = rng.random(n)
+    swell = ((turgor < flaws.grow).astype(int) - (turgor >= 1 - flaws.shrink)).tolist()
     moves = rng.integers(-flaws.jitter, flaws.jitter + 1, (n, 2)).tolist()
     pred = np.zeros_like(gt)
-    room = 2 + flaws.jitter
-    alias = list(range(n + 1))
+    alias = list(range(n + 1))  # the predicted id of each cell; merged cells share one
     extra = n
     for i, box in enumerate(boxes):
-        if box is None or fate[i] < drop:
+        if box is None or fate[i] == _DROP:
             continue
-        top, left = max(0, box[0].start - room), max(0, box[1].start - room)
-        crop = (slice(top, box[0].stop + room), slice(left, box[1].stop + room))
-        near = gt[crop]
-        mask = near == i + 1
-        if size[i] < flaws.grow:
-            mask = _grown(mask)
-        elif size[i] > 1 - flaws.shrink:
-            mask = _eaten(mask)
-        if flaws.jitter:
-            mask = _shifted(mask, *moves[i])
-        under = pred[crop]
-        mask &= under == 0
-        if split <= fate[i] < merge:
+        crop = _roomy(box, 2 + flaws.jitter)
+        near, under = gt[crop], pred[crop]
+        mask = _redrawn(near == i + 1, swell[i], moves[i]) & (under == 0)
+        if fate[i] == _MERGE:
             alias[i + 1] = _neighbour(near, i + 1, alias)
         under[mask] = alias[i + 1]
-        if drop <= fate[i] < split:
+        if fate[i] == _SPLIT:
             extra += 1
-            _halve(under, mask, extra, tall=mask.shape[0] > mask.shape[1])
-    extra = _invent(pred, rng, round(flaws.spurious * n), extra, gt)
+            _halve(under, mask, extra)
+    _invent(pred, rng, round(flaws.spurious * n), extra)
     return _renumber(pred)
+
+
+def _roomy(box: tuple[slice, slice], room: int) -> tuple[slice, slice]:
+    """A box with `room` pixels around it, where the image has them."""
+    return slice(max(0, box[0].start - room), box[0].stop + room), slice(
+        max(0, box[1].start - room), box[1].stop + room
+    )
+
+
+def _redrawn(mask: Bools, swell: int, move: list[int]) -> Bools:
+    """A cell grown (swell = 1) or shrunk (-1) by a pixel, and moved."""
+    if swell:
+        mask = _grown(mask) if swell > 0 else _eaten(mask)
+    return _shifted(mask, *move) if any(move) else mask
 
 
 def _neighbour(near: Labels, own: int, alias: list[int]) -> int:
@@ -242,25 +249,23 @@ def _neighbour(near: Labels, own: int, alias: list[int]) -> int:
     return alias[int(np.bincount(others).argmax())] if others.size else own
 
 
-def _halve(under: Labels, mask: Bools, value: int, *, tall: bool) -> None:
+def _halve(under: Labels, mask: Bools, value: int) -> None:
+    """Cut a cell across its longer side; the far half becomes `value`."""
+    tall = mask.shape[0] > mask.shape[1]
     cut = mask.shape[0] // 2 if tall else mask.shape[1] // 2
     half = (slice(cut, None), slice(None)) if tall else (slice(None), slice(cut, None))
     under[half][mask[half]] = value
 
 
-def _invent(pred: Labels, rng: np.random.Generator, count: int, last: int, gt: Labels) -> int:
-    """Spurious cells, the size of real ones, on whatever background they hit."""
+def _invent(pred: Labels, rng: np.random.Generator, count: int, last: int) -> None:
+    """`count` spurious cells, a little smaller than real ones, on whatever background they hit."""
     if not count:
-        return last
-    areas = np.count_nonzero(gt[:: max(1, gt.shape[0] // 512)]) / max(1, gt[:: max(1, gt.shape[0] // 512)].size)
-    spacing = float(np.sqrt(gt.size / max(1, last)))
-    stamps = _stamps(rng, spacing * (0.6 if areas else 1.0))
-    rows, cols = rng.integers(0, gt.shape[0], count).tolist(), rng.integers(0, gt.shape[1], count).tolist()
+        return
+    stamps = _stamps(rng, 0.6 * float(np.sqrt(pred.size / max(1, last))))
+    rows, cols = rng.integers(0, pred.shape[0], count).tolist(), rng.integers(0, pred.shape[1], count).tolist()
     kinds = rng.integers(0, len(stamps), count).tolist()
-    for row, col, kind in zip(rows, cols, kinds, strict=True):
-        last += 1
-        _stamp(pred, stamps[kind], row, col, last)
-    return last
+    for value, (row, col, kind) in enumerate(zip(rows, cols, kinds, strict=True), last + 1):
+        _stamp(pred, stamps[kind], row, col, value)
 
 
 def random_scores(n: int, seed: int = 0, *, quality: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
