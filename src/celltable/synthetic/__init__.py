@@ -72,7 +72,7 @@ def generate(
     dtype: str = "uint8",
     overlap: bool = False,
     variant: str | None = None,
-    touching: float = 0.5,
+    touching: float = 0.4,
     noise: float = 1.0,
     blur: float = 1.0,
 ) -> Scene:

@@ -39,7 +39,7 @@ def draw(rng: np.random.Generator, ask: Request) -> Drawing:
 
 def _light(rng: np.random.Generator, ask: Request, cells: Cells, mitotic: Bools) -> Floats:
     """What falls on the camera: nuclei, ghosts and debris, haze and uneven light."""
-    glow = rng.lognormal(0, 0.4, len(mitotic)) * np.where(mitotic, 2.8, 1.0)
+    glow = rng.lognormal(0, 0.32, len(mitotic)) * np.where(mitotic, 2.2, 1.0)
     nuclei = dome(cells, glow, flat=0.55, overlap=ask.overlap) * _chromatin(rng, ask, cells, mitotic)
     light = blur(nuclei, (1.5 if ask.variant == "tissue" else 1.0) * ask.blur) + blur(_ghosts(rng, ask), 5.0 * ask.blur)
     light += blur(specks(rng, ask.size, int(rng.integers(0, 5)), low=0.6, high=1.6)[1], 0.8) * np.float32(0.7)
