@@ -1,6 +1,6 @@
 """Cost against the number of cells, and one very large pair of maps in memory and on disk.
 
-    python benchmarks/bench_metrics_scaling.py [--largest 1000000] [--big 20000]
+python benchmarks/bench_metrics_scaling.py [--largest 1000000] [--big 20000]
 """
 
 from __future__ import annotations
@@ -19,9 +19,21 @@ from celltable.metrics import Pair, Side
 from celltable.metrics._engine import evaluate_pairs
 
 METRICS = (
-    "ap_dsb2018 ap_stardist ap_cellpose aji_cellpose aji_kumar2017 aji_plus dice_pixel dice_ensemble iou_pixel pq_hovernet "
-    "seg_ctc det_ctc errors_caicedo boundary_f_cellpose"
-).split()
+    "ap_dsb2018",
+    "ap_stardist",
+    "ap_cellpose",
+    "aji_cellpose",
+    "aji_kumar2017",
+    "aji_plus",
+    "dice_pixel",
+    "dice_ensemble",
+    "iou_pixel",
+    "pq_hovernet",
+    "seg_ctc",
+    "det_ctc",
+    "errors_caicedo",
+    "boundary_f_cellpose",
+)
 CELL = 28  # px between cells: 28² = 784 px² a cell, of which about 480 are its own
 
 
