@@ -11,6 +11,7 @@
 
 #include "checksum.hpp"
 #include "inflate.hpp"
+#include "unfilter.hpp"
 
 namespace png {
 
@@ -180,6 +181,10 @@ template <size_t BPP> void unfilter_row(unsigned filter, u8 *row, const u8 *up, 
 inline void unfilter(unsigned filter, u8 *row, const u8 *up, size_t n, size_t bpp) {
   if (!filter) return;
   if (filter > 4) throw Error("the PNG pixel data is damaged (row filter " + std::to_string(filter) + ")");
+#ifdef CELLTABLE_PAETH
+  if (filter == 4 && bpp == 3) return paeth_row<3>(row, up, n);
+  if (filter == 4 && bpp == 4) return paeth_row<4>(row, up, n);
+#endif
   switch (bpp) {
   case 1: return unfilter_row<1>(filter, row, up, n);
   case 2: return unfilter_row<2>(filter, row, up, n);
