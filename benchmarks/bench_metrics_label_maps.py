@@ -3,7 +3,7 @@
     python benchmarks/bench_metrics_label_maps.py            # stardist is measured where it is installed
     python benchmarks/bench_metrics_label_maps.py --quick
 
-The HoVer-Net and PanNuke loops are transcribed below with their algorithm unchanged: one full-frame mask an instance and
+The HoVer-Net and PanNuke loops are transcribed below with their algorithm unchanged: one full-frame mask an instance,
 one full-frame product a pair.
 """
 
