@@ -7,7 +7,6 @@ its own, which reports its seconds and its peak memory. Prints them beside the 1
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -64,7 +63,8 @@ def from_json(folder: Path) -> None:
 def report(name: str, start: float, fields: object) -> None:
     """One line."""
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    status = Path("/proc/self/status").read_text()  # ru_maxrss would hold the parent's memory as well
+    peak = int(status.split("VmHWM:")[1].split()[0]) / 1e6
     print(f"{name:20} {seconds:6.2f} s  {PUBLISHED_S / seconds:5.0f} times the published rate  peak {peak:.2f} GB")
     assert isinstance(fields, dict)
     print("   " + "  ".join(f"{k} {fields[k]:.4f}" for k in NUMBERS))
