@@ -142,7 +142,7 @@ def measure(name: str, samples: list[Sample], rounds: int) -> tuple[float, float
         with recorded(calls):
             made = write()
             again = written_floor(made)
-            if ".csv" in form.extensions:
+            if name == "dsb-csv":  # it writes its lines itself
                 text = next(made.rglob("*.csv")).read_text()
                 calls = [lambda: csv.writer(io.StringIO()).writerows(csv.reader(io.StringIO(text)))]
         times: list[tuple[float, float, float]] = []
