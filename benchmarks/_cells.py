@@ -1,4 +1,4 @@
-"""Generated cells for the benchmarks of scored metrics: blobs on a jittered grid, their predictions, COCO files of both."""
+"""Generated cells for the benchmarks of scored metrics: blobs on a jittered grid, predictions, COCO files of both."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """COCO mask AP with LIVECell's settings, from JSON files: celltable against pycocotools, faster-coco-eval and hotcoco.
 
-50 images of 520×704 with 300 cells (polygons) and 500 predictions (run lengths) each; all area ranges, limits and recalls.
-Every number is compared with pycocotools; the arrays must be equal bit for bit. Prints seconds and ratios.
+50 images of 520×704 with 300 cells (polygons) and 500 predictions (run lengths) each; all area ranges, limits and
+recalls. Every number is compared with pycocotools; the arrays must be equal bit for bit. Prints seconds and ratios.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _cells import write_coco
 
+from _cells import write_coco
 from celltable.metrics._coco import LIVECELL
 from celltable.metrics._coco_files import coco_arrays
 

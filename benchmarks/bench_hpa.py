@@ -1,7 +1,7 @@
 """HPA mAP of images of 2048×2048 with 40 cells of 3 labels each, against the Open Images evaluator's rule in NumPy.
 
-The transcription does what the TensorFlow evaluator does: it decodes every mask to the full frame and takes numpy.minimum
-for every pair of a class. Both start from compressed run lengths and must agree to the last bit. Prints seconds and ratio.
+The transcription does what the TensorFlow evaluator does: it decodes every mask to the full frame and takes
+numpy.minimum for every pair of a class. Both start from compressed run lengths and must agree to the last bit.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import time
 from typing import Any
 
 import numpy as np
-from _cells import counts_of, outlines, predicted
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from _cells import counts_of, outlines, predicted
 from celltable.metrics import Pair, Side
 from celltable.metrics.map_hpa2021 import METRIC
 

@@ -1,7 +1,7 @@
 """The LIVECell test set's size (1,564 images, about 300 k cells, 450 k predictions, generated): to all 12 numbers.
 
-Two starts: columns as a store holds them (run lengths, areas, scores), and the two JSON files. Each runs in a process of
-its own, which reports its seconds and its peak memory. Prints them beside the 136 s that the published evaluation needed.
+Two starts: columns as a store holds them (run lengths, areas, scores), and the two JSON files. Each runs in a process
+of its own, which reports its seconds and its peak memory, beside the 136 s that the published evaluation needed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+
 from _cells import write_coco
 
 PUBLISHED_S = 136.0  # detectron2's log for this step of the LIVECell test set, on a server
@@ -46,7 +47,7 @@ def from_columns(folder: Path) -> None:
                 score=table.column("score").to_numpy() if name == "dt" else None,
             )
         )
-    found = evaluate(*sides, int(sides[0].image.max()) + 1, ("cell",), LIVECELL, "strict", 2)
+    found = evaluate(sides[0], sides[1], int(sides[0].image.max()) + 1, ("cell",), LIVECELL, "strict", 2)
     report("store-like columns", start, found.summary())
 
 

@@ -123,7 +123,7 @@ def test_the_score_is_that_of_the_rule_on_full_masks(made: list[Scene], threshol
     pairs = [s.pair() for s in made]
     expected = slow_map(made, threshold, absent)
     for mode in ("strict", "corrected"):
-        found = METRIC.score(pairs, mode, threshold=threshold, absent_class=absent).value  # type: ignore[arg-type]
+        found = METRIC.score(pairs, mode, threshold=threshold, absent_class=absent).value
         assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 

@@ -427,4 +427,5 @@ def pooled(tallies: Sequence[Tally], mode: Mode, protocol: Protocol, headline: s
         )
     fields = undefined_as_nan(fields, mode)
     nothing = int((evaluation.recall == -1).all())
+    fields = {headline: fields[headline], **fields}
     return Result(float(fields[headline]), fields, {"no cell to be found": nothing} if nothing else {})
