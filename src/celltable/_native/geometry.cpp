@@ -114,7 +114,14 @@ class Numbering {
   }
   const std::vector<i64> &labels() const { return labels_; }
   std::vector<std::size_t> ascending() const {  // positions, by label
-    std::vector<std::size_t> order(labels_.size());
+    std::vector<std::size_t> order;
+    if (hash_.empty() && table_.size() <= 16 * labels_.size()) {
+      order.reserve(labels_.size());
+      for (const std::int32_t slot : table_)
+        if (slot >= 0) order.push_back(static_cast<std::size_t>(slot));
+      return order;
+    }
+    order.resize(labels_.size());
     std::iota(order.begin(), order.end(), 0);
     std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return labels_[a] < labels_[b]; });
     return order;
@@ -833,6 +840,36 @@ void check_offsets(i64 n_xy, const Vector<i64> &part_first, const Vector<i64> &m
     throw BadMask("polygon offsets must ascend from 0 to the number of points (parts)");
 }
 
+// Cells of parts of coordinates (lists, tuples or arrays) as flat arrays.
+nb::tuple flat_polygons(nb::sequence cells) {
+  std::vector<double> xy;
+  std::vector<i64> part_first{0}, mask_first{0};
+  for (nb::handle cell : cells) {
+    for (nb::handle part : cell) {
+      const std::size_t before = xy.size();
+      if (PyList_CheckExact(part.ptr()) || PyTuple_CheckExact(part.ptr())) {
+        for (nb::handle value : part) {
+          const double v = PyFloat_AsDouble(value.ptr());
+          if (v == -1.0 && PyErr_Occurred()) {
+            PyErr_Clear();
+            return nb::make_tuple();  // nested or odd: left to numpy
+          }
+          xy.push_back(v);
+        }
+      } else {
+        nb::ndarray<const double, nb::c_contig, nb::device::cpu> array;
+        if (!nb::try_cast(part, array, false)) return nb::make_tuple();
+        xy.insert(xy.end(), array.data(), array.data() + array.size());
+      }
+      const std::size_t n = xy.size() - before;
+      if (n % 2) throw BadMask("a polygon part has " + std::to_string(n) + " coordinates; expected pairs x, y");
+      part_first.push_back(static_cast<i64>(xy.size() / 2));
+    }
+    mask_first.push_back(static_cast<i64>(part_first.size()) - 1);
+  }
+  return nb::make_tuple(array(std::move(xy)), array(std::move(part_first)), array(std::move(mask_first)));
+}
+
 nb::list polygons_to_rle(Vector<double> xy, Vector<i64> part_first, Vector<i64> mask_first, i64 h, i64 w) {
   check_size(h, w);
   const i64 n_xy = static_cast<i64>(xy.shape(0)), n = static_cast<i64>(mask_first.shape(0)) - 1;
@@ -957,14 +994,13 @@ nb::tuple unpack_polygons(nb::sequence packed) {
 // Joint runs of two maps, strip after strip; every pair (a, b) that is not (0, 0) keeps its pixels and its box.
 class Overlaps {
  public:
-  Overlaps() : slots_(std::size_t(1) << 12), shift_(64 - 12) {}
+  Overlaps() : index_(std::size_t(1) << 12, kNone), shift_(64 - 12) {}
 
   template <class T> void add(Map<T> a, Map<T> b, i64 row0) {
     if (a.shape(0) != b.shape(0) || a.shape(1) != b.shape(1)) throw BadMask("the label maps differ in size");
     const i64 h = static_cast<i64>(a.shape(0)), w = static_cast<i64>(a.shape(1));
     check_size(row0, w), check_size(row0 + h, w);
     nb::gil_scoped_release release;
-    bits_.resize(static_cast<std::size_t>(words_of(w)));
     for (i64 r = 0; r < h; ++r) row(a.data() + r * w, b.data() + r * w, w, row0 + r);
   }
 
@@ -974,21 +1010,25 @@ class Overlaps {
     std::vector<i64> a_index, b_index, pixels;
     {
       nb::gil_scoped_release release;
-      std::vector<Slot> used;
-      used.reserve(used_);
-      for (const Slot &s : slots_)
-        if (s.pixels) used.push_back(s);
+      const std::vector<Pair> &used = pairs_;
       std::vector<std::uint32_t> at_a(used.size()), at_b(used.size());
-      fill(a, used, at_a, large_a_, [](const Slot &s) { return static_cast<std::uint32_t>(s.key >> 32); });
-      fill(b, used, at_b, large_b_, [](const Slot &s) { return static_cast<std::uint32_t>(s.key); });
-      std::vector<std::pair<std::uint64_t, i64>> pairs;
-      pairs.reserve(used.size());
+      fill(a, used, at_a, large_a_, [](const Pair &s) { return static_cast<std::uint32_t>(s.key >> 32); });
+      fill(b, used, at_b, large_b_, [](const Pair &s) { return static_cast<std::uint32_t>(s.key); });
+      // sorted by the first side in one pass of counting, by the second within its few pairs
+      std::vector<std::size_t> first(a.ids.size() + 1, 0);
       for (std::size_t k = 0; k < used.size(); ++k)
-        if (at_a[k] != kNone && at_b[k] != kNone) pairs.emplace_back(std::uint64_t(at_a[k]) << 32 | at_b[k], used[k].pixels);
-      std::sort(pairs.begin(), pairs.end());
-      for (const auto &[key, n] : pairs) {
-        a_index.push_back(static_cast<i64>(key >> 32)), b_index.push_back(static_cast<i64>(key & 0xffffffffu));
-        pixels.push_back(n);
+        if (at_a[k] != kNone && at_b[k] != kNone) ++first[at_a[k] + 1];
+      std::partial_sum(first.begin(), first.end(), first.begin());
+      std::vector<std::pair<std::uint32_t, i64>> pairs(first.back());
+      std::vector<std::size_t> next(first.begin(), first.end() - 1);
+      for (std::size_t k = 0; k < used.size(); ++k)
+        if (at_a[k] != kNone && at_b[k] != kNone) pairs[next[at_a[k]]++] = {at_b[k], used[k].pixels};
+      for (std::size_t k = 0; k + 1 < first.size(); ++k) {
+        std::sort(pairs.begin() + static_cast<std::ptrdiff_t>(first[k]), pairs.begin() + static_cast<std::ptrdiff_t>(first[k + 1]));
+        for (std::size_t q = first[k]; q < first[k + 1]; ++q) {
+          a_index.push_back(static_cast<i64>(k)), b_index.push_back(static_cast<i64>(pairs[q].first));
+          pixels.push_back(pairs[q].second);
+        }
       }
     }
     const std::size_t n = a.ids.size(), m = b.ids.size();
@@ -999,10 +1039,14 @@ class Overlaps {
 
  private:
   static constexpr std::uint32_t kNone = ~std::uint32_t(0), kLarge = std::uint32_t(1) << 31;
-  struct Slot {
-    std::uint64_t key = 0;
-    i64 pixels = 0;  // 0: free
-    std::int32_t x0 = 0, x1 = 0, y0 = 0, y1 = 0;
+  static constexpr std::size_t kNear = std::size_t(1) << 20;  // labels below are looked up in a table
+  struct Pair {
+    std::uint64_t key;
+    i64 pixels;
+    std::int32_t x0, x1, y0, y1;
+  };
+  struct Near {  // where a label's pair with background is, and its last pair with a label
+    std::uint32_t other[2] = {kNone, kNone}, pair[2] = {0, 0};
   };
   struct Side {
     std::vector<i64> ids, areas;
@@ -1014,17 +1058,7 @@ class Overlaps {
   };
 
   template <class T> void row(const T *a, const T *b, i64 w, i64 r) {
-    if (w == 0) return;
-    const i64 words = words_of(w);
-    std::fill(bits_.begin(), bits_.end(), 0);
-    mark_differing(a + 1, a, w - 1, bits_.data());
-    mark_differing(b + 1, b, w - 1, bits_.data());
-    i64 first = 0;
-    each_bit(bits_.data(), words, [&](i64 k) {
-      if (a[first] || b[first]) note(a[first], b[first], first, k + 1, r);
-      first = k + 1;
-    });
-    if (a[first] || b[first]) note(a[first], b[first], first, w, r);
+    joint_stretches(a, b, w, [&](T va, T vb, i64 from, i64 to) { note(va, vb, from, to, r); });
   }
 
   template <class T> static std::uint32_t narrow(T label, Large &large) {
@@ -1040,36 +1074,60 @@ class Overlaps {
     return static_cast<std::uint32_t>(label);
   }
 
+  // Background with background is counted as well, and left out at the end: runs alternate too fast to be guessed.
   template <class T> void note(T va, T vb, i64 from, i64 to, i64 r) {
-    const std::uint64_t key = static_cast<std::uint64_t>(narrow(va, large_a_)) << 32 | narrow(vb, large_b_);
-    Slot *s = &find(key);
-    if (!s->pixels) {
-      if (++used_ * 2 > slots_.size()) grow(), s = &find(key);
-      *s = {key, 0, static_cast<std::int32_t>(from), static_cast<std::int32_t>(to), static_cast<std::int32_t>(r), 0};
+    const std::uint32_t a = narrow(va, large_a_), b = narrow(vb, large_b_);
+    std::uint32_t at;
+    if ((a | b) < near_a_.size()) {
+      Near &near = a ? near_a_[a] : near_b_[b];
+      const int both = (a != 0) & (b != 0);
+      if (near.other[both] != b) near.pair[both] = find(a, b, from, to, r), near.other[both] = b;
+      at = near.pair[both];
+    } else {
+      at = far(a, b, from, to, r);
     }
-    s->pixels += to - from;
-    s->x0 = std::min(s->x0, static_cast<std::int32_t>(from));
-    s->x1 = std::max(s->x1, static_cast<std::int32_t>(to));
-    s->y1 = static_cast<std::int32_t>(r + 1);
+    Pair &pair = pairs_[at];
+    pair.pixels += to - from;
+    pair.x0 = std::min(pair.x0, static_cast<std::int32_t>(from));
+    pair.x1 = std::max(pair.x1, static_cast<std::int32_t>(to));
+    pair.y1 = static_cast<std::int32_t>(r + 1);
   }
 
-  Slot &find(std::uint64_t key) {
-    const std::size_t mask = slots_.size() - 1;
-    std::size_t at = static_cast<std::size_t>((key * 0x9E3779B97F4A7C15ull ^ key >> 32) * 0xD6E8FEB86659FD93ull >> shift_);
-    while (slots_[at].pixels && slots_[at].key != key) at = (at + 1) & mask;
-    return slots_[at];
+  std::uint32_t far(std::uint32_t a, std::uint32_t b, i64 from, i64 to, i64 r) {
+    const std::uint32_t at = find(a, b, from, to, r);
+    std::size_t size = std::max<std::size_t>(near_a_.size(), 512);
+    while (size <= (a | b) && size < kNear) size *= 2;
+    if (size > (a | b)) near_a_.resize(size), near_b_.resize(size);
+    return at;
+  }
+
+  static std::uint64_t mixed(std::uint64_t key) { return (key * 0x9E3779B97F4A7C15ull ^ key >> 32) * 0xD6E8FEB86659FD93ull; }
+
+  std::uint32_t find(std::uint32_t a, std::uint32_t b, i64 from, i64 to, i64 r) {
+    const std::uint64_t key = static_cast<std::uint64_t>(a) << 32 | b;
+    const std::size_t mask = index_.size() - 1;
+    std::size_t at = static_cast<std::size_t>(mixed(key) >> shift_);
+    while (index_[at] != kNone && pairs_[index_[at]].key != key) at = (at + 1) & mask;
+    if (index_[at] != kNone) return index_[at];
+    const std::uint32_t made = index_[at] = static_cast<std::uint32_t>(pairs_.size());
+    pairs_.push_back({key, 0, static_cast<std::int32_t>(from), static_cast<std::int32_t>(to), static_cast<std::int32_t>(r), 0});
+    if (pairs_.size() * 2 > index_.size()) grow();
+    return made;
   }
 
   void grow() {
-    std::vector<Slot> old(slots_.size() * 4);
-    old.swap(slots_);
+    index_.assign(index_.size() * 4, kNone);
     shift_ -= 2;
-    for (const Slot &s : old)
-      if (s.pixels) find(s.key) = s;
+    const std::size_t mask = index_.size() - 1;
+    for (std::size_t k = 0; k < pairs_.size(); ++k) {
+      std::size_t at = static_cast<std::size_t>(mixed(pairs_[k].key) >> shift_);
+      while (index_[at] != kNone) at = (at + 1) & mask;
+      index_[at] = static_cast<std::uint32_t>(k);
+    }
   }
 
   // One side of the pairs: its cells in ascending order, and for each pair the position of its cell.
-  template <class F> static void fill(Side &side, const std::vector<Slot> &used, std::vector<std::uint32_t> &at, const Large &large, F label_of) {
+  template <class F> static void fill(Side &side, const std::vector<Pair> &used, std::vector<std::uint32_t> &at, const Large &large, F label_of) {
     Numbering number;
     for (std::size_t k = 0; k < used.size(); ++k) {
       const std::uint32_t label = label_of(used[k]);
@@ -1092,10 +1150,10 @@ class Overlaps {
     for (std::size_t k = 0; k < order.size(); ++k) side.boxes[4 * k + 2] -= side.boxes[4 * k], side.boxes[4 * k + 3] -= side.boxes[4 * k + 1];
   }
 
-  std::vector<Slot> slots_;
+  std::vector<Pair> pairs_;
+  std::vector<std::uint32_t> index_;  // hash → position in pairs_
   int shift_;
-  std::size_t used_ = 0;
-  std::vector<std::uint64_t> bits_;
+  std::vector<Near> near_a_, near_b_;
   Large large_a_, large_b_;
 };
 
@@ -1140,6 +1198,7 @@ NB_MODULE(geometry, m) {
   m.def("holes", &holes, "counts"_a, "height"_a, "width"_a, "connectivity"_a, "fill"_a);
   m.def("hull_areas", &hull_areas, "counts"_a, "height"_a, "width"_a);
   m.def("outlines", &outlines, "counts"_a, "height"_a, "width"_a, "connectivity"_a);
+  m.def("flat_polygons", &flat_polygons, "cells"_a);
   m.def("polygons_to_rle", &polygons_to_rle, "xy"_a, "part_first"_a, "mask_first"_a, "height"_a, "width"_a);
   m.def("pack_polygons", &pack_polygons, "xy"_a, "part_first"_a, "mask_first"_a);
   m.def("unpack_polygons", &unpack_polygons, "packed"_a);

@@ -81,6 +81,24 @@ template <class T> __attribute__((target("avx2"))) inline void lines_avx2(const 
 }
 #endif
 
+#ifdef CELLTABLE_X86
+template <class T> __attribute__((target("avx2"))) inline void joint_avx2(const T *a, const T *b, i64 words, std::uint64_t *bits) {
+  for (i64 k = 0; k < words; ++k, a += 64, b += 64) {
+    const std::uint64_t low = differing32_avx2(a + 1, a) | differing32_avx2(b + 1, b);
+    bits[k] = low | (differing32_avx2(a + 33, a + 32) | differing32_avx2(b + 33, b + 32)) << 32;
+  }
+}
+#endif
+
+template <class T> inline void joint(const T *a, const T *b, i64 words, std::uint64_t *bits) {
+#ifdef CELLTABLE_X86
+  if (has_avx2()) return joint_avx2(a, b, words, bits);
+  for (i64 k = 0; k < words; ++k, a += 64, b += 64) bits[k] = differing64_sse2(a + 1, a) | differing64_sse2(b + 1, b);
+#else
+  for (i64 k = 0; k < words; ++k, a += 64, b += 64) bits[k] = differing_plain(a + 1, a, 64) | differing_plain(b + 1, b, 64);
+#endif
+}
+
 template <class T> inline void lines(const T *a, const T *b, i64 words, std::uint64_t *bits) {
 #ifdef CELLTABLE_X86
   if (has_avx2()) return lines_avx2(a, b, words, bits);
@@ -118,6 +136,36 @@ template <class T, class F> inline void stretches(const T *line, i64 n, std::uin
     first = k + 1;
   });
   f(line[first], first, n);
+}
+
+// Calls f(value of a, value of b, first, last) for every stretch over which neither line changes.
+template <class T, class F> inline void joint_stretches(const T *a, const T *b, i64 n, F f) {
+  if (n <= 0) return;
+  constexpr i64 kBlock = 8;  // words found before they are used: the next ones are fetched meanwhile
+  std::uint64_t bits[kBlock];
+  i64 first = 0, at = 0;
+  const auto use = [&](i64 words) {
+    each_bit(bits, words, [&](i64 k) {
+      f(a[first], b[first], first, at + k + 1);
+      first = at + k + 1;
+    });
+  };
+  const i64 whole = (n - 1) / 64;
+  for (; at / 64 + kBlock <= whole; at += 64 * kBlock) {
+    scan::joint(a + at, b + at, kBlock, bits);
+    use(kBlock);
+  }
+  if (const i64 words = whole - at / 64; words > 0) {
+    scan::joint(a + at, b + at, words, bits);
+    use(words);
+    at += 64 * words;
+  }
+  if (at < n - 1) {
+    const int left = static_cast<int>(n - 1 - at < 64 ? n - 1 - at : 64);
+    bits[0] = scan::differing_plain(a + at + 1, a + at, left) | scan::differing_plain(b + at + 1, b + at, left);
+    use(1);
+  }
+  f(a[first], b[first], first, n);
 }
 
 }  // namespace celltable

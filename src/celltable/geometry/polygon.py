@@ -61,6 +61,8 @@ def boxes_to_rle(boxes: ArrayLike, size: tuple[int, int]) -> list[bytes]:
 
 def flat(cells: Sequence[Parts]) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
     """Cells as flat arrays: coordinates, first point of each part, first part of each cell, both with an end."""
+    if found := _core.flat_polygons(cells):
+        return found
     arrays = [_part(p) for parts in cells for p in parts]
     lengths = [a.size // 2 for a in arrays]
     xy = np.concatenate(arrays) if arrays else np.zeros(0)
