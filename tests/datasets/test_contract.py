@@ -1,4 +1,4 @@
-"""What every registered data set promises, tried on its own generated example: a new reader is held to it by existing."""
+"""What every registered data set promises, tried on its own generated example: existing is enough to be held to it."""
 
 from __future__ import annotations
 
@@ -186,8 +186,8 @@ class TestEveryDataset:
         assert [fingerprint(s) for s in reversed(again)] == [fingerprint(s) for s in example.samples]
 
     def test_parts_can_be_read_alone(self, example: Example) -> None:
-        own = {s.image.metadata.get("part") for s in example.samples} - {None}
-        for part in sorted(own & set(example.dataset.parts)):
+        own = {s.image.metadata.get("part") for s in example.samples}
+        for part in (p for p in example.dataset.parts if p in own):
             _, samples = read(example.dataset, example.release, (part,))
             assert samples
             assert {s.image.metadata.get("part") for s in samples} == {part}
@@ -233,7 +233,8 @@ def one_level_too_high(source: Path, tmp: Path) -> Path:
 
 def doubled_folder(source: Path, tmp: Path) -> Path:
     root = _copied(source, tmp / "inner")
-    return shutil.move(root.parent, tmp / root.name) if root.name != "inner" else root
+    (tmp / "inner").rename(tmp / root.name)
+    return tmp / root.name
 
 
 def one_level_too_low(source: Path, tmp: Path) -> Path:

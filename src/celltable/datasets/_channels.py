@@ -44,6 +44,15 @@ def image_of_channels(
     return Image(image_id, *size, pixels=tuple(where), channels=tuple(roles), dtype=dtype, **details)
 
 
+def decoded(release: Release, role: str, entry: Entry, image_id: str, findings: list[Finding]) -> NDArray[Any] | None:
+    """The pixels of a channel file, or None and a finding that says why there are none."""
+    try:
+        return release.read_pixels(entry)
+    except (ArchiveError, ImageFileError) as exc:
+        findings.append(Finding("unreadable-image", f"{role}: {exc}", "error", image_id))
+        return None
+
+
 def data_channel(pixels: NDArray[Any]) -> int | None:
     """The colour channel that holds most, of an image that is grey or has its data in false colour.
 

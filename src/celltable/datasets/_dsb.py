@@ -83,7 +83,7 @@ def _files_of(
     above, _, kind = folder.rpartition("/")
     if kind not in ("images", "masks") or not above:
         return None
-    outside = f"{stem(release.path.resolve().name)}/{stem(source)}/"
+    outside = f"{release.top}/{stem(source)}/"
     parts = _PART.findall(outside + above)
     sources = found[parts[-1] if parts else "", above.rpartition("/")[2]]
     files = sources.setdefault(source, _Folder([], []))
@@ -235,8 +235,9 @@ class _Masks:
                 findings.append(Finding("unreadable-mask", f"mask {stems[k]}: {message}", "error", item.image_id))
                 lost.add(k)
                 continue
-            counts[k], sizes[k] = rle.encode(other), (int(other.shape[0]), int(other.shape[1]))
+            counts[k], sizes[k] = rle.encode(other > 0), (int(other.shape[0]), int(other.shape[1]))
             batch.areas[k], batch.boxes[k] = rle.areas([counts[k]], sizes[k])[0], rle.boxes([counts[k]], sizes[k])[0]
+            batch.values_ok[k] = bool(np.isin(other, (0, 255)).all())
         for k in np.flatnonzero(~batch.values_ok).tolist():
             if k not in lost and counts[k]:
                 text = f"mask {stems[k]} holds values other than 0 and 255; all above 0 count as nucleus"
@@ -266,8 +267,8 @@ class _Masks:
         return cells.take(left).with_columns(instance_id=None)
 
 
-def _other_format(release: Release, entry: Entry, image_id: str, findings: list[Finding]) -> NDArray[np.bool_] | None:
-    """A mask that is an image file of another format than PNG, or None."""
+def _other_format(release: Release, entry: Entry, image_id: str, findings: list[Finding]) -> NDArray[Any] | None:
+    """The pixels of a mask that is an image file of another format than PNG, or None."""
     try:
         data = release.read(entry)
         if data.startswith(_PNG):
@@ -278,8 +279,7 @@ def _other_format(release: Release, entry: Entry, image_id: str, findings: list[
     if not info.suffix_fits(entry.name):
         text = f"{entry.name.rpartition('/')[2]} is a {info.format.upper()} file"
         findings.append(Finding("wrong-extension", text, "warning", image_id))
-    colours = plane if plane.ndim == 2 else plane[..., : 3 if plane.shape[2] >= 3 else 1].max(axis=2)
-    return np.asarray(colours > 0)
+    return plane if plane.ndim == 2 else np.asarray(plane[..., : 3 if plane.shape[2] >= 3 else 1].max(axis=2))
 
 
 def _from_rows(image: Image, rows: Rows, findings: list[Finding]) -> tuple[Image, Instances]:

@@ -75,7 +75,7 @@ def look_at(pixels: NDArray[Any]) -> Look:
             [float(c[where].mean()) if where.any() else 255.0 for c in (red, green, blue)] for where in (dark, ~dark)
         ]
         return Look("histology", colour_name(means[0]), colour_name(means[1]), (low, upper))
-    if middle >= BRIGHT and 2 * middle > low + high:
+    if middle >= BRIGHT and 2 * middle >= low + high:
         return Look("bright-field", "black", "white", (low, upper))
     return Look("fluorescence", "white", "black", (quarter, high))
 

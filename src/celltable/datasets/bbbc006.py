@@ -61,7 +61,8 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
     ]
     for stem in sorted(labels.keys() - {item.stem for item in items}):
         findings.append(Finding("mask-without-image", f"{labels[stem].name} has no image", "error", stem))
-    return Scan(sorted(items), tuple(findings), _counts(release, findings))
+    counts = _counts(release, findings)
+    return Scan(sorted(items), tuple(findings), counts)
 
 
 def _id(well: str, site: str, z: str) -> str:

@@ -9,13 +9,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.errors import ArchiveError, ImageFileError
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
 from celltable.records import Finding, Image, Instances, Kind, Sample
 
 from . import Dataset, File, Scan
-from ._channels import Channel, image_of_channels
+from ._channels import Channel, decoded, image_of_channels
 from ._outlines import line_of, open_contours, with_parents
 from ._read import read_or_finding, sample, size_finding, tiff, unlabelled
 
@@ -60,7 +59,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
 def load(release: Release, shared: Any, item: Item) -> Sample:
     """One field with its nuclei (of the DNA outlines) and cells (of the actin outlines)."""
     findings: list[Finding] = []
-    channels = [_channel(release, role, item, findings) for role in KINDS if role in item.images]
+    channels = [c for role in KINDS if role in item.images and (c := _channel(release, role, item, findings))]
     for role in sorted(KINDS.keys() - item.images.keys()):
         findings.append(Finding("missing-channel", f"no {role} file in {item.sub}", "error", item.image_id))
     image = image_of_channels(
@@ -82,13 +81,12 @@ def load(release: Release, shared: Any, item: Item) -> Sample:
     return sample(release, image, with_parents(nuclei or none, cells or none), findings)
 
 
-def _channel(release: Release, role: str, item: Item, findings: list[Finding]) -> Channel:
+def _channel(release: Release, role: str, item: Item, findings: list[Finding]) -> Channel | None:
     """The file of a channel, and which of its colours is least marked where it is RGB; coloured marks are reported."""
     entry = item.images[role]
-    try:
-        pixels = release.read_pixels(entry)
-    except (ArchiveError, ImageFileError):
-        return role, entry, None  # its header is read again below, and the finding made there
+    pixels = decoded(release, role, entry, item.image_id, findings)
+    if pixels is None:
+        return None
     if pixels.ndim == 2 or pixels.shape[2] < 3:
         return role, entry, None
     colours = pixels[..., :3].astype(np.int16)

@@ -8,13 +8,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from celltable.errors import ArchiveError, ImageFileError
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
 from celltable.records import Finding, Image, Instances, Kind, Sample
 
 from . import Dataset, File, Scan
-from ._channels import data_channel, image_of_channels
+from ._channels import Channel, data_channel, decoded, image_of_channels
 from ._outlines import grown, line_of, open_contours, with_parents
 from ._read import png, read_or_finding, sample, size_finding, unlabelled
 
@@ -54,7 +53,7 @@ def load(release: Release, shared: Any, item: Item) -> Sample:
     findings: list[Finding] = []
     for role in (r for r in ROLES if r not in item.images):
         findings.append(Finding("missing-channel", f"no {item.image_id}-{role}.DIB", "error", item.image_id))
-    channels = [(r, item.images[r], _channel(release, r, item, findings)) for r in ROLES if r in item.images]
+    channels = [c for r in ROLES if r in item.images and (c := _channel(release, r, item, findings))]
     image = image_of_channels(
         release,
         item.image_id,
@@ -78,18 +77,17 @@ def load(release: Release, shared: Any, item: Item) -> Sample:
     return sample(release, image, with_parents(nuclei or none, cells or none), findings)
 
 
-def _channel(release: Release, role: str, item: Item, findings: list[Finding]) -> int | None:
-    """Which channel of the bitmap is read: green, unless it is empty and another is not."""
-    try:
-        pixels = release.read_pixels(item.images[role])
-    except (ArchiveError, ImageFileError):
-        return GREEN  # the header is read again for the image, and the finding made there
+def _channel(release: Release, role: str, item: Item, findings: list[Finding]) -> Channel | None:
+    """The file of a channel and which of its colours is read: green, unless it is empty and another is not."""
+    pixels = decoded(release, role, item.images[role], item.image_id, findings)
+    if pixels is None:
+        return None
     fullest = data_channel(pixels)
     if fullest in (None, GREEN) or pixels[..., GREEN].any():
-        return None if fullest is None else GREEN
+        return role, item.images[role], None if fullest is None else GREEN
     text = f"the data of {role} lie in channel {fullest} of the bitmap; expected {GREEN} (green)"
     findings.append(Finding("data-channel", text, "warning", item.image_id, value=float(fullest or 0)))
-    return fullest
+    return role, item.images[role], fullest
 
 
 def _cells(

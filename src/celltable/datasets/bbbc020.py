@@ -8,13 +8,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from celltable.errors import ArchiveError, ImageFileError
 from celltable.geometry import rle
 from celltable.imagefile import Entry, Release
 from celltable.records import Finding, Image, Instances, Kind, Sample
 
 from . import Dataset, File, Scan
-from ._channels import data_channel, image_of_channels
+from ._channels import Channel, data_channel, decoded, image_of_channels
 from ._outlines import with_parents
 from ._read import read_or_finding, sample, size_finding, tiff, unlabelled
 
@@ -67,10 +66,9 @@ def load(release: Release, shared: Any, item: Item) -> Sample:
     findings: list[Finding] = []
     for channel in (c for c in ROLES if c not in item.images):
         findings.append(Finding("missing-channel", f"no {item.image_id}_{channel}.TIF", "error", item.image_id))
-    channels = [(ROLES[c], item.images[c], _channel(release, c, item, findings)) for c in ROLES if c in item.images]
-    series = item.image_id.removeprefix("jw-").rstrip("0123456789").strip() or item.image_id
-    if " " in item.image_id:
-        series = item.image_id.removeprefix("jw-").partition(" ")[0]
+    channels = [c for name in ROLES if name in item.images and (c := _channel(release, name, item, findings))]
+    series = item.image_id.removeprefix("jw-").partition(" ")[0]
+    series = series if " " in item.image_id else series.rstrip("0123456789")  # "15min 5" but "Kontrolle1"
     image = image_of_channels(
         release,
         item.image_id,
@@ -90,17 +88,16 @@ def load(release: Release, shared: Any, item: Item) -> Sample:
     return sample(release, image, with_parents(nuclei, cells), findings)
 
 
-def _channel(release: Release, channel: str, item: Item, findings: list[Finding]) -> int | None:
-    """The colour that holds the stain; data in another colour are reported."""
-    try:
-        pixels = release.read_pixels(item.images[channel])
-    except (ArchiveError, ImageFileError):
-        return None  # the header is read again for the image, and the finding made there
+def _channel(release: Release, channel: str, item: Item, findings: list[Finding]) -> Channel | None:
+    """The file of a channel and the colour that holds the stain; data in another colour are reported."""
+    pixels = decoded(release, channel, item.images[channel], item.image_id, findings)
+    if pixels is None:
+        return None
     fullest = data_channel(pixels)
     if fullest is not None and fullest not in DATA[channel]:
         text = f"the data of {channel} lie in colour {fullest}; expected {' or '.join(map(str, DATA[channel]))}"
         findings.append(Finding("data-channel", text, "warning", item.image_id, value=float(fullest)))
-    return fullest
+    return ROLES[channel], item.images[channel], fullest
 
 
 def _objects(release: Release, objects: Objects, kind: Kind, image: Image, findings: list[Finding]) -> Instances:

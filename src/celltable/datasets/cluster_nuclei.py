@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,9 +11,10 @@ from numpy.typing import NDArray
 
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
-from celltable.records import Finding, Instances, Sample
+from celltable.records import Finding, Image, Instances, Sample
 
 from . import Dataset, File, Scan
+from ._channels import decoded
 from ._outlines import Mask, open_contours
 from ._read import image_of, png, read_or_finding, sample, size_finding, unlabelled
 
@@ -37,12 +39,21 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
 def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None]) -> Sample:
     """One image; its nuclei are what the contours enclose, the image frame closing those that it cuts."""
     key, entry, label = item
-    image = image_of(release, key, entry, modality="histology", leakage_group=key, group_source="derived")
+    findings: list[Finding] = []
+    pixels = decoded(release, "image", entry, key, findings)
+    image = Image(key, 0, 0, modality="histology", leakage_group=key, group_source="derived")
+    if pixels is not None:
+        image = image_of(release, key, entry, modality="histology", leakage_group=key, group_source="derived")
     if label is None:
-        return unlabelled(release, image, Finding("missing-pair", f"no label/{key}(label).bmp", "error", key))
-    drawing, findings = read_or_finding(release, label, key)
+        return unlabelled(
+            release, image, *findings, Finding("missing-pair", f"no label/{key}(label).bmp", "error", key)
+        )
+    drawing, wrong = read_or_finding(release, label, key)
+    findings += wrong
     if drawing is None:
         return unlabelled(release, image, *findings)
+    if pixels is None:
+        image = replace(image, height=int(drawing.shape[0]), width=int(drawing.shape[1]))
     findings += size_finding(drawing, image, label.name)
     if drawing.shape[:2] != image.size or drawing.ndim != 3:
         return unlabelled(release, image, *findings)
@@ -56,7 +67,7 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None]) -
     labels = outline.fill_outlines(framed, connectivity=4, drop="largest", min_area=MIN_AREA_PX)
     findings += open_contours(red, labels, key, label.name)
     cells = Instances.from_label_map(labels, annotator="manual").with_columns(source_id=None)
-    return sample(release, image, cells, findings)
+    return sample(release, image, cells, findings) if image.pixels else Sample(image, cells, tuple(findings))
 
 
 def _red(drawing: NDArray[Any]) -> tuple[Mask, int]:
