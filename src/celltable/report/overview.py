@@ -42,17 +42,17 @@ def _terms(s: dict[str, Any]) -> str:
 def _side_by_side(summaries: list[dict[str, Any]]) -> str:
     if len(summaries) < 2:
         return ""
-    header = ("", *(str(s["name"]) for s in summaries))
-    rows: list[list[Any]] = [
-        ["images", *(s["images"] for s in summaries)],
-        ["cells", *(s["instances"] for s in summaries)],
-        ["cells an image (median)", *((s["cells_per_image"] or {}).get("median") for s in summaries)],
-        ["cell area, px² (median)", *((s["area_px2"] or {}).get("median") for s in summaries)],
-        ["modality", *(", ".join(s["modality"]) for s in summaries)],
-        ["classes", *(", ".join(list(s["classes"])[:6]) for s in summaries)],
-        ["licence", *(s["licence"] for s in summaries)],
-    ]
-    return "<h3>Side by side</h3>" + table(header, rows)
+
+    def median(s: dict[str, Any], key: str) -> Any:
+        return (s[key] or {}).get("median")
+
+    rows = [
+        [s["name"], s["images"], s["instances"], median(s, "cells_per_image"), median(s, "area_px2"),
+         ", ".join(s["modality"]), ", ".join(list(s["classes"])[:6]), s["licence"]]
+        for s in summaries
+    ]  # fmt: skip
+    header = ("", "images", "cells", "cells an image", "cell area, px²", "modality", "classes", "licence")
+    return "<h3>Side by side (medians)</h3>" + table(header, rows)
 
 
 SECTION = Section("overview", "What it is", 10, render)
