@@ -108,7 +108,7 @@ def test_a_vertex_far_outside_costs_no_time_and_not_finite_ones_are_refused() ->
 
 def test_lists_tuples_and_arrays_of_points_are_the_same_polygon() -> None:
     flat = [1, 1, 4.5, 1, 4.5, 3.25]
-    forms = [
+    forms: list[Any] = [
         flat,
         tuple(flat),
         np.array(flat),
@@ -134,3 +134,21 @@ def test_two_specks_in_a_huge_image_need_no_grid_of_its_size() -> None:
     speck = rle.from_runs([5, (1 << 40) - 9], [3, 4], size)
     assert overlap_of_rles([speck], [speck], size).pixels.tolist() == [7]
     assert rle.iou([speck], [speck], size).tolist() == [[1.0]]
+
+
+def test_labels_that_int32_cannot_hold_are_refused_not_wrapped() -> None:
+    mask = rle.encode(np.ones((2, 2), bool))
+    for ids in ([1 << 40], np.array([1 << 40]), np.array([-(1 << 31) - 1])):
+        with pytest.raises(MaskError, match="holds int32 labels"):
+            rle.flatten([mask], (2, 2), ids=ids)
+    with pytest.raises(MaskError, match="whole numbers; found float64"):
+        rle.flatten([mask], (2, 2), ids=[1.5])
+
+
+@pytest.mark.parametrize("size", [(1 << 70, 2), (-1, 2), (1 << 31, 1 << 31), (1 << 21, 1 << 20)])
+def test_sizes_that_no_image_has_are_refused(size: tuple[int, int]) -> None:
+    for call in (rle.areas, rle.union, rle.fill_holes):
+        with pytest.raises(MaskError, match="at most 2\\^40 pixels"):
+            call([b"22"], size)
+    with pytest.raises(MaskError, match="at most 2\\^40 pixels"):
+        rle.to_runs(b"22", size)

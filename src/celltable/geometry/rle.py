@@ -94,7 +94,7 @@ def flatten(
     ([[1, 1, 2]], 1)
     """
     n = len(counts)
-    labels = np.arange(1, n + 1, dtype=np.int32) if ids is None else np.ascontiguousarray(ids, dtype=np.int32)
+    labels = np.arange(1, n + 1, dtype=np.int32) if ids is None else _labels(ids)
     order = np.arange(n, dtype=np.int64)
     if policy == "first-wins":
         order = order[::-1].copy()
@@ -105,6 +105,15 @@ def flatten(
         raise MaskError(f"no flattening policy is called '{policy}'; there are {', '.join(POLICIES)}")
     label_map, pixels, cells = _core.paint(counts, *_size(size), labels, order)
     return Flattened(label_map, pixels, cells)
+
+
+def _labels(ids: ArrayLike) -> NDArray[np.int32]:
+    values, limits = np.asarray(ids), np.iinfo(np.int32)
+    if values.size and values.dtype.kind not in "iu":
+        raise MaskError(f"labels are whole numbers; found {values.dtype}")
+    if values.size and not limits.min <= int(values.min()) <= int(values.max()) <= limits.max:
+        raise MaskError(f"labels from {values.min()} to {values.max()}; a painted label map holds int32 labels")
+    return np.ascontiguousarray(values, dtype=np.int32)
 
 
 def to_label_map(
@@ -349,5 +358,7 @@ def hull_areas(counts: Counts, size: Size) -> NDArray[np.float64]:
 
 
 def _size(size: Any) -> tuple[int, int]:
-    height, width = size
-    return int(height), int(width)
+    height, width = (int(v) for v in size)
+    if not (0 <= height < 1 << 31 and 0 <= width < 1 << 31 and height * width <= 1 << 40):
+        raise MaskError(f"a mask of {height} × {width} px: expected sides of 0 or more and at most 2^40 pixels")
+    return height, width
