@@ -42,7 +42,7 @@ bench: install
 docs: install
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r docs/requirements.lock
 	@$(BIN)/python tools/make-docs-pages
-	@$(BIN)/mkdocs build --strict -q && echo "site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q && echo "site/index.html"
 
 clean:
 	rm -rf build .venv site demo src/celltable/_native/*.so

@@ -242,17 +242,9 @@ class Instances:
 
         return [rles.decode(counts, self.size) for counts in self.rle]
 
-    def to_arrow(self, image_id: str) -> pa.RecordBatch:
+    def to_arrow(self, image_id: str) -> pa.Table:
         """The cells as rows of the instances table."""
-        n = len(self)
-        boxes = np.asarray(self.bbox, dtype=np.int32).reshape(n, 4)
-        made = {"image_id": image_id, "instance_id": self.ids}
-        made.update(zip(("bbox_x", "bbox_y", "bbox_w", "bbox_h"), boxes.T, strict=True))
-        arrays = []
-        for f in schema.INSTANCES:
-            value = made[f.name] if f.name in made else getattr(self, f.name)
-            arrays.append(_to_array(value, f, n))
-        return pa.RecordBatch.from_arrays(arrays, schema=schema.INSTANCES)
+        return instances_table([(image_id, self)])
 
     @classmethod
     def from_arrow(cls, table: pa.Table | pa.RecordBatch, size: tuple[int, int]) -> Instances:
@@ -278,14 +270,45 @@ class Instances:
         return cls(size, table.column("rle").to_pylist(), area, bbox, **columns)
 
 
-def _to_array(value: Any, kind: pa.Field, n: int) -> pa.Array:
-    if value is None:
-        return pa.nulls(n, kind.type)
-    if isinstance(value, str | bool):
-        return pa.repeat(pa.scalar(value, kind.type), n)
-    if len(value) != n:
-        raise InputError(f"column {kind.name} has {len(value)} values for {n} instances; expected one each")
-    return pa.array(value, kind.type)
+def instances_table(images: Sequence[tuple[str, Instances]]) -> pa.Table:
+    """Rows of the instances table for some images, in their order, made column by column at once."""
+    lengths = [len(cells) for _, cells in images]
+    boxes = _joined([np.asarray(cells.bbox, np.int32).reshape(-1, 4) for _, cells in images], (0, 4), np.int32)
+    made = {f"bbox_{axis}": np.ascontiguousarray(boxes[:, k]) for k, axis in enumerate("xywh")}
+    made["area"] = _joined([np.asarray(cells.area, np.int64) for _, cells in images], (0,), np.int64)
+    made["instance_id"] = _joined([cells.ids for _, cells in images], (0,), np.int32)
+    arrays = []
+    for f in schema.INSTANCES:
+        if f.name == "image_id":
+            ids = pa.array([image_id for image_id, _ in images], pa.string())
+            arrays.append(ids.take(pa.array(np.repeat(np.arange(len(images)), lengths))))
+        elif f.name in made:
+            arrays.append(pa.array(made[f.name], f.type))
+        else:
+            arrays.append(_column_array([getattr(cells, f.name) for _, cells in images], f, lengths))
+    return pa.Table.from_arrays(arrays, schema=schema.INSTANCES)
+
+
+def _joined(parts: list[NDArray[Any]], empty: tuple[int, ...], kind: Any) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.zeros(empty, kind)
+
+
+def _column_array(values: list[Any], kind: pa.Field, lengths: list[int]) -> pa.Array:
+    """A column over several images, each with one value for all its cells or one value a cell."""
+    if all(v is None for v in values):
+        return pa.nulls(sum(lengths), kind.type)
+    first = values[0]
+    if isinstance(first, str | bool) and all(isinstance(v, str | bool) and v == first for v in values):
+        return pa.repeat(pa.scalar(first, kind.type), sum(lengths))
+    flat: list[Any] = []
+    for value, n in zip(values, lengths, strict=True):
+        if value is None or isinstance(value, str | bool):
+            flat.extend([value] * n)
+            continue
+        if len(value) != n:
+            raise InputError(f"column {kind.name} has {len(value)} values for {n} instances; expected one each")
+        flat.extend(value.tolist() if isinstance(value, np.ndarray) else value)
+    return pa.array(flat, kind.type)
 
 
 def _from_array(values: pa.Array | pa.ChunkedArray, default: Any) -> Any:

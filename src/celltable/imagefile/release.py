@@ -48,8 +48,8 @@ class Release:
 
     Attributes
     ----------
-    path
-        What was opened.
+    path, top
+        What was opened, and its name without the suffix of an archive.
     sources
         The archives, and the folder with key ``""`` if there are loose files, sorted by key.
     ignored
@@ -58,6 +58,7 @@ class Release:
 
     def __init__(self, path: Path, containers: dict[str, Container]) -> None:
         self.path = path
+        self.top = stem(path.resolve().name)
         self._containers = containers
         self.sources = tuple(Source(key, containers[key].path, _size(containers[key])) for key in sorted(containers))
         junk: Counter[str] = Counter()
@@ -103,8 +104,7 @@ class Release:
         return found
 
     def _prefix(self, key: str) -> str:
-        top = stem(self.path.resolve().name)
-        return f"{top}/" if self._containers[key].path == self.path else f"{top}/{_joined(key)}"
+        return f"{self.top}/" if self._containers[key].path == self.path else f"{self.top}/{_joined(key)}"
 
     def entry(self, source: str, name: str) -> Entry:
         """The member of that source and name.

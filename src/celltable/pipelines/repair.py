@@ -157,7 +157,7 @@ def applied(sample: Sample, edits: Iterable[Edit]) -> Sample:
     cells, image_id = sample.instances, sample.image.image_id
     batch = cells.to_arrow(image_id)
     position = {int(n): i for i, n in enumerate(cells.ids)}
-    rows: list[pa.RecordBatch | None] = [batch.slice(i, 1) for i in range(len(cells))]
+    rows: list[pa.Table | None] = [batch.slice(i, 1) for i in range(len(cells))]
     seen: set[int] = set()
     for edit in edits:
         known = edit.instance_id in position
@@ -173,7 +173,7 @@ def applied(sample: Sample, edits: Iterable[Edit]) -> Sample:
             rows[position[edit.instance_id]] = new
         else:
             rows.append(new)
-    table = pa.Table.from_batches([r for r in rows if r is not None], schema.INSTANCES).combine_chunks()
+    table = pa.concat_tables([schema.empty("instances"), *(r for r in rows if r is not None)]).combine_chunks()
     return replace(sample, instances=Instances.from_arrow(table, cells.size))
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from celltable import schema
 from celltable.disk import lock, plain_os_errors
 from celltable.errors import StoreError
-from celltable.records import Finding, Image, Sample, findings_table, images_table
+from celltable.records import Finding, Image, Instances, Sample, findings_table, images_table, instances_table
 
 from ._tables import write_instances, write_table
 
@@ -30,7 +30,7 @@ class Parts:
         self._fingerprint = json.dumps(fingerprint, sort_keys=True, ensure_ascii=False)
         self._handle: int | None = None
         self._images: list[tuple[Image, int]] = []
-        self._batches: list[pa.RecordBatch] = []
+        self._cells: list[tuple[str, Instances]] = []
         self._findings: list[Finding] = []
         self.pending_cells = 0
         self._count = 0
@@ -75,14 +75,14 @@ class Parts:
         self._findings.extend(sample.findings)
         self.pending_cells += n
         if n:
-            self._batches.append(sample.instances.to_arrow(sample.image.image_id))
+            self._cells.append((sample.image.image_id, sample.instances))
 
     def flush(self) -> None:
         """Write what is pending as one part; its images file comes last and makes the part count."""
         if not self._images:
             return
         tables = {
-            "instances": pa.Table.from_batches(self._batches, schema.INSTANCES),
+            "instances": instances_table(self._cells),
             "findings": findings_table(self._findings),
             "images": images_table(self._images),
         }
@@ -93,7 +93,7 @@ class Parts:
                 writer.write_table(table)
             os.replace(partial, path)
         self._count += 1
-        self._images, self._batches, self._findings, self.pending_cells = [], [], [], 0
+        self._images, self._cells, self._findings, self.pending_cells = [], [], [], 0
 
     def assemble(self, folder: Path, findings: pa.Table | None) -> None:
         """Write the final images, instances and findings, sorted by image whatever the order of the samples."""
