@@ -1,0 +1,45 @@
+"""``celltable stitch``: tiles, or predictions for them, as whole images again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._output import Json, Overwrite, Workers, emit_json, say
+
+
+def stitch(
+    tiles: Annotated[Path, typer.Argument(metavar="TILES", help="A store of tiles, or predictions for one.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The store to write.")],
+    images: Annotated[
+        Path | None, typer.Option("--images", help="The store of the whole images, for pixels and groups.")
+    ] = None,
+    match: Annotated[
+        float, typer.Option("--match", min=0, max=1, help="Share of pixels that makes two cells of two tiles one.")
+    ] = 0.5,
+    overwrite: Overwrite = False,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Put tiles together again: each cell once, without seams, scores kept.
+
+    Example: celltable stitch tiles.pred.celltable pred.celltable --images livecell.celltable
+    """
+    from celltable.pipelines.tile import INCOMPLETE
+    from celltable.pipelines.tile import stitch as run
+    from celltable.store import open_store
+
+    before = open_store(tiles)
+    fragments = before.columns("area").num_rows
+    store = run(before, out, images=images, match=match, overwrite=overwrite, workers=workers, progress=not json)
+    cells = store.columns("area").num_rows
+    missing = store.findings.column("rule").to_pylist().count(INCOMPLETE)
+    if json:
+        numbers = {"images": len(store), "instances": cells, "of_tiles": len(before), "of_instances": fragments}
+        emit_json({"store": str(out), **numbers, "incomplete_images": missing})
+        return
+    say(f"{out}: {cells:,} cells in {len(store):,} images, of {fragments:,} cells in {len(before):,} tiles")
+    if missing:
+        say(f"{missing:,} images lack tiles and are marked as not exhaustive")

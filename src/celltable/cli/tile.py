@@ -1,0 +1,52 @@
+"""``celltable tile``: large images as overlapping tiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._output import Json, Overwrite, StoreArgument, Workers, cell, emit_json, say
+
+
+def tile(
+    store: StoreArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The store of tiles to write.")],
+    size: Annotated[int, typer.Option("--size", min=1, help="Edge of a tile in px.")] = 512,
+    overlap: Annotated[
+        int, typer.Option("--overlap", min=0, help="Pixels that neighbours share; best more than the largest cell.")
+    ] = 64,
+    min_pixels: Annotated[
+        int, typer.Option("--min-pixels", min=1, help="Leave out fragments of cells with fewer pixels.")
+    ] = 1,
+    form: Annotated[str, typer.Option("--form", help="Pixel files: auto, png, tif or npy.")] = "auto",
+    where: Annotated[str | None, typer.Option("--where", help="SQL condition on images: split = 'test'.")] = None,
+    overwrite: Overwrite = False,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Cut every image into overlapping tiles of one size.
+
+    Cells that a tile's border cuts are marked truncated, tiles of one image share its leakage group, and
+    'celltable stitch' puts the tiles, or predictions for them, together again.
+
+    Example: celltable tile livecell.celltable tiles.celltable --size 256 --overlap 64
+    """
+    from celltable.pipelines.tile import tile as run
+
+    made = run(
+        store, out, size=size, overlap=overlap, min_pixels=min_pixels, form=form, where=where, overwrite=overwrite,
+        workers=workers, progress=not json,
+    )  # fmt: skip
+    table = made.columns("truncated").arrow.column(0)
+    cut = sum(table.to_pylist())
+    errors = made.findings.column("severity").to_pylist().count("error")
+    images = len({dict(m)["tile_of"] for m in made.images.column("metadata").to_pylist()})
+    if json:
+        numbers = {"images": images, "tiles": len(made), "instances": len(table), "truncated": cut, "errors": errors}
+        emit_json({"store": str(out), **numbers})
+        return
+    say(f"{out}: {len(made):,} tiles of {images:,} images; {cell(len(table))} cells, {cut:,} of them cut by a border")
+    if errors:
+        say(f"{errors:,} images could not be read; their tiles have no pixels (celltable show {out} --findings)")

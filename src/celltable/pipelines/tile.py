@@ -1,0 +1,308 @@
+"""Images as overlapping tiles, each an image of a store of its own, and tiles put together to whole images again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+from numpy.typing import NDArray
+
+from celltable import __version__, parallel, tiling
+from celltable.errors import CelltableError, InputError, NotFoundError
+from celltable.records import Finding, Image, Pixels, Sample
+from celltable.store import Store, StoreWriter, open_store
+from celltable.tiling import Tile
+
+from ._derived import UNREADABLE, refuse_occupied, sources_beside
+from ._tile_files import FORMS, written
+
+# Metadata keys of a tile: the image it was cut from, where it lies in it, that image's size, how many tiles it has.
+PARENT: Final = "tile_of"
+PLACE: Final = ("tile_row", "tile_col", "tile_of_height", "tile_of_width", "tile_of_tiles")
+INCOMPLETE: Final = "missing-tiles"
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    size: int | tuple[int, int]
+    overlap: int
+    min_pixels: int
+    form: str
+
+    def tiles(self, image: Image) -> list[Tile]:
+        return tiling.grid(image.size, self.size, self.overlap)
+
+
+def tile(
+    store: Store | str | Path,
+    out: str | Path,
+    *,
+    size: int | tuple[int, int] = 512,
+    overlap: int = 64,
+    min_pixels: int = 1,
+    form: str = "auto",
+    where: str | None = None,
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: bool = False,
+) -> Store:
+    """Cut every image of a store into overlapping tiles of one size, each an image ``<image>@r000000_c000000``.
+
+    Pixels are written into the new store, one file a tile, bit depth and channels untouched. Cells that a border cuts
+    are marked ``truncated``. A tile belongs to its image's leakage group (to the image itself, where that has none), so
+    that no split can separate tiles of one image. Image-level labels and counts are left out: they speak of the whole.
+
+    Parameters
+    ----------
+    store
+        A store or its path.
+    out
+        Folder of the store of tiles. An interrupted run goes on where it stopped.
+    size
+        Edge of a tile in px, or (height, width). An image smaller than a tile stays as it is, as one tile.
+    overlap
+        Pixels that neighbouring tiles share at least; more than the diameter of the largest cell lets `stitch` find
+        every cell whole in some tile.
+    min_pixels
+        Fragments of cells with fewer pixels in a tile are left out.
+    form
+        Of the pixel files: ``png``, ``tif``, ``npy``, or ``auto`` (png where it can hold the pixels, else npy).
+    where
+        SQL condition on the images table, for example ``split = 'test'``.
+    overwrite, workers, progress
+        Replace a store at `out`; threads (None: every core); draw a bar. The result is the same, byte for byte.
+
+    Raises
+    ------
+    CelltableError, StoreError
+        If the tiles are impossible, the store holds tiles already, or `out` cannot be written. An image that cannot be
+        read becomes a finding; its tiles have no pixels.
+    """
+    from .convert import selected
+
+    ds = store if isinstance(store, Store) else open_store(store)
+    plan = _Plan(size, overlap, min_pixels, form)
+    _check(ds, plan)
+    target = Path(out)
+    refuse_occupied(target, overwrite, [ds])
+    images = [ds.image(i) for i in selected(ds, where)]
+    request = {"tile": ds.name, "of": _state(ds), "plan": str(plan), "where": where, "celltable": __version__}
+    with StoreWriter(target, request, overwrite=overwrite) as writer:
+        rest, skip = _rest(images, plan, writer.done)
+        run = partial(_cut_image, ds, plan, writer.extra / "pixels")
+        for samples in parallel.map(run, rest, workers=workers, progress="cutting tiles" if progress else None):
+            for sample in samples[skip:]:
+                writer.append(sample)
+            skip = 0
+        return writer.finish(_tiles_info(ds, plan, target))
+
+
+def _check(ds: Store, plan: _Plan) -> None:
+    tiling.grid((1, 1), plan.size, plan.overlap)
+    if plan.form not in FORMS:
+        raise CelltableError(f"no pixel file is called '{plan.form}'; there are {', '.join(FORMS)}.")
+    if plan.min_pixels < 1:
+        raise CelltableError(f"min_pixels is {plan.min_pixels}; expected 1 or more.")
+    if any(PARENT in dict(m or ()) for m in ds.images.column("metadata").to_pylist()):
+        raise CelltableError(f"{ds.path.name} holds tiles already; tile the store that they were cut from.")
+
+
+def _state(ds: Store) -> list[Any]:
+    """What tells one state of a store from another without reading it."""
+    stats = [(ds.path / f"{name}.parquet").stat() for name in ("images", "instances")]
+    return [str(ds.path.resolve()), *([s.st_size, s.st_mtime_ns] for s in stats)]
+
+
+def _rest(images: list[Image], plan: _Plan, done: int) -> tuple[list[Image], int]:
+    """The images whose tiles are not all written yet, and how many of the first one's are."""
+    for k, image in enumerate(images):
+        n = len(plan.tiles(image))
+        if done < n:
+            return images[k:], done
+        done -= n
+    return [], 0
+
+
+def _cut_image(ds: Store, plan: _Plan, folder: Path, image: Image) -> list[Sample]:
+    cells = ds.instances_of(image.image_id)
+    pixels, trouble = _read(ds, image)
+    tiles = plan.tiles(image)
+    samples: list[Sample] = []
+    for where in tiles:
+        record = _tile_record(image, where, len(tiles), trouble is None)
+        if pixels is not None:
+            window = pixels[where.row : where.row + where.height, where.col : where.col + where.width]
+            file = written(window, folder / _folder_name(image.image_id), where.name, plan.form)
+            record = replace(record, pixels=(Pixels("", f"pixels/{file.relative_to(folder).as_posix()}"),))
+        found = () if trouble is None or samples else (Finding(UNREADABLE, trouble, "error", record.image_id),)
+        samples.append(Sample(record, tiling.cut(cells, where, min_pixels=plan.min_pixels), found))
+    return samples
+
+
+def _read(ds: Store, image: Image) -> tuple[NDArray[Any] | None, str | None]:
+    """The pixels of an image, or why there are none."""
+    try:
+        pixels = ds.pixels_of(image)
+    except (InputError, NotFoundError) as exc:
+        return None, f"{image.image_id}: {exc}"
+    if pixels.shape[:2] != image.size:
+        found = " × ".join(map(str, pixels.shape[:2]))
+        return None, f"{image.image_id}: the image file has {found} px, expected {image.height} × {image.width}"
+    return pixels, None
+
+
+def _tile_record(image: Image, where: Tile, n: int, readable: bool) -> Image:
+    numbers = map(str, (where.row, where.col, image.height, image.width, n))
+    group = image.leakage_group
+    return replace(
+        image, image_id=f"{image.image_id}@{where.name}", height=where.height, width=where.width, pixels=(),
+        leakage_group=group if group is not None else image.image_id,
+        group_source=image.group_source if group is not None else "derived",
+        labels=None, count=None, ignore=image.ignore or not readable,
+        metadata={**image.metadata, PARENT: image.image_id, **dict(zip(PLACE, numbers, strict=True))},
+    )  # fmt: skip
+
+
+def _folder_name(image_id: str) -> str:
+    """A folder for the tiles of an image: readable, on every disk, and no other image's."""
+    import hashlib
+
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", image_id).strip("._")[:80]
+    return plain if plain == image_id else f"{plain}_{hashlib.sha256(image_id.encode()).hexdigest()[:12]}"
+
+
+def _tiles_info(ds: Store, plan: _Plan, out: Path) -> dict[str, Any]:
+    size = plan.size if isinstance(plan.size, int) else list(plan.size)
+    height, width = (size, size) if isinstance(size, int) else size
+    done = f"tile: {height} × {width} px, overlap {plan.overlap}, of {ds.name}"
+    return {
+        **{key: value for key, value in ds.info.items() if key not in ("split", "published_counts")},
+        "tiles": {"size": size, "overlap": plan.overlap, "min_pixels": plan.min_pixels, "of": str(ds.path.resolve())},
+        "sources": sources_beside(ds, out),
+        "history": [*ds.info.get("history", []), done],
+    }
+
+
+def stitch(
+    tiles: Store | str | Path,
+    out: str | Path,
+    *,
+    images: Store | str | Path | None = None,
+    match: float = tiling.MATCH,
+    overwrite: bool = False,
+    workers: int | None = None,
+    progress: bool = False,
+) -> Store:
+    """Put the cells of tiles together to whole images again: each cell once, without seams, its score kept.
+
+    Parameters
+    ----------
+    tiles
+        A store that `tile` made, or predictions for it (or a repaired or edited copy of either).
+    out
+        Folder of the store to write, with one row for each of the images that the tiles were cut from.
+    images
+        The store of the whole images: their records (where pixels are, groups, labels) are taken from it. Without it
+        they are as far as the tiles know them, without pixels.
+    match
+        Share of pixels that makes two cells of neighbouring tiles one; see `celltable.tiling.stitch`.
+    overwrite, workers, progress
+        Replace a store at `out`; threads (None: every core); draw a bar. The result is the same, byte for byte.
+
+    Raises
+    ------
+    CelltableError, StoreError
+        If the store holds no tiles, or they do not fit the images. Missing tiles become a finding of their image, which
+        is then not exhaustive.
+    """
+    ds = tiles if isinstance(tiles, Store) else open_store(tiles)
+    base = None if images is None else images if isinstance(images, Store) else open_store(images)
+    target = Path(out)
+    refuse_occupied(target, overwrite, [ds, *([] if base is None else [base])])
+    if not 0 <= match < 1:
+        raise CelltableError(f"match is {match:g}; expected a share of pixels, at least 0 and less than 1.")
+    parents = _parents(ds)
+    request = {"stitch": _state(ds), "images": base and _state(base), "match": match, "celltable": __version__}
+    with StoreWriter(target, request, overwrite=overwrite) as writer:
+        run = partial(_stitch_image, ds, base, match)
+        rest = parents[writer.done :]
+        for sample in parallel.map(run, rest, workers=workers, progress="stitching" if progress else None):
+            writer.append(sample)
+        return writer.finish(_stitched_info(ds, base, target))
+
+
+def _parents(ds: Store) -> list[tuple[str, list[Image]]]:
+    """Each whole image with the records of its tiles in reading order."""
+    records = [Image.from_row(row) for row in ds.images.arrow.to_pylist()]
+    strangers = [r.image_id for r in records if PARENT not in r.metadata]
+    if strangers:
+        raise CelltableError(
+            f"{ds.path.name}: {len(strangers):,} of {len(records):,} images are no tiles, the first '{strangers[0]}'; "
+            "expected a store that tile made, or predictions for one."
+        )
+    records.sort(key=lambda r: (r.metadata[PARENT], *_place(r)[:2]))
+    return [(name, list(group)) for name, group in groupby(records, key=lambda r: r.metadata[PARENT])]
+
+
+def _place(record: Image) -> tuple[int, ...]:
+    """Row, column, height and width of the whole image, number of its tiles."""
+    try:
+        row, col, height, width, n = (int(record.metadata[key]) for key in PLACE)
+    except (KeyError, ValueError):
+        raise InputError(
+            f"the tile {record.image_id} does not say where it lies; expected the metadata keys {', '.join(PLACE)}, "
+            "as tile writes them."
+        ) from None
+    return row, col, height, width, n
+
+
+def _where(record: Image) -> Tile:
+    row, col = _place(record)[:2]
+    return Tile(row, col, record.height, record.width)
+
+
+def _stitch_image(ds: Store, base: Store | None, match: float, parent: tuple[str, list[Image]]) -> Sample:
+    name, records = parent
+    image = _whole(base, name, records[0])
+    good = [r for r in records if r.annotated]
+    places = [(r, _where(r)) for r in good]
+    cells = tiling.stitch(((where, ds.instances_of(r.image_id)) for r, where in places), image.size, match=match)
+    expected = _place(records[0])[4]
+    missing = expected - len(good)
+    if not missing or (not good and len(records) == expected):
+        return Sample(replace(image, annotated=bool(good)), cells)
+    text = f"{missing:,} of {expected:,} tiles are missing or without annotation; cells there are unknown"
+    found = (Finding(INCOMPLETE, text, "warning", name, value=float(missing)),)
+    return Sample(replace(image, annotated=bool(good), exhaustive=False), cells, found)
+
+
+def _whole(base: Store | None, name: str, record: Image) -> Image:
+    """The record of a whole image: of the store of whole images, else what its tiles know of it."""
+    height, width = _place(record)[2:4]
+    if base is not None:
+        image = base.image(name)
+        if image.size != (height, width):
+            raise InputError(
+                f"the image {name} of {base.path.name} has {image.height} × {image.width} px; "
+                f"its tiles were cut from one of {height} × {width} px."
+            )
+        return replace(image, exhaustive=record.exhaustive)
+    derived = record.group_source == "derived" and record.leakage_group == name
+    return replace(
+        record, image_id=name, height=height, width=width, pixels=(),
+        leakage_group=None if derived else record.leakage_group,
+        group_source=None if derived else record.group_source,
+        metadata={k: v for k, v in record.metadata.items() if k != PARENT and k not in PLACE},
+    )  # fmt: skip
+
+
+def _stitched_info(ds: Store, base: Store | None, out: Path) -> dict[str, Any]:
+    info: Mapping[str, Any] = ds.info
+    kept = {k: v for k, v in info.items() if k not in ("tiles", "split", "sources")}
+    sources: dict[str, Any] = {} if base is None else sources_beside(base, out)
+    return {**kept, "sources": sources, "history": [*info.get("history", []), f"stitched from {ds.path.name}"]}
