@@ -38,7 +38,8 @@ for folder in sorted(p for p in Path(sys.argv[1]).iterdir() if p.is_dir()):
         annotations.append({"id": len(annotations), "image_id": images[-1]["id"], "category_id": 1, "iscrowd": 0,
             "area": float(coco.area(rle)), "bbox": coco.toBbox(rle).tolist(),
             "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()}})
-json.dump({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "nucleus"}]}, open(sys.argv[2], "w"))
+categories = [{"id": 1, "name": "nucleus"}]
+json.dump({"images": images, "annotations": annotations, "categories": categories}, open(sys.argv[2], "w"))
 """
 
 
@@ -74,7 +75,7 @@ def ingest(archive: Path, work: Path) -> None:
     print(f"usual script, one process, unzipped tree   {median:8.2f} s")
     for workers, times in ours.items():
         seconds = statistics.median(times)
-        print(f"celltable ingest, whole process, {workers} worker{'s' * (workers > 1):1}  {seconds:8.2f} s   {median / seconds:6.1f}×")
+        print(f"celltable ingest, whole process, {workers} workers  {seconds:8.2f} s   {median / seconds:6.1f}×")
 
 
 def opening(store: Path) -> None:

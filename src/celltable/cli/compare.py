@@ -36,6 +36,7 @@ def compare(
     found = run(
         gt, pred_a, pred_b, names(metrics), by=by or (), rounds=rounds, seed=seed, where=where, workers=workers,
         mode="strict" if strict else "corrected", missing=checked(missing, ("error", "empty"), "--missing"),
-        unknown=checked(unknown, ("error", "ignore"), "--unknown"), partial=checked(partial, ("skip", "score"), "--partial"),
+        unknown=checked(unknown, ("error", "ignore"), "--unknown"),
+        partial=checked(partial, ("skip", "score"), "--partial"),
     )  # fmt: skip
     emit_json(found.to_dict()) if json else say(str(found))

@@ -37,7 +37,8 @@ def evaluate(
 
     scores = run(
         gt, pred, names(metrics), mode="strict" if strict else "corrected", by=by or (), where=where, kind=kind,
-        missing=checked(missing, ("error", "empty"), "--missing"), unknown=checked(unknown, ("error", "ignore"), "--unknown"),
+        missing=checked(missing, ("error", "empty"), "--missing"),
+        unknown=checked(unknown, ("error", "ignore"), "--unknown"),
         partial=checked(partial, ("skip", "score"), "--partial"), options=pairs(option) or None, rounds=rounds,
         workers=workers, write=write and (pred / "dataset.json").exists(), progress=not json,
     )  # fmt: skip

@@ -64,14 +64,14 @@ def load(release: Release, shared: Any, item: tuple[str, int, Entry, Entry | Non
         if labels is not None and (wrong := size_finding(labels, image, label_entry.name)):
             labels, findings = None, [*findings, *wrong]
     drawn = None if xcf_entry is None else _outlined(release, xcf_entry, image, findings)
-    if labels is None and drawn is None:
+    chosen = drawn if labels is None else labels
+    if chosen is None:
         return unlabelled(release, image, *findings)
     if labels is not None and drawn is not None:
         a, b = int(np.count_nonzero(np.unique(labels))), int(drawn.max())
         if a != b:
             text = f"the label image has {a} nuclei, the hand outlines enclose {b} (one may be open at the border)"
             findings.append(Finding("outline-count-differs", text, "warning", image.image_id, value=float(b - a)))
-    chosen = drawn if labels is None else labels
     cells = Instances.from_label_map(chosen, annotator="annotator 1 (lpc)")
     return sample(release, image, cells, findings)
 

@@ -71,7 +71,7 @@ def _chosen(release: Release, parts: tuple[str, ...]) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for entry, m in release.match(JSON):
         found[m["wide"] or m["size"] or f"{m['type']}_{m['single']}"] = entry
-    wanted = parts or [p for p in WIDE if p in found] or list(found)
+    wanted = parts or tuple(p for p in WIDE if p in found) or tuple(found)
     absent = [p for p in wanted if p not in found]
     if absent:
         raise InputError(f"there is no annotation file of part {absent[0]}; found {', '.join(found) or 'none'}.")

@@ -68,7 +68,8 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, str, float, str]
     name = parse(stem)
     image = image_of(
         release, stem, entry, channels=("phase",), modality="phase-contrast", cell_type=line, count=count,
-        magnification=10.0, pixel_size_um=PIXEL_UM, annotated=False, leakage_group=f"{line} {name.well}" if name else stem,
+        magnification=10.0, pixel_size_um=PIXEL_UM, annotated=False,
+        leakage_group=f"{line} {name.well}" if name else stem,
         group_source="published" if name else None, metadata=name.metadata if name else {},
     )  # fmt: skip
     findings = []

@@ -89,9 +89,9 @@ def load(release: Release, shared: dict[str, Fold], item: tuple[str, int]) -> Sa
     tissue = None if fold.types is None else str(fold.types[row])
     image = Image(
         image_id, int(height), int(width), pixels=(located(fold.images, index=row),), channels=("red", "green", "blue"),
-        dtype=str(release.memmap(fold.images).dtype), modality="histology", tissue=tissue, split=name, leakage_group=name,
-        group_source="published", magnification=40.0, pixel_size_um=0.25, annotated=fold.masks is not None,
-        metadata={"row": str(row)},
+        dtype=str(release.memmap(fold.images).dtype), modality="histology", tissue=tissue, split=name,
+        leakage_group=name, group_source="published", magnification=40.0, pixel_size_um=0.25,
+        annotated=fold.masks is not None, metadata={"row": str(row)},
     )  # fmt: skip
     findings = [] if tissue is None or tissue in TISSUES else [_unknown_tissue(image_id, tissue)]
     if fold.masks is None:

@@ -142,8 +142,8 @@ def example(folder: Path, seed: int = 0) -> Path:
 DATASET = Dataset(
     name="pannuke_imagemask",
     title="ImageMask-Dataset-PanNuke",
-    description="Image and mask pairs made from PanNuke's first fold, scaled to 512 × 512, classes as colours. Semantic "
-    "only; nuclei with ids 1 to 10 were lost by its generator, and version 2 has no neoplastic nuclei.",
+    description="Image and mask pairs made from PanNuke's first fold, scaled to 512 × 512, classes as colours. "
+    "Semantic only; nuclei with ids 1 to 10 were lost by its generator, and version 2 has no neoplastic nuclei.",
     licence="CC BY-NC-SA 4.0",
     non_commercial=True,
     redistribute=False,
@@ -151,8 +151,8 @@ DATASET = Dataset(
     source="https://github.com/sarah-antillia/ImageMask-Dataset-PanNuke",
     access="login",
     how_to_get="Version 1: https://drive.google.com/file/d/13uTAf6xaighlVvZfhS1EA4PaQezNBRbe/view (in a browser).\n"
-    "The arrays it was made from: https://www.kaggle.com/datasets/andrewmvd/cancer-inst-segmentation-and-classification "
-    "(Kaggle login).",
+    "The arrays it was made from (Kaggle login): "
+    "https://www.kaggle.com/datasets/andrewmvd/cancer-inst-segmentation-and-classification",
     modality=("histology",),
     target=("nucleus",),
     classes=CLASSES,

@@ -34,7 +34,8 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, str, Entry | Non
     """One image; its cells are the 8-connected components of the mask, as the masks are semantic."""
     stem, entry, slide, mask_entry = item
     image = image_of(
-        release, stem, entry, modality="histology", tissue="Breast", magnification=40.0, leakage_group=f"patient {slide}",
+        release, stem, entry, modality="histology", tissue="Breast", magnification=40.0,
+        leakage_group=f"patient {slide}",
         group_source="published", metadata={"slide": slide, "instances": "8-connected components of a semantic mask"},
     )  # fmt: skip
     if mask_entry is None:
@@ -84,8 +85,8 @@ def example(folder: Path, seed: int = 0) -> Path:
 DATASET = Dataset(
     name="tnbc",
     title="TNBC nuclei segmentation",
-    description="H&E images of triple-negative breast cancer at 40x from 11 patients with manual nucleus masks. The masks "
-    "are semantic: touching nuclei are one component.",
+    description="H&E images of triple-negative breast cancer at 40x from 11 patients with manual nucleus masks. The "
+    "masks are semantic: touching nuclei are one component.",
     licence="CC BY 4.0",
     citation="Naylor, Laé, Reyal, Walter: Segmentation of nuclei in histopathology images by deep regression of the "
     "distance map. IEEE Transactions on Medical Imaging 38:448 (2019)",

@@ -32,8 +32,8 @@ IMAGE_COLUMNS = (
 class Source(Protocol):
     """One side of an evaluation: images by id, and the cells of each."""
 
-    name: str
-
+    @property
+    def name(self) -> str: ...
     @property
     def ids(self) -> list[str]: ...
     @property

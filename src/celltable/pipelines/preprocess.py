@@ -55,7 +55,8 @@ def like_livecell(
     median = float(np.median(image))
     if median <= 0:
         return np.full(image.shape, round(MEDIAN), np.uint8)
-    return np.clip(np.rint(image * (MEDIAN / median)), 0, 255).astype(np.uint8)
+    scaled: NDArray[np.uint8] = np.clip(np.rint(image * (MEDIAN / median)), 0, 255).astype(np.uint8)
+    return scaled
 
 
 def preprocess(

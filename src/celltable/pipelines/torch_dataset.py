@@ -46,10 +46,10 @@ def item(sample: Sample, classes: Sequence[str] = ()) -> Item:
     Returns
     -------
     dict
-        ``image_id``; ``image`` as published; ``label_map`` int32 (row, column), 0 where no cell is; ``class_index`` int64
-        (cells,), position in `classes` or -1, for labels 1..n; ``labels`` of the image; ``exhaustive``: where it is False,
-        absence is not background, and ``valid`` bool (row, column) is True only on annotated cells. Cells marked ignore or
-        crowd are not in the label map and not valid.
+        ``image_id``; ``image`` as published; ``label_map`` int32 (row, column), 0 where no cell is; ``class_index``
+        int64 (cells,), position in `classes` or -1, for labels 1..n; ``labels`` of the image; ``exhaustive``: where it
+        is False, absence is not background, and ``valid`` bool (row, column) is True only on annotated cells. Cells
+        marked ignore or crowd are not in the label map and not valid.
     """
     cells = sample.instances
     skip = np.asarray(cells.column("ignore"), bool) | np.asarray(cells.column("crowd"), bool)
@@ -75,9 +75,9 @@ def torch_dataset(
 ) -> Any:
     """A map-style ``torch.utils.data.Dataset`` over the images of a store (needs the extra ``train``).
 
-    Each item is that of `item`, its arrays as tensors: ``image`` (channel, row, column) in its own type where torch has it
-    (uint16 becomes int32), ``label_map`` int32, ``valid`` bool. `transform` gets the item before the conversion. Items
-    open the store anew in each worker process, so it may be used with any number of loader workers.
+    Each item is that of `item`, its arrays as tensors: ``image`` (channel, row, column) in its own type where torch
+    has it (uint16 becomes int32), ``label_map`` int32, ``valid`` bool. `transform` gets the item before the conversion.
+    Items open the store anew in each worker process, so any number of loader workers may be used.
     """
     try:
         import torch

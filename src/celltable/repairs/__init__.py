@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from celltable.records import Edit, Sample
+from celltable.records import Edit
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Repair:
     mends
         The rules (checks) it mends.
     propose
-        ``propose(sample, **options)`` yields Edits. A cell may be touched by one edit only; a split removes the cell and
-        adds its parts under new instance ids.
+        ``propose(sample, **options)`` yields Edits. A cell may be touched by one edit only; a split removes the cell
+        and adds its parts under new instance ids.
     default
         Whether ``celltable repair`` applies it when no rules are named: only repairs that cannot lose a true cell.
     options

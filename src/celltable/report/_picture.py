@@ -52,7 +52,8 @@ def channels_are_roles(channels: Sequence[str]) -> bool:
 
 def _stretch(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     low, high = np.percentile(plane[:: max(1, plane.shape[0] // 256), :: max(1, plane.shape[1] // 256)], (0.5, 99.8))
-    return np.clip((plane - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
+    stretched: NDArray[np.float32] = np.clip((plane - low) / max(float(high - low), 1e-6), 0, 1).astype(np.float32)
+    return stretched
 
 
 def embed(rgb: NDArray[np.uint8], side: int = SIDE) -> str:

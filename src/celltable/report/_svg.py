@@ -51,7 +51,7 @@ def histogram(
     return _frame(title, label, y_label, "".join(marks), ticks, edges, log, top)
 
 
-def _edges(values: np.ndarray, bins: int, log: bool) -> np.ndarray:  # type: ignore[type-arg]
+def _edges(values: np.ndarray, bins: int, log: bool) -> np.ndarray:
     low, high = float(values.min()), float(np.quantile(values, 0.999))
     if log:
         low = max(low, 0.5)
@@ -62,7 +62,7 @@ def _edges(values: np.ndarray, bins: int, log: bool) -> np.ndarray:  # type: ign
     return np.arange(low - 0.5, high + 1.5) if whole else np.linspace(low, high, bins + 1)
 
 
-def _ticks(edges: np.ndarray, log: bool) -> list[float]:  # type: ignore[type-arg]
+def _ticks(edges: np.ndarray, log: bool) -> list[float]:
     low, high = float(edges[0]), float(edges[-1])
     if log:
         exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -81,7 +81,7 @@ def _frame(
     ticks: Sequence[float],
     edges: np.ndarray,
     log: bool,
-    top: float,  # type: ignore[type-arg]
+    top: float,
 ) -> str:
     low, high = float(edges[0]), float(edges[-1])
 

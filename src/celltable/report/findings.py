@@ -48,7 +48,7 @@ def _worst(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _pictures(material: Material, rule: str, members: list[dict[str, Any]]) -> str:
-    figures = []
+    figures: list[str] = []
     seen: set[str] = set()
     for row in _worst(members):
         if row["image_id"] is None or row["image_id"] in seen or len(figures) == SHOWN:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -62,6 +62,10 @@ class Parity:
     def ok(self) -> bool:
         """Whether every row is within its tolerance."""
         return all(row.ok for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values that JSON can hold."""
+        return {"ok": self.ok, "rows": [asdict(row) for row in self.rows]}
 
     def __str__(self) -> str:
         head = ("protocol", "reference", "cases", "numbers", "largest difference", "tolerance", "")
