@@ -17,6 +17,7 @@
 #include <tuple>
 #include <vector>
 
+#include "rowbits.hpp"
 #include "rowruns.hpp"
 
 namespace nb = nanobind;
@@ -165,19 +166,10 @@ static auto assign(In1<i64> rows, In1<i64> columns, In1<double> weights, i64 n_r
 }
 
 // The outer outline of every object, as OpenCV's external contours list it: object pixels with a 4-neighbour in the part
-// of the outside that is 4-connected to the frame. Only objects with a hole need the flood; union-find over row runs
-// tells which those are.
-struct Runs {
-  std::vector<i64> parent;
-  i64 find(i64 x) {
-    while (parent[x] != x) x = parent[x] = parent[parent[x]];
-    return x;
-  }
-};
-
+// of the outside that is 4-connected to the frame. Only objects that may have a hole need a flood of their outside.
 struct Box { i64 y0, x0, y1, x1; };
 
-template <class T> static void flood_outline(const T *m, i64 h, i64 w, T label, const Box &b, std::vector<u64> &bits, i64 words) {
+template <class T> static void flood_outline(const T *m, i64 w, T label, const Box &b, std::vector<u64> &bits, i64 words) {
   const i64 bh = b.y1 - b.y0 + 3, bw = b.x1 - b.x0 + 3; // one pixel of frame
   std::vector<uint8_t> outside(bh * bw, 0);
   std::vector<i64> stack{0};
@@ -186,7 +178,6 @@ template <class T> static void flood_outline(const T *m, i64 h, i64 w, T label, 
     const i64 yy = y + b.y0 - 1, xx = x + b.x0 - 1;
     return yy >= b.y0 && yy <= b.y1 && xx >= b.x0 && xx <= b.x1 && m[yy * w + xx] == label;
   };
-  (void)h;
   while (!stack.empty()) {
     const i64 at = stack.back(), y = at / bw, x = at % bw;
     stack.pop_back();
@@ -205,91 +196,70 @@ template <class T> static void flood_outline(const T *m, i64 h, i64 w, T label, 
   }
 }
 
-// Bytes of one row: where a pixel differs from its left neighbour, and where an object's pixel differs from any 4-neighbour.
-template <class T>
-static void edges_of_row(const T *up, const T *row, const T *down, i64 w, uint8_t *__restrict start, uint8_t *__restrict edge) {
-  for (i64 x = 1; x < w; ++x) start[x] = row[x] != row[x - 1];
-  start[0] = 1;
-  for (i64 x = 0; x + 1 < w; ++x) edge[x] = start[x] | start[x + 1];
-  edge[w - 1] = 1;
-  if (!up || !down)
-    for (i64 x = 0; x < w; ++x) edge[x] = row[x] != 0;
-  else
-    for (i64 x = 0; x < w; ++x) edge[x] = (edge[x] | (row[x] != up[x]) | (row[x] != down[x])) & (row[x] != 0);
-}
-
-template <class T> static std::vector<u64> outline_bits(const T *m, i64 h, i64 w) {
-  const i64 words = (w + 63) / 64;
-  std::vector<u64> bits(h * words, 0), starts(words);
-  std::vector<uint8_t> start(words * 64, 0), edge(words * 64, 0);
-  struct Run { i64 x0, x1; T label; i64 y; };
-  std::vector<Run> runs;
-  Runs sets;
-  i64 before = 0, before_end = 0;
-  std::vector<i64> edges; // runs that gave a redundant link: a hole in their component
+// Marks of all pixels that have a 4-neighbour of another label. Labels that may have a hole are appended to `holed`: the
+// top row of a hole is a stretch with the object to its left, to its right and above all of it.
+template <class T> static std::vector<u64> edge_bits(const T *m, i64 h, i64 w, std::vector<T> &holed) {
+  const i64 words = rowbits::words_of(w);
+  const u64 last = u64(1) << ((w - 1) & 63);
+  std::vector<u64> bits(h * words), across(words, 0), diagonal(words, 0);
+  std::vector<u64> down(words, ~u64(0)), up(words), cell(words), cell_above(words);
+  const std::vector<T> nothing(w, T(0));
   for (i64 y = 0; y < h; ++y) {
-    const T *row = m + y * w;
-    const i64 first = static_cast<i64>(runs.size());
-    edges_of_row(y ? row - w : nullptr, row, y + 1 < h ? row + w : nullptr, w, start.data(), edge.data());
-    rowruns::pack(edge.data(), words, bits.data() + y * words);
-    rowruns::pack(start.data(), words, starts.data());
-    for (i64 k = 0; k < words; ++k)
-      for (u64 left = starts[k]; left; left &= left - 1) {
-        const i64 x = 64 * k + __builtin_ctzll(left);
-        if (static_cast<i64>(runs.size()) > first && runs.back().x1 < 0) runs.back().x1 = x - 1;
-        if (row[x] == 0) continue;
-        runs.push_back({x, -1, row[x], y});
-        sets.parent.push_back(static_cast<i64>(runs.size()) - 1);
-      }
-    if (static_cast<i64>(runs.size()) > first && runs.back().x1 < 0) runs.back().x1 = w - 1;
-    const i64 end = static_cast<i64>(runs.size());
-    i64 p = before;
-    for (i64 k = first; k < end; ++k) {
-      while (p < before_end && runs[p].x1 < runs[k].x0 - 1) ++p;
-      for (i64 q = p; q < before_end && runs[q].x0 <= runs[k].x1 + 1; ++q) {
-        if (runs[q].label != runs[k].label) continue;
-        const i64 a = sets.find(q), b = sets.find(k);
-        if (a == b) edges.push_back(k);
-        else sets.parent[std::max(a, b)] = std::min(a, b);
-      }
+    const T *row = m + y * w, *above = row - w;
+    up.swap(down); // where this row differs from the one above: found for the row above
+    cell.swap(cell_above);
+    rowbits::unequal(row, nothing.data(), w, cell.data());
+    rowbits::unequal(row, row + 1, w - 1, across.data());
+    if (y + 1 < h) rowbits::unequal(row, row + w, w, down.data());
+    else std::fill(down.begin(), down.end(), ~u64(0));
+    u64 *out = bits.data() + y * words;
+    for (i64 k = 0; k < words; ++k) {
+      const u64 frame = (k == 0 ? u64(1) : 0) | (k == words - 1 ? last : 0);
+      out[k] = cell[k] & (across[k] | rowbits::left(across.data(), k) | up[k] | down[k] | frame);
     }
-    before = first;
-    before_end = end;
+    if (y == 0) continue;
+    rowbits::unequal(row, above + 1, w - 1, diagonal.data());
+    for (i64 k = 0; k < words; ++k) cell_above[k] &= up[k]; // objects that end above this row
+    for (i64 k = 0; k < words; ++k)
+      for (u64 left = rowbits::right(cell_above.data(), k, words) & ~diagonal[k]; left; left &= left - 1) {
+        const i64 before = 64 * k + __builtin_ctzll(left); // the object's pixel to the left of the stretch
+        const T label = row[before];
+        i64 x = before + 1;
+        while (x < w && row[x] != label && above[x] == label) ++x;
+        if (x < w && row[x] == label && (holed.empty() || holed.back() != label)) holed.push_back(label);
+      }
   }
-  if (edges.empty()) return bits;
-  // Objects with a hole: their box, their marks taken back, their outer outline flooded. Other objects' marks are untouched.
-  std::vector<T> holed;
-  for (const i64 k : edges) holed.push_back(runs[k].label);
-  std::sort(holed.begin(), holed.end());
-  holed.erase(std::unique(holed.begin(), holed.end()), holed.end());
-  std::vector<Box> boxes(holed.size(), Box{std::numeric_limits<i64>::max(), std::numeric_limits<i64>::max(), -1, -1});
-  for (const Run &r : runs) {
-    const auto at = std::lower_bound(holed.begin(), holed.end(), r.label);
-    if (at == holed.end() || *at != r.label) continue;
-    Box &b = boxes[at - holed.begin()];
-    b = {std::min(b.y0, r.y), std::min(b.x0, r.x0), std::max(b.y1, r.y), std::max(b.x1, r.x1)};
-    for (i64 q = r.x0; q <= r.x1; ++q) bits[r.y * words + (q >> 6)] &= ~(u64(1) << (q & 63));
-  }
-  for (size_t k = 0; k < holed.size(); ++k) flood_outline(m, h, w, holed[k], boxes[k], bits, words);
   return bits;
 }
 
-static void or_shifted(const u64 *in, u64 *out, i64 words, i64 by) { // out |= in moved by `by` pixels to the right
-  if (by >= 0) {
-    const i64 whole = by >> 6, part = by & 63;
-    for (i64 k = words - 1; k >= whole; --k) {
-      u64 v = in[k - whole] << part;
-      if (part && k - whole - 1 >= 0) v |= in[k - whole - 1] >> (64 - part);
-      out[k] |= v;
-    }
-  } else {
-    const i64 whole = (-by) >> 6, part = (-by) & 63;
-    for (i64 k = 0; k + whole < words; ++k) {
-      u64 v = in[k + whole] >> part;
-      if (part && k + whole + 1 < words) v |= in[k + whole + 1] << (64 - part);
-      out[k] |= v;
-    }
+template <class T> static std::vector<u64> outline_bits(const T *m, i64 h, i64 w) {
+  const i64 words = rowbits::words_of(w);
+  std::vector<T> holed;
+  std::vector<u64> bits = edge_bits(m, h, w, holed);
+  if (holed.empty()) return bits;
+  std::sort(holed.begin(), holed.end());
+  holed.erase(std::unique(holed.begin(), holed.end()), holed.end());
+  std::vector<Box> boxes(holed.size(), Box{std::numeric_limits<i64>::max(), std::numeric_limits<i64>::max(), -1, -1});
+  std::vector<u64> across(words);
+  for (i64 y = 0; y < h; ++y) { // the boxes of these objects; their marks are taken back
+    const T *row = m + y * w;
+    rowbits::unequal(row, row + 1, w - 1, across.data());
+    across[words - 1] |= u64(1) << ((w - 1) & 63);
+    i64 from = 0;
+    for (i64 k = 0; k < words; ++k)
+      for (u64 left = across[k]; left; left &= left - 1) {
+        const i64 x0 = from, x1 = 64 * k + __builtin_ctzll(left);
+        from = x1 + 1;
+        if (row[x0] == 0) continue;
+        const auto at = std::lower_bound(holed.begin(), holed.end(), row[x0]);
+        if (at == holed.end() || *at != row[x0]) continue;
+        Box &b = boxes[at - holed.begin()];
+        b = {std::min(b.y0, y), std::min(b.x0, x0), std::max(b.y1, y), std::max(b.x1, x1)};
+        for (i64 q = x0; q <= x1; ++q) bits[y * words + (q >> 6)] &= ~(u64(1) << (q & 63));
+      }
   }
+  for (size_t k = 0; k < holed.size(); ++k) flood_outline(m, w, holed[k], boxes[k], bits, words);
+  return bits;
 }
 
 static std::vector<i64> half_widths(double radius) { // of the disc sqrt(dx^2 + dy^2) <= radius, by dy
@@ -303,25 +273,21 @@ static std::vector<i64> half_widths(double radius) { // of the disc sqrt(dx^2 + 
 }
 
 static std::vector<u64> dilate(const std::vector<u64> &bits, i64 h, i64 w, double radius) {
-  const i64 words = (w + 63) / 64, reach = static_cast<i64>(half_widths(radius).size()) - 1;
   const auto half = half_widths(radius);
-  std::vector<u64> out(h * words, 0), wide(words);
-  const u64 last = (w & 63) ? (u64(1) << (w & 63)) - 1 : ~u64(0);
+  const i64 words = rowbits::words_of(w), reach = static_cast<i64>(half.size()) - 1;
+  std::vector<u64> out(h * words, 0);
+  rowbits::Wide wide(w);
   for (i64 y = 0; y < h; ++y) {
     const u64 *row = bits.data() + y * words;
     if (std::all_of(row, row + words, [](u64 v) { return v == 0; })) continue;
-    std::copy(row, row + words, wide.begin());
-    i64 width = 0;
+    wide.set(row);
     for (i64 dy = reach; dy >= 0; --dy) { // half-widths grow as dy falls
-      for (; width < half[dy]; ++width) {
-        or_shifted(row, wide.data(), words, width + 1);
-        or_shifted(row, wide.data(), words, -(width + 1));
-      }
-      wide[words - 1] &= last;
+      wide.grow_to(half[dy]);
       for (const i64 yy : {y - dy, y + dy}) {
         if (yy < 0 || yy >= h) continue;
-        u64 *to = out.data() + yy * words;
-        for (i64 k = 0; k < words; ++k) to[k] |= wide[k];
+        u64 *__restrict to = out.data() + yy * words;
+        const u64 *__restrict from = wide.bits();
+        for (i64 k = 0; k < words; ++k) to[k] |= from[k];
         if (dy == 0) break;
       }
     }
@@ -381,12 +347,10 @@ template <class T> static std::vector<i64> boundary_typed(In2<T> gt, In2<T> pred
     const bool counted = wrap && disc >= 256;
     const auto da = counted ? dilate_wrapped(a, h, w, radius) : dilate(a, h, w, radius);
     const auto db = counted ? dilate_wrapped(b, h, w, radius) : dilate(b, h, w, radius);
-    i64 both = 0, na = 0, nb_ = 0;
-    for (size_t k = 0; k < da.size(); ++k) {
-      both += __builtin_popcountll(da[k] & db[k]);
-      na += __builtin_popcountll(da[k]);
-      nb_ += __builtin_popcountll(db[k]);
-    }
+    const i64 words = static_cast<i64>(da.size());
+    const i64 both = rowbits::count(words, [&](i64 k) { return da[k] & db[k]; });
+    const i64 na = rowbits::count(words, [&](i64 k) { return da[k]; });
+    const i64 nb_ = rowbits::count(words, [&](i64 k) { return db[k]; });
     out.insert(out.end(), {both, na, nb_});
   }
   return out;
