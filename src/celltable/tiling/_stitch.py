@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
@@ -29,9 +30,11 @@ def stitch(tiles: Iterable[tuple[Tile, Instances]], size: tuple[int, int], *, ma
     Inside the strip that two tiles both see, two of their cells of one kind (nucleus or cell) are one if their
     intersection over union is more than `match`, best pairs first, each cell in one pair. A cell left over joins the
     cell that it shares most pixels with, if these are more than `match` of the smaller, unless it lies on that cell's
-    partner in its own tile, too: then they are two cells, one on the other. Of the cells that are one, a copy that no
-    inner border cuts is taken (of several, that of the highest score, then of the largest area), unless it is less
-    than `match` of all of them together; else their union is. A cell that only one tile has found is kept.
+    partner in its own tile, too: then they are two cells, one on the other. Of the copies of a cell, one that no inner
+    border cuts is taken: the one farthest from such borders, which its tile saw best (then of the highest score, then
+    of the largest area). Where tiles disagree whether there is one cell or two, the best copy decides, and the others that
+    share more than `match` of the smaller with it are dropped. Pieces that no whole copy covers are united, and replace
+    a whole copy that lies in them. A cell that only one tile has found is kept.
 
     Cells that are cut by a border are put together only where tiles overlap by a pixel or more; with an overlap larger
     than the largest cell, tiles that `cut` made of an image give exactly its cells back.
@@ -61,8 +64,7 @@ def stitch(tiles: Iterable[tuple[Tile, Instances]], size: tuple[int, int], *, ma
     recent: list[tuple[Tile, Instances, int]] = []  # tiles that a later one can still meet
     groups = _Groups()
     kept: list[Instances] = []
-    inner: list[NDArray[np.bool_]] = []
-    parents: list[NDArray[np.int64]] = []
+    copies: list[_Copies] = []
     first, last = 0, None
     for tile, cells in tiles:
         _check(tile, cells, size, last)
@@ -71,13 +73,13 @@ def stitch(tiles: Iterable[tuple[Tile, Instances]], size: tuple[int, int], *, ma
             for a, b in _matches(other, theirs, tile, cells, match):
                 groups.join(offset + a, first + b)
         recent.append((tile, cells, first))
-        inner.append(_cut_inside(cells, tile, size))
-        parents.append(_parent_positions(cells, first))
+        copies.append(_copies(cells, tile, size, len(kept), first))
         kept.append(place(cells, tile, size))
         first, last = first + len(cells), tile
     if not first:
         return Instances.empty(size)
-    return _merged(concatenate(kept), np.concatenate(inner), np.concatenate(parents), groups, match)
+    everything = _Copies(*(np.concatenate([getattr(c, f.name) for c in copies]) for f in fields(_Copies)))
+    return _merged(concatenate(kept), everything, groups, match)
 
 
 def _check(tile: Tile, cells: Instances, size: tuple[int, int], last: Tile | None) -> None:
@@ -96,12 +98,27 @@ def _check(tile: Tile, cells: Instances, size: tuple[int, int], last: Tile | Non
         )
 
 
-def _parent_positions(cells: Instances, first: int) -> NDArray[np.int64]:
-    """Where the parent of each cell stands among all cells; -1 for none."""
-    if cells.parent is None:
-        return np.full(len(cells), -1, np.int64)
-    where = {cell: first + k for k, cell in enumerate(cells.ids.tolist())}
-    return np.array([where.get(p, -1) for p in cells.column("parent")], np.int64)
+@dataclass(frozen=True, slots=True)
+class _Copies:
+    """What decides between copies: cut by an inner border, px to the nearest, number of the tile, row of the parent."""
+
+    cut_off: NDArray[np.bool_]
+    margin: Ints
+    tile: Ints
+    parent: Ints
+
+
+def _copies(cells: Instances, tile: Tile, size: tuple[int, int], number: int, first: int) -> _Copies:
+    x, y, w, h = (cells.bbox[:, k].astype(np.int64) for k in range(4))
+    far = np.full(len(cells), max(size), np.int64)
+    sides = [x if tile.col > 0 else far, y if tile.row > 0 else far]
+    sides.append(tile.width - x - w if tile.col + tile.width < size[1] else far)
+    sides.append(tile.height - y - h if tile.row + tile.height < size[0] else far)
+    margin = np.min(sides, axis=0)
+    cut_off = ((margin == 0) | np.asarray(cells.column("truncated"), bool)) & (cells.area > 0)
+    where = {cell: first + k for k, cell in enumerate(cells.ids.tolist())} if cells.parent is not None else {}
+    parent = np.array([where.get(p, -1) for p in cells.column("parent")], np.int64)
+    return _Copies(cut_off, margin, np.full(len(cells), number, np.int64), parent)
 
 
 def _matches(a: Tile, cells_a: Instances, b: Tile, cells_b: Instances, match: float) -> Iterator[tuple[int, int]]:
@@ -177,20 +194,12 @@ def _in_strip(cells: Instances, tile: Tile, strip: Tile) -> tuple[NDArray[np.int
     return near[some], [c for c, ok in zip(counts, some.tolist(), strict=True) if ok]
 
 
-def _cut_inside(cells: Instances, tile: Tile, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Whether a cell is marked as cut, or touches a border of its tile that is not a border of the image."""
-    x, y, w, h = (cells.bbox[:, k] for k in range(4))
-    cut_off = (x == 0) & (tile.col > 0) | (y == 0) & (tile.row > 0)
-    cut_off |= (x + w == tile.width) & (tile.col + tile.width < size[1])
-    cut_off |= (y + h == tile.height) & (tile.row + tile.height < size[0])
-    return np.asarray((cut_off | np.asarray(cells.column("truncated"), bool)) & (cells.area > 0))
-
-
 class _Groups:
     """Union-find over cells that are the same."""
 
     def __init__(self) -> None:
         self._parent: dict[int, int] = {}
+        self.pairs: list[tuple[int, int]] = []
 
     def root(self, cell: int) -> int:
         while (up := self._parent.get(cell, cell)) != cell:
@@ -199,36 +208,119 @@ class _Groups:
         return cell
 
     def join(self, a: int, b: int) -> None:
+        self.pairs.append((a, b))
         low, high = sorted((self.root(a), self.root(b)))
         self._parent[high] = low
 
-    def members(self, n: int) -> list[list[int]]:
-        """Groups of 0..n-1 in the order of their first members."""
+    def members(self, among: Iterable[int]) -> list[list[int]]:
+        """The groups of these cells, in the order of their first members."""
         found: defaultdict[int, list[int]] = defaultdict(list)
-        for cell in range(n):
+        for cell in among:
             found[self.root(cell)].append(cell)
         return list(found.values())
 
 
-def _merged(cells: Instances, cut_off: NDArray[np.bool_], parents: Ints, groups: _Groups, match: float) -> Instances:
-    """One cell a group: its best whole copy, or the union of its pieces."""
-    scores = np.array([-np.inf if s is None else s for s in cells.column("score")], float)
-    members_of = groups.members(len(cells))
-    number = np.zeros(len(cells), np.int64)
-    chosen: list[int] = []
-    counts: list[bytes] = []
-    pieces: list[bool] = []
-    for k, members in enumerate(members_of):
-        number[members] = k + 1
-        best, mask, alone = _copy_of(cells, members, cut_off, scores, match)
-        chosen.append(best)
-        counts.append(mask)
-        pieces.append(alone)
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A cell of the whole image: the copy that gives its columns, all copies, its mask, whether a part is lacking."""
+
+    best: int
+    copies: list[int]
+    mask: bytes
+    fragment: bool
+
+
+def _merged(cells: Instances, copies: _Copies, groups: _Groups, match: float) -> Instances:
+    """The cells of the whole image, each from its best whole copy or from the union of its pieces."""
+    score = np.array([-np.inf if s is None else s for s in cells.column("score")], float)
+    order = np.lexsort((np.arange(len(cells)), -cells.area, -score, -copies.margin))
+    rank = np.empty(len(cells), np.int64)
+    rank[order] = np.arange(len(cells))
+    joined: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for pair in groups.pairs:
+        joined[groups.root(pair[0])].append(pair)
+    found: list[_Cell] = []
+    for members in groups.members(range(len(cells))):
+        if len(members) == 1:
+            k = members[0]
+            found.append(_Cell(k, members, cells.rle[k], bool(copies.cut_off[k])))
+        else:
+            found.extend(_Group(cells, copies, rank, match, members).cells(joined[members[0]]))
+    return _as_instances(cells, copies.parent, found)
+
+
+class _Group:
+    """Copies of one cell (or of a few, where tiles disagree) with the pixels that each two share."""
+
+    def __init__(self, cells: Instances, copies: _Copies, rank: Ints, match: float, members: list[int]) -> None:
+        self._masks = [cells.rle[m] for m in members]
+        self._members, self._size, self._match = members, cells.size, match
+        self._tile, self._cut = copies.tile[members].tolist(), copies.cut_off[members].tolist()
+        self._order = np.argsort(rank[members]).tolist()
+        table = overlap_of_rles(self._masks, self._masks, cells.size)
+        self._area = table.gt_areas.tolist()
+        self._shared = np.zeros((len(members), len(members)), np.int64)
+        self._shared[table.gt_index, table.pred_index] = table.pixels
+
+    def cells(self, pairs: list[tuple[int, int]]) -> list[_Cell]:
+        """The cells that these copies are of."""
+        whole = self._accepted()
+        rest = [k for k in range(len(self._members)) if self._cut[k] and not self._covered(k, whole)]
+        united = self._united(rest, pairs)
+        for _, mask in united:
+            whole = [k for k in whole if not self._inside(k, mask)]
+        drafts = [([k], self._masks[k]) for k in whole] + united
+        copies: list[list[int]] = [[] for _ in drafts]
+        for k in range(len(self._members)):
+            shared = [int(self._shared[k, own].max()) for own, _ in drafts]
+            copies[shared.index(max(shared))].append(self._members[k])
+        made = [
+            _Cell(
+                self._members[min(own, key=self._order.index)], alike, mask, len(own) == 1 and bool(self._cut[own[0]])
+            )
+            for (own, mask), alike in zip(drafts, copies, strict=True)
+        ]
+        return sorted(made, key=lambda cell: min(cell.copies, default=cell.best))
+
+    def _accepted(self) -> list[int]:
+        """Whole copies, best first, without those that one of another tile stands for."""
+        accepted: list[int] = []
+        for k in self._order:
+            if not self._cut[k] and not any(self._rivals(k, a) for a in accepted):
+                accepted.append(k)
+        return accepted
+
+    def _rivals(self, k: int, other: int) -> bool:
+        smaller = min(self._area[k], self._area[other])
+        return bool(self._tile[k] != self._tile[other] and self._shared[k, other] > self._match * smaller)
+
+    def _covered(self, k: int, whole: list[int]) -> bool:
+        return bool(self._shared[k, whole].sum() > self._match * self._area[k])
+
+    def _united(self, rest: list[int], pairs: list[tuple[int, int]]) -> list[tuple[list[int], bytes]]:
+        """Pieces that belong together, and their union."""
+        at = {self._members[k]: k for k in rest}
+        groups = _Groups()
+        for a, b in pairs:
+            if a in at and b in at:
+                groups.join(at[a], at[b])
+        return [(own, rle.union([self._masks[k] for k in own], self._size)) for own in groups.members(rest)]
+
+    def _inside(self, k: int, mask: bytes) -> bool:
+        both = rle.areas([rle.intersection([self._masks[k], mask], self._size)], self._size)[0]
+        return bool(both > self._match * self._area[k])
+
+
+def _as_instances(cells: Instances, parents: Ints, found: list[_Cell]) -> Instances:
+    """The columns of the best copies with the masks found, numbered anew."""
+    counts = [cell.mask for cell in found]
     areas, boxes = rle.measure(counts, cells.size)
-    made = cells.take(np.array(chosen, dtype=np.intp))
-    columns: dict[str, Any] = {"rle": counts, "area": areas, "bbox": boxes, "instance_id": None, "truncated": pieces}
+    made = cells.take(np.array([cell.best for cell in found], dtype=np.intp))
+    columns: dict[str, Any] = {"rle": counts, "area": areas, "bbox": boxes, "instance_id": None}
+    columns["truncated"] = [cell.fragment for cell in found]
     if cells.parent is not None:
-        columns["parent"] = [_parent_of(members, parents, number) for members in members_of]
+        number = {copy: k + 1 for k, cell in enumerate(found) for copy in cell.copies}
+        columns["parent"] = [_parent(cell, parents, number) for cell in found]
     for name in ("polygon", "published_area", "published_bbox"):
         if getattr(made, name) is not None:
             same = (areas == made.area).tolist()
@@ -236,27 +328,10 @@ def _merged(cells: Instances, cut_off: NDArray[np.bool_], parents: Ints, groups:
     return made.with_columns(**columns)
 
 
-def _copy_of(
-    cells: Instances, members: list[int], cut_off: NDArray[np.bool_], scores: NDArray[np.float64], match: float
-) -> tuple[int, bytes, bool]:
-    """Of the copies of one cell: which one gives the columns, the mask, and whether the cell is still a fragment."""
-
-    def rank(member: int) -> tuple[float, int, int]:
-        return float(scores[member]), int(cells.area[member]), -member
-
-    whole = [m for m in members if not cut_off[m]]
-    best = max(whole or members, key=rank)
-    if len(members) == 1:
-        return best, cells.rle[best], bool(cut_off[best])
-    union = rle.union([cells.rle[m] for m in members], cells.size)
-    if whole and cells.area[best] > match * rle.areas([union], cells.size)[0]:
-        return best, cells.rle[best], False
-    return max(members, key=rank), union, False
-
-
-def _parent_of(members: list[int], parents: Ints, number: Ints) -> int | None:
-    """The number of the first parent that any copy of a cell has."""
-    return next((int(number[parents[m]]) for m in members if parents[m] >= 0), None)
+def _parent(cell: _Cell, parents: Ints, number: dict[int, int]) -> int | None:
+    """The new number of the parent of the best copy, or of the first that has one."""
+    copies = [cell.best, *cell.copies]
+    return next((number[int(parents[k])] for k in copies if int(parents[k]) in number), None)
 
 
 def stitch_label_maps(
