@@ -81,6 +81,13 @@ def test_a_download_is_verified_and_named_at_the_end(server: ThreadingHTTPServer
     assert len(server.seen) == 1  # type: ignore[attr-defined]
 
 
+def test_a_file_may_belong_into_a_folder_of_the_release(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    assert (
+        fetch(File(url(server, "/good"), "annotations/wide/a.json"), tmp_path) == tmp_path / "annotations/wide/a.json"
+    )
+    assert (tmp_path / "annotations" / "wide" / "a.json").read_bytes() == BODY
+
+
 def test_a_dropped_connection_is_resumed_where_it_broke(server: ThreadingHTTPServer, tmp_path: Path) -> None:
     assert fetch(File(url(server, "/drops"), "a", sha256=SHA), tmp_path, pause_s=0.01).read_bytes() == BODY
     assert server.seen == [("/drops", None), ("/drops", "bytes=300000-")]  # type: ignore[attr-defined]

@@ -90,6 +90,7 @@ def get(
 def fetch(file: File, folder: Path, *, pause_s: float = PAUSE_S, report: Report | None = None) -> Path:
     """Download one file, trying its mirrors in turn."""
     target = folder / file.name
+    target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and _matches(target, file):
         return target
     problems = []
