@@ -37,8 +37,19 @@ def divided(top: ArrayLike, bottom: ArrayLike, nothing: float = float("nan")) ->
     >>> divided([1.0, 2.0], [2.0, 0.0])
     array([0.5, nan])
     """
-    above, below = np.broadcast_arrays(np.asarray(top, np.float64), np.asarray(bottom, np.float64))
-    return np.asarray(np.divide(above, below, out=np.full(above.shape, nothing), where=below != 0), np.float64)
+    above, below = np.asarray(top, np.float64), np.asarray(bottom, np.float64)
+    if below.all():
+        return np.asarray(above / below)
+    out = np.full(np.broadcast_shapes(above.shape, below.shape), nothing)
+    return np.asarray(np.divide(above, below, out=out, where=below != 0))
+
+
+def nanmeans(columns: Floats) -> list[float]:
+    """`nanmean` of each column of (n, k), summed in the same order."""
+    rows = np.ascontiguousarray(columns.T)
+    if not rows.size or np.isnan(rows).any() or rows.shape[1] < 8:
+        return [nanmean(row) for row in rows]
+    return [float(v) for v in rows.mean(axis=1)]
 
 
 def averaged(numbers: Sequence[Mapping[str, float]], headline: str, mode: Mode, reason: str) -> Result:

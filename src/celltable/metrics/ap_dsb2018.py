@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
-from ._means import divided, nanmean, weighted_mean
+from ._means import divided, nanmean, nanmeans, weighted_mean
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)  # not the decimals: the third is 0.6000000000000001
 EPS = 1e-9  # evaluation.py, in every denominator
@@ -52,33 +52,39 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
     return {"tp": hits, "n_gt": table.n_gt, "n_pred": table.n_pred, "jaccard": jaccard}
 
 
-def curves(numbers: Counts, mode: Mode) -> tuple[NDArray[np.float64], ...]:
-    """S, F1, precision and recall of one image at each threshold."""
-    tp = np.asarray(numbers["tp"], np.int64)
-    fp, fn = numbers["n_pred"] - tp, numbers["n_gt"] - tp
+def curves(numbers: Sequence[Counts], mode: Mode) -> tuple[NDArray[np.float64], ...]:
+    """S, F1, precision and recall of each image at each threshold, float64 (n, 10)."""
+    tp = np.asarray([n["tp"] for n in numbers], np.int64).reshape(len(numbers), len(THRESHOLDS))
+    n_gt, n_pred = (np.asarray([n[key] for n in numbers], np.int64)[:, None] for key in ("n_gt", "n_pred"))
+    fp, fn = n_pred - tp, n_gt - tp
     eps = EPS if mode == "strict" else 0.0
     pairs = ((tp, tp + fp + fn), (2 * tp, 2 * tp + fp + fn), (tp, tp + fp), (tp, tp + fn))
     nothing = 0.0 if mode == "strict" else np.nan
     return tuple(divided(x, y + eps, nothing) for x, y in pairs)
 
 
+def scores(numbers: Sequence[Counts], mode: Mode) -> NDArray[np.float64]:
+    """The score of each image, float64 (n,)."""
+    return np.asarray(curves(numbers, mode)[0].mean(axis=1), np.float64)
+
+
 def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
     """The score of one image."""
-    return float(np.mean(curves(numbers, mode)[0]))
+    return float(scores([numbers], mode)[0])
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
     """The mean over images, with the curves over the thresholds."""
-    each = [curves(n, mode) for n in numbers]
-    images = [float(np.mean(e[0])) for e in each]
+    each = curves(numbers, mode)
+    images = each[0].mean(axis=1)
     tp = np.sum([n["tp"] for n in numbers], axis=0) if numbers else np.zeros(len(THRESHOLDS), np.int64)
     n_pred, n_gt = sum(n["n_pred"] for n in numbers), sum(n["n_gt"] for n in numbers)
     names = ("Official_Score", "F1", "Precision", "Recall")
-    table = {name: [nanmean([e[k][t] for e in each]) for t in range(len(THRESHOLDS))] for k, name in enumerate(names)}
-    value = float(np.mean(images)) if mode == "strict" and images else nanmean(images)
+    table = {name: nanmeans(curve) for name, curve in zip(names, each, strict=True)}
+    value = float(np.mean(images)) if mode == "strict" and numbers else nanmean(images)
     fields = {
         "mean_official_score": value,
-        "mean_F1": nanmean([float(np.mean(e[1])) for e in each]),
+        "mean_F1": nanmean(each[1].mean(axis=1)),
         "Jaccard": nanmean([n["jaccard"] for n in numbers]),
         "Threshold": THRESHOLDS.tolist(),
         **table,
@@ -92,7 +98,7 @@ def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
 
 def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
     """Scores of resampled images."""
-    return weighted_mean([value_of(n, mode) for n in numbers], weights)
+    return weighted_mean(scores(numbers, mode), weights)
 
 
 METRIC = Metric("ap_dsb2018", CARD, count, pool, value_of=value_of, resample=resample)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from celltable.errors import MetricError
 
 from . import Card, Metric, Mode, Pair, Result
-from ._means import divided, nanmean, weighted_sums
+from ._means import divided, nanmeans, weighted_sums
 from ._table import Table
 
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -93,9 +93,17 @@ def of_one(n: Counts, mode: Mode) -> dict[str, NDArray[np.float64]]:
     return ratios(n["tp"], n["sum"], n["n_true"], n["n_pred"], 0.0 if mode == "strict" else np.nan)
 
 
+def of_each(numbers: Sequence[Counts], k: int, mode: Mode) -> dict[str, NDArray[np.float64]]:
+    """The ratios of each image at each of k thresholds, float64 (n, k)."""
+    tp, total = (np.asarray([n[key] for n in numbers]).reshape(len(numbers), k) for key in ("tp", "sum"))
+    n_true, n_pred = (np.asarray([n[key] for n in numbers], np.int64)[:, None] for key in ("n_true", "n_pred"))
+    return ratios(tp, total, n_true, n_pred, 0.0 if mode == "strict" else np.nan)
+
+
 def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
     """The accuracy of one image, mean over the thresholds."""
-    return float(np.mean(of_one(numbers, mode)["accuracy"]))
+    below = numbers["n_true"] + numbers["n_pred"] - numbers["tp"]
+    return float(np.mean(divided(numbers["tp"], below, 0.0 if mode == "strict" else np.nan)))
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, thresholds: Sequence[float], criterion: str, **_: Any) -> Result:
@@ -113,8 +121,7 @@ def pool(numbers: Sequence[Counts], mode: Mode, thresholds: Sequence[float], cri
     }
     all_counts |= {"n_true": n_true, "n_pred": n_pred, "criterion": criterion}
     pooled = of_one({"tp": tp, "sum": total, "n_true": n_true, "n_pred": n_pred}, mode)
-    each = [of_one(n, mode) for n in numbers]
-    by_image = {k: [nanmean([e[k][t] for e in each]) for t in range(len(thresholds))] for k in pooled}
+    by_image = {k: nanmeans(v) for k, v in of_each(numbers, len(thresholds), mode).items()}
     fields = {**all_counts, **{k: v.tolist() for k, v in pooled.items()}, "by_image": {**all_counts, **by_image}}
     empty = sum(not n["n_true"] and not n["n_pred"] for n in numbers)
     skipped = {"images without cells on either side (means over images)": empty} if empty and mode != "strict" else {}
