@@ -280,4 +280,4 @@ def test_many_threads_read_one_store(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         for _ in range(3):
             fresh = open_store(tmp_path / "s")
-            assert [list(c.rle) for c in threads.map(lambda i, s=fresh: s[i].instances, list(fresh))] == expected  # type: ignore[misc]
+            assert [list(c.rle) for c in threads.map(lambda i, s=fresh: s[i].instances, list(fresh))] == expected
