@@ -1,7 +1,7 @@
 """celltable: every cell is a row, every number names its protocol.
 
 >>> import celltable as ct
->>> ct.datasets()[:2]
+>>> ct.list_datasets()[:2]
 ('bbbc006', 'bbbc007')
 
 The names below are the public API; each is imported when it is first used, so ``import celltable`` costs nothing.
@@ -23,14 +23,15 @@ _WHERE = {
     "Store": "store",
     "check": "pipelines.check",
     "compare": "pipelines.evaluate",
-    "datasets": "pipelines.datasets",
     "demo": "pipelines.demo",
     "evaluate": "pipelines.evaluate",
     "export": "pipelines.convert",
     "generate": "synthetic",
     "get": "pipelines.get",
     "import_annotations": "pipelines.convert",
+    "coco_scores": "metrics._coco_files",
     "ingest": "pipelines.ingest",
+    "list_datasets": "pipelines.datasets",
     "merge": "pipelines.merge",
     "open": "store",
     "parity": "pipelines.evaluate",
@@ -43,19 +44,43 @@ _WHERE = {
     "stitch": "pipelines.tile",
     "tile": "pipelines.tile",
     "torch_dataset": "pipelines.torch_dataset",
+    "training_items": "pipelines.torch_dataset",
     "undo": "pipelines.repair",
 }
 __all__ = [*sorted(_WHERE), "__version__"]
 
 if TYPE_CHECKING:
     from .errors import CelltableError as CelltableError
+    from .metrics._coco_files import coco_scores as coco_scores
+    from .pipelines.check import check as check
+    from .pipelines.convert import export as export
+    from .pipelines.convert import import_annotations as import_annotations
+    from .pipelines.datasets import list_datasets as list_datasets
+    from .pipelines.demo import demo as demo
+    from .pipelines.evaluate import compare as compare
+    from .pipelines.evaluate import evaluate as evaluate
+    from .pipelines.evaluate import parity as parity
+    from .pipelines.get import get as get
     from .pipelines.ingest import ingest as ingest
+    from .pipelines.merge import merge as merge
+    from .pipelines.predict import predict as predict
+    from .pipelines.preprocess import preprocess as preprocess
+    from .pipelines.repair import repair as repair
+    from .pipelines.repair import undo as undo
+    from .pipelines.report import report as report
+    from .pipelines.sample import sample as sample
+    from .pipelines.split import split as split
+    from .pipelines.tile import stitch as stitch
+    from .pipelines.tile import tile as tile
+    from .pipelines.torch_dataset import torch_dataset as torch_dataset
+    from .pipelines.torch_dataset import training_items as training_items
     from .records import Finding as Finding
     from .records import Image as Image
     from .records import Instances as Instances
     from .records import Sample as Sample
     from .store import Store as Store
     from .store import open_store as open  # noqa: F401
+    from .synthetic import generate as generate
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,7 @@ ATTRIBUTE: Final = {
     "repairs": "REPAIR",
     "metrics": "METRIC",
     "models": "MODEL",
-    "report": "SECTION",
+    "reports": "SECTION",
 }
 SINGULAR: Final = {
     "datasets": "data set",
@@ -32,9 +32,9 @@ SINGULAR: Final = {
     "repairs": "repair",
     "metrics": "metric",
     "models": "model",
-    "report": "report section",
+    "reports": "report section",
 }
-KEBAB: Final = frozenset({"checks", "repairs", "formats", "models", "report"})  # spelt with hyphens; look-ups take both
+KEBAB: Final = frozenset({"checks", "repairs", "formats", "models", "reports"})  # spelt with hyphens; look-ups take both
 
 
 @lru_cache

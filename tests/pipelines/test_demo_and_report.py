@@ -78,7 +78,7 @@ def test_the_report_needs_no_network_and_shows_every_section(bowl: Store, tmp_pa
     assert page.open == []
     assert all(a.startswith(("#", "data:")) for a in page.addresses)
     anchors = set(re.findall(r'<section id="(\w+)"', text))
-    assert anchors == {s.name for s in registry.load_all("report").values()}
+    assert anchors == {s.name for s in registry.load_all("reports").values()}
     assert f"{summary(bowl)['instances']:,}" in text
     assert "ap_dsb2018" in text
     assert "protocol card" in text

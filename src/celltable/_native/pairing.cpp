@@ -18,7 +18,6 @@
 #include <vector>
 
 #include "rowbits.hpp"
-#include "rowruns.hpp"
 
 namespace nb = nanobind;
 using i64 = int64_t;
@@ -414,11 +413,7 @@ template <class T> static auto coordinate_sums(In2<T> map, In1<i64> ids) {
 template <class T> struct LayerRun { i64 layer, from, to; T value; };
 
 template <class T> static void layer_runs(const T *s, i64 pixels, i64 channels, i64 layers, std::vector<LayerRun<T>> &runs) {
-  constexpr i64 block = 4096; // elements looked at at once
-  std::vector<uint8_t> change(block);
-  std::vector<u64> bits(block / 64);
   std::vector<i64> from(channels, 0);
-  const i64 n = pixels * channels;
   auto close = [&](i64 c, i64 to) {
     const T v = s[from[c] * channels + c];
     if (c < layers && v != T(0)) {
@@ -429,18 +424,23 @@ template <class T> static void layer_runs(const T *s, i64 pixels, i64 channels, 
     }
     from[c] = to;
   };
-  if (!n) return;
-  for (i64 at = channels; at < n; at += block) { // where a value differs from that of the pixel before, in its own layer
-    const i64 length = std::min(block, n - at), words = (length + 63) / 64;
-    uint8_t *__restrict differs = change.data();
-    const T *now = s + at, *before = now - channels;
-    for (i64 k = 0; k < length; ++k) differs[k] = now[k] != before[k];
-    std::fill(change.begin() + length, change.begin() + 64 * words, uint8_t(0));
-    rowruns::pack(change.data(), words, bits.data());
+  if (!pixels || !channels) return;
+  // 64 pixels at a time, which are as many words of bits as there are channels: the layer of a bit is then known.
+  std::vector<u64> bits(channels), wanted(channels, 0);
+  std::vector<int32_t> layer_of(64 * channels), pixel_of(64 * channels);
+  for (i64 k = 0; k < 64 * channels; ++k) {
+    layer_of[k] = static_cast<int32_t>(k % channels);
+    pixel_of[k] = static_cast<int32_t>(k / channels);
+    if (layer_of[k] < layers) wanted[k / 64] |= u64(1) << (k % 64);
+  }
+  for (i64 pixel = 1; pixel < pixels; pixel += 64) { // where a value differs from that of the pixel before, in its own layer
+    const i64 length = std::min(i64(64), pixels - pixel) * channels, words = rowbits::words_of(length);
+    const T *now = s + pixel * channels;
+    rowbits::unequal(now, now - channels, length, bits.data());
     for (i64 k = 0; k < words; ++k)
-      for (u64 left = bits[k]; left; left &= left - 1) {
-        const i64 element = at + 64 * k + __builtin_ctzll(left);
-        close(element % channels, element / channels);
+      for (u64 left = bits[k] & wanted[k]; left; left &= left - 1) {
+        const i64 bit = 64 * k + __builtin_ctzll(left);
+        close(layer_of[bit], pixel + pixel_of[bit]);
       }
   }
   for (i64 c = 0; c < layers; ++c) close(c, pixels);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #if defined(__SSE2__)
@@ -20,7 +21,17 @@ inline int64_t words_of(int64_t n) { return (n + 63) / 64; }
 // 16 bits, one a pixel: where two rows agree.
 template <class T> inline uint64_t equal16(const T *a, const T *b) {
   auto load = [](const T *p, int k) { return _mm_loadu_si128(reinterpret_cast<const __m128i *>(p) + k); };
-  if constexpr (sizeof(T) == 1) {
+  if constexpr (std::is_same_v<T, double>) { // by value: 0 equals -0
+    int bits = 0;
+    for (int k = 0; k < 8; ++k)
+      bits |= _mm_movemask_pd(_mm_cmpeq_pd(_mm_loadu_pd(a + 2 * k), _mm_loadu_pd(b + 2 * k))) << (2 * k);
+    return static_cast<uint64_t>(bits);
+  } else if constexpr (std::is_same_v<T, float>) {
+    int bits = 0;
+    for (int k = 0; k < 4; ++k)
+      bits |= _mm_movemask_ps(_mm_cmpeq_ps(_mm_loadu_ps(a + 4 * k), _mm_loadu_ps(b + 4 * k))) << (4 * k);
+    return static_cast<uint64_t>(bits);
+  } else if constexpr (sizeof(T) == 1) {
     return static_cast<uint64_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(load(a, 0), load(b, 0))));
   } else if constexpr (sizeof(T) == 2) {
     auto same = [&](int k) { return _mm_cmpeq_epi16(load(a, k), load(b, k)); };

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from ._output import Json, Overwrite, Seed, StoreArgument, emit_json, say
+from ._output import Json, Overwrite, Seed, StoreArgument, emit_json, say, table
 
 
 def sample(
@@ -25,12 +25,17 @@ def sample(
 
     Example: celltable sample pannuke.celltable small.celltable --per class 200
     """
+    from celltable.pipelines.sample import drawn
     from celltable.pipelines.sample import sample as run
 
-    what = "images" if images else "cells"
-    drawn = run(store, out, per=per[0], n=per[1], what=what, seed=seed, overwrite=overwrite)  # type: ignore[arg-type]
-    cells = drawn.columns("area").num_rows
+    what: Literal["cells", "images"] = "images" if images else "cells"
+    made = run(store, out, per=per[0], n=per[1], what=what, seed=seed, overwrite=overwrite)
+    cells, counts = made.columns("area").num_rows, drawn(made, per[0], what)
     if json:
-        emit_json({"store": str(out), "images": len(drawn), "instances": cells})
-    else:
-        say(f"{out}: {cells:,} cells in {len(drawn):,} images, {per[1]} {what} per {per[0]}")
+        emit_json({"store": str(out), "images": len(made), "instances": cells, "drawn": counts})
+        return
+    say(f"{out}: {cells:,} cells in {len(made):,} images")
+    say(table(counts.items(), (per[0], what)))
+    fewer = [value for value, n in counts.items() if n < per[1]]
+    if fewer:
+        say(f"all there are, fewer than {per[1]:,}: {', '.join(fewer)}")

@@ -15,7 +15,7 @@ from celltable.imagefile import read_pixels
 from celltable.records import Finding, Image, Instances, Sample
 
 from . import Format, Loss
-from ._coco_json import extra_keys, image_of
+from ._coco_json import decode_text, extra_keys, image_of
 from ._loss import tally
 from ._out import new_file, to_name
 from ._pixels import encode
@@ -117,9 +117,16 @@ def _row(sample: Sample) -> dict[str, Any]:
     columns["rle"] = [c.decode("ascii") for c in cells.rle]
     columns["polygon"] = [None if p is None else parts_of(p) for p in cells.column("polygon")]
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    details = json.dumps(extra_keys(image), sort_keys=True)
+    details = json.dumps(_details(image), sort_keys=True)
     found = {"image": picture, "image_id": image.image_id, "height": image.height, "width": image.width}
     return {**found, "n_cells": len(cells), "details": details, "cells": rows}
+
+
+def _details(image: Image) -> dict[str, Any]:
+    found, said = extra_keys(image), image.metadata
+    if "coco_id" in said:
+        found["id"] = decode_text(said["coco_id"])
+    return found | ({"file_name": said["file_name"]} if "file_name" in said else {})
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:

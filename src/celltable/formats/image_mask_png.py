@@ -197,12 +197,22 @@ def _picture(loss: Loss, sample: Sample, plan: _Plan) -> NDArray[np.uint8]:
     pixels = sample.pixels()
     rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
     rgb = np.repeat(rgb[..., :1], 3, axis=2) if rgb.shape[2] < 3 else rgb[..., :3]
-    if rgb.dtype != np.uint8:
-        top = max(float(rgb.max(initial=0)), 1.0)
-        rgb = np.clip(rgb / top * 255 + 0.5, 0, 255).astype(np.uint8)
-    changed = plan.as_published or (plan.size and sample.image.size != (plan.size, plan.size))
-    loss.add(PIXELS_CHANGED, int(bool(changed) or rgb.shape != pixels.shape or rgb.dtype != pixels.dtype))
+    rgb, scaled = _eight_bit(rgb)
+    changed = scaled or plan.as_published or (plan.size and sample.image.size != (plan.size, plan.size))
+    loss.add(PIXELS_CHANGED, int(bool(changed) or rgb.shape != pixels.shape))
     return np.ascontiguousarray(rgb[..., ::-1] if plan.as_published else rgb)
+
+
+def _eight_bit(pixels: NDArray[Any]) -> tuple[NDArray[np.uint8], bool]:
+    """Pixels of 8 bits and whether they had to be scaled: PanNuke's float64 holds whole numbers up to 255."""
+    if pixels.dtype == np.uint8:
+        return pixels, False
+    low, top = float(pixels.min(initial=0)), float(pixels.max(initial=0))
+    if low >= 0 and top <= 255:
+        whole = pixels.astype(np.uint8)
+        if np.array_equal(whole, pixels):
+            return whole, False
+    return np.clip(pixels / max(top, 1.0) * 255 + 0.5, 0, 255).astype(np.uint8), True
 
 
 def _resized(pixels: NDArray[np.uint8], plan: _Plan, mask: bool) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from celltable import registry
 from celltable.datasets import Dataset
 
 
-def datasets() -> tuple[str, ...]:
+def list_datasets() -> tuple[str, ...]:
     """Names of all data sets that can be read."""
     return registry.names("datasets")
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from celltable import __version__, parallel, schema
-from celltable.disk import exchange, locked, plain_os_errors, staging
-from celltable.errors import CelltableError, InputError, StoreError
-from celltable.geometry.fingerprint import near_pairs, perceptual_hash
+from celltable import __version__, schema
+from celltable.errors import CelltableError, InputError
+from celltable.geometry.fingerprint import near_pairs
 from celltable.records import Finding, findings_table
 from celltable.store import Store, open_store
-from celltable.store._tables import aligned, write_info, write_instances, write_table
+
+from ._derived import fingerprints, own_source, refuse_occupied, sources_beside, with_columns, write_store
 
 Unmapped = Literal["keep", "drop", "refuse"]
 Classes = Mapping[str, str]
@@ -37,13 +39,14 @@ def merge(
 ) -> Store:
     """Make one store of several.
 
-    Image ids become ``<data set>/<image id>``. Near-duplicate images, also across data sets, become findings and share
-    one leakage group, so that no split can separate them.
+    Image ids become ``<data set>/<image id>``; where two stores hold the same data set, the names of their folders
+    stand for it. Near-duplicate images, also across data sets, become findings and share one leakage group, so that no
+    split can separate them. Findings go along; the logs of repairs stay with their stores.
 
     Parameters
     ----------
     stores
-        Stores or their paths, of different names.
+        Two or more stores or their paths.
     out
         The store to write.
     classes
@@ -57,44 +60,46 @@ def merge(
         Compare the pixels of all images.
     overwrite, workers, progress
         Replace `out`; threads (None: every core); draw a bar.
+
+    Raises
+    ------
+    CelltableError, InputError, StoreError
+        If there are fewer than two stores, one stands twice, annotations are mixed with predictions, the mapping cannot
+        be read, names a class that no store has, or (with ``refuse``) lacks one, or `out` cannot be written.
     """
-    opened = [s if isinstance(s, Store) else open_store(s) for s in stores]
+    opened = _named([s if isinstance(s, Store) else open_store(s) for s in stores])
     target = Path(out)
-    _refuse(opened, target, overwrite)
+    refuse_occupied(target, overwrite, list(opened.values()))
     mapping = _mapping(classes)
+    if classes is not None:
+        _check_classes(opened, mapping, unmapped)
     keys = _source_keys(opened)
-    images = pa.concat_tables([_images(s, keys[i]) for i, s in enumerate(opened)])
-    cells = pa.concat_tables([_instances(s, mapping, unmapped) for s in opened])
-    found = pa.concat_tables([schema.empty("findings"), *(_prefixed(s.findings.arrow, s.name) for s in opened)])
+    images = pa.concat_tables([_images(name, s, keys[name]) for name, s in opened.items()])
+    cells = pa.concat_tables([_instances(name, s, mapping, unmapped) for name, s in opened.items()])
+    found = pa.concat_tables([schema.empty("findings"), *(_prefixed(s.findings.arrow, n) for n, s in opened.items())])
     if similarity:
-        pairs = _look_alikes(opened, workers, progress)
-        found = pa.concat_tables([found, findings_table(_as_findings(pairs))])
+        pairs, trouble = _look_alikes(opened, workers, progress)
+        found = pa.concat_tables([found, findings_table([*_as_findings(pairs), *trouble])])
         images = _joined_groups(images, pairs)
-    info = _info(opened, keys, name, sorted({c for c in cells.column("class_name").unique().to_pylist() if c}))
-    with plain_os_errors(target), staging(target) as folder:
-        images, cells = aligned(images, cells)
-        write_table(folder / "images.parquet", images)
-        write_instances(folder / "instances.parquet", images, [cells])
-        write_table(folder / "findings.parquet", found)
-        write_info(folder, info)
-        if target.exists():
-            with locked(target):
-                exchange(folder, target)
-        else:
-            exchange(folder, target)
-    return open_store(target)
+    used = sorted({c for c in cells.column("class_name").unique().to_pylist() if c})
+    return write_store(target, _info(opened, keys, name, used, target), images, cells, found)
 
 
-def _refuse(stores: Sequence[Store], out: Path, overwrite: bool) -> None:
+def _named(stores: Sequence[Store]) -> dict[str, Store]:
+    """The stores by the name of their data set, or of their folder where two hold the same data set."""
+    if len(stores) < 2:
+        raise CelltableError(f"merge needs two or more stores; found {stores[0].path if stores else 'none'}.")
+    kinds = sorted({str(s.info.get("kind", "annotations")) for s in stores})
+    if len(kinds) > 1:
+        raise CelltableError(f"merge takes stores of one kind; found {' and '.join(kinds)}.")
     names = [s.name for s in stores]
-    if len(stores) < 2 or len(set(names)) < len(names):
+    unique = [n if names.count(n) == 1 else s.path.resolve().stem for n, s in zip(names, stores, strict=True)]
+    twice = sorted({n for n in unique if unique.count(n) > 1})
+    if twice:
         raise CelltableError(
-            f"merge needs two or more data sets of different names; found {', '.join(names) or 'none'}."
+            f"two of the stores are called '{twice[0]}'; expected other data sets, or other names of their folders."
         )
-    if out.exists() and not overwrite:
-        raise StoreError(f"{out} exists already. Give another name, or --overwrite to replace it.")
-    if out.exists() and not (out / "dataset.json").exists():
-        raise StoreError(f"{out} exists and is not a celltable store; it was left untouched. Give another name.")
+    return dict(zip(unique, stores, strict=True))
 
 
 def _mapping(classes: Classes | str | Path | None) -> dict[str, str]:
@@ -113,81 +118,99 @@ def _mapping(classes: Classes | str | Path | None) -> dict[str, str]:
     return {str(k): v for k, v in found.items()}
 
 
-def _source_keys(stores: Sequence[Store]) -> list[dict[str, str]]:
+def _check_classes(stores: Mapping[str, Store], mapping: Mapping[str, str], unmapped: Unmapped) -> None:
+    """Refuse names on the left that no store has, and, where asked to, classes that are not there."""
+    has = {name: _classes_of(store) for name, store in stores.items()}
+    known = {c for classes in has.values() for c in classes}
+    known |= {f"{prefix}:{c}" for name, s in stores.items() for prefix in (name, s.name) for c in has[name]}
+    wrong = [c for c in mapping if c not in known]
+    if wrong:
+        near = difflib.get_close_matches(wrong[0], sorted(known), n=1)
+        hint = f"Did you mean '{near[0]}'?" if near else f"There are: {', '.join(sorted(set().union(*has.values())))}."
+        raise InputError(f"the mapping names the class '{wrong[0]}', which no store has. {hint}")
+    if unmapped == "refuse":
+        lost = [(n, c) for n, s in stores.items() for c in sorted(has[n]) if _mapped((n, s.name), c, mapping, "") == ""]
+        if lost:
+            rest = f" (and {len(lost) - 1:,} more)" if len(lost) > 1 else ""
+            raise InputError(
+                f"the class '{lost[0][1]}' of {lost[0][0]}{rest} is not in the mapping; add it, or keep or drop such."
+            )
+
+
+def _classes_of(store: Store) -> set[str]:
+    table = store.columns("class_name", "class_names").arrow
+    several = pc.unique(pc.list_flatten(table.column("class_names"))).to_pylist()
+    return {c for c in [*several, *table.column("class_name").unique().to_pylist()] if c is not None}
+
+
+def _source_keys(stores: Mapping[str, Store]) -> dict[str, dict[str, str]]:
     """For each store: its source key → a key that is unique in the merged store; "" means its own folder."""
     taken: set[str] = set()
-    made = []
-    for s in stores:
+    made = {}
+    for name, s in stores.items():
         keys = {}
         for key in ["", *s.info.get("sources", {})]:
-            new = f"{s.name}:store" if key == "" else key
+            new = f"{name}:store" if key == "" else key
             while new in taken:
                 new += "'"
             taken.add(new)
             keys[key] = new
-        made.append(keys)
+        made[name] = keys
     return made
 
 
-def _images(store: Store, keys: Mapping[str, str]) -> pa.Table:
+def _images(name: str, store: Store, keys: Mapping[str, str]) -> pa.Table:
     images = store.images.arrow
-    ids = pa.array([f"{store.name}/{i}" for i in images.column("image_id").to_pylist()])
+    ids = [f"{name}/{i}" for i in images.column("image_id").to_pylist()]
     moved = [[{**p, "source": keys[p["source"]]} for p in row or ()] for row in images.column("pixels").to_pylist()]
-    groups = [None if g is None else f"{store.name}/{g}" for g in images.column("leakage_group").to_pylist()]
-    columns = {
-        "image_id": ids,
-        "pixels": pa.array(moved, schema.PIXELS),
-        "leakage_group": pa.array(groups, pa.string()),
-    }
-    return _with(images, columns)
+    groups = [None if g is None else f"{name}/{g}" for g in images.column("leakage_group").to_pylist()]
+    return with_columns(images, {"image_id": ids, "pixels": moved, "leakage_group": groups})
 
 
-def _instances(store: Store, mapping: Mapping[str, str], unmapped: Unmapped) -> pa.Table:
+def _instances(dataset: str, store: Store, mapping: Mapping[str, str], unmapped: Unmapped) -> pa.Table:
     cells = store.instances.arrow
-    prefix = pa.array([f"{store.name}/{i}" for i in cells.column("image_id").to_pylist()], pa.string())
-    columns: dict[str, pa.Array] = {"image_id": prefix}
+    columns: dict[str, Any] = {"image_id": [f"{dataset}/{i}" for i in cells.column("image_id").to_pylist()]}
     if mapping:
-        names = cells.column("class_name").to_pylist()
-        table = {c: _mapped(store.name, c, mapping, unmapped) for c in {n for n in names if n is not None}}
-        many = cells.column("class_names").to_pylist()
-        for c in {c for row in many for c in row or ()}:
-            table.setdefault(c, _mapped(store.name, c, mapping, unmapped))
-        columns["class_name"] = pa.array([table.get(n) for n in names], pa.string())
-        several = [None if row is None else [t for c in row if (t := table[c]) is not None] for row in many]
-        columns["class_names"] = pa.array(several, pa.list_(pa.string()))
-    return _with(cells, columns)
+        names, many = cells.column("class_name").to_pylist(), cells.column("class_names").to_pylist()
+        table = {
+            c: _mapped((dataset, store.name), c, mapping, c if unmapped == "keep" else None) for c in _classes_of(store)
+        }
+        several = [None if row is None else _once(table[c] for c in row) for row in many]
+        columns["class_names"] = several
+        columns["class_name"] = [
+            row[0] if row else None if n is None else table[n] for n, row in zip(names, several, strict=True)
+        ]
+        if any(row is not None and len(row) != len(old) for row, old in zip(several, many, strict=True)):
+            scores = cells.column("class_scores").to_pylist()
+            columns["class_scores"] = [
+                None if row is not None and len(row) != len(old) else s
+                for row, old, s in zip(several, many, scores, strict=True)
+            ]
+    return with_columns(cells, columns)
 
 
-def _mapped(dataset: str, name: str, mapping: Mapping[str, str], unmapped: Unmapped) -> str | None:
-    new = mapping.get(f"{dataset}:{name}", mapping.get(name))
-    if new is None and unmapped == "refuse":
-        raise InputError(
-            f"the class '{name}' of {dataset} is not in the mapping; add it, or choose to keep or drop such."
-        )
-    return new if new is not None else name if unmapped == "keep" else None
+def _once(names: Iterable[str | None]) -> list[str]:
+    return list(dict.fromkeys(n for n in names if n is not None))
+
+
+def _mapped(datasets: tuple[str, str], name: str, mapping: Mapping[str, str], otherwise: str | None) -> str | None:
+    """The new class: as the file says for the data set (by either of its names), else for any, else `otherwise`."""
+    keys = [*(f"{d}:{name}" for d in datasets), name]
+    return next((mapping[k] for k in keys if k in mapping), otherwise)
 
 
 def _prefixed(findings: pa.Table, dataset: str) -> pa.Table:
     ids = [None if i is None else f"{dataset}/{i}" for i in findings.column("image_id").to_pylist()]
-    return _with(findings, {"image_id": pa.array(ids, pa.string())})
+    return with_columns(findings, {"image_id": ids})
 
 
-def _with(table: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:
-    for name, values in columns.items():
-        at = table.schema.get_field_index(name)
-        table = table.set_column(at, table.schema.field(at), values)
-    return table
-
-
-def _look_alikes(stores: Sequence[Store], workers: int | None, progress: bool) -> list[tuple[str, str, int]]:
-    where = [(s, i) for s in stores for i in s]
-
-    def hashed(entry: tuple[Store, str]) -> int:
-        return perceptual_hash(entry[0][entry[1]].pixels)
-
-    values = list(parallel.map(hashed, where, workers=workers, progress="comparing images" if progress else None))
-    ids = [f"{s.name}/{i}" for s, i in where]
-    return [(ids[a], ids[b], bits) for a, b, bits in near_pairs(values)]
+def _look_alikes(
+    stores: Mapping[str, Store], workers: int | None, progress: bool
+) -> tuple[list[tuple[str, str, int]], list[Finding]]:
+    entries = [(s, i) for s in stores.values() for i in s]
+    ids = [f"{name}/{i}" for name, s in stores.items() for i in s]
+    hashes, trouble = fingerprints(entries, ids, workers, progress)
+    return [(ids[a], ids[b], bits) for a, b, bits in near_pairs(hashes)], trouble
 
 
 def _as_findings(pairs: list[tuple[str, str, int]]) -> list[Finding]:
@@ -210,35 +233,32 @@ def _joined_groups(images: pa.Table, pairs: list[tuple[str, str, int]]) -> pa.Ta
     sources = images.column("group_source").to_pylist()
     groups = [u if u in involved else g for u, g in zip(units, old, strict=True)]
     derived = ["derived" if g != o else s for g, o, s in zip(groups, old, sources, strict=True)]
-    return _with(
-        images, {"leakage_group": pa.array(groups, pa.string()), "group_source": pa.array(derived, pa.string())}
-    )
+    return with_columns(images, {"leakage_group": groups, "group_source": derived})
 
 
-def _info(stores: Sequence[Store], keys: Sequence[Mapping[str, str]], name: str, classes: list[str]) -> dict[str, Any]:
-    sources = {}
-    for store, new in zip(stores, keys, strict=True):
-        sources.update({new[k]: v for k, v in store.info.get("sources", {}).items()})
-        sources[new[""]] = {
-            "path": str(store.path.resolve()),
-            "relative": store.path.name,
-            "size": None,
-            "sha256": None,
-        }
-    infos = [s.info for s in stores]
+def _info(
+    stores: Mapping[str, Store], keys: Mapping[str, Mapping[str, str]], name: str, classes: list[str], out: Path
+) -> dict[str, Any]:
+    sources: dict[str, Any] = {}
+    for label, store in stores.items():
+        sources.update({keys[label][k]: v for k, v in sources_beside(store, out).items()})
+        if any(p["source"] == "" for row in store.images.column("pixels").to_pylist() for p in row or ()):
+            sources[keys[label][""]] = own_source(store, out)
+    infos = [{**s.info, "name": label} for label, s in stores.items()]
     return {
         "name": name,
-        "title": "Merged: " + ", ".join(s.name for s in stores),
+        "title": "Merged: " + ", ".join(stores),
         "kind": infos[0].get("kind", "annotations"),
         "licence": strictest(infos),
         "non_commercial": any(i.get("non_commercial") for i in infos),
         "citation": " | ".join(dict.fromkeys(str(i["citation"]) for i in infos if i.get("citation"))),
-        "licences": {s.name: s.info.get("licence") for s in stores},
+        "licences": {i["name"]: i.get("licence") for i in infos},
         "classes": classes,
         "modality": sorted({m for i in infos for m in i.get("modality", [])}),
+        "target": sorted({t for i in infos for t in i.get("target", [])}),
         "sources": sources,
-        "reader": {"merged": [s.name for s in stores], "celltable": __version__},
-        "history": [f"merged from {', '.join(s.name for s in stores)}"],
+        "reader": {"merged": list(stores), "celltable": __version__},
+        "history": [f"merged from {', '.join(stores)}"],
     }
 
 

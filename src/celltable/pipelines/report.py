@@ -12,8 +12,8 @@ import pyarrow as pa
 from celltable import registry
 from celltable.disk import plain_os_errors
 from celltable.records import Sample
-from celltable.report import Material, Section
-from celltable.report._html import page
+from celltable.reports import Material, Section
+from celltable.reports._html import page
 from celltable.store import Store, open_store
 
 from .show import summary
@@ -57,7 +57,7 @@ def report(
         cards=cards,
         headline=metrics[0] if pred is not None and metrics else None,
     )
-    sections: list[Section] = sorted(registry.load_all("report").values(), key=lambda s: s.order)
+    sections: list[Section] = sorted(registry.load_all("reports").values(), key=lambda s: s.order)
     made = [(s.name, s.title, s.render(material)) for s in sections]
     title = str(ds.info.get("title") or ds.name)
     subtitle = f"{len(ds):,} images, {material.instances.num_rows:,} cells" + (

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from celltable.disk import exchange, locked, plain_os_errors, staging
-from celltable.errors import NotFoundError, StoreError
+from celltable.errors import CelltableError, NotFoundError
+from celltable.splits import strata_of
 from celltable.store import Store, open_store
-from celltable.store._tables import aligned, write_info, write_instances, write_table
+
+from ._derived import own_source, refuse_occupied, sources_beside, with_columns, write_store
 
 What = Literal["cells", "images"]
+NONE: Final = "(no class)"
+OWN: Final = "drawn from"  # key of the store drawn from, where that holds copies of the pixels
 
 
 def sample(
@@ -37,95 +41,127 @@ def sample(
     out
         The store to write. Its images keep their ids; pixels stay where they are.
     per
-        ``class``, or a column of images such as tissue, cell_type, modality, or ``label`` (image-level labels).
+        ``class``; or a column or metadata key of images such as tissue, cell_type, modality, or ``density``; or, for
+        images, ``label`` (image-level labels). Cells without a class are a class of their own.
     n
         Cells or images of each value; all where there are fewer.
     what
-        ``cells``: other cells of the drawn images are left out, and those images are marked as not exhaustively
-        annotated. ``images``: whole images are drawn until each value has `n` of them.
+        ``cells``: other cells of the drawn images are left out, and images that lost cells are marked as not
+        exhaustively annotated. ``images``: whole images are drawn until each value has `n` of them (or more, where they
+        were drawn for another value).
     seed
         Decides which.
     overwrite
         Replace a store at `out`.
+
+    Raises
+    ------
+    NotFoundError, CelltableError, StoreError
+        If there is no such column, nothing to draw from, or `out` cannot be written.
     """
     ds = store if isinstance(store, Store) else open_store(store)
     target = Path(out)
-    if target.exists() and not overwrite:
-        raise StoreError(f"{target} exists already. Give another name, or --overwrite to replace it.")
+    refuse_occupied(target, overwrite, [ds])
+    if n < 1:
+        raise CelltableError(f"{n} {what} of each {per} are asked for; expected 1 or more.")
     rng = np.random.default_rng(seed)
-    images = ds.images.arrow
-    if what == "images":
-        ids = _drawn_images(ds, images, per, n, rng)
-        images = images.filter(pc.is_in(images.column("image_id"), pa.array(ids, pa.string())))
-        cells = ds.instances.arrow.filter(pc.is_in(ds.instances["image_id"], pa.array(ids, pa.string())))
-    else:
-        cells = _drawn_cells(ds, images, per, n, rng)
-        kept = pc.unique(cells.column("image_id"))
-        images = images.filter(pc.is_in(images.column("image_id"), kept))
-        at = images.schema.get_field_index("exhaustive")
-        images = images.set_column(at, images.schema.field(at), pa.array([False] * images.num_rows))
-    done = f"sample: {n} {what} per {per}, seed {seed}"
-    info = {**ds.info, "history": [*ds.info.get("history", []), done]}
-    with plain_os_errors(target), staging(target) as folder:
-        images, cells = aligned(images, cells)
-        write_table(folder / "images.parquet", images)
-        write_instances(folder / "instances.parquet", images, [cells])
-        found = ds.findings.arrow
-        write_table(
-            folder / "findings.parquet",
-            found.filter(pc.is_in(found["image_id"], images.column("image_id").combine_chunks())),
-        )
-        write_info(folder, info)
-        if target.exists():
-            with locked(target):
-                exchange(folder, target)
-        else:
-            exchange(folder, target)
-    return open_store(target)
+    images, cells = (_by_cells if what == "cells" else _by_images)(ds, per, n, rng)
+    if not images.num_rows:
+        raise NotFoundError(f"{ds.path.name} has no {what} with a {per} to draw from; expected at least one.")
+    found = ds.findings.arrow.filter(pc.is_in(ds.findings["image_id"], images.column("image_id").combine_chunks()))
+    return write_store(target, _info(ds, target, f"sample: {n} {what} per {per}, seed {seed}"), images, cells, found)
 
 
-def _drawn_cells(ds: Store, images: pa.Table, per: str, n: int, rng: np.random.Generator) -> pa.Table:
-    cells = ds.instances.arrow
+def _info(ds: Store, out: Path, done: str) -> dict[str, Any]:
+    """As of the store drawn from; what it published in all does not hold for the sample."""
+    sources = sources_beside(ds, out)
+    if OWN in _sources_used(ds):
+        sources[OWN] = own_source(ds, out)
+    kept = {k: v for k, v in ds.info.items() if k not in ("split", "published_counts")}
+    return {**kept, "sources": sources, "history": [*ds.info.get("history", []), done]}
+
+
+def _sources_used(ds: Store) -> set[str]:
+    rows = ds.images.column("pixels").to_pylist()
+    return {p["source"] or OWN for row in rows for p in row or ()}
+
+
+def _relocated(images: pa.Table) -> pa.Table:
+    """Pixels that the store itself holds as pixels of a source of that store."""
+    rows = images.column("pixels").to_pylist()
+    return with_columns(images, {"pixels": [[{**p, "source": p["source"] or OWN} for p in row or ()] for row in rows]})
+
+
+def _by_cells(ds: Store, per: str, n: int, rng: np.random.Generator) -> tuple[pa.Table, pa.Table]:
+    cells, images = ds.instances.arrow, ds.images.arrow
+    cells = cells.take(pa.array(_pick(_values_of_cells(ds, per), n, rng), pa.int64()))
+    images = images.filter(pc.is_in(images.column("image_id"), pc.unique(cells.column("image_id"))))
+    left = Counter(cells.column("image_id").to_pylist())
+    complete = zip(*(images.column(c).to_pylist() for c in ("image_id", "n_instances", "exhaustive")), strict=True)
+    images = with_columns(images, {"exhaustive": [whole and left[i] == had for i, had, whole in complete]})
+    return _relocated(images), _without_lost_parents(cells)
+
+
+def _without_lost_parents(cells: pa.Table) -> pa.Table:
+    ids = list(zip(cells.column("image_id").to_pylist(), cells.column("instance_id").to_pylist(), strict=True))
+    drawn = set(ids)
+    parents = cells.column("parent").to_pylist()
+    return with_columns(
+        cells, {"parent": [p if (i, p) in drawn else None for (i, _), p in zip(ids, parents, strict=True)]}
+    )
+
+
+def _values_of_cells(ds: Store, per: str) -> list[str]:
     if per == "class":
-        values = cells.column("class_name").to_pylist()
-    else:
-        by_image = dict(zip(images.column("image_id").to_pylist(), _column(images, per), strict=True))
-        values = [by_image[i] for i in cells.column("image_id").to_pylist()]
-    return cells.take(pa.array(_pick(values, n, rng), pa.int64()))
+        return [NONE if v is None else v for v in ds.columns("class_name").column(0).to_pylist()]
+    if per == "label":
+        raise CelltableError("labels are of images, not of cells: draw whole images, with --images.")
+    images = ds.images.arrow
+    of_image = dict(zip(images.column("image_id").to_pylist(), strata_of(images, [per]), strict=True))
+    return [of_image[i] for i in ds.columns("image_id").column(0).to_pylist()]
 
 
-def _drawn_images(ds: Store, images: pa.Table, per: str, n: int, rng: np.random.Generator) -> list[str]:
+def _by_images(ds: Store, per: str, n: int, rng: np.random.Generator) -> tuple[pa.Table, pa.Table]:
+    members = _images_of_values(ds, per)
+    chosen: set[str] = set()
+    for value in sorted(members):
+        rest = [i for i in members[value] if i not in chosen]
+        lacking = n - (len(members[value]) - len(rest))
+        chosen.update(rest[k] for k in rng.permutation(len(rest))[: max(0, lacking)].tolist())
+    ids = pa.array(sorted(chosen), pa.string())
+    images, cells = ds.images.arrow, ds.instances.arrow
+    images = images.filter(pc.is_in(images.column("image_id"), ids))
+    return _relocated(images), cells.filter(pc.is_in(cells.column("image_id"), ids))
+
+
+def _images_of_values(ds: Store, per: str) -> dict[str, list[str]]:
+    """Value → ids of the images that have it, in order."""
+    images = ds.images.arrow
     ids = images.column("image_id").to_pylist()
     if per == "class":
         table = ds.columns("image_id", "class_name").arrow.group_by(["image_id", "class_name"]).aggregate([])
-        pairs = list(zip(table.column("image_id").to_pylist(), table.column("class_name").to_pylist(), strict=True))
+        pairs = [(i, NONE if v is None else v) for i, v in zip(*(c.to_pylist() for c in table.columns), strict=True)]
     elif per == "label":
         pairs = [(i, v) for i, row in zip(ids, images.column("labels").to_pylist(), strict=True) for v in row or ()]
     else:
-        pairs = list(zip(ids, _column(images, per), strict=True))
-    pairs.sort(key=lambda p: (str(p[1]), p[0]))
-    chosen: set[str] = set()
-    for value in sorted({str(v) for _, v in pairs}):
-        members = [i for i, v in pairs if str(v) == value]
-        have = sum(i in chosen for i in members)
-        rest = [i for i in members if i not in chosen]
-        chosen.update(rest[k] for k in rng.permutation(len(rest))[: max(0, n - have)].tolist())
-    return sorted(chosen)
-
-
-def _column(images: pa.Table, per: str) -> list[Any]:
-    if per not in images.column_names:
-        raise NotFoundError(
-            f"No column of the images is called '{per}'. Use class, label, or one of {', '.join(images.column_names)}."
-        )
-    found: list[Any] = images.column(per).to_pylist()
+        pairs = list(zip(ids, strata_of(images, [per]), strict=True))
+    found: dict[str, list[str]] = {}
+    for image_id, value in sorted(pairs):
+        found.setdefault(value, []).append(image_id)
     return found
 
 
-def _pick(values: Sequence[Any], n: int, rng: np.random.Generator) -> list[int]:
+def drawn(store: Store, per: str, what: What) -> dict[str, int]:
+    """How many cells (or images) of each value a store has."""
+    if what == "cells":
+        return dict(sorted(Counter(_values_of_cells(store, per)).items()))
+    return {value: len(ids) for value, ids in sorted(_images_of_values(store, per).items())}
+
+
+def _pick(values: Sequence[str], n: int, rng: np.random.Generator) -> list[int]:
     rows: dict[str, list[int]] = {}
     for row, value in enumerate(values):
-        rows.setdefault(str(value), []).append(row)
+        rows.setdefault(value, []).append(row)
     chosen: list[int] = []
     for value in sorted(rows):
         members = rows[value]

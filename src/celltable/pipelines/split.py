@@ -60,7 +60,7 @@ def split(
     """
     ds = store if isinstance(store, Store) else open_store(store)
     images = _selected(ds.images.arrow, only)
-    hashes = _hashes(ds, images, workers, progress) if similarity else None
+    hashes, unread = _hashes(ds, images, workers, progress) if similarity else (None, [])
     by = [c for c in stratify if c != "modality" or images.column("modality").null_count < images.num_rows]
     if official is not None:
         assignment = _official(ds, images, official)
@@ -92,15 +92,6 @@ def _selected(images: pa.Table, only: Mapping[str, str] | None) -> pa.Table:
         wanted = ", ".join(f"{k}={v}" for k, v in (only or {}).items())
         raise NotFoundError(f"no image to split{f' has {wanted}' if wanted else ''}; expected at least one.")
     return kept
-
-
-def _hashes(ds: Store, images: pa.Table, workers: int | None, progress: bool) -> dict[str, int]:
-    def hashed(image_id: str) -> int:
-        return perceptual_hash(ds[image_id].pixels)
-
-    ids = images.column("image_id").to_pylist()
-    label = "comparing images" if progress else None
-    return dict(zip(ids, parallel.map(hashed, ids, workers=workers, progress=label), strict=True))
 
 
 def _official(ds: Store, images: pa.Table, name: str) -> dict[str, str]:

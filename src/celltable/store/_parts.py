@@ -41,16 +41,15 @@ class Parts:
         return len(self._images)
 
     @property
-    def extra(self) -> Path:
-        path = self.folder / "extra"
+    def final(self) -> Path:
+        """The folder that becomes the store; it survives an interruption, like the parts."""
+        path = self.folder / "store"
         path.mkdir(exist_ok=True)
         return path
 
     def lock(self) -> None:
         """Take the folder for this process, and find what an interrupted run of the same request left."""
-        with plain_os_errors(self.folder):
-            self.folder.mkdir(exist_ok=True)
-        self._handle = lock(self.folder)
+        self._handle = self._own_folder()
         request = self.folder / "request.json"
         if not request.exists() or request.read_text(encoding="utf-8") != self._fingerprint:
             for entry in self.folder.iterdir():
@@ -60,6 +59,19 @@ class Parts:
         while self._path("images", self._count).exists():
             self.done += pa.ipc.open_file(pa.memory_map(str(self._path("images", self._count)))).read_all().num_rows
             self._count += 1
+
+    def _own_folder(self) -> int:
+        """The descriptor of the locked folder, which another process may remove between its making and its locking."""
+        while True:
+            with plain_os_errors(self.folder):
+                self.folder.mkdir(exist_ok=True)
+                try:
+                    handle = lock(self.folder)
+                except FileNotFoundError:
+                    continue
+            if self.folder.exists() and os.path.samestat(os.fstat(handle), self.folder.stat()):
+                return handle
+            os.close(handle)
 
     def unlock(self) -> None:
         """Let go of the folder, leaving what was written for the next run; an empty one is removed."""
@@ -114,11 +126,9 @@ class Parts:
             found.sort_by([(n, "ascending") for n in ("image_id", "instance_id", "rule", "message")]),
         )
 
-    def move_extra(self, folder: Path) -> None:
-        """Move the extra files (copied pixels) into the final folder."""
-        if (self.folder / "extra").exists():
-            for entry in (self.folder / "extra").iterdir():
-                os.rename(entry, folder / entry.name)
+    def seal(self) -> None:
+        """No run may go on from these parts any more: their final folder is about to be moved away."""
+        (self.folder / "request.json").unlink()
 
     def discard(self) -> None:
         """Remove the parts: the store is in place."""

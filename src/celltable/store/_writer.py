@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from celltable.disk import exchange, plain_os_errors, staging
+from celltable.disk import exchange, locked, plain_os_errors
 from celltable.errors import StoreError
 from celltable.records import Sample
 
@@ -33,13 +34,17 @@ class StoreWriter:
 
     def __init__(self, path: str | Path, fingerprint: Mapping[str, Any], *, overwrite: bool = False) -> None:
         self.path = Path(path)
-        if self.path.exists() and not overwrite:
+        self._overwrite = overwrite
+        self._check_target()
+        self._parts = Parts(self.path.with_name(self.path.name + ".incomplete"), fingerprint)
+
+    def _check_target(self) -> None:
+        if self.path.exists() and not self._overwrite:
             raise StoreError(f"{self.path} exists already. Give another name, or --overwrite to replace it.")
         if self.path.exists() and not (self.path / "dataset.json").exists():
             raise StoreError(
                 f"{self.path} exists and is not a celltable store; it was left untouched. Give another name."
             )
-        self._parts = Parts(self.path.with_name(self.path.name + ".incomplete"), fingerprint)
 
     @property
     def done(self) -> int:
@@ -48,6 +53,11 @@ class StoreWriter:
 
     def __enter__(self) -> StoreWriter:
         self._parts.lock()
+        try:
+            self._check_target()  # another process may have finished it before the lock was ours
+        except StoreError:
+            self._parts.unlock()
+            raise
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -64,10 +74,11 @@ class StoreWriter:
         """Write the final tables, `findings` beside those of the samples, and move the store into place."""
         with plain_os_errors(self.path):
             self._parts.flush()
-            with staging(self.path) as folder:
-                self._parts.assemble(folder, findings)
-                self._parts.move_extra(folder)
-                write_info(folder, info)
+            folder = self._parts.final
+            self._parts.assemble(folder, findings)
+            write_info(folder, info)
+            with locked(self.path) if self.path.exists() else nullcontext():
+                self._parts.seal()
                 exchange(folder, self.path)
             self._parts.discard()
         from . import open_store
@@ -77,4 +88,4 @@ class StoreWriter:
     @property
     def extra(self) -> Path:
         """A folder that becomes part of the store (copied pixels)."""
-        return self._parts.extra
+        return self._parts.final

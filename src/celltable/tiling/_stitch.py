@@ -32,9 +32,9 @@ def stitch(tiles: Iterable[tuple[Tile, Instances]], size: tuple[int, int], *, ma
     cell that it shares most pixels with, if these are more than `match` of the smaller, unless it lies on that cell's
     partner in its own tile, too: then they are two cells, one on the other. Of the copies of a cell, one that no inner
     border cuts is taken: the one farthest from such borders, which its tile saw best (then of the highest score, then
-    of the largest area). Where tiles disagree whether there is one cell or two, the best copy decides, and the others that
-    share more than `match` of the smaller with it are dropped. Pieces that no whole copy covers are united, and replace
-    a whole copy that lies in them. A cell that only one tile has found is kept.
+    of the largest area). Where tiles disagree whether there is one cell or two, the best copy decides, and the others
+    that share more than `match` of the smaller with it are dropped. Pieces that no whole copy covers are united, and
+    replace a whole copy that lies in them. A cell that only one tile has found is kept.
 
     Cells that are cut by a border are put together only where tiles overlap by a pixel or more; with an overlap larger
     than the largest cell, tiles that `cut` made of an image give exactly its cells back.
