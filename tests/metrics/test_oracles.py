@@ -239,7 +239,7 @@ def test_order_preserving_renumbering_transposing_and_a_margin_change_nothing(
     new = np.concatenate([[0], np.cumsum(rng.integers(1, 1000, 12))]).astype(np.int32)
     before = fields_of([pair(gt, pred)], name)
     assert close(before, fields_of([pair(new[gt], new[pred])], name))
-    if name != "aji_kumar2017":  # its ties go to the lowest id
+    if name not in ("aji_kumar2017", "aji_cellpose", "aji_plus"):  # among equally good pairings the ids decide
         shuffled = np.concatenate([[0], 1 + rng.permutation(12)]).astype(np.int32)
         assert close(before, fields_of([pair(shuffled[gt], shuffled[pred])], name))
     assert close(before, fields_of([pair(gt.T.copy(), pred.T.copy())], name))
