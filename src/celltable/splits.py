@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,8 @@ class Certificate:
 
     `groups` counts leakage groups a part, `shared_groups` those that stand in two parts (0 in every split made here),
     `strata` the images of each stratum a part; `near_duplicates` lists the pairs of look-alike images that stand in
-    different parts (None where pixels were not compared); `digest` is the SHA-256 of the sorted assignment.
+    different parts (None where pixels were not compared), `not_compared` the images whose pixels could not be read;
+    `digest` is the SHA-256 of the sorted assignment, one line ``image_id<tab>part<newline>`` each.
     """
 
     unit: str
@@ -42,6 +43,7 @@ class Certificate:
     similarity_bits: int | None
     near_duplicates: list[tuple[str, str, int]] | None
     digest: str
+    not_compared: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
@@ -247,6 +249,7 @@ def certify(
         similarity_bits=max_bits if hashes is not None else None,
         near_duplicates=None if hashes is None else _straddling(ids, parts, hashes, max_bits),
         digest=hashlib.sha256(text.encode()).hexdigest(),
+        not_compared=[] if hashes is None else sorted(i for i in ids if i not in hashes),
     )
 
 

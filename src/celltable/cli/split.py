@@ -52,17 +52,29 @@ def split(
     card = run(
         store, test=test, val=val, seed=seed, stratify=stratify or ("modality",), kfold=kfold, official=official,
         subsets=subset or (), only={k: str(v) for k, v in pairs(only).items()}, similarity=similarity, workers=workers,
-        progress=True,
+        progress=not json,
     )  # fmt: skip
     if certificate is not None:
-        write_certificate(card, certificate)
+        write_certificate(card, certificate, store)
     if json:
         emit_json(card.to_dict())
         return
-    _print(card, store)
+    _print(card, store, certificate)
+    if subset:
+        say(_subsets(store))
 
 
-def _print(card: Certificate, store: Path) -> None:
+def _subsets(store: Path) -> str:
+    from celltable.store import open_store
+
+    found = [dict(m or ()).get("subset") for m in open_store(store).images.column("metadata").to_pylist()]
+    smallest = [float(p) for p in found if p is not None]
+    rows = [[f"{p:g} % of train", sum(q <= p for q in smallest)] for p in sorted(set(smallest))]
+    text = table(rows, ("subset", "images"))
+    return f"\n{text}\nselect one with: --where \"cast(metadata['subset'] as double) <= {max(smallest):g}\""
+
+
+def _print(card: Certificate, store: Path, certificate: Path | None) -> None:
     rows = [[name, n, card.cells[name], card.groups[name]] for name, n in card.images.items()]
     say(table(rows, ("part", "images", "cells", "groups")))
     if card.strata:
@@ -76,5 +88,8 @@ def _print(card: Certificate, store: Path) -> None:
         near = card.near_duplicates
         first = f", the first {near[0][0]} and {near[0][1]} ({near[0][2]} of 64 bits apart)" if near else ""
         say(f"look-alike images in two parts: {len(near)}{first}")
+    if card.not_compared:
+        say(f"images that could not be read, so not compared: {len(card.not_compared)}, first '{card.not_compared[0]}'")
     verdict = "clean" if card.clean else "NOT CLEAN"
-    say(f"certificate: {verdict}, assignment SHA-256 {card.digest[:16]}…, in {store}/dataset.json")
+    where = f"{store}/dataset.json" + (f" and {certificate}" if certificate else "")
+    say(f"certificate: {verdict}, assignment SHA-256 {card.digest[:16]}…, in {where}")

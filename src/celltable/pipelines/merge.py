@@ -258,7 +258,10 @@ def _info(
         "target": sorted({t for i in infos for t in i.get("target", [])}),
         "sources": sources,
         "reader": {"merged": list(stores), "celltable": __version__},
-        "history": [f"merged from {', '.join(stores)}"],
+        "history": [
+            *(f"{label}: {line}" for label, s in stores.items() for line in s.info.get("history", [])),
+            f"merged from {', '.join(stores)}",
+        ],
     }
 
 

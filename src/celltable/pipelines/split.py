@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
-from celltable import parallel, registry, splits
+from celltable import registry, splits
+from celltable.disk import plain_os_errors
 from celltable.errors import CelltableError, NotFoundError
-from celltable.geometry.fingerprint import near_pairs, perceptual_hash
+from celltable.geometry.fingerprint import near_pairs
 from celltable.splits import Certificate
 from celltable.store import Store, open_store
+
+from ._derived import fingerprints, with_columns
 
 PUBLISHED = "published_split"  # metadata key under which the first split keeps what the release said
 
@@ -32,7 +36,9 @@ def split(
     workers: int | None = None,
     progress: bool = False,
 ) -> Certificate:
-    """Write the column ``split`` of a store and ``split.json`` beside it; return the certificate.
+    """Write the column ``split`` of a store and the certificate into its dataset.json; return the certificate.
+
+    What the release said stays in the metadata key ``published_split``.
 
     Parameters
     ----------
@@ -50,32 +56,62 @@ def split(
         Use the published split (``published``), or another official one of the data set by name.
     subsets
         Percentages of the training part to draw as nested random subsets; kept in the metadata key ``subset``, the
-        smallest one that an image belongs to.
+        smallest one that an image belongs to, so that ``cast(metadata['subset'] as double) <= 25`` selects 25 %.
     only
         Column → value: split only these images (one cell type, say); the others get no part.
     similarity
         Compare the pixels of all images, so that look-alikes stay on one side and the certificate says so.
     workers, progress
         Threads (None: every core), and whether to draw a bar.
+
+    Raises
+    ------
+    CelltableError, NotFoundError
+        If the shares do not add up, a part would be empty, or there is no such column or official split. The store is
+        then as it was.
     """
     ds = store if isinstance(store, Store) else open_store(store)
     images = _selected(ds.images.arrow, only)
-    hashes, unread = _hashes(ds, images, workers, progress) if similarity else (None, [])
+    _check_percents(subsets)
+    hashes = _hashes(ds, images, workers, progress) if similarity else None
     by = [c for c in stratify if c != "modality" or images.column("modality").null_count < images.num_rows]
     if official is not None:
         assignment = _official(ds, images, official)
     else:
-        ids = images.column("image_id").to_pylist()
-        near = [(i, j) for i, j, _ in near_pairs([hashes[i] for i in ids])] if hashes else []
-        if kfold is not None:
-            assignment = splits.folds(images, kfold, seed=seed, stratify=by, near=near)
-        else:
-            shares = {"train": 1 - test - val, **({"val": val} if val else {}), "test": test}
-            assignment = splits.grouped(images, shares, seed=seed, stratify=by, near=near)
+        shares = {f"fold{k + 1}": 1 / kfold for k in range(kfold)} if kfold else _shares(test, val)
+        assignment = splits.grouped(images, shares, seed=seed, stratify=by, near=_near(images, hashes))
+        _refuse_empty(images, assignment, shares, _near(images, hashes))
     card = splits.certify(images, assignment, hashes=hashes, stratify=by, seed=None if official else seed)
     chosen = _subsets(images, assignment, subsets, by, seed)
     _write(ds, assignment, chosen, card, _words(test, val, seed, kfold, official))
     return card
+
+
+def _shares(test: float, val: float) -> dict[str, float]:
+    return {"train": 1 - test - val, **({"val": val} if val else {}), "test": test}
+
+
+def _near(images: pa.Table, hashes: Mapping[str, int] | None) -> list[tuple[int, int]]:
+    ids = images.column("image_id").to_pylist()
+    return [] if hashes is None else [(i, j) for i, j, _ in near_pairs([hashes.get(i, 0) for i in ids])]
+
+
+def _check_percents(percents: Sequence[float]) -> None:
+    wrong = [p for p in percents if not 0 < p <= 100]
+    if wrong:
+        raise CelltableError(f"a subset of {wrong[0]:g} % is asked for; expected more than 0 and at most 100.")
+
+
+def _refuse_empty(
+    images: pa.Table, assignment: Mapping[str, str], shares: Mapping[str, float], near: Sequence[tuple[int, int]]
+) -> None:
+    empty = [part for part, share in shares.items() if share > 1e-9 and part not in set(assignment.values())]
+    if empty:
+        units = len(set(splits.units_of(images, near)))
+        raise CelltableError(
+            f"{', '.join(empty)} would have no image: {images.num_rows:,} images are {units:,} units that must stay "
+            f"whole (leakage groups and look-alikes) for {len(shares)} parts. Ask for fewer parts or larger shares."
+        )
 
 
 def _selected(images: pa.Table, only: Mapping[str, str] | None) -> pa.Table:
@@ -94,9 +130,18 @@ def _selected(images: pa.Table, only: Mapping[str, str] | None) -> pa.Table:
     return kept
 
 
+def _hashes(ds: Store, images: pa.Table, workers: int | None, progress: bool) -> dict[str, int]:
+    """Perceptual hashes by image; without the images that cannot be read."""
+    ids = images.column("image_id").to_pylist()
+    values, trouble = fingerprints([(ds, i) for i in ids], ids, workers, progress)
+    unread = {f.image_id for f in trouble}
+    return {i: value for i, value in zip(ids, values, strict=True) if i not in unread}
+
+
 def _official(ds: Store, images: pa.Table, name: str) -> dict[str, str]:
     rows = zip(*(images.column(c).to_pylist() for c in ("image_id", "split", "metadata")), strict=True)
-    published = {i: dict(meta or ()).get(PUBLISHED, part) for i, part, meta in rows}
+    made_here = _was_split(ds)
+    published = {i: dict(meta or ()).get(PUBLISHED, None if made_here else part) for i, part, meta in rows}
     if name != "published":
         known = _named_splits(ds)
         if name not in known:
@@ -127,6 +172,8 @@ def _subsets(
     ids = images.column("image_id").to_pylist()
     strata = splits.strata_of(images, by)
     train = [(i, s) for i, s in zip(ids, strata, strict=True) if assignment[i] == "train"]
+    if not train:
+        raise CelltableError("no image is in train, of which subsets could be drawn; leave out --subset.")
     made = splits.nested([i for i, _ in train], percents, strata=[s for _, s in train], seed=seed)
     smallest: dict[str, str] = {}
     for name in sorted(made, key=float, reverse=True):
@@ -137,20 +184,23 @@ def _subsets(
 def _write(ds: Store, assignment: Mapping[str, str], subsets: Mapping[str, str], card: Certificate, done: str) -> None:
     images = ds.images.arrow
     rows = list(zip(*(images.column(c).to_pylist() for c in ("image_id", "split", "metadata")), strict=True))
+    as_published = not _was_split(ds)
     metadata = []
     for image_id, old, pairs in rows:
         values = dict(pairs or ())
-        if old is not None:
+        if old is not None and as_published:
             values.setdefault(PUBLISHED, old)
         values.pop("subset", None)
         if image_id in subsets:
             values["subset"] = subsets[image_id]
         metadata.append(sorted(values.items()))
-    columns = {"split": [assignment.get(i) for i, _, _ in rows], "metadata": metadata}
-    for name, values_ in columns.items():
-        at = images.schema.get_field_index(name)
-        images = images.set_column(at, images.schema.field(at), pa.array(values_, images.schema.field(at).type))
+    images = with_columns(images, {"split": [assignment.get(i) for i, _, _ in rows], "metadata": metadata})
     ds.update({"images": images}, {"split": card.to_dict()}, done=done)
+
+
+def _was_split(ds: Store) -> bool:
+    """Whether the column split is ours, not the publisher's: of this store or of one that it was made of."""
+    return "split" in ds.info or any("split: " in str(line) for line in ds.info.get("history", []))
 
 
 def _words(test: float, val: float, seed: int, kfold: int | None, official: str | None) -> str:
@@ -159,6 +209,12 @@ def _words(test: float, val: float, seed: int, kfold: int | None, official: str 
     return f"split: {f'{kfold} folds' if kfold else f'test {test:g}, val {val:g}'}, seed {seed}"
 
 
-def write_certificate(card: Certificate, path: Path) -> None:
-    """Write the certificate as a JSON file of its own."""
-    path.write_text(json.dumps(card.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+def write_certificate(card: Certificate, path: Path, store: Store | str | Path) -> None:
+    """Write the certificate as a JSON file of its own, with the part of each image, so that anyone can count again."""
+    images = open_store(store.path if isinstance(store, Store) else store).images
+    parts = zip(images["image_id"].to_pylist(), images["split"].to_pylist(), strict=True)
+    content = {**card.to_dict(), "assignment": {i: part for i, part in parts if part is not None}}
+    partial = path.with_name(f".{path.name}.partial")
+    with plain_os_errors(path):
+        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(partial, path)

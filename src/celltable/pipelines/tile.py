@@ -18,13 +18,14 @@ from celltable.records import Finding, Image, Pixels, Sample
 from celltable.store import Store, StoreWriter, open_store
 from celltable.tiling import Tile
 
-from ._derived import UNREADABLE, refuse_occupied, sources_beside
+from ._derived import UNREADABLE, own_source, refuse_occupied, sources_beside
 from ._tile_files import FORMS, written
 
 # Metadata keys of a tile: the image it was cut from, where it lies in it, that image's size, how many tiles it has.
 PARENT: Final = "tile_of"
 PLACE: Final = ("tile_row", "tile_col", "tile_of_height", "tile_of_width", "tile_of_tiles")
 INCOMPLETE: Final = "missing-tiles"
+OWN: Final = "images"  # key of the store of whole images, where that holds copies of the pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +292,8 @@ def _whole(base: Store | None, name: str, record: Image) -> Image:
                 f"the image {name} of {base.path.name} has {image.height} × {image.width} px; "
                 f"its tiles were cut from one of {height} × {width} px."
             )
-        return replace(image, exhaustive=record.exhaustive)
+        pixels = tuple(replace(p, source=p.source or OWN) for p in image.pixels)
+        return replace(image, pixels=pixels, exhaustive=record.exhaustive)
     derived = record.group_source == "derived" and record.leakage_group == name
     return replace(
         record, image_id=name, height=height, width=width, pixels=(),
@@ -304,5 +306,5 @@ def _whole(base: Store | None, name: str, record: Image) -> Image:
 def _stitched_info(ds: Store, base: Store | None, out: Path) -> dict[str, Any]:
     info: Mapping[str, Any] = ds.info
     kept = {k: v for k, v in info.items() if k not in ("tiles", "split", "sources")}
-    sources: dict[str, Any] = {} if base is None else sources_beside(base, out)
+    sources: dict[str, Any] = {} if base is None else {**sources_beside(base, out), OWN: own_source(base, out)}
     return {**kept, "sources": sources, "history": [*info.get("history", []), f"stitched from {ds.path.name}"]}

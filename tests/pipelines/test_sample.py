@@ -1,0 +1,79 @@
+"""Samples: so many of each value, the same for the same seed, and honest about what was left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from celltable import registry
+from celltable.errors import CelltableError
+from celltable.pipelines.ingest import ingest
+from celltable.pipelines.sample import drawn, sample
+from celltable.store import Store
+
+
+@pytest.fixture(scope="module")
+def pannuke(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("pannuke")
+    found = registry.load("datasets", "pannuke").example(folder / "release", 5)
+    return ingest("pannuke", found or folder / "release", folder / "s")
+
+
+@pytest.mark.parametrize("n", [1, 4, 10_000])
+def test_each_class_has_as_many_cells_as_asked_or_all_there_are(tmp_path: Path, pannuke: Store, n: int) -> None:
+    there = Counter(pannuke.columns("class_name")["class_name"].to_pylist())
+    store = sample(pannuke, tmp_path / "s", n=n)
+    found = Counter(store.columns("class_name")["class_name"].to_pylist())
+    assert found == {c: min(n, k) for c, k in there.items()}
+    assert drawn(store, "class", "cells") == dict(sorted(found.items()))
+    for image_id in store:
+        cells, before = store[image_id].instances, pannuke[image_id].instances
+        assert set(zip(cells.ids.tolist(), cells.rle, strict=True)) <= set(
+            zip(before.ids.tolist(), before.rle, strict=True)
+        )
+        was = pannuke.image(image_id).exhaustive
+        assert store.image(image_id).exhaustive == (was and len(cells) == len(before))
+        assert (store[image_id].pixels == pannuke[image_id].pixels).all()
+    assert 0 not in store.images["n_instances"].to_pylist()
+
+
+def test_the_seed_decides_and_nothing_else(tmp_path: Path, pannuke: Store) -> None:
+    def keys(name: str, seed: int) -> set[tuple[str, int]]:
+        table = sample(pannuke, tmp_path / name, n=3, seed=seed).columns("image_id", "instance_id")
+        return set(zip(table["image_id"].to_pylist(), table["instance_id"].to_pylist(), strict=True))
+
+    first = keys("a", 1)
+    assert first == keys("b", 1)
+    assert any(first != keys(f"c{seed}", seed) for seed in (2, 3, 4))
+    files = ("images.parquet", "instances.parquet", "dataset.json")
+    assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
+
+
+def test_whole_images_are_drawn_until_each_value_has_enough(tmp_path: Path, pannuke: Store) -> None:
+    there = Counter(pannuke.images["tissue"].to_pylist())
+    store = sample(pannuke, tmp_path / "s", per="tissue", n=2, what="images")
+    assert Counter(store.images["tissue"].to_pylist()) == {t: min(2, k) for t, k in there.items()}
+    assert all(list(store[i].instances.rle) == list(pannuke[i].instances.rle) for i in store)
+    assert [store.image(i).exhaustive for i in store] == [pannuke.image(i).exhaustive for i in store]
+    by_class = sample(pannuke, tmp_path / "c", n=2, what="images")
+    had = drawn(pannuke, "class", "images")
+    assert all(n >= min(2, had[c]) for c, n in drawn(by_class, "class", "images").items())
+    assert len(by_class) <= 2 * len(had)
+
+
+def test_a_sample_of_nothing_or_of_an_unknown_column_is_refused(tmp_path: Path, pannuke: Store) -> None:
+    requests: list[tuple[dict[str, Any], str]] = [
+        ({"per": "tisue"}, "No column of the images is called 'tisue'"),
+        ({"per": "label"}, "labels are of images"),
+        ({"per": "label", "what": "images"}, "has no images with a label"),
+        ({"n": 0}, "0 cells of each class"),
+    ]
+    for options, words in requests:
+        with pytest.raises(CelltableError, match=words):
+            sample(pannuke, tmp_path / "s", **options)
+    with pytest.raises(CelltableError, match="is the store that is read"):
+        sample(pannuke, pannuke.path, overwrite=True)
+    assert not (tmp_path / "s").exists()

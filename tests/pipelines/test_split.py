@@ -1,0 +1,160 @@
+"""Splits of stores: the certificate counted again by brute force, official parts, nested subsets, and what is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from celltable import registry
+from celltable.cli import build
+from celltable.errors import CelltableError
+from celltable.geometry.fingerprint import NEAR_BITS, perceptual_hash
+from celltable.pipelines.ingest import ingest
+from celltable.pipelines.merge import merge
+from celltable.pipelines.split import split, write_certificate
+from celltable.splits import Certificate
+from celltable.store import Store, open_store
+
+
+def ingested(name: str, folder: Path, seed: int = 1) -> Store:
+    found = registry.load("datasets", name).example(folder / f"{name}-release", seed)
+    return ingest(name, found or folder / f"{name}-release", folder / name)
+
+
+def parts_of(path: Path) -> dict[str, str]:
+    images = open_store(path).images
+    rows = zip(images["image_id"].to_pylist(), images["split"].to_pylist(), strict=True)
+    return {i: part for i, part in rows if part is not None}
+
+
+def count_again(card: Certificate, store: Store) -> None:
+    """Every number of the certificate from the tables and pixels themselves."""
+    parts = parts_of(store.path)
+    records = {i: store.image(i) for i in parts}
+    assert card.images == dict(Counter(parts.values()))
+    assert card.cells == {p: sum(len(store[i].instances) for i in parts if parts[i] == p) for p in card.images}
+    groups = {i: r.leakage_group or i for i, r in records.items()}
+    assert card.groups == {p: len({groups[i] for i in parts if parts[i] == p}) for p in card.images}
+    shared = {groups[a] for a, b in combinations(parts, 2) if groups[a] == groups[b] and parts[a] != parts[b]}
+    assert {g.removeprefix("image ") for g in card.shared_groups} == shared
+    hashes = {i: perceptual_hash(store[i].pixels) for i in parts}
+    near = [
+        (a, b, (hashes[a] ^ hashes[b]).bit_count())
+        for a, b in combinations(sorted(parts), 2)
+        if parts[a] != parts[b] and hashes[a] and hashes[b] and (hashes[a] ^ hashes[b]).bit_count() <= NEAR_BITS
+    ]
+    assert [tuple(pair) for pair in card.near_duplicates or []] == near
+    lines = "".join(f"{i}\t{p}\n" for i, p in sorted(parts.items()))
+    assert card.digest == hashlib.sha256(lines.encode()).hexdigest()
+    assert card.clean == (not shared and not near)
+
+
+@pytest.mark.parametrize("name", ["tnbc", "pannuke", "livecell", "bbbc039"])
+def test_the_certificate_says_what_counting_again_says(tmp_path: Path, name: str) -> None:
+    store = ingested(name, tmp_path)
+    card = split(store, test=0.4, seed=3)
+    assert card.clean
+    count_again(card, open_store(store.path))
+    assert open_store(store.path).info["split"] == json.loads(json.dumps(card.to_dict()))
+    write_certificate(card, tmp_path / "card.json", store)
+    file = json.loads((tmp_path / "card.json").read_text())
+    assert file["assignment"] == parts_of(store.path)
+
+
+def test_the_three_published_rotations_of_pannuke(tmp_path: Path) -> None:
+    store = ingested("pannuke", tmp_path)
+    fold = dict(zip(store, store.images["split"].to_pylist(), strict=True))
+    # PanNuke's README: train/validate/test on folds 1/2/3, 2/1/3, 3/2/1.
+    rotations = {"split1": (1, 2, 3), "split2": (2, 1, 3), "split3": (3, 2, 1)}
+    for name, (train, val, test) in rotations.items():
+        meaning = {f"fold{train}": "train", f"fold{val}": "val", f"fold{test}": "test"}
+        card = split(open_store(store.path), official=name)
+        assert parts_of(store.path) == {i: meaning[f] for i, f in fold.items()}
+        count_again(card, open_store(store.path))
+    split(open_store(store.path), official="published")
+    assert parts_of(store.path) == fold
+
+
+def test_the_published_split_survives_others_and_is_not_made_up(tmp_path: Path) -> None:
+    store = ingested("livecell", tmp_path)
+    had = dict(zip(store, store.images["split"].to_pylist(), strict=True))
+    for seed in (0, 1):
+        split(open_store(store.path), test=0.5, seed=seed, stratify=())
+    split(open_store(store.path), official="published")
+    assert parts_of(store.path) == had
+    bare = ingested("tnbc", tmp_path)
+    assert bare.images["split"].null_count == len(bare)
+    for seed in (0, 1):
+        split(open_store(bare.path), test=0.5, seed=seed)
+        with pytest.raises(CelltableError, match="have no published part"):
+            split(open_store(bare.path), official="published")
+    merged = merge([open_store(bare.path), ingested("kumar", tmp_path)], tmp_path / "m", similarity=False)
+    split(merged, test=0.5, similarity=False)
+    kept = [dict(m).get("published_split") for m in open_store(merged.path).images["metadata"].to_pylist()]
+    assert not any(kept[i] for i, name in enumerate(merged) if name.startswith("tnbc/"))
+
+
+def test_subsets_contain_each_other_and_are_of_train(tmp_path: Path) -> None:
+    store = ingested("bbbc039", tmp_path)
+    split(store, test=0.25, subsets=(25, 50, 100), similarity=False)
+    found = open_store(store.path)
+    train = {i for i, p in parts_of(store.path).items() if p == "train"}
+    sets = {}
+    for percent in (25, 50, 100):
+        sql = f"select image_id from images where cast(metadata['subset'] as double) <= {percent}"
+        sets[percent] = set(found.query(sql)["image_id"].to_pylist())
+        assert len(sets[percent]) == max(1, round(len(train) * percent / 100))
+    assert sets[25] <= sets[50] <= sets[100] == train
+
+
+def test_folds_and_only_some_images(tmp_path: Path) -> None:
+    store = ingested("bbbc039", tmp_path)
+    types = store.images["split"].to_pylist()
+    kind = Counter(types).most_common(1)[0][0]
+    split(store, kfold=2, only={"split": kind}, stratify=(), similarity=False)
+    parts = parts_of(store.path)
+    assert set(parts) == {i for i, t in zip(store, types, strict=True) if t == kind}
+    assert set(parts.values()) == {"fold1", "fold2"}
+
+
+def test_a_request_that_cannot_be_served_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    store = ingested("tnbc", tmp_path)
+    before = {p.name: p.read_bytes() for p in store.path.iterdir()}
+    requests: list[tuple[dict[str, object], str]] = [
+        ({"test": 0.7, "val": 0.6}, "must be positive and sum to 1"),
+        ({"kfold": 500}, "would have no image"),
+        ({"official": "split9"}, "no official split 'split9'"),
+        ({"only": {"tissue": "moon"}}, "no image to split has tissue=moon"),
+        ({"only": {"tisue": "x"}}, "No column of the images is called 'tisue'"),
+        ({"stratify": ("tisue",)}, "No column of the images is called 'tisue'"),
+        ({"subsets": (120,)}, "a subset of 120 %"),
+    ]
+    for options, words in requests:
+        with pytest.raises(CelltableError, match=words):
+            split(store, similarity=False, **options)  # type: ignore[arg-type]
+    assert before == {p.name: p.read_bytes() for p in store.path.iterdir()}
+
+
+def test_the_command_prints_parts_subsets_and_verdict(tmp_path: Path) -> None:
+    store = ingested("bbbc039", tmp_path)
+    arguments = [
+        "split",
+        str(store.path),
+        "--test",
+        "0.25",
+        "--subset",
+        "50",
+        "--certificate",
+        str(tmp_path / "c.json"),
+    ]
+    result = CliRunner().invoke(build(["split", "sample"]), arguments)
+    assert result.exit_code == 0, result.output
+    assert "certificate: clean" in result.output
+    assert "50 % of train" in result.output
+    assert json.loads((tmp_path / "c.json").read_text())["clean"] is True
