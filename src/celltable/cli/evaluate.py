@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated
 
 import typer
@@ -50,4 +51,4 @@ def evaluate(
         say(f"\n{name}")
         for key, value in score.card.to_dict().items():
             if value:
-                say(f"  {key}: {value}")
+                say(fill(f"{key}: {value}", 100, initial_indent="  ", subsequent_indent="    "))

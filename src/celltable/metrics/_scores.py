@@ -58,8 +58,9 @@ class Score:
 
     @property
     def headline(self) -> str:
-        """Name of the field that is the headline number; empty where it is a mean over several."""
-        return next((k for k, v in self.fields.items() if isinstance(v, float) and v == self.value), "")
+        """Name of the field that is the headline number; empty where no field is."""
+        numbers = {k: v for k, v in self.fields.items() if isinstance(v, float)}
+        return next((k for k, v in numbers.items() if v == self.value or math.isnan(v) and math.isnan(self.value)), "")
 
     @property
     def skipped(self) -> Mapping[str, int]:
@@ -131,8 +132,7 @@ class Scores(Mapping[str, Score]):
         return len(self.scores)
 
     def __str__(self) -> str:
-        rows = [_row(s) for s in self.scores.values()]
-        lines = table(("metric", "number", "value", "95 % interval", "images"), rows, right=(2, 4))
+        lines = self._headlines()
         for column in dict.fromkeys(c for s in self.scores.values() for c in s.groups):
             lines += ["", *self._breakdown(column)]
         reasons: dict[str, list[str]] = {}
@@ -147,6 +147,16 @@ class Scores(Mapping[str, Score]):
         if self.notes:
             lines += ["", *self.notes]
         return "\n".join(lines)
+
+    def _headlines(self) -> list[str]:
+        rows = [_row(s) for s in self.scores.values()]
+        head = ("metric", "number", "value", "95 % interval", "images")
+        modes = {s.mode for s in self.scores.values()}
+        if modes == {"strict"}:
+            head = ("metric (strict)", *head[1:])
+        if any(s.ci for s in self.scores.values()):
+            return table(head, rows, right=(2, 4))
+        return table((*head[:3], head[4]), [(*r[:3], r[4]) for r in rows], right=(2, 3))
 
     def _breakdown(self, column: str) -> list[str]:
         shown = {n: s for n, s in self.scores.items() if s.groups.get(column)}

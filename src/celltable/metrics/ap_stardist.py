@@ -125,7 +125,8 @@ def pool(numbers: Sequence[Counts], mode: Mode, thresholds: Sequence[float], cri
     fields = {**all_counts, **{k: v.tolist() for k, v in pooled.items()}, "by_image": {**all_counts, **by_image}}
     empty = sum(not n["n_true"] and not n["n_pred"] for n in numbers)
     skipped = {"images without cells on either side (means over images)": empty} if empty and mode != "strict" else {}
-    return Result(float(np.mean(pooled["accuracy"])), fields, skipped)
+    value = float(np.mean(pooled["accuracy"]))
+    return Result(value, {"mean accuracy": value, **fields}, skipped)
 
 
 def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:

@@ -82,6 +82,7 @@ def pool(numbers: Sequence[Counts], mode: Mode, scales: Sequence[float], **_: An
     values = [value_of(n, mode) for n in numbers]
     empty = int(np.isnan(values).sum()) if values else 0
     value = float(np.mean(fields["fscore"]))
+    fields = {"mean fscore": value, **fields}
     return Result(value, fields, {"images where F is undefined": empty} if empty and mode != "strict" else {})
 
 

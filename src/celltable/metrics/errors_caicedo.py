@@ -55,7 +55,8 @@ def pool(numbers: Sequence[dict[str, int]], mode: Mode, **_: Any) -> Result:
     """Sums over images."""
     total = {k: sum(n[k] for n in numbers) for k in (*KINDS, "n_gt", "n_pred")}
     errors = sum(total[k] for k in KINDS)
-    return Result(errors / total["n_gt"] if total["n_gt"] else float("nan"), total)
+    value = errors / total["n_gt"] if total["n_gt"] else float("nan")
+    return Result(value, {"errors per cell": value, **total})
 
 
 OPTIONS = {"touch": TOUCH, "tight": TIGHT}
