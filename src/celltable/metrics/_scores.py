@@ -59,10 +59,8 @@ class Score:
     @property
     def headline(self) -> str:
         """Name of the field that is the headline number; empty where no field is."""
-        numbers = {k: v for k, v in self.fields.items() if isinstance(v, float)}
-        return next(
-            (k for k, v in numbers.items() if v == self.value or (math.isnan(v) and math.isnan(self.value))), ""
-        )
+        floats = [(k, v) for k, v in self.fields.items() if isinstance(v, float)]
+        return next((k for k, v in floats if v == self.value or (math.isnan(v) and math.isnan(self.value))), "")
 
     @property
     def skipped(self) -> Mapping[str, int]:
