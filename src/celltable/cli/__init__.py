@@ -8,10 +8,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
     import typer
+
+INTERRUPTED: Final = 130  # the exit status of a shell for Ctrl-C
 
 # Verbs in the order of work, for --help; a verb that is not listed comes last.
 ORDER = [
@@ -93,11 +95,21 @@ def main() -> None:
         sys.stderr.close()  # the reader of our output has gone (head): nothing to say
         raise SystemExit(0) from None
     except KeyboardInterrupt:
-        print("celltable: interrupted; what was complete is kept, run the same command again to go on", file=sys.stderr)
-        raise SystemExit(130) from None
+        _interrupted()
+    except SystemExit as exc:
+        if exc.code == INTERRUPTED:  # typer has made it of a Ctrl-C and said nothing
+            _interrupted()
+        raise
+    except OSError as exc:
+        _complain(exc)
 
 
-def _complain(exc: BaseException) -> None:
+def _interrupted() -> NoReturn:
+    print("celltable: interrupted; what was complete is kept, run the same command again to go on", file=sys.stderr)
+    raise SystemExit(INTERRUPTED) from None
+
+
+def _complain(exc: BaseException) -> NoReturn:
     notes = "".join(f"\n  {note}" for note in getattr(exc, "__notes__", ()))
     print(f"celltable: {exc}{notes}", file=sys.stderr)
     raise SystemExit(2) from None

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from celltable.errors import NotFoundError, ReleaseError
+from celltable.errors import ArchiveError, NotFoundError, ReleaseError
 
 from .container import Container, stem
 from .masks import MaskBatch
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int], None]
 _BLOCK = 1 << 20
+MAX_READ_BYTES: Final = 1 << 31  # 2 GiB: an image of MAX_PIXELS in four 16-bit channels; larger files are mapped
 
 
 class Entry(NamedTuple):
@@ -127,8 +128,13 @@ class Release:
         Raises
         ------
         ArchiveError
-            If the member is damaged, encrypted or a decompression bomb; the message names it.
+            If the member is damaged, encrypted, a decompression bomb or too large to hold; the message names it.
         """
+        if entry.size > MAX_READ_BYTES:
+            raise ArchiveError(
+                f"{entry.name} unpacks to {entry.size:,} bytes; expected {MAX_READ_BYTES:,} or less in one piece. "
+                "It is damaged or a decompression bomb."
+            )
         return self._container(entry.source).read(entry.name)
 
     def head(self, entry: Entry, n: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import threading
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from celltable.disk import plain_os_errors
 from celltable.imagefile import Release
 from celltable.records import Pixels
 
@@ -30,12 +32,9 @@ def _one(release: Release, dataset: str, where: Pixels, extra: Path) -> Pixels:
         _write(extra / name, release.read(entry))
         return replace(where, source="", member=str(name))
     row = name.with_name(f"{name.stem}_{where.index:06d}.npy")
-    target = extra / row
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{threading.get_ident()}")
-    with partial.open("wb") as sink:
-        np.save(sink, release.memmap(entry)[where.index], allow_pickle=False)
-    os.replace(partial, target)
+    out = io.BytesIO()
+    np.save(out, release.memmap(entry)[where.index], allow_pickle=False)
+    _write(extra / row, out.getvalue())
     return replace(where, source="", member=str(row), index=None)
 
 
@@ -48,7 +47,8 @@ def _safe(member: str) -> str:
 def _write(target: Path, data: bytes) -> None:
     if target.exists():
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{threading.get_ident()}")
-    partial.write_bytes(data)
-    os.replace(partial, target)
+    with plain_os_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f"{target.name}.{threading.get_ident()}")
+        partial.write_bytes(data)
+        os.replace(partial, target)

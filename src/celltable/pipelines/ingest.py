@@ -11,9 +11,9 @@ from typing import Any
 
 from celltable import __version__, parallel, registry
 from celltable.datasets import Dataset, Scan
-from celltable.errors import CelltableError, ReleaseError
+from celltable.errors import ArchiveError, CelltableError, ReleaseError
 from celltable.imagefile import Release, Source, open_release
-from celltable.records import Finding, Sample, findings_table
+from celltable.records import Finding, Pixels, Sample, findings_table
 from celltable.store import Store, StoreWriter
 
 
@@ -83,13 +83,22 @@ def _known_parts(reader: Dataset, parts: Sequence[str]) -> None:
 def _load(reader: Dataset, release: Release, scan: Scan, copy: Path | None, item: Any) -> Sample:
     sample = reader.load(release, scan.shared, item)
     prefix = partial(_prefixed, reader.name)
-    pixels = tuple(replace(p, source=prefix(p.source)) for p in sample.image.pixels)
+    published = sample.image.pixels
+    pixels = tuple(replace(p, source=prefix(p.source)) for p in published)
     image = replace(sample.image, dataset=reader.name, pixels=pixels)
-    if copy is not None:
-        from ._copy import copied
+    sample = replace(sample, image=image)
+    return sample if copy is None else _with_copies(reader, release, sample, published, copy)
 
-        image = replace(image, pixels=copied(release, reader.name, sample.image.pixels, copy))
-    return replace(sample, image=image)
+
+def _with_copies(reader: Dataset, release: Release, sample: Sample, pixels: tuple[Pixels, ...], copy: Path) -> Sample:
+    """The sample with its pixels in the store; files that the archive cannot give back are a finding."""
+    from ._copy import copied
+
+    try:
+        return replace(sample, image=replace(sample.image, pixels=copied(release, reader.name, pixels, copy)))
+    except ArchiveError as exc:
+        finding = Finding("not-copied", f"the pixels were not copied: {exc}", "error", sample.image.image_id)
+        return replace(sample, image=replace(sample.image, pixels=()), findings=(*sample.findings, finding))
 
 
 def _prefixed(dataset: str, key: str) -> str:

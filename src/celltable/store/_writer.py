@@ -39,9 +39,11 @@ class StoreWriter:
         self._parts = Parts(self.path.with_name(self.path.name + ".incomplete"), fingerprint)
 
     def _check_target(self) -> None:
-        if self.path.exists() and not self._overwrite:
+        with plain_os_errors(self.path):
+            there = self.path.exists()
+        if there and not self._overwrite:
             raise StoreError(f"{self.path} exists already. Give another name, or --overwrite to replace it.")
-        if self.path.exists() and not (self.path / "dataset.json").exists():
+        if there and not (self.path / "dataset.json").exists():
             raise StoreError(
                 f"{self.path} exists and is not a celltable store; it was left untouched. Give another name."
             )
