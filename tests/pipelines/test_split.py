@@ -114,10 +114,10 @@ def test_subsets_contain_each_other_and_are_of_train(tmp_path: Path) -> None:
 
 
 def test_folds_and_only_some_images(tmp_path: Path) -> None:
-    store = ingested("bbbc039", tmp_path)
-    types = store.images["split"].to_pylist()
+    store = ingested("isbi2009", tmp_path)
+    types = store.images["dataset"].to_pylist()
     kind = Counter(types).most_common(1)[0][0]
-    split(store, kfold=2, only={"split": kind}, stratify=(), similarity=False)
+    split(store, kfold=2, only={"dataset": kind}, stratify=(), similarity=False)
     parts = parts_of(store.path)
     assert set(parts) == {i for i, t in zip(store, types, strict=True) if t == kind}
     assert set(parts.values()) == {"fold1", "fold2"}

@@ -7,14 +7,18 @@ external images) name: scale to a 10x equivalent, divide out the background, mov
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from celltable.disk import plain_os_errors
 from celltable.errors import CelltableError, NotFoundError
+
+if TYPE_CHECKING:
+    from celltable.imagefile import Entry
 
 LIVECELL_PIXEL_UM: Final = 1.24  # Incucyte S3, 10x: 1408 × 1040 px of 1.24 µm, cropped into quarters of 704 × 520
 BACKGROUND_SIGMA_PX: Final = 60.0  # much wider than a cell at 10x (about 15-30 px), narrower than the vignette
@@ -69,28 +73,57 @@ def preprocess(
     progress: bool = False,
     workers: int | None = None,
 ) -> list[Path]:
-    """Preprocess every image of a folder or archive and write TIFFs of the same names; returns their paths."""
+    """Preprocess every image of a folder or archive and write 8-bit TIFFs of the same names; returns their paths.
+
+    Raises
+    ------
+    CelltableError, NotFoundError, InputError, StoreError
+        If there is no such look, no image, an image that cannot be read, two images that would get one name, or `out`
+        is the folder that is read. What was written until then is whole.
+    """
     from celltable import parallel
-    from celltable.imagefile import Entry, open_release, read_pixels
+    from celltable.imagefile import open_release, read_pixels
 
     if like not in LOOKS:
         raise NotFoundError(f"No look is called '{like}'. There are: {', '.join(LOOKS)}.")
+    if pixel_size_um is not None and not pixel_size_um > 0:
+        raise CelltableError(f"the pixel size is {pixel_size_um} µm; expected a positive number.")
     target = Path(out)
-    with plain_os_errors(target):
-        target.mkdir(parents=True, exist_ok=True)
+    if target.resolve() == Path(path).resolve():
+        raise CelltableError(f"{out} is the folder that is read; give another one, so that the originals stay.")
     with open_release(path) as release:
         entries = [e for e in release.entries if e.name.lower().endswith(_IMAGES)]
         if not entries:
             raise NotFoundError(f"{path}: expected images ({', '.join(_IMAGES)}), found none.")
+        names = _names(entries)
+        with plain_os_errors(target):
+            target.mkdir(parents=True, exist_ok=True)
 
-        def one(entry: Entry) -> Path:
-            image = like_livecell(
-                read_pixels(release.read(entry), entry.name), pixel_size_um=pixel_size_um, background=background
-            )
-            return _written(target / Path(entry.name).with_suffix(".tif"), image)
+        def one(pair: tuple[Entry, Path]) -> Path:
+            entry, name = pair
+            try:
+                image = like_livecell(
+                    read_pixels(release.read(entry), entry.name), pixel_size_um=pixel_size_um, background=background
+                )
+            except CelltableError as exc:
+                exc.add_note(f"while preprocessing {entry.name}")
+                raise
+            return _written(target / name, image)
 
         label = f"preprocessing like {like}" if progress else None
-        return list(parallel.map(one, entries, workers=workers, progress=label))
+        pairs = list(zip(entries, names, strict=True))
+        return list(parallel.map(one, pairs, workers=workers, progress=label))
+
+
+def _names(entries: Sequence[Entry]) -> list[Path]:
+    """The names of the files to write, in the order of the images."""
+    made: dict[Path, str] = {}
+    for entry in entries:
+        name = Path(entry.name).with_suffix(".tif")
+        if name in made:
+            raise CelltableError(f"{made[name]} and {entry.name} would both become {name}; rename one of them.")
+        made[name] = entry.name
+    return list(made)
 
 
 _IMAGES: Final = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,24 +93,30 @@ def torch_dataset(
 
         def __init__(self) -> None:
             self._opened: Store | None = None
+            self._process = 0
 
         def __len__(self) -> int:
             return len(ids)
 
         def __getitem__(self, k: int) -> Item:
-            if self._opened is None:
-                self._opened = open_store(path)
+            if self._opened is None or self._process != os.getpid():
+                self._opened, self._process = open_store(path), os.getpid()
             found = item(self._opened[ids[k]].sample, self._opened.info.get("classes", ()))
             found = transform(found) if transform is not None else found
             return {name: _tensor(name, value) for name, value in found.items()}
 
-        def __getstate__(self) -> dict[str, Any]:
-            return {"_opened": None}
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _again, (str(path.resolve()), where, transform)
 
     def _tensor(name: str, value: Any) -> Any:
         return torch.from_numpy(_torch_ready(name, value)) if isinstance(value, np.ndarray) else value
 
     return StoreDataset()
+
+
+def _again(path: str, where: str | None, transform: Callable[[Item], Item] | None) -> Any:
+    """The dataset made anew in another process."""
+    return torch_dataset(path, where=where, transform=transform)
 
 
 def _torch_ready(name: str, array: NDArray[Any]) -> NDArray[Any]:
