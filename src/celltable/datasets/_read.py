@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,13 +29,50 @@ def loader(release: Release, pixels: Sequence[Pixels]) -> Callable[[], NDArray[A
     return lambda: compose(pixels, read)
 
 
-def image_of(release: Release, image_id: str, entry: Entry, **fields: Any) -> Image:
-    """An image record whose size, channels and type come from the file's header."""
-    info = release.image_info(entry)
+class UnreadableImage(ImageFileError):
+    """The one file of an image cannot be read; `image` is what is known all the same."""
+
+    def __init__(self, message: str, image: Image) -> None:
+        super().__init__(message)
+        self.image = image
+
+
+def image_of(release: Release, image_id: str, entry: Entry, *, whole: bool = False, **fields: Any) -> Image:
+    """An image record whose size, channels and type come from the file's header; `whole` decodes all of the file.
+
+    Raises
+    ------
+    UnreadableImage
+        If the file is damaged; see `unreadable_is_a_finding`.
+    """
+    try:
+        info = release.image_info(entry)
+        if whole:
+            release.read_pixels(entry)
+    except (ArchiveError, ImageFileError) as exc:
+        known = {k: v for k, v in fields.items() if k not in ("pixels", "channels", "annotated")}
+        raise UnreadableImage(str(exc), Image(image_id, 0, 0, annotated=False, **known)) from exc
     names = {1: ("grey",), 2: ("grey", "alpha"), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
     channels = fields.pop("channels", names.get(info.channels, ()))
     pixels = fields.pop("pixels", (located(entry),))
     return Image(image_id, info.height, info.width, pixels=pixels, channels=channels, dtype=info.dtype, **fields)
+
+
+P = ParamSpec("P")
+
+
+def unreadable_is_a_finding(load: Callable[P, Sample]) -> Callable[P, Sample]:
+    """A reader's `load` that gives an image whose file is damaged as a record without pixels and cells."""
+
+    @wraps(load)
+    def tolerant(*args: P.args, **kwargs: P.kwargs) -> Sample:
+        try:
+            return load(*args, **kwargs)
+        except UnreadableImage as exc:
+            finding = Finding("unreadable-image", str(exc), "error", exc.image.image_id)
+            return Sample(exc.image, Instances.empty((0, 0)), (finding,))
+
+    return tolerant
 
 
 def sample(release: Release, image: Image, cells: Instances, findings: Sequence[Finding] = ()) -> Sample:

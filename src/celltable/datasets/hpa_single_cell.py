@@ -16,7 +16,7 @@ from celltable.imagefile import Entry, Release
 from celltable.records import Finding, Image, Instances, Sample
 
 from . import Dataset, Scan
-from ._read import image_of, located, png, read_or_finding, sample, size_finding
+from ._read import image_of, located, png, read_or_finding, sample, size_finding, unreadable_is_a_finding
 
 CLASSES: Final = (
     "Nucleoplasm", "Nuclear membrane", "Nucleoli", "Nucleoli fibrillar center", "Nuclear speckles", "Nuclear bodies",
@@ -87,6 +87,7 @@ def _labels(release: Release, findings: list[Finding]) -> dict[str, list[int]]:
     return labels
 
 
+@unreadable_is_a_finding
 def load(release: Release, shared: dict[str, list[int]], item: Item) -> Sample:
     """One image of four channels; its labels are weak, for the image and not for each cell.
 
@@ -97,7 +98,8 @@ def load(release: Release, shared: dict[str, list[int]], item: Item) -> Sample:
         for c in CHANNELS
         if c not in item.channels
     ]
-    first = item.channels.get("blue") or next(iter(item.channels.values()))
+    candidates = [item.channels[c] for c in ("blue", *CHANNELS) if c in item.channels]
+    first = next((e for e in candidates if _readable(release, e)), candidates[0])
     numbers = shared.get(item.image_id)
     roles = [c for c in CHANNELS if c in item.channels]
     image = image_of(
@@ -111,6 +113,14 @@ def load(release: Release, shared: dict[str, list[int]], item: Item) -> Sample:
     if len(cells):
         image = replace(image, annotated=True, exhaustive=False)
     return sample(release, image, cells, findings)
+
+
+def _readable(release: Release, entry: Entry) -> bool:
+    try:
+        release.image_info(entry)
+    except (ImageFileError, ArchiveError):
+        return False
+    return True
 
 
 def _unequal(release: Release, item: Item, image: Image, roles: list[str]) -> list[Finding]:

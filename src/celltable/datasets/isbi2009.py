@@ -14,7 +14,7 @@ from celltable.imagefile import Entry, Release
 from celltable.records import Finding, Image, Instances, Sample
 
 from . import Dataset, File, Scan
-from ._read import image_of, png, read_or_finding, sample, size_finding, unlabelled
+from ._read import image_of, png, read_or_finding, sample, size_finding, unlabelled, unreadable_is_a_finding
 from ._xcf import Layer, pack, read_layers
 
 LINES: Final = {"gnf": "U2OS", "ic100": "NIH3T3"}
@@ -48,12 +48,13 @@ def _image_id(line: str, n: int) -> str:
     return f"{line}_{n:02d}"
 
 
+@unreadable_is_a_finding
 def load(release: Release, shared: Any, item: tuple[str, int, Entry, Entry | None, Entry | None]) -> Sample:
     """One image; the label PNG is read where there is one, the XCF outlines otherwise, and both are compared."""
     line, n, entry, label_entry, xcf_entry = item
     image = image_of(
-        release, _image_id(line, n), entry, modality="fluorescence", cell_type=LINES[line], leakage_group=line,
-        group_source="published",
+        release, _image_id(line, n), entry, whole=True, modality="fluorescence", cell_type=LINES[line],
+        leakage_group=line, group_source="published",
     )  # fmt: skip
     if label_entry is None and xcf_entry is None:
         return _rejected(release, image)

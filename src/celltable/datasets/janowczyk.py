@@ -12,7 +12,7 @@ from celltable.imagefile import Entry, Release
 from celltable.records import Finding, Instances, Sample
 
 from . import Dataset, File, Scan
-from ._read import image_of, png, read_or_finding, sample, size_finding, tiff, unlabelled
+from ._read import image_of, png, read_or_finding, sample, size_finding, tiff, unlabelled, unreadable_is_a_finding
 
 NAME: Final = r"(?P<stem>(?P<patient>[^_/]+)_(?P<mag>\d+)_f(?P<field>\d+))_(?P<what>original\.tif|mask\.png)"
 
@@ -34,11 +34,12 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
     return Scan(items, tuple(findings))
 
 
+@unreadable_is_a_finding
 def load(release: Release, shared: Any, item: tuple[str, Entry, str, Entry | None]) -> Sample:
     """One image; cells are 8-connected components of its mask, and nuclei without a mask exist."""
     stem, entry, patient, mask_entry = item
     image = image_of(
-        release, stem, entry, modality="histology", tissue="Breast", magnification=40.0, exhaustive=False,
+        release, stem, entry, whole=True, modality="histology", tissue="Breast", magnification=40.0, exhaustive=False,
         leakage_group=f"patient {patient}", group_source="published",
         metadata={"instances": "8-connected components of a semantic mask"},
     )  # fmt: skip

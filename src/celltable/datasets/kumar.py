@@ -14,7 +14,7 @@ from celltable.imagefile import Entry, Release
 from celltable.records import Finding, Sample
 
 from . import Dataset, Scan
-from ._read import image_of, sample, tiff, unlabelled
+from ._read import image_of, sample, tiff, unlabelled, unreadable_is_a_finding
 
 NAME: Final = r"(?P<stem>TCGA-(?P<site>\w{2})-(?P<patient>\w{4})-\d{2}\w-\d{2}-\w{3})"
 ORGANS: Final = {
@@ -52,11 +52,12 @@ def _part(release: Release, entry: Entry) -> str:
     return "monuseg_test" if "test" in path else "monuseg_train"
 
 
+@unreadable_is_a_finding
 def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None, str, str]) -> Sample:
     """One image: each Region of three or more vertices is a nucleus, in document order, polygon and mask kept."""
     stem, entry, document, patient, part = item
     image = image_of(
-        release, stem, entry, modality="histology", magnification=40.0, tissue=_ORGAN.get(patient),
+        release, stem, entry, whole=True, modality="histology", magnification=40.0, tissue=_ORGAN.get(patient),
         leakage_group=f"TCGA-{patient}", group_source="published", metadata={"part": part},
         split=None if part == "kumar" else part.removeprefix("monuseg_"),
     )  # fmt: skip

@@ -17,7 +17,7 @@ from celltable.records import Finding, Image, Instances, Sample
 
 from . import Dataset, File, Scan
 from ._livecell import PIXEL_UM, TYPES, parse
-from ._read import image_of, located, sample, tiff
+from ._read import UnreadableImage, image_of, located, sample, tiff
 
 WIDE: Final = ("train", "val", "test")
 SIZES: Final = ("0_train2percent", "1_train4percent", "2_train5percent", "3_train25percent", "4_train50percent")
@@ -121,7 +121,11 @@ def load(release: Release, shared: Shared, item: Item) -> Sample:
 
 def _image(release: Release, shared: Shared, item: Item, findings: list[Finding]) -> Image:
     entry = shared.files.get(item.file)
-    image = Image(item.image_id, *item.size) if entry is None else image_of(release, item.image_id, entry)
+    try:
+        image = Image(item.image_id, *item.size) if entry is None else image_of(release, item.image_id, entry)
+    except UnreadableImage as exc:
+        image, entry = Image(item.image_id, *item.size), None
+        findings.append(Finding("unreadable-image", str(exc), "error", item.image_id))
     if entry is not None and item.part is not None and image.size != item.size:
         text = f"{item.file}.tif is {image.height} × {image.width} px; its record says {item.size[0]} × {item.size[1]}"
         findings.append(Finding("size-mismatch", text, "error", item.image_id))

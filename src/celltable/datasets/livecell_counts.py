@@ -13,7 +13,7 @@ from celltable.records import Finding, Instances, Sample
 
 from . import Dataset, File, Scan
 from ._livecell import PIXEL_UM, parse
-from ._read import image_of, sample, tiff
+from ._read import image_of, sample, tiff, unreadable_is_a_finding
 
 LINES: Final = ("A172", "A549")
 
@@ -62,12 +62,13 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) and not isinstance(value, bool) and number >= 0 else None
 
 
+@unreadable_is_a_finding
 def load(release: Release, shared: Any, item: tuple[str, Entry, str, float, str]) -> Sample:
     """One image with its count, no cells."""
     stem, entry, line, count, published = item
     name = parse(stem)
     image = image_of(
-        release, stem, entry, channels=("phase",), modality="phase-contrast", cell_type=line, count=count,
+        release, stem, entry, whole=True, channels=("phase",), modality="phase-contrast", cell_type=line, count=count,
         magnification=10.0, pixel_size_um=PIXEL_UM, annotated=False,
         leakage_group=f"{line} {name.well}" if name else stem,
         group_source="published" if name else None, metadata=name.metadata if name else {},

@@ -16,7 +16,7 @@ from celltable.imagefile import Entry, Release
 from celltable.records import Finding, Instances, Sample
 
 from . import Dataset, Scan
-from ._read import image_of, located, png, read_or_finding, sample, size_finding, unlabelled
+from ._read import image_of, located, png, read_or_finding, sample, size_finding, unlabelled, unreadable_is_a_finding
 
 CLASSES: Final = ("Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial")
 PALETTES: Final[dict[str, dict[str, tuple[int, int, int]]]] = {
@@ -65,6 +65,7 @@ def _version(release: Release, parts: tuple[str, ...]) -> str:
     return f"v{named.pop()}"
 
 
+@unreadable_is_a_finding
 def load(release: Release, shared: Shared, item: tuple[str, Entry, str, Entry | None]) -> Sample:
     """One pair: red and blue of the image put right, cells as components of one colour, which the mask only implies."""
     number, entry, split, mask_entry = item
@@ -72,8 +73,8 @@ def load(release: Release, shared: Shared, item: tuple[str, Entry, str, Entry | 
     tissue = str(shared.tissues[row]) if shared.tissues is not None and 0 <= row < len(shared.tissues) else None
     swapped = tuple(located(entry, role=role, channel=c) for role, c in (("red", 2), ("green", 1), ("blue", 0)))
     image = image_of(
-        release, number, entry, pixels=swapped, channels=("red", "green", "blue"), modality="histology", tissue=tissue,
-        split={"valid": "val"}.get(split, split), leakage_group="fold1", group_source="published", magnification=80.0,
+        release, number, entry, whole=True, pixels=swapped, channels=("red", "green", "blue"), modality="histology",
+        tissue=tissue, split={"valid": "val"}.get(split, split), leakage_group="fold1", group_source="published", magnification=80.0,
         exhaustive=shared.version == "v1",
         metadata={"row": str(row), "version": shared.version, "red_blue": "swapped in the file, put right when read"},
     )  # fmt: skip

@@ -12,7 +12,7 @@ from celltable.imagefile import Entry, Release
 from celltable.records import Finding, Instances, Sample
 
 from . import Dataset, File, Scan
-from ._read import image_of, png, read_or_finding, sample, size_finding, unlabelled
+from ._read import image_of, png, read_or_finding, sample, size_finding, unlabelled, unreadable_is_a_finding
 
 IMAGE = r"Slide_(?P<slide>\d{2})/(?P<stem>\d{2}_\d+)\.png"
 MASK = r"GT_(?P<slide>\d{2})/(?P<stem>\d{2}_\d+)\.png"
@@ -30,11 +30,12 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
     return Scan(items, tuple(findings))
 
 
+@unreadable_is_a_finding
 def load(release: Release, shared: Any, item: tuple[str, Entry, str, Entry | None]) -> Sample:
     """One image; its cells are the 8-connected components of the mask, as the masks are semantic."""
     stem, entry, slide, mask_entry = item
     image = image_of(
-        release, stem, entry, modality="histology", tissue="Breast", magnification=40.0,
+        release, stem, entry, whole=True, modality="histology", tissue="Breast", magnification=40.0,
         leakage_group=f"patient {slide}",
         group_source="published", metadata={"slide": slide, "instances": "8-connected components of a semantic mask"},
     )  # fmt: skip
