@@ -15,6 +15,7 @@ from celltable import registry
 from celltable.cli import build
 from celltable.errors import CelltableError
 from celltable.geometry.fingerprint import NEAR_BITS, perceptual_hash
+from celltable.pipelines._derived import with_columns
 from celltable.pipelines.ingest import ingest
 from celltable.pipelines.merge import merge
 from celltable.pipelines.split import split, write_certificate
@@ -98,6 +99,22 @@ def test_the_published_split_survives_others_and_is_not_made_up(tmp_path: Path) 
     split(merged, test=0.5, similarity=False)
     kept = [dict(m).get("published_split") for m in open_store(merged.path).images["metadata"].to_pylist()]
     assert not any(kept[i] for i, name in enumerate(merged) if name.startswith("tnbc/"))
+
+
+def test_unlabelled_images_without_a_published_part_get_none(tmp_path: Path) -> None:
+    store = ingested("isbi2009", tmp_path)
+    images = store.images.arrow
+    names = [f"part {k % 2}" for k in range(len(store))]
+    for last_is_labelled in (True, False):
+        flags = [True] * (len(store) - 1) + [last_is_labelled]
+        changed = with_columns(images, {"split": [*names[:-1], None], "annotated": flags})
+        now = store.update({"images": changed})
+        if last_is_labelled:
+            with pytest.raises(CelltableError, match="1 of .* images of isbi2009 have no published part"):
+                split(now, official="published")
+        else:
+            card = split(now, official="published", similarity=False)
+            assert sum(card.images.values()) == len(store) - 1 == len(parts_of(store.path))
 
 
 def test_subsets_contain_each_other_and_are_of_train(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Cut a large sparse image into tiles and stitch them, and print by how many MB the process grew, and the cells found."""
+"""Cut a large sparse image into tiles, stitch them, and print by how many MB the process grew, and the cells found."""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ from ._output import Json, Seed, StoreArgument, Workers, emit_json, pairs, say, 
 if TYPE_CHECKING:
     from celltable.splits import Certificate
 
+IN_ORDER = ("train", "val", "test")
+
 
 def split(
     store: StoreArgument,
@@ -64,6 +66,12 @@ def split(
         say(_subsets(store))
 
 
+def _without_part(store: Path) -> int:
+    from celltable.store import open_store
+
+    return int(open_store(store).images.column("split").null_count)
+
+
 def _subsets(store: Path) -> str:
     from celltable.store import open_store
 
@@ -75,12 +83,17 @@ def _subsets(store: Path) -> str:
 
 
 def _print(card: Certificate, store: Path, certificate: Path | None) -> None:
-    rows = [[name, n, card.cells[name], card.groups[name]] for name, n in card.images.items()]
-    say(table(rows, ("part", "images", "cells", "groups")))
+    names = sorted(card.images, key=lambda part: (IN_ORDER.index(part) if part in IN_ORDER else len(IN_ORDER), part))
+    total = sum(card.images.values())
+    rows = [[p, card.images[p], f"{card.images[p] / total:.0%}", card.cells[p], card.groups[p]] for p in names]
+    say(table(rows, ("part", "images", "share", "cells", "groups")))
     if card.strata:
-        say("\n" + table([[s, *n.values()] for s, n in card.strata.items()], ("stratum", *card.images)))
-    shared = card.shared_groups
+        say("\n" + table([[s, *(n[p] for p in names)] for s, n in card.strata.items()], ("stratum", *names)))
+    without = _without_part(store)
+    if without:
+        say(f"\nimages without a part: {without:,}")
     say(f"\nunit kept whole: {card.unit} ({card.unit_source})")
+    shared = card.shared_groups
     say(f"groups in two parts: {len(shared)}" + (f", the first '{shared[0]}'" if shared else ""))
     if card.near_duplicates is None:
         say("look-alike images in two parts: not compared (--no-similarity)")

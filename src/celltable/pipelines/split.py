@@ -53,7 +53,8 @@ def split(
     kfold
         Make that many folds instead of train, val and test.
     official
-        Use the published split (``published``), or another official one of the data set by name.
+        Use the published split (``published``), or another official one of the data set by name. Unlabelled images that
+        have no published part get none.
     subsets
         Percentages of the training part to draw as nested random subsets; kept in the metadata key ``subset``, the
         smallest one that an image belongs to, so that ``cast(metadata['subset'] as double) <= 25`` selects 25 %.
@@ -77,6 +78,7 @@ def split(
     by = [c for c in stratify if c != "modality" or images.column("modality").null_count < images.num_rows]
     if official is not None:
         assignment = _official(ds, images, official)
+        images = images.filter(pa.array([i in assignment for i in images.column("image_id").to_pylist()]))
     else:
         shares = {f"fold{k + 1}": 1 / kfold for k in range(kfold)} if kfold else _shares(test, val)
         assignment = splits.grouped(images, shares, seed=seed, stratify=by, near=_near(images, hashes))
@@ -149,13 +151,15 @@ def _official(ds: Store, images: pa.Table, name: str) -> dict[str, str]:
                 f"{ds.name} has no official split '{name}'. There are: {', '.join(['published', *known])}."
             )
         published = {i: known[name].get(part or "") for i, part in published.items()}
-    missing = [i for i, part in published.items() if part is None]
-    if missing:
+    labelled = zip(*(images.column(c).to_pylist() for c in ("image_id", "annotated")), strict=True)
+    unlabelled = {i for i, annotated in labelled if not annotated}
+    missing = [i for i, part in published.items() if part is None and i not in unlabelled]
+    if missing or not any(published.values()):
         raise CelltableError(
-            f"{len(missing):,} of {len(published):,} images of {ds.name} have no published part, "
-            f"the first '{missing[0]}'. Split them with --test and --seed instead."
+            f"{len(missing or published):,} of {len(published):,} images of {ds.name} have no published part, "
+            f"the first '{(missing or list(published))[0]}'. Split them with --test and --seed instead."
         )
-    return {i: str(part) for i, part in published.items()}
+    return {i: part for i, part in published.items() if part is not None}
 
 
 def _named_splits(ds: Store) -> Mapping[str, Mapping[str, str]]:
