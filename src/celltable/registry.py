@@ -34,7 +34,7 @@ SINGULAR: Final = {
     "models": "model",
     "reports": "report section",
 }
-KEBAB: Final = frozenset({"checks", "repairs", "formats", "models", "reports"})  # spelt with hyphens; look-ups take both
+KEBAB: Final = frozenset({"checks", "repairs", "formats", "models", "reports"})  # with hyphens; look-ups take both
 
 
 @lru_cache
