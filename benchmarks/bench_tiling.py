@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from _timing import compare, print_table
 from numpy.typing import NDArray
 
+from _timing import compare, print_table
 from celltable import synthetic, tiling
 from celltable.records import Instances
 from celltable.tiling import Tile
@@ -62,7 +62,7 @@ def main(side: int = 4096) -> None:
     """Print times, ratios and peak memory for one image of `side` px a side."""
     size = (side, side)
     cells = side * side // 2500
-    truth, _ = next(iter(synthetic.label_maps(1, size=size, cells=cells, seed=0)))
+    truth, _ = synthetic.label_maps(cells, size, seed=0)
     tiles: Tiles = []
     for tile in tiling.grid(size, 512, 64):
         ids, labels = np.unique(
@@ -75,7 +75,7 @@ def main(side: int = 4096) -> None:
         "stitch_label_maps": lambda: tiling.stitch_label_maps(tiles, size),
         "stitch (RLE tables)": lambda: tiling.stitch(tables, size),
     }
-    known = int(len(np.unique(truth))) - 1
+    known = len(np.unique(truth)) - 1
     found = len(tiling.stitch(tables, size)), len(np.unique(pasted(tiles, size))) - 1
     print(f"{side} × {side} px, {known:,} cells, {len(tiles)} tiles; found: stitch {found[0]:,}, pasted {found[1]:,}")
     print_table("stitching", compare(ways, rounds=3))

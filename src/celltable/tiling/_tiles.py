@@ -13,7 +13,7 @@ from celltable.errors import CelltableError
 from celltable.geometry import polygon, rle
 from celltable.records import Instances
 
-STRIP_PIXELS: Final = 1 << 24  # painted at once: 64 MB
+STRIP_PIXELS: Final = 1 << 22  # painted at once: 16 MB
 
 
 @dataclass(frozen=True, slots=True, order=True)
