@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,25 @@ def test_images_of_only_one_side_are_refused_or_counted_aloud(tmp_path: Path) ->
     with pytest.raises(NotFoundError, match="predictions for 1 images that the ground truth does not have: image_2"):
         evaluate(fewer, some, METRICS)
     assert len(evaluate(fewer, some, METRICS, unknown="ignore", rounds=0)["pq_hovernet"].images) == 2
+
+
+def test_results_for_unknown_images_are_refused_or_counted_aloud(tmp_path: Path) -> None:
+    gt, pred = maps()
+    export(store(tmp_path / "gt.celltable", gt), "coco", tmp_path / "gt.json")
+    export(store(tmp_path / "pred.celltable", pred), "coco", tmp_path / "pred.json")
+    document = json.loads((tmp_path / "pred.json").read_text())
+    results = document["annotations"]
+    last = max(r["image_id"] for r in results)
+    strangers = sum(r["image_id"] == last for r in results)
+    for result in results:
+        result["image_id"] += 1000 * (result["image_id"] == last)
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    sides = tmp_path / "gt.json", tmp_path / "results.json"
+    with pytest.raises(NotFoundError, match=f"{strangers} annotations belong to no image"):
+        evaluate(*sides, METRICS, missing="empty")
+    scores = evaluate(*sides, METRICS, missing="empty", unknown="ignore", rounds=0)
+    assert f"{strangers} annotations belong to no image" in str(scores)
+    assert scores["pq_hovernet"].images["image_3"] == 0
 
 
 def test_images_that_are_not_annotated_or_ignored_are_not_scored(tmp_path: Path) -> None:

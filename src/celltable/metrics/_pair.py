@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+STRIP = 1 << 22  # pixels of a map read at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,7 +287,7 @@ class Pair:
                 f"{self.pred.size[0]}×{self.pred.size[1]} pixels; expected the same size"
             )
         if self.gt.map is not None and self.pred.map is not None:
-            found = overlaps.overlap_of_label_maps(self.gt.label_map, self.pred.label_map)
+            found = overlaps.overlap_of_strips(_strips(self.gt.label_map, self.pred.label_map))
             self.gt.learn(found.gt_ids, found.gt_areas, found.gt_boxes)
             self.pred.learn(found.pred_ids, found.pred_areas, found.pred_boxes)
             return _placed(found, self.gt, self.pred)
@@ -297,7 +298,7 @@ class Pair:
         """The overlaps after each side was painted into one label map (later ids on top); covered cells are gone."""
         if not self.gt.overlapping and not self.pred.overlapping:
             return self.overlap
-        return overlaps.overlap_of_label_maps(self.gt.label_map, self.pred.label_map)
+        return overlaps.overlap_of_strips(_strips(self.gt.label_map, self.pred.label_map))
 
     @cached_property
     def table(self) -> Table:
@@ -380,6 +381,13 @@ class Pair:
         if gt.class_codes is None and pred.class_codes is None:
             return False
         return (gt.class_codes is not None or not len(gt)) and (pred.class_codes is not None or not len(pred))
+
+
+def _strips(gt: NDArray[Any], pred: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Rows of two maps, some at a time, so that what is on disk is read once and nothing is copied whole."""
+    rows = max(1, STRIP // max(gt.shape[1], 1))
+    for y in range(0, max(gt.shape[0], 1), rows):
+        yield gt[y : y + rows], pred[y : y + rows]
 
 
 def _several(names: Sequence[Any], scores: Sequence[Any]) -> list[list[tuple[str, float]] | None]:

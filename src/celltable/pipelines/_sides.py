@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from celltable import registry
 from celltable.errors import InputError, NotFoundError
 from celltable.metrics import Side
-from celltable.records import Image, Sample
+from celltable.records import Finding, Image, Sample
 from celltable.store import Store, open_store
 
 IMAGE_COLUMNS = (
@@ -103,6 +103,11 @@ class SampleSource:
     def images(self) -> Mapping[str, Image]:
         """The images by id."""
         return {i: s.image for i, s in self.samples.items()}
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What reading found wrong."""
+        return [f for s in self.samples.values() for f in s.findings]
 
     @property
     def ids(self) -> list[str]:

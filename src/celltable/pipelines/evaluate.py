@@ -7,7 +7,7 @@ from functools import partial as bound
 from typing import TYPE_CHECKING, Any
 
 from celltable import schema
-from celltable.errors import InputError, MetricError
+from celltable.errors import InputError, MetricError, NotFoundError
 from celltable.metrics import Mode, Pair
 from celltable.metrics._compare import Comparison, compare_scores
 from celltable.metrics._engine import ROUNDS, SIZE_EDGES, Partial, evaluate_pairs
@@ -157,10 +157,25 @@ def paired(
     wanted = set(annotated)
     here = [i for i in there if i in wanted or i not in known]  # predictions for images not asked for are no surprise
     ids, notes = join_images(annotated, here, missing=missing, unknown=unknown)
+    notes += _left_out(found, unknown)
     if left:
         notes.append(f"{left} images are not annotated and were not scored.")
     spoken = tuple(vocabulary) or words(truth, found)
     return map(bound(_pair, truth, found, frozenset(there), spoken), ids), notes
+
+
+def _left_out(found: Source, unknown: Unknown) -> list[str]:
+    """What the reader of predictions had to leave out, said aloud; predictions for unknown images as `unknown` says."""
+    findings = [f for f in getattr(found, "findings", ()) if f.severity == "error"]
+    strange = [f.message for f in findings if f.rule == "unknown-image"]
+    if strange and unknown == "error":
+        raise NotFoundError(
+            f"{strange[0]}. The ground truth has no image of their image ids: score against the images that the "
+            "predictions were made for, or ignore the rest (unknown='ignore')."
+        )
+    others = [f for f in findings if f.rule != "unknown-image"]
+    notes = [f"{len(others)} predictions could not be read, the first: {others[0].message}."] if others else []
+    return [f"{text}." for text in strange] + notes
 
 
 def _pair(truth: Source, found: Source, there: frozenset[str], vocabulary: tuple[str, ...], image_id: str) -> Pair:
