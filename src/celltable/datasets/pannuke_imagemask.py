@@ -74,8 +74,8 @@ def load(release: Release, shared: Shared, item: tuple[str, Entry, str, Entry | 
     swapped = tuple(located(entry, role=role, channel=c) for role, c in (("red", 2), ("green", 1), ("blue", 0)))
     image = image_of(
         release, number, entry, whole=True, pixels=swapped, channels=("red", "green", "blue"), modality="histology",
-        tissue=tissue, split={"valid": "val"}.get(split, split), leakage_group="fold1", group_source="published", magnification=80.0,
-        exhaustive=shared.version == "v1",
+        tissue=tissue, split={"valid": "val"}.get(split, split), leakage_group="fold1", group_source="published",
+        exhaustive=shared.version == "v1", magnification=80.0,
         metadata={"row": str(row), "version": shared.version, "red_blue": "swapped in the file, put right when read"},
     )  # fmt: skip
     findings = [Finding("red-blue-swapped", "the file has red and blue exchanged", "note", number)]
