@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -62,6 +62,16 @@ def test_whole_images_are_drawn_until_each_value_has_enough(tmp_path: Path, pann
     had = drawn(pannuke, "class", "images")
     assert all(n >= min(2, had[c]) for c, n in drawn(by_class, "class", "images").items())
     assert len(by_class) <= 2 * len(had)
+
+
+@pytest.mark.parametrize("what", ["cells", "images"])
+def test_pixels_that_a_store_holds_itself_are_found_from_its_sample(
+    tmp_path: Path, what: Literal["cells", "images"]
+) -> None:
+    found = registry.load("datasets", "tnbc").example(tmp_path / "release", 5)
+    store = ingest("tnbc", found or tmp_path / "release", tmp_path / "s", copy=True)
+    drawn_store = sample(store, tmp_path / "d", n=2, what=what)
+    assert all((drawn_store[i].pixels == store[i].pixels).all() for i in drawn_store)
 
 
 def test_a_sample_of_nothing_or_of_an_unknown_column_is_refused(tmp_path: Path, pannuke: Store) -> None:

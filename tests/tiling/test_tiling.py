@@ -158,6 +158,25 @@ def test_a_nucleus_is_never_joined_to_the_cell_around_it_and_parents_follow_the_
     assert parents == {"nucleus": kinds["cell"][0], "cell": None}
 
 
+def test_a_nucleus_of_one_tile_and_a_cell_of_the_next_stay_two() -> None:
+    shape = np.zeros((10, 30), bool)
+    shape[2:8, 12:18] = True
+    tiles = [
+        (t, tiling.cut(Instances.from_masks([shape], (10, 30), kind=kind), t))
+        for t, kind in zip((Tile(0, 0, 10, 20), Tile(0, 10, 10, 20)), ("nucleus", "cell"), strict=True)
+    ]
+    assert tiling.stitch(tiles, (10, 30)).column("kind") == ["nucleus", "cell"]
+
+
+def test_a_small_cell_on_a_large_one_that_only_one_tile_has_found_is_kept() -> None:
+    large, small = np.zeros((20, 40), bool), np.zeros((20, 40), bool)
+    large[4:16, 13:27], small[7:12, 17:23] = True, True
+    truth = Instances.from_masks([large, small], (20, 40))
+    (first, both), (second, seen) = pieces(truth, 30, 20)[:1] + pieces(truth, 30, 20)[-1:]
+    tiles = [(first, both.with_columns(size=first.size)), (second, seen.take([0]))]
+    assert as_set(tiling.stitch(tiles, truth.size)) == as_set(truth)
+
+
 def test_of_several_whole_copies_the_best_score_is_kept_and_fragments_vanish() -> None:
     def box(left: int, right: int, width: int) -> NDArray[Any]:
         mask = np.zeros((10, width), bool)
