@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 import celltable as ct
 from celltable.metrics._pair import Side
+from celltable.store import open_store
 
 THRESHOLDS = tuple(np.arange(0.5, 1.0, 0.05).tolist())
 Maps = dict[str, NDArray[np.int32]]
@@ -55,8 +56,8 @@ def main() -> None:
     given = parser.parse_args()
     from stardist.matching import matching_dataset
 
-    truth = label_maps(ct.open(given.store))
-    found = label_maps(ct.open(given.predictions)) if given.predictions else moved(truth)
+    truth = label_maps(open_store(given.store))
+    found = label_maps(open_store(given.predictions)) if given.predictions else moved(truth)
     gts, preds = list(truth.values()), [found[name] for name in truth]
     n_true, n_pred = (sum(int(m.max()) for m in maps) for maps in (gts, preds))
     print(f"{len(gts)} images, {n_true:,} true and {n_pred:,} predicted cells")
