@@ -466,11 +466,18 @@ celltable.cli.main()
 """
 
 
+def _takes_interrupts() -> None:
+    """A suite that runs in the background of a shell ignores Ctrl-C, and so would the processes it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(where: str, *arguments: object) -> subprocess.Popen[str]:
     """Run a command in a process of its own that stops at a certain moment; returns when it has come there."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     command = [sys.executable, "-c", DRIVER, where, *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, preexec_fn=_takes_interrupts
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "now\n", process.communicate()[1]
     return process
