@@ -29,12 +29,12 @@ def _one(release: Release, dataset: str, where: Pixels, extra: Path) -> Pixels:
     name = PurePosixPath("pixels", dataset, _safe(f"{source}{where.member}"))
     entry = release.entry(where.source, where.member)
     if where.index is None or not where.member.lower().endswith(".npy"):
-        _write(extra / name, release.read(entry))
+        _write(extra, name, release.read(entry))
         return replace(where, source="", member=str(name))
     row = name.with_name(f"{name.stem}_{where.index:06d}.npy")
     out = io.BytesIO()
     np.save(out, release.memmap(entry)[where.index], allow_pickle=False)
-    _write(extra / row, out.getvalue())
+    _write(extra, row, out.getvalue())
     return replace(where, source="", member=str(row), index=None)
 
 
@@ -44,11 +44,13 @@ def _safe(member: str) -> str:
     return member if plain else hashlib.sha256(member.encode()).hexdigest() + PurePosixPath(member).suffix
 
 
-def _write(target: Path, data: bytes) -> None:
+def _write(extra: Path, name: PurePosixPath, data: bytes) -> None:
+    """Write a file that is whole or not there; what a kill leaves half-written lies beside `extra`, not in it."""
+    target = extra / name
     if target.exists():
         return
     with plain_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{target.name}.{threading.get_ident()}")
+        partial = extra.parent / f"copy-{threading.get_ident()}.partial"
         partial.write_bytes(data)
         os.replace(partial, target)
