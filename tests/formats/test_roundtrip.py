@@ -98,6 +98,8 @@ def _classes_of_pixels(old: Instances, new: Instances, found: Counter[str]) -> N
     assert all(np.array_equal(seen[n], back[n]) for n in seen)
     found[kinds.MULTI_CLASS] += sum(len(v or ()) > 1 for v in cells.column("class_names"))
     found[kinds.SCORES] += sum(v is not None for v in cells.column("score"))
+    details = zip(*(cells.column(name) for name in DETAILS), strict=True)
+    found[kinds.DETAILS] += sum(any(v not in (None, False) for v in row) for row in details)
     found[kinds.CROWD] += sum(a or b for a, b in zip(cells.column("crowd"), cells.column("ignore"), strict=True))
     found[kinds.KIND] += sum(
         k != "nucleus" or p is not None for k, p in zip(cells.column("kind"), cells.column("parent"), strict=True)
