@@ -63,7 +63,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
         text = f"{len(missing):,} of {len(items):,} annotated images have no file, the first '{missing[0].file}.tif'"
         findings.append(Finding("missing-image", text, "warning", value=float(len(missing))))
     items.sort(key=lambda i: i.image_id)
-    return Scan(items, tuple(findings), Shared({n: coco._Annotations(d) for n, d in documents.items()}, files))
+    return Scan(items, tuple(findings), Shared({n: coco.Annotations(d) for n, d in documents.items()}, files))
 
 
 def _chosen(release: Release, parts: tuple[str, ...]) -> dict[str, Entry]:
@@ -82,7 +82,7 @@ def _items(documents: dict[str, Document], findings: list[Finding]) -> list[Item
     items: list[Item] = []
     seen: dict[str, str] = {}
     for part, document in documents.items():
-        annotations = coco._Annotations(document)
+        annotations = coco.Annotations(document)
         known = {r.get("id") for r in document.images}
         findings += coco._whole_file(annotations, known, f"annotations of {part}")
         listed = Counter(PurePosixPath(str(r.get("file_name"))).stem for r in document.images)

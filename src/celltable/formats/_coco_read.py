@@ -308,9 +308,10 @@ class Annotations:
             columns[name] = self._extra(name, listed)
         truncated = self._extra("truncated", listed)
         columns["truncated"] = [bool(v) for v in truncated] if truncated else False
-        sources = self._extra("source_id", listed) or [None] * len(listed)
         if not file.results:
-            columns["source_id"] = [s or self._name(r) for s, r in zip(sources, listed, strict=True)]
+            own, numbers = self._extra("source_id", listed), file.ids[rows].tolist()
+            named = [str(n) if n >= 0 else self._name(r) for n, r in zip(numbers, listed, strict=True)]
+            columns["source_id"] = named if own is None else [s or n for s, n in zip(own, named, strict=True)]
         ids = self._extra("instance_id", listed)
         if ids and None not in ids and len(set(ids)) == len(ids) and all(0 <= i < 2**31 for i in ids):
             columns["instance_id"] = np.array(ids, np.int32)
@@ -322,24 +323,34 @@ class Annotations:
         return values if any(v is not None for v in values) else None
 
     def _classes(self, rows: list[int], image: Image, findings: list[Finding]) -> tuple[list[str | None], list[str]]:
-        names: list[str | None] = []
-        kinds: list[str] = []
-        unknown: Counter[Any] = Counter()
-        keys = self.file.category_keys
         own_names, own_kinds = self.extras.get("class_name", {}), self.extras.get("kind", {})
-        for row, index in zip(rows, self.file.category[rows].tolist(), strict=True):
-            key = keys[index] if index >= 0 else None
-            category = self.categories.get(key)
-            if category is None:
-                unknown[key] += bool(self.categories)
-                category = {"name": "nucleus" if self.categories or key in (1, None) else str(key)}
-            name, kind = str(category.get("name", key)), own_kinds.get(row)
-            names.append(own_names.get(row) or (None if name in ("nucleus", "cell") else name))
-            kinds.append(kind if kind in ("nucleus", "cell") else kind_of(category))
-        for key, n in (+unknown).items():
-            message = f"{n:,} annotations are of category {key}, which the file does not have"
-            findings.append(Finding("unknown-category", message, "error", image.image_id, value=n))
+        indices: list[int] = self.file.category[rows].tolist()
+        found = Counter(indices)
+        told = {index: self._category(index) for index in found}
+        for index, n in found.items():
+            key = self._key(index)
+            if self.categories and key not in self.categories:
+                message = f"{n:,} annotations are of category {key}, which the file does not have"
+                findings.append(Finding("unknown-category", message, "error", image.image_id, value=n))
+        names, kinds = [told[i][0] for i in indices], [told[i][1] for i in indices]
+        if own_names:
+            names = [own_names.get(row) or name for row, name in zip(rows, names, strict=True)]
+        if own_kinds:
+            chosen = [own_kinds.get(row) for row in rows]
+            kinds = [c if c in ("nucleus", "cell") else k for c, k in zip(chosen, kinds, strict=True)]
         return names, kinds
+
+    def _key(self, index: int) -> Any:
+        return self.file.category_keys[index] if index >= 0 else None
+
+    def _category(self, index: int) -> tuple[str | None, str]:
+        """Class (None where the name only says nucleus or cell) and kind of a category."""
+        key = self._key(index)
+        category = self.categories.get(key)
+        if category is None:
+            category = {"name": "nucleus" if self.categories or key in (1, None) else str(key)}
+        name = str(category.get("name", key))
+        return None if name in ("nucleus", "cell") else name, kind_of(category)
 
 
 def _given(values: NDArray[np.float64]) -> list[float | None] | None:
@@ -347,6 +358,3 @@ def _given(values: NDArray[np.float64]) -> list[float | None] | None:
     if not known.any():
         return None
     return [v if ok else None for v, ok in zip(values.tolist(), known.tolist(), strict=True)]
-
-
-_Annotations = Annotations  # its former name
