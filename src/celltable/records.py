@@ -184,7 +184,7 @@ class Instances:
         from .geometry import rle as rles
 
         counts = list(rle)
-        return cls(size, counts, rles.areas(counts, size), rles.boxes(counts, size), **columns)
+        return cls(size, counts, *rles.measure(counts, size), **columns)
 
     @classmethod
     def from_label_map(cls, label_map: ArrayLike, **columns: Any) -> Instances:

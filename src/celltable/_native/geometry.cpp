@@ -933,25 +933,28 @@ nb::list pack_polygons(Vector<double> xy, Vector<i64> part_first, Vector<i64> ma
   Strings out;
   const i64 n = static_cast<i64>(mask_first.shape(0)) - 1;
   check_offsets(static_cast<i64>(xy.shape(0)), part_first, mask_first);
-  for (i64 i = 0; i < n; ++i) {
-    const i64 p0 = mask_first.data()[i], p1 = mask_first.data()[i + 1];
-    const double *values = xy.data() + 2 * part_first.data()[p0];
-    const i64 count = 2 * (part_first.data()[p1] - part_first.data()[p0]);
-    const bool hundredths = in_hundredths(values, count);
-    out.text.push_back(hundredths ? kHundredths : kExact);
-    put_number(out.text, static_cast<std::uint64_t>(p1 - p0));
-    for (i64 p = p0; p < p1; ++p) put_number(out.text, static_cast<std::uint64_t>(part_first.data()[p + 1] - part_first.data()[p]));
-    if (hundredths) {
-      i64 last[2] = {0, 0};
-      for (i64 k = 0; k < count; ++k) {
-        i64 q = static_cast<i64>(std::nearbyint(values[k] * 100)), delta = q - last[k & 1];
-        last[k & 1] = q;
-        put_number(out.text, (static_cast<std::uint64_t>(delta) << 1) ^ static_cast<std::uint64_t>(delta >> 63));
+  {
+    nb::gil_scoped_release release;
+    for (i64 i = 0; i < n; ++i) {
+      const i64 p0 = mask_first.data()[i], p1 = mask_first.data()[i + 1];
+      const double *values = xy.data() + 2 * part_first.data()[p0];
+      const i64 count = 2 * (part_first.data()[p1] - part_first.data()[p0]);
+      const bool hundredths = in_hundredths(values, count);
+      out.text.push_back(hundredths ? kHundredths : kExact);
+      put_number(out.text, static_cast<std::uint64_t>(p1 - p0));
+      for (i64 p = p0; p < p1; ++p) put_number(out.text, static_cast<std::uint64_t>(part_first.data()[p + 1] - part_first.data()[p]));
+      if (hundredths) {
+        i64 last[2] = {0, 0};
+        for (i64 k = 0; k < count; ++k) {
+          i64 q = static_cast<i64>(std::nearbyint(values[k] * 100)), delta = q - last[k & 1];
+          last[k & 1] = q;
+          put_number(out.text, (static_cast<std::uint64_t>(delta) << 1) ^ static_cast<std::uint64_t>(delta >> 63));
+        }
+      } else if (count) {
+        out.text.append(reinterpret_cast<const char *>(values), static_cast<std::size_t>(count) * sizeof(double));
       }
-    } else if (count) {
-      out.text.append(reinterpret_cast<const char *>(values), static_cast<std::size_t>(count) * sizeof(double));
+      out.close();
     }
-    out.close();
   }
   return out.list();
 }
