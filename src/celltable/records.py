@@ -138,9 +138,10 @@ _DEFAULTS: dict[str, Any] = {"kind": "nucleus", "ignore": False, "crowd": False,
 class Instances:
     """The cells of one image as columns; `rle`, `area` and `bbox` have one entry a cell.
 
-    Every other column is one value for all cells, or a sequence with one value a cell. `rle` holds compressed COCO
-    counts as bytes of a mask of `size` (height, width); `bbox` is int32 (n, 4): x, y, width, height of the tight box
-    (0, 0, 0, 0 for an empty mask); `area` counts pixels. `instance_id` defaults to 1..n.
+    Every other column is one value for all cells, or a sequence with one value a cell; in an array of floats NaN is
+    what None is in a list. `rle` holds compressed COCO counts as bytes of a mask of `size` (height, width); `bbox` is
+    int32 (n, 4): x, y, width, height of the tight box (0, 0, 0, 0 for an empty mask); `area` counts pixels.
+    `instance_id` defaults to 1..n.
     """
 
     size: tuple[int, int]
@@ -204,10 +205,10 @@ class Instances:
         return cls.from_rle([rles.encode(np.asarray(m)) for m in masks], size, **columns)
 
     def column(self, name: str) -> list[Any]:
-        """One value a cell of any column, scalars repeated."""
+        """One value a cell of any column, scalars repeated, None where there is none."""
         value = getattr(self, name) if name != "instance_id" else self.ids
         if isinstance(value, np.ndarray):
-            return list(value.tolist())
+            return _listed(value)
         if value is None or isinstance(value, str | bool | bytes):
             return [value] * len(self)
         if len(value) != len(self):
@@ -300,6 +301,8 @@ def _column_array(values: list[Any], kind: pa.Field, lengths: list[int]) -> pa.A
     first = values[0]
     if isinstance(first, str | bool) and all(isinstance(v, str | bool) and v == first for v in values):
         return pa.repeat(pa.scalar(first, kind.type), sum(lengths))
+    if all(isinstance(v, np.ndarray) and v.dtype == np.float64 for v in values if v is not None):
+        return _float_array(values, kind, lengths)
     flat: list[Any] = []
     for value, n in zip(values, lengths, strict=True):
         if value is None or isinstance(value, str | bool):
@@ -307,8 +310,34 @@ def _column_array(values: list[Any], kind: pa.Field, lengths: list[int]) -> pa.A
             continue
         if len(value) != n:
             raise InputError(f"column {kind.name} has {len(value)} values for {n} instances; expected one each")
-        flat.extend(value.tolist() if isinstance(value, np.ndarray) else value)
+        flat.extend(_listed(value) if isinstance(value, np.ndarray) else value)
     return pa.array(flat, kind.type)
+
+
+def _float_array(values: list[Any], kind: pa.Field, lengths: list[int]) -> pa.Array:
+    """A column of floats, or of lists of floats of one length, from arrays in which NaN is null."""
+    width = next(v.shape[1:] for v in values if v is not None)
+    parts = []
+    for value, n in zip(values, lengths, strict=True):
+        part = np.full((n, *width), np.nan) if value is None else value
+        if part.shape != (n, *width):
+            raise InputError(f"column {kind.name} has {part.shape} values for {n} instances; expected {(n, *width)}")
+        parts.append(part)
+    joined = np.concatenate(parts)
+    if not width:
+        return pa.array(joined, kind.type, mask=np.isnan(joined))
+    absent = np.isnan(joined).any(axis=1)
+    ends = np.cumsum([0, *np.where(absent, 0, width[0]).tolist()], dtype=np.int32)
+    flat = pa.array(joined[~absent].ravel())
+    return pa.ListArray.from_arrays(pa.array(ends), flat, kind.type, mask=pa.array(absent) if absent.any() else None)
+
+
+def _listed(values: NDArray[Any]) -> list[Any]:
+    found: list[Any] = values.tolist()
+    if values.dtype.kind != "f":
+        return found
+    absent = np.isnan(values) if values.ndim == 1 else np.isnan(values).any(axis=1)
+    return [None if gone else v for v, gone in zip(found, absent.tolist(), strict=True)] if absent.any() else found
 
 
 def _from_array(values: pa.Array | pa.ChunkedArray, default: Any) -> Any:

@@ -157,9 +157,8 @@ def _whole_file(reader: Annotations, known: set[Any], name: str) -> list[Finding
         message = f"{name}: {lost:,} annotations belong to no image of the file; they were left out"
         findings.append(Finding("unknown-image", message, "error", value=lost))
     if not file.results:
-        usual = file.ids[file.ids >= 0]
         odd = Counter(file.odd_ids.values())
-        repeated = len(usual) - len(np.unique(usual)) + sum(n - 1 for n in odd.values())
+        repeated = _repeated(file.ids[file.ids >= 0]) + sum(n - 1 for n in odd.values())
         if repeated:
             message = f"{name}: {repeated:,} annotations repeat the id of another"
             findings.append(Finding("duplicate-annotation-id", message, value=repeated))
@@ -168,6 +167,11 @@ def _whole_file(reader: Annotations, known: set[Any], name: str) -> list[Finding
         message = f"{name}: the keys {', '.join(foreign[:8])} of annotations were not kept"
         findings.append(Finding("annotation-keys", message, "note", value=len(foreign)))
     return findings
+
+
+def _repeated(ids: Rows) -> int:
+    """How many of the ids came before; at once where they ascend, as they usually do."""
+    return 0 if (ids[1:] > ids[:-1]).all() else len(ids) - len(np.unique(ids))
 
 
 class Annotations:
@@ -292,18 +296,12 @@ class Annotations:
             message = "annotation id 0, which stock COCO evaluation never matches"
             findings.append(Finding("annotation-id-zero", message, "warning", image.image_id, int(zero[0]) + 1))
         names, kinds = self._classes(listed, image, findings)
-        columns: dict[str, Any] = {"class_name": names if any(names) else None}
-        columns["kind"] = kinds if "cell" in kinds else "nucleus"
+        columns: dict[str, Any] = {"class_name": _one_for_all(names), "kind": _one_for_all(kinds) or "nucleus"}
         columns["crowd"] = file.iscrowd[rows].astype(bool).tolist() if file.iscrowd[rows].any() else False
         columns["ignore"] = file.ignore[rows].astype(bool).tolist() if file.ignore[rows].any() else False
         columns["published_area"] = _given(file.area[rows])
         columns["score"] = None if file.score is None else _given(file.score[rows])
-        if file.bbox is not None:
-            boxes = file.bbox[rows]
-            whole = np.asarray(np.isfinite(boxes).all(axis=1))
-            columns["published_bbox"] = [
-                b if ok else None for b, ok in zip(boxes.tolist(), whole.tolist(), strict=True)
-            ]
+        columns["published_bbox"] = None if file.bbox is None else _given(file.bbox[rows])
         for name in ("parent", "annotator", "class_names", "class_scores"):
             columns[name] = self._extra(name, listed)
         truncated = self._extra("truncated", listed)
@@ -353,8 +351,15 @@ class Annotations:
         return None if name in ("nucleus", "cell") else name, kind_of(category)
 
 
-def _given(values: NDArray[np.float64]) -> list[float | None] | None:
+def _one_for_all(values: list[Any]) -> Any:
+    """The value that all cells share, or one a cell."""
+    return values[0] if values and values.count(values[0]) == len(values) else values or None
+
+
+def _given(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The numbers (n,) or rows of numbers (n, k) that are finite, NaN elsewhere; None if none is."""
     known = np.isfinite(values)
-    if not known.any():
+    whole = known if values.ndim == 1 else known.all(axis=1)
+    if not whole.any():
         return None
-    return [v if ok else None for v, ok in zip(values.tolist(), known.tolist(), strict=True)]
+    return values if whole.all() else np.where(whole if values.ndim == 1 else whole[:, None], values, np.nan)

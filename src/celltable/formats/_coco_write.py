@@ -176,8 +176,8 @@ class _Columns:
         self.crowd = cells.column("crowd")
         self.area = np.asarray(cells.area).tolist()
         self.bbox = np.asarray(cells.bbox).reshape(n, 4).tolist()
-        _overlay(self.area, cells.published_area)
-        _overlay(self.bbox, cells.published_bbox)
+        _overlay(self.area, cells.column("published_area"))
+        _overlay(self.bbox, cells.column("published_bbox"))
         self.sources = None if cells.source_id is None else cells.column("source_id")
         self.extras: dict[str, list[Any]] = {}
         for name, plain in self.EXTRA.items():
@@ -202,8 +202,8 @@ class _Columns:
         return found
 
 
-def _overlay(plain: list[Any], published: Any) -> None:
-    for k, value in enumerate(published if published is not None else ()):
+def _overlay(plain: list[Any], published: list[Any]) -> None:
+    for k, value in enumerate(published):
         if value is not None:
             plain[k] = value
 
