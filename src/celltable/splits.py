@@ -6,6 +6,7 @@ All functions take the images table of a store and return image_id → part; non
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -26,10 +27,11 @@ DENSITY_BINS = 4  # quartiles of cells an image
 class Certificate:
     """What a split kept apart, in numbers that can be checked again.
 
-    `groups` counts leakage groups a part, `shared_groups` those that stand in two parts (0 in every split made here),
-    `strata` the images of each stratum a part; `near_duplicates` lists the pairs of look-alike images that stand in
-    different parts (None where pixels were not compared), `not_compared` the images whose pixels could not be read;
-    `digest` is the SHA-256 of the sorted assignment, one line ``image_id<tab>part<newline>`` each.
+    `groups` counts leakage groups a part, `shared_groups` those that stand in two parts (0 in every split made here of
+    all images), `strata` the images of each stratum a part; `near_duplicates` lists the pairs of look-alike images that
+    stand in different parts (None where pixels were not compared), `not_compared` the images whose pixels could not be
+    read, `kept` the images of each part that this split left as they were; `digest` is the SHA-256 of the sorted
+    assignment, one line ``image_id<tab>part<newline>`` each.
     """
 
     unit: str
@@ -44,6 +46,7 @@ class Certificate:
     near_duplicates: list[tuple[str, str, int]] | None
     digest: str
     not_compared: list[str] = field(default_factory=list)
+    kept: dict[str, int] = field(default_factory=dict)
 
     @property
     def clean(self) -> bool:
@@ -85,11 +88,18 @@ def strata_of(images: pa.Table, by: Sequence[str]) -> list[str]:
     NotFoundError
         If a column is neither in the table nor in the metadata of any image.
     """
-    parts = [_values(images, name) for name in by]
+    parts = [values_of(images, name) for name in by]
     return [" · ".join(row) for row in zip(*parts, strict=True)] if parts else [""] * images.num_rows
 
 
-def _values(images: pa.Table, name: str) -> list[str]:
+def values_of(images: pa.Table, name: str) -> list[str]:
+    """The value of each image in a column, a metadata key or ``density``, as text.
+
+    Raises
+    ------
+    NotFoundError
+        If no image has such a column or key.
+    """
     if name == "density":
         counts = images.column("n_instances").to_numpy()
         edges = np.quantile(counts, np.linspace(0, 1, DENSITY_BINS + 1)[1:-1]) if len(counts) else []
@@ -220,8 +230,12 @@ def certify(
     stratify: Sequence[str] = (),
     seed: int | None = None,
     max_bits: int = NEAR_BITS,
+    kept: Sequence[str] = (),
 ) -> Certificate:
-    """Count what a split kept apart: its groups, its strata, and (with perceptual `hashes`) its look-alike images."""
+    """Count what a split kept apart: its groups, its strata, and (with perceptual `hashes`) its look-alike images.
+
+    `kept` are the ids of images that had their parts before and were not divided now.
+    """
     ids = images.column("image_id").to_pylist()
     parts = [assignment[i] for i in ids]
     units, strata = units_of(images), strata_of(images, stratify)
@@ -250,6 +264,7 @@ def certify(
         near_duplicates=None if hashes is None else _straddling(ids, parts, hashes, max_bits),
         digest=hashlib.sha256(text.encode()).hexdigest(),
         not_compared=[] if hashes is None else sorted(i for i in ids if i not in hashes),
+        kept=dict(sorted(Counter(assignment[i] for i in kept).items())),
     )
 
 

@@ -8,6 +8,8 @@ from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from typer.testing import CliRunner
 
@@ -15,7 +17,7 @@ from celltable import registry
 from celltable.cli import build
 from celltable.errors import CelltableError
 from celltable.geometry.fingerprint import NEAR_BITS, perceptual_hash
-from celltable.pipelines._derived import with_columns
+from celltable.pipelines._derived import with_columns, write_store
 from celltable.pipelines.ingest import ingest
 from celltable.pipelines.merge import merge
 from celltable.pipelines.split import split, write_certificate
@@ -140,6 +142,46 @@ def test_folds_and_only_some_images(tmp_path: Path) -> None:
     assert set(parts.values()) == {"fold1", "fold2"}
 
 
+def test_only_some_images_are_split_and_the_others_keep_parts_and_subsets(tmp_path: Path) -> None:
+    first, second = ingested("tnbc", tmp_path), ingested("kumar", tmp_path)
+    path = merge([first, second], tmp_path / "both", similarity=False).path
+    split(path, test=0.5, subsets=(100,), stratify=("dataset",), similarity=False)
+    before, subsets = parts_of(path), subsets_of(path)
+    card = split(path, kfold=2, only={"dataset": "TNBC"}, stratify=(), seed=5)
+    after = parts_of(path)
+    assert {i for i in after if after[i] != before[i]} == {i for i in before if i.startswith("tnbc/")}
+    assert {i: p for i, p in before.items() if i.startswith("kumar/")}.items() < after.items()
+    assert subsets_of(path) == {i: s for i, s in subsets.items() if i.startswith("kumar/")} != {}
+    assert card.kept == dict(Counter(p for i, p in before.items() if i.startswith("kumar/")))
+    count_again(card, open_store(path))
+    assert open_store(path).info["history"][-1] == "split: 2 folds, seed 5, only dataset=TNBC"
+
+
+def test_a_group_shared_with_images_that_keep_their_part_is_on_the_certificate(tmp_path: Path) -> None:
+    store = ingested("livecell", tmp_path)
+    images = store.images.arrow.slice(0, 4)
+    rows = {"split": ["val", "train", None, None], "leakage_group": ["a", "b", "a", "c"]}
+    ids = images.column("image_id").to_pylist()
+    with_groups = with_columns(images, rows)
+    cells = store.instances.arrow
+    cells = cells.filter(pc.is_in(cells.column("image_id"), pa.array(ids)))
+    path = write_store(tmp_path / "four.celltable", store.info, with_groups, cells).path
+    card = split(path, test=1.0, only={"split": "none"}, similarity=False, stratify=())
+    assert parts_of(path) == dict(zip(ids, ("val", "train", "test", "test"), strict=True))
+    assert (card.clean, card.shared_groups) == (False, ["a"])
+    split(path, official="published", only={"split": "train"}, similarity=False, stratify=())
+    assert parts_of(path) == dict(zip(ids, ("val", "train", "test", "test"), strict=True))
+    kept = [dict(m).get("published_split") for m in open_store(path).images["metadata"].to_pylist()]
+    assert kept == ["val", "train", None, None]
+
+
+def subsets_of(path: Path) -> dict[str, str]:
+    images = open_store(path).images
+    rows = zip(images["image_id"].to_pylist(), images["metadata"].to_pylist(), strict=True)
+    found = {i: dict(m or ()).get("subset") for i, m in rows}
+    return {i: s for i, s in found.items() if s is not None}
+
+
 def test_a_request_that_cannot_be_served_leaves_the_store_as_it_was(tmp_path: Path) -> None:
     store = ingested("tnbc", tmp_path)
     before = {p.name: p.read_bytes() for p in store.path.iterdir()}
@@ -147,7 +189,7 @@ def test_a_request_that_cannot_be_served_leaves_the_store_as_it_was(tmp_path: Pa
         ({"test": 0.7, "val": 0.6}, "must be positive and sum to 1"),
         ({"kfold": 500}, "would have no image"),
         ({"official": "split9"}, "no official split 'split9'"),
-        ({"only": {"tissue": "moon"}}, "no image to split has tissue=moon"),
+        ({"only": {"tissue": "moon"}}, "no image to split has tissue=moon. There are: Breast."),
         ({"only": {"tisue": "x"}}, "No column of the images is called 'tisue'"),
         ({"stratify": ("tisue",)}, "No column of the images is called 'tisue'"),
         ({"subsets": (120,)}, "a subset of 120 %"),

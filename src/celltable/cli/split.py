@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._output import Json, Seed, StoreArgument, Workers, emit_json, pairs, say, table
+from ._output import Json, Seed, StoreArgument, Workers, emit_json, say, table
 
 if TYPE_CHECKING:
     from celltable.splits import Certificate
@@ -33,7 +33,10 @@ def split(
     subset: Annotated[
         list[float] | None, typer.Option("--subset", help="Per cent of train to draw as a nested subset; repeat.")
     ] = None,
-    only: Annotated[list[str] | None, typer.Option("--only", help="COLUMN=VALUE: split only these images.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="COLUMN=VALUE: split only these images; others keep their parts; repeat."),
+    ] = None,
     similarity: Annotated[bool, typer.Option(help="Compare pixels, so that look-alikes stay on one side.")] = True,
     certificate: Annotated[
         Path | None, typer.Option("--certificate", help="Write the certificate here as JSON, too.")
@@ -53,7 +56,7 @@ def split(
 
     card = run(
         store, test=test, val=val, seed=seed, stratify=stratify or ("modality",), kfold=kfold, official=official,
-        subsets=subset or (), only={k: str(v) for k, v in pairs(only).items()}, similarity=similarity, workers=workers,
+        subsets=subset or (), only=_only(only), similarity=similarity, workers=workers,
         progress=not json,
     )  # fmt: skip
     if certificate is not None:
@@ -64,6 +67,18 @@ def split(
     _print(card, store, certificate)
     if subset:
         say(_subsets(store))
+
+
+def _only(options: list[str] | None) -> dict[str, str]:
+    from celltable.errors import CelltableError
+
+    found = {}
+    for text in options or []:
+        name, sep, value = text.partition("=")
+        if not sep or not name:
+            raise CelltableError(f"--only {text}: expected COLUMN=VALUE, for example cell_type=A172.")
+        found[name.strip()] = value.strip()
+    return found
 
 
 def _without_part(store: Path) -> int:
@@ -89,6 +104,9 @@ def _print(card: Certificate, store: Path, certificate: Path | None) -> None:
     say(table(rows, ("part", "images", "share", "cells", "groups")))
     if card.strata:
         say("\n" + table([[s, *(n[p] for p in names)] for s, n in card.strata.items()], ("stratum", *names)))
+    if card.kept:
+        counts = ", ".join(f"{part} {n:,}" for part, n in card.kept.items())
+        say(f"\nof these left as they were, by --only: {counts}")
     without = _without_part(store)
     if without:
         say(f"\nimages without a part: {without:,}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -59,7 +60,8 @@ def split(
         Percentages of the training part to draw as nested random subsets; kept in the metadata key ``subset``, the
         smallest one that an image belongs to, so that ``cast(metadata['subset'] as double) <= 25`` selects 25 %.
     only
-        Column → value: split only these images (one cell type, say); the others get no part.
+        Column or metadata key → value: split only these images (one cell type, say). The others keep the parts and
+        subsets that they have, and the certificate counts them, too: a group that they share with these shows.
     similarity
         Compare the pixels of all images, so that look-alikes stay on one side and the certificate says so.
     workers, progress
@@ -72,21 +74,46 @@ def split(
         then as it was.
     """
     ds = store if isinstance(store, Store) else open_store(store)
-    images = _selected(ds.images.arrow, only)
+    everything = ds.images.arrow
+    images = _selected(everything, only)
+    kept = _parts_outside(everything, images)
     _check_percents(subsets)
-    hashes = _hashes(ds, images, workers, progress) if similarity else None
+    hashes = _hashes(ds, _among(everything, {*_ids(images), *kept}), workers, progress) if similarity else None
     by = [c for c in stratify if c != "modality" or images.column("modality").null_count < images.num_rows]
     if official is not None:
         assignment = _official(ds, images, official)
-        images = images.filter(pa.array([i in assignment for i in images.column("image_id").to_pylist()]))
+        images = _among(images, assignment)
     else:
         shares = {f"fold{k + 1}": 1 / kfold for k in range(kfold)} if kfold else _shares(test, val)
         assignment = splits.grouped(images, shares, seed=seed, stratify=by, near=_near(images, hashes))
         _refuse_empty(images, assignment, shares, _near(images, hashes))
-    card = splits.certify(images, assignment, hashes=hashes, stratify=by, seed=None if official else seed)
     chosen = _subsets(images, assignment, subsets, by, seed)
-    _write(ds, assignment, chosen, card, _words(test, val, seed, kfold, official))
+    card = splits.certify(
+        _among(everything, {**kept, **assignment}),
+        {**kept, **assignment},
+        hashes=hashes,
+        stratify=by,
+        seed=None if official else seed,
+        kept=sorted(kept),
+    )
+    _write(ds, card, {**kept, **assignment}, chosen, set(kept), _words(test, val, seed, kfold, official, only))
     return card
+
+
+def _ids(images: pa.Table) -> list[str]:
+    ids: list[str] = images.column("image_id").to_pylist()
+    return ids
+
+
+def _among(images: pa.Table, ids: Container[str]) -> pa.Table:
+    return images.filter(pa.array([i in ids for i in _ids(images)], pa.bool_()))
+
+
+def _parts_outside(images: pa.Table, selected: pa.Table) -> dict[str, str]:
+    """The parts of the images that are not to be split now."""
+    inside = set(_ids(selected))
+    rows = zip(_ids(images), images.column("split").to_pylist(), strict=True)
+    return {i: part for i, part in rows if part is not None and i not in inside}
 
 
 def _shares(test: float, val: float) -> dict[str, float]:
@@ -117,18 +144,16 @@ def _refuse_empty(
 
 
 def _selected(images: pa.Table, only: Mapping[str, str] | None) -> pa.Table:
-    import pyarrow.compute as pc
-
     kept = images
     for name, value in (only or {}).items():
-        if name not in images.column_names:
-            raise NotFoundError(
-                f"No column of the images is called '{name}'. There are: {', '.join(images.column_names)}."
-            )
-        kept = kept.filter(pc.equal(kept.column(name), value))
+        had = splits.values_of(kept, name)
+        kept = kept.filter(pa.array([v == value or v.lower() == value.lower() for v in had], pa.bool_()))
+        if kept.num_rows == 0:
+            most = [v for v, _ in Counter(had).most_common(8)]
+            rest = f" and {len(set(had)) - 8:,} more" if len(set(had)) > 8 else ""
+            raise NotFoundError(f"no image to split has {name}={value}. There are: {', '.join(most)}{rest}.")
     if kept.num_rows == 0:
-        wanted = ", ".join(f"{k}={v}" for k, v in (only or {}).items())
-        raise NotFoundError(f"no image to split{f' has {wanted}' if wanted else ''}; expected at least one.")
+        raise NotFoundError("no image to split; expected at least one.")
     return kept
 
 
@@ -185,7 +210,9 @@ def _subsets(
     return smallest
 
 
-def _write(ds: Store, assignment: Mapping[str, str], subsets: Mapping[str, str], card: Certificate, done: str) -> None:
+def _write(
+    ds: Store, card: Certificate, parts: Mapping[str, str], subsets: Mapping[str, str], kept: Container[str], done: str
+) -> None:
     images = ds.images.arrow
     rows = list(zip(*(images.column(c).to_pylist() for c in ("image_id", "split", "metadata")), strict=True))
     as_published = not _was_split(ds)
@@ -194,11 +221,12 @@ def _write(ds: Store, assignment: Mapping[str, str], subsets: Mapping[str, str],
         values = dict(pairs or ())
         if old is not None and as_published:
             values.setdefault(PUBLISHED, old)
-        values.pop("subset", None)
+        if image_id not in kept:
+            values.pop("subset", None)
         if image_id in subsets:
             values["subset"] = subsets[image_id]
         metadata.append(sorted(values.items()))
-    images = with_columns(images, {"split": [assignment.get(i) for i, _, _ in rows], "metadata": metadata})
+    images = with_columns(images, {"split": [parts.get(i) for i, _, _ in rows], "metadata": metadata})
     ds.update({"images": images}, {"split": card.to_dict()}, done=done)
 
 
@@ -207,10 +235,13 @@ def _was_split(ds: Store) -> bool:
     return "split" in ds.info or any("split: " in str(line) for line in ds.info.get("history", []))
 
 
-def _words(test: float, val: float, seed: int, kfold: int | None, official: str | None) -> str:
+def _words(
+    test: float, val: float, seed: int, kfold: int | None, official: str | None, only: Mapping[str, str] | None
+) -> str:
+    where = "".join(f", only {name}={value}" for name, value in (only or {}).items())
     if official is not None:
-        return f"split: official {official}"
-    return f"split: {f'{kfold} folds' if kfold else f'test {test:g}, val {val:g}'}, seed {seed}"
+        return f"split: official {official}{where}"
+    return f"split: {f'{kfold} folds' if kfold else f'test {test:g}, val {val:g}'}, seed {seed}{where}"
 
 
 def write_certificate(card: Certificate, path: Path, store: Store | str | Path) -> None:
