@@ -372,6 +372,15 @@ def undefined_as_nan(value: Any, mode: Mode) -> Any:
     return float("nan") if value == -1 else value
 
 
+def false_negative_rate(recall: float, mode: Mode) -> float:
+    """LIVECell's AFNR of an average recall; of the -1 of an undefined one the plain difference makes 2 (strict).
+
+    >>> false_negative_rate(0.75, "strict"), false_negative_rate(-1, "strict"), false_negative_rate(-1, "corrected")
+    (0.25, 2, nan)
+    """
+    return float("nan") if mode == "corrected" and recall == -1 else 1 - recall
+
+
 def one_score(tallies: Sequence[Tally]) -> bool:
     """Whether two or more detections all have the same score, so that AP hangs on their order."""
     scores = np.concatenate([t["score"] for t in tallies]) if tallies else np.zeros(0)
@@ -422,9 +431,7 @@ def pooled(tallies: Sequence[Tally], mode: Mode, protocol: Protocol, headline: s
     evaluation = accumulate(tallies, protocol)
     fields = evaluation.summary()
     if protocol.max_dets[-1] == LIVECELL.max_dets[-1]:
-        fields["AFNR"] = (
-            -1.0 if fields[f"AR{protocol.max_dets[-1]}"] == -1 else 1 - fields[f"AR{protocol.max_dets[-1]}"]
-        )
+        fields["AFNR"] = false_negative_rate(fields[f"AR{protocol.max_dets[-1]}"], mode)
     fields = undefined_as_nan(fields, mode)
     nothing = int((evaluation.recall == -1).all())
     fields = {headline: fields[headline], **fields}

@@ -18,7 +18,7 @@ from celltable.errors import InputError, MetricError, NotFoundError
 from celltable.parallel import default_workers
 
 from . import Mode, Result
-from ._coco import COCO, LIVECELL, Evaluation, Protocol, undefined_as_nan
+from ._coco import COCO, LIVECELL, Evaluation, Protocol, false_negative_rate, undefined_as_nan
 
 PROTOCOLS: Mapping[str, Protocol] = {"coco": COCO, "livecell": LIVECELL}
 
@@ -204,7 +204,7 @@ def coco_scores(
     evaluation = coco_arrays(gt, dt, protocol=protocol, mode=mode, threads=threads)
     fields = evaluation.summary()
     if _protocol(protocol) == LIVECELL:
-        fields["AFNR"] = -1.0 if fields["AR2000"] == -1 else 1 - fields["AR2000"]
+        fields["AFNR"] = false_negative_rate(fields["AR2000"], mode)
     fields = undefined_as_nan(fields, mode)
     return Result(float(fields["AP"]), fields)
 

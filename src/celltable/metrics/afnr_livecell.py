@@ -32,7 +32,8 @@ CARD = Card(
         "numpy.linspace(.5, .95, 10); areas 18² = 324 and 31² = 961 px², both ends inclusive; at most 2000 "
         "detections an image"
     ),
-    strict=STRICT.replace("a detection with a published box has the area of the box; ", ""),
+    strict=STRICT.replace("a detection with a published box has the area of the box; ", "")
+    + "; the AFNR of an undefined recall is 1 - (-1) = 2",
     flattening="none: masks of one side may overlap",
     regions=CROWD,
     namesakes="ar_livecell is 1 - this",
