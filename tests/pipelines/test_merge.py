@@ -18,6 +18,7 @@ from celltable.errors import CelltableError, InputError, StoreError
 from celltable.pipelines.ingest import ingest
 from celltable.pipelines.merge import NEAR, merge, strictest
 from celltable.pipelines.predict import predict
+from celltable.pipelines.repair import repair, undo
 from celltable.pipelines.sample import sample
 from celltable.pipelines.split import split
 from celltable.records import Image, Instances, Pixels, Sample
@@ -73,6 +74,26 @@ def test_pixels_are_found_after_everything_was_moved_together(tmp_path: Path) ->
     for path in ("m", "sets/drawn"):
         store = open_store(tmp_path / "moved" / path)
         assert all((store[i].pixels == expected[i]).all() for i in store)
+
+
+def test_repairs_go_along_and_taking_them_back_gives_what_merging_before_would(tmp_path: Path) -> None:
+    sets = [ingested("pannuke", tmp_path, 1), ingested("tnbc", tmp_path, 2)]
+    classes = {"Neoplastic": "tumour", "Connective": "tumour"}
+    before = merge(sets, tmp_path / "before", classes=classes, unmapped="drop", similarity=False)
+    repair(sets[0], rules=("drop-duplicates",))
+    repair(sets[0], rules=("drop-specks",))
+    repair(sets[1], rules=("fill-holes", "drop-specks"))
+    repaired = [open_store(s.path) for s in sets]
+    merged = merge(repaired, tmp_path / "m", classes=classes, unmapped="drop", similarity=False)
+    assert len(merged.edits) == sum(len(s.edits) for s in repaired)
+    assert merged.edits["edit_id"].to_pylist() == list(range(1, len(merged.edits) + 1))
+    assert sorted(set(merged.edits["batch"].to_pylist())) == [1, 2, 3]
+    assert "edits of tnbc: batch 1 to 1 are here 3 to 3" in merged.info["history"]
+    assert not merged.instances.arrow.equals(before.instances.arrow)
+    for left in (2, 1, 0):
+        undo(merged)
+        assert len(set(open_store(merged.path).edits["batch"].to_pylist())) == left
+    assert open_store(merged.path).instances.arrow.equals(before.instances.arrow)
 
 
 @pytest.mark.parametrize("form", ["mapping", "toml", "json"])

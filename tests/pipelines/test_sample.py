@@ -6,13 +6,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
 import pytest
 
-from celltable import registry
+from celltable import registry, schema
 from celltable.errors import CelltableError
+from celltable.pipelines._rows import apply_rows, to_json
+from celltable.pipelines.check import check
 from celltable.pipelines.ingest import ingest
+from celltable.pipelines.repair import repair, undo
 from celltable.pipelines.sample import drawn, sample
-from celltable.store import Store
+from celltable.store import Store, open_store
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +91,66 @@ def test_a_sample_of_nothing_or_of_an_unknown_column_is_refused(tmp_path: Path, 
     with pytest.raises(CelltableError, match="is the store that is read"):
         sample(pannuke, pannuke.path, overwrite=True)
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("name", ["tnbc", "bbbc020"])
+@pytest.mark.parametrize("what", ["cells", "images"])
+def test_edits_of_what_is_drawn_go_along_and_can_be_taken_back(tmp_path: Path, name: str, what: Any) -> None:
+    found = registry.load("datasets", name).example(tmp_path / "release", 2)
+    source = ingest(name, found or tmp_path / "release", tmp_path / "s")
+    published = {(r["image_id"], r["instance_id"]): r for r in source.instances.arrow.to_pylist()}
+    if name == "bbbc020":  # nuclei with parents, of which not all are drawn
+        edited = _flagged(source)
+    else:
+        edited = repair(source, rules=("fill-holes", "drop-specks")).edits
+    n = len(published) // 2 if what == "cells" else len(open_store(source.path)) - 1
+    store = sample(source, tmp_path / "d", per="dataset", n=n, what=what)
+    keys = {(r["image_id"], r["instance_id"]) for r in store.instances.arrow.to_pylist()}
+    rows = edited.to_pylist()
+    ours = [
+        e for e in rows if (e["image_id"] in store if what == "images" else (e["image_id"], e["instance_id"]) in keys)
+    ]
+    assert len(store.edits) == len(ours) > 0
+    left = f"; {len(rows) - len(ours):,} edits of what was not drawn stay with s"
+    assert store.info["history"][-1].endswith(left if len(ours) < len(rows) else "per dataset, seed 0")
+    undo(store)
+    back = open_store(store.path).instances.arrow.to_pylist()
+    assert len(back) >= len(keys)
+    for row in back:
+        key = row["image_id"], row["instance_id"]
+        parent = published[key]["parent"]
+        assert row == {**published[key], "parent": parent if (row["image_id"], parent) in keys else None}
+    assert len(open_store(store.path).edits) == 0
+
+
+def _flagged(store: Store) -> pa.Table:
+    """Edit every cell: what was not to be ignored is, and so on."""
+    rows = store.instances.arrow.to_pylist()
+    edits = [
+        {
+            "edit_id": k + 1,
+            "batch": 1,
+            "image_id": row["image_id"],
+            "instance_id": row["instance_id"],
+            "action": "replace",
+            "repair": "flag",
+            "reason": "a test",
+            "before": to_json(row),
+            "after": to_json({**row, "ignore": not row["ignore"]}),
+        }
+        for k, row in enumerate(rows)
+    ]
+    table = pa.Table.from_pylist(edits, schema=schema.EDITS)
+    store.update({"instances": apply_rows(store.instances.arrow, table.to_pylist()), "edits": table})
+    return table
+
+
+def test_findings_of_cells_that_were_not_drawn_stay_behind(tmp_path: Path, pannuke: Store) -> None:
+    check(pannuke, rules=("cut-by-border", "speck"))
+    source = open_store(pannuke.path)
+    store = sample(source, tmp_path / "s", n=2)
+    keys = set(zip(*(store.columns(c)[c].to_pylist() for c in ("image_id", "instance_id")), strict=True))
+    found = {(f["image_id"], f["instance_id"]) for f in store.findings.arrow.to_pylist()}
+    assert {k for k in found if k[1] is not None} <= keys
+    had = [(f["image_id"], f["instance_id"]) for f in source.findings.arrow.to_pylist()]
+    assert len(store.findings) == sum(k in keys or (k[0] in store and k[1] is None) for k in had) < len(had)

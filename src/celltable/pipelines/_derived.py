@@ -31,7 +31,12 @@ def refuse_occupied(out: Path, overwrite: bool, sources: Sequence[Store] = ()) -
 
 
 def write_store(
-    out: Path, info: Mapping[str, Any], images: pa.Table, cells: pa.Table, findings: pa.Table | None = None
+    out: Path,
+    info: Mapping[str, Any],
+    images: pa.Table,
+    cells: pa.Table,
+    findings: pa.Table | None = None,
+    edits: pa.Table | None = None,
 ) -> Store:
     """Write a store in one atomic step, in place of one that is there, and open it."""
     with plain_os_errors(out), staging(out) as folder:
@@ -39,6 +44,8 @@ def write_store(
         write_table(folder / "images.parquet", images)
         write_instances(folder / "instances.parquet", images, [cells])
         write_table(folder / "findings.parquet", schema.empty("findings") if findings is None else findings)
+        if edits is not None and edits.num_rows:
+            write_table(folder / "edits.parquet", edits)
         write_info(folder, info)
         if out.exists():
             with locked(out):

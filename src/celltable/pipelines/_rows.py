@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -48,6 +48,45 @@ def undone(edits: Sequence[Mapping[str, Any]]) -> list[Row]:
     """The edits that take these back: in reverse order, before and after exchanged."""
     opposite = {"add": "remove", "remove": "add", "replace": "replace"}
     return [{**e, "action": opposite[e["action"]], "before": e["after"], "after": e["before"]} for e in reversed(edits)]
+
+
+def rewritten(edits: pa.Table, change: Callable[[pa.Table], pa.Table]) -> pa.Table:
+    """The edits of a store that was made of another: image ids, and cells before and after, as `change` makes them.
+
+    `change` takes rows of the instances table and returns as many, in the same order.
+    """
+    columns: dict[str, list[Any]] = {"image_id": _changed_ids(edits, change)}
+    for name in ("before", "after"):
+        texts = edits.column(name).to_pylist()
+        rows = [from_json(text) for text in texts if text is not None]
+        new = iter(change(pa.Table.from_pylist(rows, schema=schema.INSTANCES)).to_pylist())
+        columns[name] = [None if text is None else to_json(next(new)) for text in texts]
+    for name, values in columns.items():
+        at = edits.schema.get_field_index(name)
+        edits = edits.set_column(at, edits.schema.field(at), pa.array(values, pa.string()))
+    return edits
+
+
+def _changed_ids(edits: pa.Table, change: Callable[[pa.Table], pa.Table]) -> list[str]:
+    columns = (edits.column(name).to_pylist() for name in ("before", "after"))
+    rows = [from_json(after or before) for before, after in zip(*columns, strict=True)]
+    ids: list[str] = change(pa.Table.from_pylist(rows, schema=schema.INSTANCES)).column("image_id").to_pylist()
+    return ids
+
+
+def renumbered(tables: Sequence[pa.Table]) -> pa.Table:
+    """The edits of several stores one after the other: edit ids and batches counted on, so that undo still works."""
+    edits, batches = 0, 0
+    made = []
+    for table in tables:
+        ids = [edits + 1 + n for n in range(table.num_rows)]
+        own = [batches + batch for batch in table.column("batch").to_pylist()]
+        edits, batches = edits + len(ids), max(own, default=batches)
+        for name, values in (("edit_id", ids), ("batch", own)):
+            at = table.schema.get_field_index(name)
+            table = table.set_column(at, table.schema.field(at), pa.array(values, pa.int32()))
+        made.append(table)
+    return pa.concat_tables([schema.empty("edits"), *made])
 
 
 def apply_rows(instances: pa.Table, edits: Sequence[Mapping[str, Any]]) -> pa.Table:

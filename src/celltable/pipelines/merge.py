@@ -19,6 +19,7 @@ from celltable.records import Finding, findings_table
 from celltable.store import Store, open_store
 
 from ._derived import fingerprints, own_source, refuse_occupied, sources_beside, with_columns, write_store
+from ._rows import renumbered, rewritten
 
 Unmapped = Literal["keep", "drop", "refuse"]
 Classes = Mapping[str, str]
@@ -41,7 +42,8 @@ def merge(
 
     Image ids become ``<data set>/<image id>``; where two stores hold the same data set, the names of their folders
     stand for it. Near-duplicate images, also across data sets, become findings and share one leakage group, so that no
-    split can separate them. Findings go along; the logs of repairs stay with their stores.
+    split can separate them. Findings and edits go along: batches of repairs are numbered one store after the other, so
+    that ``repair --undo`` takes them back here, too.
 
     Parameters
     ----------
@@ -67,7 +69,8 @@ def merge(
         If there are fewer than two stores, one stands twice, annotations are mixed with predictions, the mapping cannot
         be read, names a class that no store has, or (with ``refuse``) lacks one, or `out` cannot be written.
     """
-    opened = _named([s if isinstance(s, Store) else open_store(s) for s in stores])
+    # As they are now: others may have changed them.
+    opened = _named([open_store(s.path if isinstance(s, Store) else s) for s in stores])
     target = Path(out)
     refuse_occupied(target, overwrite, list(opened.values()))
     mapping = _mapping(classes)
@@ -81,8 +84,9 @@ def merge(
         pairs, trouble = _look_alikes(opened, workers, progress)
         found = pa.concat_tables([found, findings_table([*_as_findings(pairs), *trouble])])
         images = _joined_groups(images, pairs)
+    edits = renumbered([_edits(name, s, mapping, unmapped) for name, s in opened.items()])
     used = sorted({c for c in cells.column("class_name").unique().to_pylist() if c})
-    return write_store(target, _info(opened, keys, name, used, target), images, cells, found)
+    return write_store(target, _info(opened, keys, name, used, target), images, cells, found, edits)
 
 
 def _named(stores: Sequence[Store]) -> dict[str, Store]:
@@ -138,7 +142,10 @@ def _check_classes(stores: Mapping[str, Store], mapping: Mapping[str, str], unma
 
 
 def _classes_of(store: Store) -> set[str]:
-    table = store.columns("class_name", "class_names").arrow
+    return _classes_in(store.columns("class_name", "class_names").arrow)
+
+
+def _classes_in(table: pa.Table) -> set[str]:
     several = pc.unique(pc.list_flatten(table.column("class_names"))).to_pylist()
     return {c for c in [*several, *table.column("class_name").unique().to_pylist()] if c is not None}
 
@@ -168,13 +175,20 @@ def _images(name: str, store: Store, keys: Mapping[str, str]) -> pa.Table:
 
 
 def _instances(dataset: str, store: Store, mapping: Mapping[str, str], unmapped: Unmapped) -> pa.Table:
-    cells = store.instances.arrow
+    return _renamed(store.instances.arrow, (dataset, store.name), mapping, unmapped)
+
+
+def _edits(dataset: str, store: Store, mapping: Mapping[str, str], unmapped: Unmapped) -> pa.Table:
+    return rewritten(store.edits.arrow, lambda cells: _renamed(cells, (dataset, store.name), mapping, unmapped))
+
+
+def _renamed(cells: pa.Table, datasets: tuple[str, str], mapping: Mapping[str, str], unmapped: Unmapped) -> pa.Table:
+    """Cells as they stand in the merged store; `datasets` are both names of theirs, the one used there first."""
+    dataset = datasets[0]
     columns: dict[str, Any] = {"image_id": [f"{dataset}/{i}" for i in cells.column("image_id").to_pylist()]}
     if mapping:
         names, many = cells.column("class_name").to_pylist(), cells.column("class_names").to_pylist()
-        table = {
-            c: _mapped((dataset, store.name), c, mapping, c if unmapped == "keep" else None) for c in _classes_of(store)
-        }
+        table = {c: _mapped(datasets, c, mapping, c if unmapped == "keep" else None) for c in _classes_in(cells)}
         several = [None if row is None else _once(table[c] for c in row) for row in many]
         columns["class_names"] = several
         columns["class_name"] = [
@@ -261,8 +275,20 @@ def _info(
         "history": [
             *(f"{label}: {line}" for label, s in stores.items() for line in s.info.get("history", [])),
             f"merged from {', '.join(stores)}",
+            *_batches(stores),
         ],
     }
+
+
+def _batches(stores: Mapping[str, Store]) -> list[str]:
+    """How the batches of edits are numbered now, where that is otherwise than in their own store's history."""
+    lines, before = [], 0
+    for label, store in stores.items():
+        last = max(store.edits["batch"].to_pylist(), default=0)
+        if before and last:
+            lines.append(f"edits of {label}: batch 1 to {last} are here {before + 1} to {before + last}")
+        before += last
+    return lines
 
 
 # From the freest to the strictest; a licence that is not stated permits nothing beyond the law.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,6 +17,7 @@ from celltable.splits import strata_of
 from celltable.store import Store, open_store
 
 from ._derived import own_source, refuse_occupied, sources_beside, with_columns, write_store
+from ._rows import Key, renumbered, rewritten
 
 What = Literal["cells", "images"]
 NONE: Final = "(no class)"
@@ -39,7 +41,8 @@ def sample(
     store
         A store or its path.
     out
-        The store to write. Its images keep their ids; pixels stay where they are.
+        The store to write. Its images keep their ids; pixels stay where they are; findings and edits of what was drawn
+        go along.
     per
         ``class``; or a column or metadata key of images such as tissue, cell_type, modality, or ``density``; or, for
         images, ``label`` (image-level labels). Cells without a class are a class of their own.
@@ -59,7 +62,7 @@ def sample(
     NotFoundError, CelltableError, StoreError
         If there is no such column, nothing to draw from, or `out` cannot be written.
     """
-    ds = store if isinstance(store, Store) else open_store(store)
+    ds = open_store(store.path if isinstance(store, Store) else store)  # as it is now: others may have changed it
     target = Path(out)
     refuse_occupied(target, overwrite, [ds])
     if n < 1:
@@ -68,8 +71,40 @@ def sample(
     images, cells = (_by_cells if what == "cells" else _by_images)(ds, per, n, rng)
     if not images.num_rows:
         raise NotFoundError(f"{ds.path.name} has no {what} with a {per} to draw from; expected at least one.")
-    found = ds.findings.arrow.filter(pc.is_in(ds.findings["image_id"], images.column("image_id").combine_chunks()))
-    return write_store(target, _info(ds, target, f"sample: {n} {what} per {per}, seed {seed}"), images, cells, found)
+    kept = _Kept(set(images.column("image_id").to_pylist()), _keys(cells) if what == "cells" else None)
+    found, edits = kept.rows(ds.findings.arrow), kept.edits(ds.edits.arrow)
+    done = f"sample: {n} {what} per {per}, seed {seed}"
+    left = len(ds.edits) - edits.num_rows
+    info = _info(
+        ds, target, done + (f"; {left:,} edits of what was not drawn stay with {ds.path.name}" if left else "")
+    )
+    return write_store(target, info, images, cells, found, edits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What was drawn: images, and cells by (image, number), or None for all cells of the images."""
+
+    images: set[str]
+    cells: set[Key] | None
+
+    def rows(self, table: pa.Table) -> pa.Table:
+        """The findings or edits that are about what was drawn."""
+        keys = zip(table.column("image_id").to_pylist(), table.column("instance_id").to_pylist(), strict=True)
+        return table.filter(pa.array([self._has(image, cell) for image, cell in keys], pa.bool_()))
+
+    def _has(self, image: str | None, cell: int | None) -> bool:
+        return image in self.images and (cell is None or self.cells is None or (image, cell) in self.cells)
+
+    def edits(self, edits: pa.Table) -> pa.Table:
+        """The edits of the cells drawn, counted from 1, without the parents that were not drawn."""
+        edits = renumbered([self.rows(edits)])
+        drawn = self.cells
+        return edits if drawn is None else rewritten(edits, lambda cells: _without_lost_parents(cells, drawn))
+
+
+def _keys(cells: pa.Table) -> set[Key]:
+    return set(zip(cells.column("image_id").to_pylist(), cells.column("instance_id").to_pylist(), strict=True))
 
 
 def _info(ds: Store, out: Path, done: str) -> dict[str, Any]:
@@ -99,16 +134,12 @@ def _by_cells(ds: Store, per: str, n: int, rng: np.random.Generator) -> tuple[pa
     left = Counter(cells.column("image_id").to_pylist())
     complete = zip(*(images.column(c).to_pylist() for c in ("image_id", "n_instances", "exhaustive")), strict=True)
     images = with_columns(images, {"exhaustive": [whole and left[i] == had for i, had, whole in complete]})
-    return _relocated(images), _without_lost_parents(cells)
+    return _relocated(images), _without_lost_parents(cells, _keys(cells))
 
 
-def _without_lost_parents(cells: pa.Table) -> pa.Table:
-    ids = list(zip(cells.column("image_id").to_pylist(), cells.column("instance_id").to_pylist(), strict=True))
-    drawn = set(ids)
-    parents = cells.column("parent").to_pylist()
-    return with_columns(
-        cells, {"parent": [p if (i, p) in drawn else None for (i, _), p in zip(ids, parents, strict=True)]}
-    )
+def _without_lost_parents(cells: pa.Table, drawn: set[Key]) -> pa.Table:
+    parents = zip(cells.column("image_id").to_pylist(), cells.column("parent").to_pylist(), strict=True)
+    return with_columns(cells, {"parent": [p if (i, p) in drawn else None for i, p in parents]})
 
 
 def _values_of_cells(ds: Store, per: str) -> list[str]:

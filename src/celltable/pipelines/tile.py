@@ -181,6 +181,8 @@ def _tiles_info(ds: Store, plan: _Plan, out: Path) -> dict[str, Any]:
     size = plan.size if isinstance(plan.size, int) else list(plan.size)
     height, width = (size, size) if isinstance(size, int) else size
     done = f"tile: {height} × {width} px, overlap {plan.overlap}, of {ds.name}"
+    if len(ds.edits):
+        done += f"; the {len(ds.edits):,} edits stay with {ds.path.name}, where they can be undone"
     return {
         **{key: value for key, value in ds.info.items() if key not in ("split", "published_counts")},
         "tiles": {"size": size, "overlap": plan.overlap, "min_pixels": plan.min_pixels, "of": str(ds.path.resolve())},
