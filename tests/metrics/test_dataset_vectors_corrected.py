@@ -383,18 +383,10 @@ class SlowCoco:
 def coco_pairs(gt: Document, dt: list[Document]) -> list[Pair]:
     keys = sorted(c["id"] for c in gt["categories"])
     words, made = tuple(map(str, keys)), []
-    truth: Document
-    guess: Document
     for image in sorted(gt["images"], key=lambda r: r["id"]):
         size = (image["height"], image["width"])
         cells, found = ([r for r in rows if r["image_id"] == image["id"]] for rows in (gt["annotations"], dt))
-        truth, guess = (
-            {
-                "counts": [r["segmentation"]["counts"].encode() for r in rows],
-                "class_codes": np.array([keys.index(r["category_id"]) for r in rows], np.int64),
-            }
-            for rows in (cells, found)
-        )
+        truth, guess = masks_of(cells, keys), masks_of(found, keys)
         areas, scores = np.array([r["area"] for r in cells], float), np.array([r["score"] for r in found], float)
         crowd, ids = np.array([r["iscrowd"] for r in cells], bool), [str(r["id"]) for r in cells]
         columns: Document = {"crowd": crowd, "published_area": areas, "source_ids": ids}
@@ -404,6 +396,11 @@ def coco_pairs(gt: Document, dt: list[Document]) -> list[Pair]:
         dt_side = Side.from_rle(size=size, vocabulary=words, **guess, scores=scores)
         made.append(Pair(str(image["id"]), size, gt_side, dt_side))
     return made
+
+
+def masks_of(rows: list[Document], keys: list[int]) -> Document:
+    counts = [r["segmentation"]["counts"].encode() for r in rows]
+    return {"counts": counts, "class_codes": np.array([keys.index(r["category_id"]) for r in rows], np.int64)}
 
 
 CASES = ("absent_category", "annotation_id_zero", "crowd_1cat", "dsb_real_1cat", "plain_1cat", "truncation_duplicates")
