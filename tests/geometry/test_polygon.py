@@ -32,6 +32,12 @@ def test_polygons_are_drawn_bit_equal_to_pycocotools(parts: list[list[float]], h
     assert polygon.many_to_rle([parts, parts], (height, width)) == [expected, expected]
 
 
+@given(st.integers(3, 120), st.integers(1, 6), st.integers(0, 2**31))
+def test_polygons_with_many_turns_in_few_columns_are_bit_equal_to_pycocotools(n: int, width: int, seed: int) -> None:
+    xy = np.random.default_rng(seed).uniform((-1, 0), (width + 1, 200), (n, 2)).ravel().tolist()
+    assert polygon.to_rle([xy], (200, width)) == coco.merge(coco.frPyObjects([xy], 200, width))["counts"]
+
+
 @given(hnp.arrays(np.float64, (3, 4), elements=st.floats(0, 30)))
 def test_boxes_are_drawn_bit_equal_to_pycocotools(boxes: np.ndarray[Any, Any]) -> None:
     expected = [r["counts"] for r in coco.frPyObjects(boxes, 25, 31)]

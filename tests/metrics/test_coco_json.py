@@ -279,3 +279,30 @@ def test_numbers_have_the_bits_of_python_floats() -> None:
     xy, _, _ = CocoFile.parse(text.encode()).polygons(np.array([0]))
     expected = np.array(json.loads(f"[{','.join(texts)}]"), np.float64)
     np.testing.assert_array_equal(xy.view(np.int64), expected.view(np.int64))
+
+
+usual_number = st.integers(-999, 9999).map(str) | st.floats(-2000, 2000).map(lambda v: repr(round(v, 2)))
+slip = st.sampled_from(
+    ["1.2.3", "-", "--1", "1.", ".5", "01", "-01", "0.", "1 2", "", "00", "1e3", "1.5E-2", "- 1", "1-2", "NaN"]
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(usual_number, max_size=60), st.integers(0, 59), slip | st.none(), st.sampled_from([", ", ",", " ,", ",  "])
+)
+@example(["1234567.25"] * 20, 12, "1.2.3", ", ")
+@example(
+    ["12345678901234567890.5", "0.12345678901234567890123456789012345678901234567890123456789012345678"], 1, None, ","
+)
+@example(["0.12345678901234567890123456789012345678901234567890123456789012345678.5"], 0, None, ",")
+def test_lists_of_numbers_are_read_or_refused_as_json_does_wherever_a_slip_stands(
+    values: list[str], at: int, wrong: str | None, comma: str
+) -> None:
+    texts = [*values[:at], wrong, *values[at:]] if wrong is not None else values
+    text = f'[{{"segmentation": [[{comma.join(texts)}]], "id": 1}}]'.encode()
+    assert bool(refusal(text, 4096)) != accepts(text)
+    if accepts(text) and texts:
+        xy, _, _ = CocoFile.parse(text).polygons(np.array([0]))
+        expected = np.array(json.loads(text)[0]["segmentation"][0], np.float64)
+        np.testing.assert_array_equal(xy.view(np.int64), expected.view(np.int64))

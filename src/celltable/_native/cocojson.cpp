@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <sys/stat.h>
@@ -505,13 +506,26 @@ private:
 void numbers_of(Cursor &c, std::vector<double> &out) { // a list of numbers
   c.expect('[', "a polygon");
   if (c.peek("a polygon") == ']') { ++c.p; return; }
+  double some[64];
+  size_t n = 0;
+  const auto flush = [&] { out.insert(out.end(), some, some + n), n = 0; };
   do {
     c.space();
-    double value;
-    if (!Cursor::simple(c.p, &value)) value = c.number();
+    bool complete = false;
+    const char *q = c.p; // a register, not the cursor's memory, for the usual: number, comma, space
+    while (!complete && Cursor::simple(q, some + n)) {
+      if (++n == std::size(some)) flush();
+      if (!(complete = *q != ',')) q += q[1] == ' ' ? 2 : 1;
+    }
+    c.p = q;
+    if (!complete) {
+      flush();
+      c.space();
+      out.push_back(c.number());
+    }
     if (c.p > c.end) c.fail("the file changed while it was read");
-    out.push_back(value);
   } while (c.next(']', "a polygon"));
+  flush();
 }
 
 // Compressed counts of one row appended to `out`; false if there are none or they are not valid.

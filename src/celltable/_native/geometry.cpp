@@ -920,10 +920,23 @@ std::uint64_t get_number(std::string_view text, std::size_t &at) {
 
 constexpr char kHundredths = 1, kExact = 2;
 
-bool in_hundredths(const double *v, i64 n) {
+// To the nearest whole number, ties to even, as nearbyint; for less than 2^51.
+i64 nearest(double v) {
+  constexpr double shift = 6755399441055744.0; // 2^52 + 2^51: a double this large holds whole numbers in its low bits
+  const double moved = v + shift;
+  i64 bits, zero;
+  std::memcpy(&bits, &moved, sizeof bits);
+  std::memcpy(&zero, &shift, sizeof zero);
+  return bits - zero;
+}
+
+// The coordinates in hundredths, if every one is had back from them exactly.
+bool in_hundredths(const double *v, i64 n, std::vector<i64> &found) {
+  found.resize(static_cast<std::size_t>(n));
   for (i64 i = 0; i < n; ++i) {
     if (!(std::abs(v[i]) < 1e7)) return false;
-    double back = static_cast<double>(static_cast<i64>(std::nearbyint(v[i] * 100))) / 100;
+    const i64 q = found[static_cast<std::size_t>(i)] = nearest(v[i] * 100);
+    const double back = static_cast<double>(q) / 100;
     if (std::memcmp(&back, v + i, sizeof back) != 0) return false;
   }
   return true;
@@ -935,18 +948,19 @@ nb::list pack_polygons(Vector<double> xy, Vector<i64> part_first, Vector<i64> ma
   check_offsets(static_cast<i64>(xy.shape(0)), part_first, mask_first);
   {
     nb::gil_scoped_release release;
+    std::vector<i64> whole;
     for (i64 i = 0; i < n; ++i) {
       const i64 p0 = mask_first.data()[i], p1 = mask_first.data()[i + 1];
       const double *values = xy.data() + 2 * part_first.data()[p0];
       const i64 count = 2 * (part_first.data()[p1] - part_first.data()[p0]);
-      const bool hundredths = in_hundredths(values, count);
+      const bool hundredths = in_hundredths(values, count, whole);
       out.text.push_back(hundredths ? kHundredths : kExact);
       put_number(out.text, static_cast<std::uint64_t>(p1 - p0));
       for (i64 p = p0; p < p1; ++p) put_number(out.text, static_cast<std::uint64_t>(part_first.data()[p + 1] - part_first.data()[p]));
       if (hundredths) {
         i64 last[2] = {0, 0};
         for (i64 k = 0; k < count; ++k) {
-          i64 q = static_cast<i64>(std::nearbyint(values[k] * 100)), delta = q - last[k & 1];
+          const i64 q = whole[static_cast<std::size_t>(k)], delta = q - last[k & 1];
           last[k & 1] = q;
           put_number(out.text, (static_cast<std::uint64_t>(delta) << 1) ^ static_cast<std::uint64_t>(delta >> 63));
         }

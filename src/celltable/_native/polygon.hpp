@@ -10,6 +10,32 @@
 
 namespace celltable {
 
+// Sorts turns that lie in known columns, a few in each: by column first, then the neighbours.
+inline void sort_turns(std::vector<i64> &turns, const std::vector<int> &columns) {
+  static thread_local std::vector<int> starts;
+  static thread_local std::vector<i64> placed;
+  if (turns.empty()) return;
+  const auto [least, most] = std::minmax_element(columns.begin(), columns.end());
+  const int low = *least;
+  const std::size_t span = static_cast<std::size_t>(*most - low) + 1;
+  starts.assign(span + 1, 0);
+  int fullest = 0;
+  if (span <= 4 * turns.size())
+    for (const int c : columns) fullest = std::max(fullest, ++starts[static_cast<std::size_t>(c - low) + 1]);
+  if (!fullest || fullest > 16) return std::sort(turns.begin(), turns.end());
+  for (std::size_t c = 0; c < span; ++c) starts[c + 1] += starts[c];
+  placed.resize(turns.size());
+  for (std::size_t i = 0; i < turns.size(); ++i)
+    placed[static_cast<std::size_t>(starts[static_cast<std::size_t>(columns[i] - low)]++)] = turns[i];
+  for (std::size_t i = 1; i < placed.size(); ++i) {
+    const i64 turn = placed[i];
+    std::size_t j = i;
+    for (; j && placed[j - 1] > turn; --j) placed[j] = placed[j - 1];
+    placed[j] = turn;
+  }
+  turns.swap(placed);
+}
+
 // One polygon of k points: vertices on a grid five times as fine, each edge walked along its longer axis in ascending
 // order, a column entered where the walk crosses its centre. Crossings of the centre of column c are steps from u = 5c + 2
 // to 5c + 3 or back, in whole numbers; only those steps are looked at, so that the cost is per column, not per fine pixel.
@@ -22,10 +48,12 @@ inline void draw_polygon(const double *xy, std::size_t k, i64 h, i64 w, Runs &ru
   };
   if (!k) return;
   static thread_local std::vector<i64> turns;
-  turns.clear();
+  static thread_local std::vector<int> columns;
+  turns.clear(), columns.clear();
   const auto cross = [&](i64 column, i64 v) {  // the first row whose centre lies below v + .5 fine pixels
     const i64 row = v <= 2 ? 0 : (v + 2) / 5;  // ceil((v + .5) / 5 - .5)
     turns.push_back(column * h + std::min(row, h));
+    columns.push_back(static_cast<int>(column));
   };
   const int x0 = fine(xy[0]), y0 = fine(xy[1]);
   int xa = x0, ya = y0;
@@ -57,8 +85,8 @@ inline void draw_polygon(const double *xy, std::size_t k, i64 h, i64 w, Runs &ru
       }
     }
   }
+  sort_turns(turns, columns);
   turns.push_back(h * w);
-  std::sort(turns.begin(), turns.end());
   for (std::size_t i = 0; i + 1 < turns.size(); i += 2) push_run(runs, turns[i], turns[i + 1]);
 }
 
