@@ -215,14 +215,14 @@ def test_as_published_loses_ids_up_to_ten_and_swaps_red_and_blue(tmp_path: Path)
     assert form.write is not None
     loss = form.write([given], tmp_path / "bad", as_published=True, palette="v2", split="keep")
     form.write([given], tmp_path / "good", palette="v2", split="keep")
-    assert loss.items["classes: cells not drawn, their class has no colour"] == 1
+    assert loss.items["as published: cells with ids up to 10 not drawn"] == 1
     assert form.read is not None
     (bad,) = form.read(tmp_path / "bad", {}, palette="v2")
     (good,) = form.read(tmp_path / "good", {}, palette="v2")
     assert (len(bad.instances), len(good.instances)) == (1, 2)
     assert np.array_equal(good.pixels(), given.pixels())
     assert np.array_equal(bad.pixels(), given.pixels()[..., ::-1])
-    assert sorted(p.name for p in (tmp_path / "good").iterdir()) == ["ids.csv", "train"]
+    assert sorted(p.name for p in (tmp_path / "good").iterdir()) == ["classes.csv", "ids.csv", "train"]
 
 
 def test_the_split_of_2656_images_is_the_published_one() -> None:

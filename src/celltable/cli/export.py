@@ -11,8 +11,13 @@ from ._output import Json, Options, Overwrite, emit_json, pairs, say, table
 
 
 def export(
-    store: Annotated[Path | None, typer.Argument(metavar="STORE", help="A celltable folder.")] = None,
-    out: Annotated[Path | None, typer.Argument(metavar="OUT", help="The file or folder to write.")] = None,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="STORE... [OUT]",
+            help="Celltable folders, and the file or folder to write: STORE-FORMAT here unless it is named.",
+        ),
+    ] = None,
     to: Annotated[str, typer.Option("--to", "-t", help="Name of the format; --list names all.")] = "coco",
     where: Annotated[str | None, typer.Option("--where", help="SQL condition on images: \"split = 'test'\".")] = None,
     option: Options = None,
@@ -34,18 +39,19 @@ def export(
     Example: celltable export dsb.celltable --to coco dsb.json
     """
     from celltable.errors import CelltableError
+    from celltable.pipelines.convert import default_name
     from celltable.pipelines.convert import export as run
 
     if list_formats:
         _list(json)
         return
-    if store is None or out is None:
-        raise CelltableError(
-            "export needs a STORE and an OUT, for example: celltable export dsb.celltable --to coco dsb.json"
-        )
+    if not paths:
+        raise CelltableError("export needs a STORE, for example: celltable export dsb.celltable --to coco dsb.json")
+    named_out = len(paths) > 1 and not (paths[-1] / "dataset.json").exists()
+    stores, out = (paths[:-1], paths[-1]) if named_out else (paths, default_name(paths, to))
     named = {"palette": palette, "size": size, "split": split, "seed": seed, "as_published": as_published or None}
     options = {**pairs(option), **{k: v for k, v in named.items() if v is not None}}
-    loss = run(store, to, out, where=where, overwrite=overwrite, progress=not json, **options)
+    loss = run(stores, to, out, where=where, overwrite=overwrite, progress=not json, **options)
     if json:
         emit_json({"out": str(out), "format": to, "written": dict(loss.written), "loss": dict(loss.items)})
         return

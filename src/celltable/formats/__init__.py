@@ -42,12 +42,17 @@ FEATURES = (
 class Loss:
     """What a conversion could not keep: kind of loss → number of cells (or pixels, where the kind says so).
 
+    `written` counts what was written; writers of a `figure` also say where each image went and which of its cells are
+    not there (image id → instance ids).
+
     >>> loss = Loss(); loss.add("overlap: pixels given to another cell", 3); print(loss)
     overlap: pixels given to another cell: 3
     """
 
     items: Counter[str] = field(default_factory=Counter)
     written: Counter[str] = field(default_factory=Counter)  # what was written: files, images, cells
+    parts: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, what: str, n: int = 1) -> None:
         """Count `n` losses of a kind (nothing for 0)."""
@@ -78,6 +83,8 @@ class Format:
         Option name → what it does; what the command line passes through ``--option name=value``.
     extensions
         File endings by which `read` recognises it; empty for folders.
+    figure
+        The folder it writes comes with a figure of its statistics, which the export draws from `Loss.parts`.
     """
 
     name: str
@@ -88,6 +95,7 @@ class Format:
     write: Callable[..., Loss] | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     extensions: tuple[str, ...] = ()
+    figure: bool = False
 
 
 def matrix() -> list[dict[str, str]]:

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from celltable.geometry import rle
 from celltable.records import Finding, Image, Instances, Sample
 
 from . import Format, Loss
-from ._files import Files, image_of, open_files
+from ._files import Files, Load, image_of, open_files
 from ._loss import COVERED, HIDDEN, IDENTITY, NOT_DRAWN, PIXELS_CHANGED, drop_empty, tally, visible
 from ._out import new_folder
 from ._pixels import encode_png, write_bytes
@@ -35,6 +35,10 @@ PALETTES: Final[Mapping[str, Mapping[str, Colour]]] = {
 }
 FIRST: Final = 10001  # number of the first file of the published sets
 LOST_IDS: Final = 10  # the published generator drew only pixels whose instance id is larger
+LOST: Final = f"as published: cells with ids up to {LOST_IDS} not drawn"
+MIXED: Final = "as published: pixels of two classes whose colours were added up"
+MOVED: Final = "split: images put into another part than their own"
+DIVIDED: Final = "split: leakage groups divided among parts"
 _SPLITS: Final = ("train", "valid", "test")
 _FILE = re.compile(r"^(?:.*/)?(?:(train|valid|test)/)?(images|masks)/([^/]+)\.(png|jpe?g|tiff?|bmp)$", re.IGNORECASE)
 
@@ -49,6 +53,32 @@ class _Plan:
     jpeg: bool
 
 
+@dataclass(slots=True)
+class _Done:
+    """The images written so far, and the part that each ends up in."""
+
+    images: list[Image] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+
+    def own(self) -> list[str]:
+        """The part that each image says it is of; train where it names another."""
+        return [{"val": "valid", "valid": "valid", "test": "test"}.get(i.split or "", "train") for i in self.images]
+
+    def table(self) -> bytes:
+        """The rows of ids.csv."""
+        rows = enumerate(zip(self.places, self.images, strict=True), FIRST)
+        return _csv(("number", "split", "image_id"), [(n, place, i.image_id) for n, (place, i) in rows])
+
+    def state(self, loss: Loss) -> None:
+        """Say where each image went, and what became of their own splits and groups."""
+        groups: dict[str, set[str]] = {}
+        for place, image in zip(self.places, self.images, strict=True):
+            loss.parts[image.image_id] = place
+            groups.setdefault(image.leakage_group or f"image {image.image_id}", set()).add(place)
+            loss.add(MOVED, int(image.split not in (None, {"valid": "val"}.get(place, place))))
+        loss.add(DIVIDED, sum(len(places) > 1 for places in groups.values()))
+
+
 def write(
     samples: Iterable[Sample],
     out: Path,
@@ -60,7 +90,9 @@ def write(
     as_published: bool = False,
     overwrite: bool = False,
 ) -> Loss:
-    """Write ``{train,valid,test}/{images,masks}/<N>.png`` and ``ids.csv`` (number, split, image id).
+    """Write ``{train,valid,test}/{images,masks}/<N>.png``, ``ids.csv`` and ``classes.csv``.
+
+    ``ids.csv`` says which image each number is, ``classes.csv`` which colour each class has.
 
     Parameters
     ----------
@@ -72,34 +104,41 @@ def write(
         bilinearly, masks take the nearest pixel.
     split
         Shares of train, valid and test of the images, shuffled by `seed`; ``keep`` takes each image's own split.
+        Images that are moved and leakage groups that are divided are stated as losses.
     as_published
-        Reproduces the defects of the published generator: cells with ids up to 10 are missing, red and blue of the
-        images are swapped, classes that share a pixel mix their colours, masks are interpolated like images and, in
-        V1, stored as JPEG.
+        Reproduces the defects of the published generator (ImageMaskDatasetGenerator.py): cells whose published id is
+        at most 10 are missing, red and blue of the images are swapped, classes that share a pixel add up their
+        colours, masks are interpolated like images and, in V1, images and masks are stored as JPEG. Its shuffle had no
+        seed; this one has.
     """
     plan = _Plan(palette_of(palette), size, as_published, as_published and palette == "v1")
     shares = None if split == "keep" else _shares(split)
-    loss, rows = Loss(), []
+    loss, done = Loss(), _Done()
     ending = ".jpg" if plan.jpeg else ".png"
     with new_folder(out, overwrite) as folder:
         waiting = folder / ".waiting"
-        for k, sample in enumerate(samples):
-            sample = drop_empty(loss, sample)
-            mask, sample = _mask(loss, sample, plan)
+        for k, given in enumerate(samples):
+            mask, sample = _mask(loss, drop_empty(loss, given), plan)
             write_bytes(waiting / "masks" / f"{FIRST + k}{ending}", _encode(_resized(mask, plan, True), plan))
             if sample.load_pixels is not None:
                 picture = _resized(_picture(loss, sample, plan), plan, False)
                 write_bytes(waiting / "images" / f"{FIRST + k}{ending}", _encode(picture, plan))
             loss.written["files"] += 1 + (sample.load_pixels is not None)
-            rows.append((FIRST + k, _own_split(sample.image.split), sample.image.image_id))
-        places = [r[1] for r in rows] if shares is None else _shuffled(len(rows), shares, seed)
-        for (number, _, _), place in zip(rows, places, strict=True):
-            _move(waiting, folder / place, f"{number}{ending}")
-        if rows:
-            for kind in waiting.iterdir():
-                kind.rmdir()
+            if gone := np.setdiff1d(given.instances.ids, sample.instances.ids).tolist():
+                loss.left_out[given.image.image_id] = gone
+            done.images.append(given.image)
+        done.places = done.own() if shares is None else _shuffled(len(done.images), shares, seed)
+        for k, place in enumerate(done.places):
+            _move(waiting, folder / place, f"{FIRST + k}{ending}")
+        for kind in waiting.iterdir() if done.images else ():
+            kind.rmdir()
+        if done.images:
             waiting.rmdir()
-        write_bytes(folder / "ids.csv", _ids([(n, p, i) for (n, _, i), p in zip(rows, places, strict=True)]))
+        if shares is not None:
+            _complete(folder)
+        write_bytes(folder / "ids.csv", done.table())
+        write_bytes(folder / "classes.csv", _colours(plan.palette))
+    done.state(loss)
     return loss
 
 
@@ -144,10 +183,6 @@ def _shuffled(n: int, shares: Sequence[float], seed: int) -> list[str]:
     return [str(p) for p in places]
 
 
-def _own_split(split: str | None) -> str:
-    return {"val": "valid", "valid": "valid", "test": "test"}.get(split or "", "train")
-
-
 def _move(waiting: Path, place: Path, name: str) -> None:
     for kind in ("images", "masks"):
         if (waiting / kind / name).exists():
@@ -155,10 +190,21 @@ def _move(waiting: Path, place: Path, name: str) -> None:
             (waiting / kind / name).rename(place / kind / name)
 
 
-def _ids(rows: Sequence[tuple[int, str, str]]) -> bytes:
+def _complete(folder: Path) -> None:
+    """All six folders, also where a share of few images came to none."""
+    for split in _SPLITS:
+        for kind in ("images", "masks"):
+            (folder / split / kind).mkdir(parents=True, exist_ok=True)
+
+
+def _colours(palette: Mapping[str, Colour]) -> bytes:
+    return _csv(("class", "red", "green", "blue"), [(name, *colour) for name, colour in palette.items()])
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     stream = io.StringIO()
     table = csv.writer(stream, lineterminator="\n")
-    table.writerow(("number", "split", "image_id"))
+    table.writerow(header)
     table.writerows(rows)
     return stream.getvalue().encode("utf-8", "surrogateescape")
 
@@ -167,30 +213,47 @@ def _mask(loss: Loss, sample: Sample, plan: _Plan) -> tuple[NDArray[np.uint8], S
     """The colour mask of an image, and the sample with the cells that are in it."""
     cells = sample.instances
     rest = "*" if "*" in plan.palette else None
-    names = [n if n in plan.palette else rest for n in cells.column("class_name")]
-    drawn = np.array([n is not None for n in names], bool)
+    names = np.array([n if n in plan.palette else rest for n in cells.column("class_name")], dtype=object)
+    coloured = np.array([n is not None for n in names], bool)
+    loss.add(NOT_DRAWN, int(np.count_nonzero(~coloured)))
+    drawn = coloured & (_published_ids(cells) > LOST_IDS) if plan.as_published else coloured
+    loss.add(LOST, int(np.count_nonzero(coloured & ~drawn)))
+    cells, names = cells.take(drawn), names[drawn]
     if plan.as_published:
-        drawn &= cells.ids > LOST_IDS
-    loss.add(NOT_DRAWN, int(np.count_nonzero(~drawn)))
-    names = [n for n, ok in zip(names, drawn, strict=True) if ok]
-    cells = cells.take(drawn)
-    canvas = np.zeros((*cells.size, 3), np.uint8)
-    flat = cells.label_map("last-wins")
-    loss.add(HIDDEN, int(flat.lost_pixels))
-    seen = visible(flat, cells)
-    loss.add(COVERED, int(np.count_nonzero(~seen)))
-    if plan.as_published:
-        for counts, name in zip(cells.rle, names, strict=True):
-            canvas[rle.decode(counts, cells.size)] |= np.array(plan.palette[str(name)], np.uint8)
-    elif len(cells):
-        table = np.zeros((int(cells.ids.max()) + 1, 3), np.uint8)
-        table[cells.ids] = [plan.palette[str(n)] for n in names]
-        canvas = table[flat.label_map]
-    left = replace(sample, instances=cells.take(seen))
-    loss.add(IDENTITY, len(left.instances))
+        canvas = _added_up(loss, cells, names, plan.palette)
+    else:
+        flat = cells.label_map("last-wins")
+        loss.add(HIDDEN, int(flat.lost_pixels))
+        seen = visible(flat, cells)
+        loss.add(COVERED, int(np.count_nonzero(~seen)))
+        table = np.zeros((int(cells.ids.max(initial=0)) + 1, 3), np.uint8)
+        table[cells.ids] = np.array([plan.palette[n] for n in names], np.uint8).reshape(-1, 3)
+        canvas, cells = table[flat.label_map], cells.take(seen)
+    left = replace(sample, instances=cells)
+    loss.add(IDENTITY, len(cells))
     keeps = (KEEPS | {"ids"}) - (set() if rest is None else {"classes"})
-    tally(loss, left, keeps, ("split",))
+    tally(loss, left, keeps, ("split",))  # the split is counted when all images have found their parts
     return canvas, left
+
+
+def _published_ids(cells: Instances) -> NDArray[np.int64]:
+    """The ids of PanNuke's masks, which its reader keeps as ``channel:id``; elsewhere the instance ids."""
+    hits = [re.fullmatch(r"\d:(\d+)", source or "") for source in cells.column("source_id")]
+    return np.array([int(h[1]) if h else i for h, i in zip(hits, cells.ids.tolist(), strict=True)], np.int64)
+
+
+def _added_up(loss: Loss, cells: Instances, names: NDArray[Any], palette: Mapping[str, Colour]) -> NDArray[np.uint8]:
+    """The colours of the classes added up in 8 bits, where 255 and 255 make 254, as the generator did."""
+    canvas = np.zeros((*cells.size, 3), np.uint8)
+    claimed = np.zeros(cells.size, np.uint8)
+    for name, colour in palette.items():
+        inside = np.zeros(cells.size, bool)
+        for k in np.flatnonzero(names == name).tolist():
+            inside |= rle.decode(cells.rle[k], cells.size)
+        canvas += inside[..., None] * np.array(colour, np.uint8)
+        claimed += inside
+    loss.add(MIXED, int(np.count_nonzero(claimed > 1)))
+    return canvas
 
 
 def _picture(loss: Loss, sample: Sample, plan: _Plan) -> NDArray[np.uint8]:
@@ -276,7 +339,8 @@ def read(
                 image, cells = _cells(files, mask[0], image, colours, tolerance, findings)
             if image_id not in known:
                 image = replace(image, split={"valid": "val"}.get(where, where or None))
-            yield Sample(image, cells, tuple(findings), _swapped(load) if swap_rb and load else load)
+            sample = Sample(image, cells, tuple(findings), load)
+            yield _swapped(sample, load, image_id in known) if swap_rb and load else sample
 
 
 def _read_ids(files: Files) -> dict[str, str]:
@@ -287,8 +351,14 @@ def _read_ids(files: Files) -> dict[str, str]:
     return {row[0]: row[2] for row in csv.reader(io.StringIO(text, newline="")) if len(row) == 3}
 
 
-def _swapped(load: Any) -> Any:
-    return lambda: np.ascontiguousarray(load()[..., ::-1])
+def _swapped(sample: Sample, load: Load, known: bool) -> Sample:
+    """The sample with red and blue exchanged; also for whoever reads the file later, if its place is not known."""
+    image = sample.image
+    if not known:
+        picks = [(where, *pick) for where in image.pixels for pick in (("red", 2), ("green", 1), ("blue", 0))]
+        pixels = tuple(replace(where, role=role, channel=c) for where, role, c in picks)
+        image = replace(image, pixels=pixels, channels=("red", "green", "blue"))
+    return replace(sample, image=image, load_pixels=lambda: np.ascontiguousarray(load()[..., ::-1]))
 
 
 def _cells(
@@ -359,9 +429,11 @@ FORMAT = Format(
         "size": "edge of the written images; 0 leaves them as they are (0)",
         "split": "shares of train, valid and test, or keep (80/15/5)",
         "seed": "of the shuffle (0)",
-        "as_published": "with the defects of the published generator (no)",
+        "as_published": "with the defects of the published generator: ids up to 10 missing, red and blue swapped, "
+        "colours of classes that share pixels added up, masks interpolated, JPEG in v1 (no)",
         "tolerance": "reading: how far a channel may be from the colour (0; interpolated masks need 64)",
         "swap_rb": "reading: swap red and blue of the images (no)",
         "overwrite": "replace an existing folder",
     },
+    figure=True,
 )

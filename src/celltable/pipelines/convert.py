@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import pyarrow as pa
 
 from celltable import __version__, parallel, registry
+from celltable.disk import exchange, plain_os_errors, staging
 from celltable.errors import CelltableError, InputError, NotFoundError
 from celltable.formats import Format, Loss
+from celltable.imagefile import open_release
 from celltable.records import Image, Sample
 from celltable.store import Store, StoreWriter, open_store
 
+from .ingest import provenance, source_key
+
+FIGURE: Final = "statistics.svg"
+
 
 def export(
-    store: Store | str | Path,
+    store: Store | str | Path | Sequence[Store | str | Path],
     to: str,
     out: str | Path,
     *,
@@ -24,12 +35,12 @@ def export(
     progress: bool = False,
     **options: Any,
 ) -> Loss:
-    """Write a store in another format and return what the format could not hold.
+    """Write a store, or several together, in another format and return what the format could not hold.
 
     Parameters
     ----------
     store
-        A store or its path.
+        A store or its path, or several of them, no two with an image id in common.
     to
         Name of the format; ``celltable export --list`` names all.
     out
@@ -43,7 +54,8 @@ def export(
     **options
         Options of the format.
     """
-    ds = store if isinstance(store, Store) else open_store(store)
+    given = [store] if isinstance(store, Store | str | Path) else list(store)
+    stores = [s if isinstance(s, Store) else open_store(s) for s in given]
     kind: Format = registry.load("formats", to)
     if kind.write is None:
         raise CelltableError(f"{kind.name} can be read but not written. Writable: {', '.join(writable())}.")
@@ -51,13 +63,63 @@ def export(
     target = Path(out)
     if target.exists() and not overwrite:
         raise CelltableError(f"{target} exists already. Give another name, or --overwrite to replace it.")
-    ids = selected(ds, where)
-    samples: Iterator[Sample] = ds.samples(ids)
+    ids = [selected(ds, where) for ds in stores]
+    _distinct(stores, ids)
+    samples: Iterator[Sample] = chain.from_iterable(ds.samples(i) for ds, i in zip(stores, ids, strict=True))
     if progress:
-        samples = parallel.track(samples, f"writing {kind.name}", len(ids))
+        samples = parallel.track(samples, f"writing {kind.name}", sum(map(len, ids)))
     if overwrite and "overwrite" in kind.options:
         options["overwrite"] = True
-    return kind.write(samples, target, **options)
+    write = partial(kind.write, samples, **options)
+    return _with_figure(write, stores, target) if kind.figure else write(target)
+
+
+def default_name(stores: Sequence[str | Path], to: str) -> Path:
+    """Where an export goes that names no file: ``<store>-<format>`` in the current folder, with the format's ending.
+
+    >>> default_name(["data/dsb.celltable"], "coco"), default_name(["a.celltable", "b.celltable"], "nuclei-coco")
+    (PosixPath('dsb-coco.json'), PosixPath('nuclei-coco'))
+    """
+    kind: Format = registry.load("formats", to)
+    stem = f"{Path(stores[0]).resolve().stem}-" if len(stores) == 1 else ""
+    return Path(stem + kind.name + "".join(kind.extensions[:1]))
+
+
+def _distinct(stores: Sequence[Store], ids: Sequence[Sequence[str]]) -> None:
+    """Refuse stores that have an image id in common: one would be written over the other."""
+    seen: dict[str, Store] = {}
+    for ds, names in zip(stores, ids, strict=True):
+        twice = next((i for i in names if i in seen), None)
+        if twice is not None:
+            raise CelltableError(
+                f"the image '{twice}' is in {seen[twice].path} and in {ds.path}. Make one store of them first, "
+                "in which every image has a name of its own: celltable merge."
+            )
+        seen.update(dict.fromkeys(names, ds))
+
+
+def _with_figure(write: Callable[[Path], Loss], stores: Sequence[Store], target: Path) -> Loss:
+    """Write a folder and draw the statistics of what is in it; both appear at once."""
+    from celltable.reports._statistics import statistics
+
+    licences = "; ".join(dict.fromkeys(str(ds.info.get("licence") or "not stated") for ds in stores))
+    with plain_os_errors(target), staging(target) as around:
+        made = around / target.name
+        loss = write(made)
+        figure = statistics(
+            pa.concat_tables(ds.images.arrow for ds in stores),
+            pa.concat_tables(ds.columns("image_id", "instance_id", "area", "class_name").arrow for ds in stores),
+            loss.parts,
+            loss.left_out,
+            title=" + ".join(str(ds.info.get("title") or ds.name) for ds in stores),
+            note=f"Areas and density are those of the source images. Licence: {licences}.",
+        )
+        (made / FIGURE).write_text(figure, encoding="utf-8")
+        loss.written["files"] += 1
+        if target.is_file():
+            target.unlink()
+        exchange(made, target)
+    return loss
 
 
 def import_annotations(
@@ -103,7 +165,10 @@ def import_annotations(
     request = {"import": kind.name, "path": str(source.resolve()), "options": {k: str(v) for k, v in options.items()}}
     with StoreWriter(out, request, overwrite=overwrite) as writer:
         samples = kind.read(source, known, **options)
+        placed: set[str] = set()
         for position, sample in enumerate(parallel.track(samples, f"reading {kind.name}") if progress else samples):
+            if sample.image.image_id not in known:
+                sample = _located(sample, kind.name, placed)
             if position >= writer.done:
                 writer.append(sample)
         info = {
@@ -111,11 +176,27 @@ def import_annotations(
             "licence": licence if base is None else base.info.get("licence", licence),
             "non_commercial": bool(base.info.get("non_commercial")) if base else False,
             "citation": base.info.get("citation", "") if base else "",
-            "sources": base.info.get("sources", {}) if base else {},
+            "sources": (base.info.get("sources", {}) if base else {}) | _sources(source, kind.name, placed, Path(out)),
             "reader": {"format": kind.name, "celltable": __version__},
             "history": [f"imported from {source.name} as {kind.name}"],
         }  # fmt: skip
         return writer.finish(info)
+
+
+def _located(sample: Sample, form: str, placed: set[str]) -> Sample:
+    """The sample with its pixels under the keys of `_sources`; those keys are added to `placed`."""
+    placed.update(p.source for p in sample.image.pixels)
+    pixels = tuple(replace(p, source=source_key(form, p.source)) for p in sample.image.pixels)
+    return replace(sample, image=replace(sample.image, pixels=pixels))
+
+
+def _sources(source: Path, form: str, keys: Collection[str], out: Path) -> dict[str, Any]:
+    """Where the pixels of imported images lie, for dataset.json."""
+    if not keys:
+        return {}
+    with open_release(source) as release:
+        hashes = release.hash_sources()
+        return {source_key(form, s.key): provenance(s, hashes, out) for s in release.sources if s.key in keys}
 
 
 def selected(ds: Store, where: str | None) -> list[str]:

@@ -82,7 +82,7 @@ def _known_parts(reader: Dataset, parts: Sequence[str]) -> None:
 
 def _load(reader: Dataset, release: Release, scan: Scan, copy: Path | None, item: Any) -> Sample:
     sample = reader.load(release, scan.shared, item)
-    prefix = partial(_prefixed, reader.name)
+    prefix = partial(source_key, reader.name)
     published = sample.image.pixels
     pixels = tuple(replace(p, source=prefix(p.source)) for p in published)
     image = replace(sample.image, dataset=reader.name, pixels=pixels)
@@ -101,7 +101,7 @@ def _with_copies(reader: Dataset, release: Release, sample: Sample, pixels: tupl
         return replace(sample, image=replace(sample.image, pixels=()), findings=(*sample.findings, finding))
 
 
-def _prefixed(dataset: str, key: str) -> str:
+def source_key(dataset: str, key: str) -> str:
     """Key of a source in dataset.json: unique also after data sets are merged."""
     return f"{dataset}:{key}"
 
@@ -151,12 +151,13 @@ def describe(
         "leakage_group": reader.group,
         "published_counts": [[part, what, n] for (part, what), n in sorted(reader.counts.items())],
         "reader": {"name": reader.name, "parts": list(parts), "celltable": __version__},
-        "sources": {_prefixed(reader.name, s.key): _provenance(s, hashes, out) for s in release.sources},
+        "sources": {source_key(reader.name, s.key): provenance(s, hashes, out) for s in release.sources},
         "history": [],
     }
 
 
-def _provenance(source: Source, hashes: Mapping[str, str], out: Path) -> dict[str, Any]:
+def provenance(source: Source, hashes: Mapping[str, str], out: Path) -> dict[str, Any]:
+    """One of the sources of dataset.json: where it lies, also relative to the store, and its hash."""
     path = Path(source.path).resolve()
     return {
         "path": str(path),

@@ -16,13 +16,17 @@ COLOURS = ("#2a6fb0", "#d9822b", "#3a9b6f", "#b0413e", "#7a5ea8", "#6b6b6b", "#b
 def histogram(
     series: Mapping[str, ArrayLike], *, title: str, label: str, bins: int = 40, log: bool = False, count: str = "cells"
 ) -> str:
-    """Histogram of one or several series over common bins; with several, each is scaled to its own total."""
+    """Histogram of one or several series over common bins; with several, each is scaled to its own total.
+
+    Few values make fewer bins than `bins`; where some lie far out, the last bin holds what lies beyond it, too.
+    """
     data = {k: np.asarray(v, float) for k, v in series.items() if np.size(v)}
     if not data:
         return ""
     everything = np.concatenate(list(data.values()))
-    edges = _edges(everything, bins, log)
-    counts = {k: np.histogram(v, edges)[0] / (len(v) if len(data) > 1 else 1) for k, v in data.items()}
+    edges = _edges(everything, min(bins, max(6, round(2 * max(map(len, data.values())) ** 0.5))), log)
+    within = {k: np.clip(v, edges[0], edges[-1]) for k, v in data.items()}
+    counts = {k: np.histogram(v, edges)[0] / (len(v) if len(data) > 1 else 1) for k, v in within.items()}
     top = max(float(c.max()) for c in counts.values()) or 1.0
     width = (WIDTH - LEFT - 8) / (len(edges) - 1)
     marks = []
@@ -30,7 +34,8 @@ def histogram(
         if len(counts) == 1:
             for i, v in enumerate(values):
                 h = (HEIGHT - BOTTOM - 24) * v / top
-                text = f"{edges[i]:.4g} to {edges[i + 1]:.4g}: {v:,.0f}"
+                beyond = " and more" if i + 1 == len(values) and everything.max() > edges[-1] else ""
+                text = f"{edges[i]:.4g} to {edges[i + 1]:.4g}{beyond}: {v:,.0f}"
                 marks.append(
                     f'<rect x="{LEFT + i * width:.1f}" y="{HEIGHT - BOTTOM - h:.1f}" '
                     f'width="{max(width - 0.6, 0.6):.1f}" '
@@ -52,7 +57,9 @@ def histogram(
 
 
 def _edges(values: np.ndarray, bins: int, log: bool) -> np.ndarray:
-    low, high = float(values.min()), float(np.quantile(values, 0.999))
+    low, high = float(values.min()), float(values.max())
+    if high - low > 2 * (far := float(np.quantile(values, 0.999))) - 2 * low:
+        high = far  # a few lie so far out that they would squeeze all others
     if log:
         low = max(low, 0.5)
         return np.geomspace(low, max(high, low * 1.01), bins + 1)
@@ -95,14 +102,16 @@ def _frame(
         f'<text x="{x(t):.1f}" y="{base + 15}" text-anchor="middle">{t:,.6g}</text>'
         for t in ticks
     )
-    top_text = f"{top:,.0f}" if top >= 1 else f"{top:.0%}"
+    top_text = f"{top:.0%}" if count.startswith("share") else f"{top:,.0f}"
+    middle = (base + 24) / 2
     return (
         f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
         f'<text x="{LEFT}" y="13" class="t">{escape(title)}</text>{marks}'
         f'<line x1="{LEFT}" x2="{WIDTH - 8}" y1="{base}" y2="{base}" stroke="#888"/>{axis}'
         f'<text x="{LEFT - 4}" y="30" text-anchor="end">{top_text}</text>'
         f'<text x="{LEFT - 4}" y="{base}" text-anchor="end">0</text>'
-        f'<text x="{LEFT - 4}" y="{(base + 36) / 2:.0f}" text-anchor="end" class="u">{escape(count)}</text>'
+        f'<text transform="translate({LEFT - 32} {middle:.0f}) rotate(-90)" text-anchor="middle" class="u">'
+        f"{escape(count)}</text>"
         f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 4}" text-anchor="middle" class="u">{escape(label)}</text></svg>'
     )
 
@@ -152,7 +161,7 @@ def ranges(series: Mapping[str, ArrayLike], *, title: str, label: str) -> str:
         return ""
     low, high = min(float(v[0]) for v in spread.values()), max(float(v[4]) for v in spread.values())
     low, high = low / 1.2, max(high, low * 1.5) * 1.2
-    row, left = 17, 120
+    row, left = 17, 132
 
     def x(value: float) -> float:
         return left + math.log(value / low) / math.log(high / low) * (WIDTH - left - 14)
