@@ -47,8 +47,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def table(rows: Iterable[Sequence[Any]], header: Sequence[str] = (), *, indent: int = 0) -> str:
-    """Rows as aligned columns, numbers to the right.
+def table(rows: Iterable[Sequence[Any]], header: Sequence[str] = (), *, indent: int = 0, numbers: bool = False) -> str:
+    """Rows as aligned columns, numbers to the right; with `numbers`, all columns but the first are taken for such.
 
     >>> print(table([("hole", 425), ("overlap", 0)], ("rule", "cells")))
     rule     cells
@@ -62,7 +62,8 @@ def table(rows: Iterable[Sequence[Any]], header: Sequence[str] = (), *, indent: 
     texts = [[cell(v) for v in line] for line in lines]
     widths = [max(len(line[i]) for line in texts) for i in range(len(texts[0]))]
     right = [
-        bool(body) and all(isinstance(r[i], int | float) or r[i] is None for r in body) for i in range(len(widths))
+        (numbers and i > 0) or (bool(body) and all(isinstance(r[i], int | float) or r[i] is None for r in body))
+        for i in range(len(widths))
     ]
     pad = " " * indent
     return "\n".join(
@@ -80,7 +81,7 @@ def cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:.4g}"
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return str(value)
 
 

@@ -46,24 +46,27 @@ def check(
         )
     else:
         _print(found, examples)
-        say(f"{found.findings.num_rows:,} findings in {found.images:,} images, written to {store}/findings.parquet")
+        n = found.findings.num_rows
+        findings = "1 finding" if n == 1 else f"{n:,} findings"
+        say(f"{findings} in {found.images:,} image{'s' * (found.images != 1)}, written to {store}/findings.parquet")
         for rule, reason in found.skipped.items():
             note(f"not run: {rule}: {reason}")
     raise typer.Exit(int(any(severity != "note" for _, severity, _, _ in found.counts)))
 
 
 def _print(found: Checked, examples: int) -> None:
-    rows: dict[str, list[dict[str, Any]]] = {}
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in found.findings.to_pylist():
-        rows.setdefault(row["rule"], []).append(row)
+        rows.setdefault((row["rule"], row["severity"]), []).append(row)
     for members in rows.values():
-        members.sort(key=lambda m: -(m["value"] or 0))
+        members.sort(key=lambda m: -abs(m["value"] or 0))
     if found.counts:
-        lines = [[*counted, rows[counted[0]][0]["value"]] for counted in found.counts]
+        lines = [[*counted, rows[counted[0], counted[1]][0]["value"]] for counted in found.counts]
         say(table(lines, ("rule", "severity", "findings", "images", "largest value")))
+    worst = {counted[0]: counted[1] for counted in reversed(found.counts)}
     for rule in dict.fromkeys(counted[0] for counted in found.counts) if examples else ():
         say(f"\n{rule}")
-        for m in rows[rule][:examples]:
+        for m in rows[rule, worst[rule]][:examples]:
             where = f"{m['image_id'] or 'release'}" + (f", cell {m['instance_id']}" if m["instance_id"] else "")
             say(f"  {where}: {m['message']}")
     if found.counts:

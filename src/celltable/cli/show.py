@@ -7,16 +7,33 @@ from typing import Annotated, Any
 
 import typer
 
-from ._output import Json, emit_json, say, table
+from ._output import Json, cell, emit_json, say, table
+
+_FACTS = {"instances": "cells", "edits": "repairs"}
+_SPREADS = (
+    ("cells an annotated image", "cells_per_image"),
+    ("cells per 10,000 px²", "density"),
+    ("cell area, px²", "area_px2"),
+)
+_TABLES = (
+    ("classes", "cells by class"),
+    ("kinds", "cells by kind"),
+    ("tissue", "images by tissue"),
+    ("cell_type", "images by cell type"),
+    ("modality", "images by modality"),
+    ("split", "images by part"),
+    ("labels", "images by label"),
+)
+MOST = 20  # rows of a table
 
 
 def show(
     stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="One or more celltable folders.")],
     json: Json = False,
 ) -> None:
-    """What is in a store: counts, sizes, modalities, classes, licence and citation.
+    """What is in a store: counts, sizes, modalities, classes, licence and citation; of several, side by side.
 
-    Example: celltable show dsb.celltable
+    Example: celltable show dsb.celltable tnbc.celltable
     """
     from celltable.pipelines.show import summary
 
@@ -36,10 +53,7 @@ def _one(s: dict[str, Any]) -> None:
         if s[key]:
             facts.append((key.replace("_", " "), s[key]))
     say(table(facts, indent=2))
-    spreads = [
-        (label, s[key]) for label, key in (("cells per image", "cells_per_image"), ("cell area, px²", "area_px2"))
-    ]
-    rows = [[label, *values.values()] for label, values in spreads if values]
+    rows = [[label, *s[key].values()] for label, key in _SPREADS if s[key]]
     if rows:
         say("\n" + table(rows, ("", "min", "5 %", "median", "mean", "95 %", "max"), indent=2))
     counted = [("size, rows × columns", {f"{r['height']} × {r['width']}": r["images"] for r in s["sizes"]})]
@@ -49,7 +63,7 @@ def _one(s: dict[str, Any]) -> None:
     for label, values in counted:
         if values:
             say(f"\n  {label}: {_counts(values)}")
-    say(f"\n  licence: {s['licence']}" + (" (non-commercial)" if s["non_commercial"] else ""))
+    say(f"\n  licence: {_terms(s)}")
     say(f"  cite: {s['citation']}" + (f" doi:{s['doi']}" if s["doi"] and s["doi"] not in s["citation"] else ""))
     for line in s["history"]:
         say(f"  done: {line}")
@@ -61,19 +75,43 @@ def _counts(values: dict[str, int], most: int = 12) -> str:
 
 
 def _side_by_side(found: list[dict[str, Any]]) -> None:
-    def median(s: dict[str, Any], key: str) -> float | None:
-        return s[key]["median"] if s[key] else None
+    names = [str(s["name"]) for s in found]
+    header = [n if names.count(n) == 1 else str(s["store"]) for n, s in zip(names, found, strict=True)]
+    facts = ("images", "instances", "unlabelled_images", "partially_annotated_images", "leakage_groups", "edits")
+    rows: list[list[Any]] = [[_FACTS.get(key, key.replace("_", " ")), *(s[key] for s in found)] for key in facts]
+    rows.append(["findings", *(sum(s["findings"].values()) for s in found)])
+    rows = [row for row in rows if any(row[1:])]
+    for label, key in _SPREADS:
+        rows.append([f"{label}, median", *(s[key]["median"] if s[key] else None for s in found)])
+        rows.append(["  5 to 95 %", *(_from_to(s[key]) for s in found)])
+    say(table(rows, ("", *header), numbers=True))
+    for key, title in _TABLES:
+        have = [(name, s[key]) for name, s in zip(header, found, strict=True) if s[key]]
+        lines = _shares([counted for _, counted in have])
+        if len(lines) > 1:
+            say("\n" + table(lines, (title, *(name for name, _ in have)), numbers=True))
+    say("\n" + table([[name, _terms(s)] for name, s in zip(header, found, strict=True)], ("licence", "")))
 
-    rows: list[list[Any]] = [
-        ["images", *(s["images"] for s in found)],
-        ["cells", *(s["instances"] for s in found)],
-        ["cells an image, median", *(median(s, "cells_per_image") for s in found)],
-        ["cell area px², median", *(median(s, "area_px2") for s in found)],
-        ["unlabelled images", *(s["unlabelled_images"] for s in found)],
-        ["leakage groups", *(s["leakage_groups"] for s in found)],
-        ["findings", *(sum(s["findings"].values()) for s in found)],
-        ["modality", *(_counts(s["modality"], 3) for s in found)],
-        ["classes", *(_counts(s["classes"], 5) for s in found)],
-        ["licence", *(s["licence"] for s in found)],
-    ]
-    say(table(rows, ("", *(str(s["name"]) for s in found))))
+
+def _from_to(spread: dict[str, float] | None) -> str:
+    return f"{cell(spread['p5'])} to {cell(spread['p95'])}" if spread else ""
+
+
+def _terms(s: dict[str, Any]) -> str:
+    return f"{s['licence']}" + (" (non-commercial)" if s["non_commercial"] else "")
+
+
+def _shares(counted: list[dict[str, int]]) -> list[list[str]]:
+    """A row a value, the most frequent of any store first: the number in each store and its share of that store."""
+    totals = [sum(c.values()) or 1 for c in counted]
+    top = {v: max(c.get(v, 0) / n for c, n in zip(counted, totals, strict=True)) for c in counted for v in c}
+    order = sorted(top, key=lambda v: (-top[v], v))
+    rows = [[v, *(_share(c.get(v, 0), n) for c, n in zip(counted, totals, strict=True))] for v in order[:MOST]]
+    if len(order) > MOST:
+        rest = (sum(c.get(v, 0) for v in order[MOST:]) for c in counted)
+        rows.append([f"{len(order) - MOST} others", *map(_share, rest, totals)])
+    return rows
+
+
+def _share(n: int, total: int) -> str:
+    return f"{n:,} ({n / total:.0%})" if n else ""

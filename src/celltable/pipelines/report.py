@@ -60,9 +60,9 @@ def report(
     sections: list[Section] = sorted(registry.load_all("reports").values(), key=lambda s: s.order)
     made = [(s.name, s.title, s.render(material)) for s in sections]
     title = str(ds.info.get("title") or ds.name)
-    subtitle = f"{len(ds):,} images, {material.instances.num_rows:,} cells" + (
-        f"; predictions: {pred.name}" if pred else ""
-    )
+    subtitle = f"{len(ds):,} images, {material.instances.num_rows:,} cells"
+    subtitle += f"; predictions: {pred.name}" if pred else ""
+    subtitle += f"; beside {', '.join(name for name, _, _ in material.others)}" if material.others else ""
     target = Path(out)
     with plain_os_errors(target):
         partial = target.with_name(f".{target.name}.partial")

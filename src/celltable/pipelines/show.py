@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from celltable.store import Store, open_store
 
@@ -17,11 +16,14 @@ _BY_COLUMN = ("modality", "image_class", "tissue", "cell_type", "split", "dtype"
 def summary(store: Store | str | Path) -> dict[str, Any]:
     """Counts, distributions and terms of a store, as plain values.
 
-    Areas are px², densities cells an image.
+    Areas are px², densities cells per 10,000 px²; cells an image and density are of the annotated images, as those that
+    nobody annotated are not empty.
     """
     ds = store if isinstance(store, Store) else open_store(store)
     images = ds.images.arrow
-    cells = ds.columns("area", "class_name", "kind", "crowd", "ignore").arrow
+    flags = {n: np.array(images.column(n).to_pylist(), bool) for n in ("annotated", "exhaustive", "ignore")}
+    annotated, counts = flags["annotated"], images.column("n_instances").to_numpy()
+    areas = ds.columns("area").column("area").to_numpy()
     sizes = Counter(zip(images.column("height").to_pylist(), images.column("width").to_pylist(), strict=True))
     return {
         "store": str(ds.path),
@@ -30,17 +32,18 @@ def summary(store: Store | str | Path) -> dict[str, Any]:
             for k in ("name", "title", "kind", "licence", "non_commercial", "citation", "doi", "source")
         },
         "images": images.num_rows,
-        "instances": cells.num_rows,
-        "unlabelled_images": int(pc.sum(pc.invert(images.column("annotated"))).as_py() or 0),
-        "partially_annotated_images": int(pc.sum(pc.invert(images.column("exhaustive"))).as_py() or 0),
-        "ignored_images": int(pc.sum(images.column("ignore")).as_py() or 0),
-        "empty_images": _empty(images),
-        "leakage_groups": pc.count_distinct(images.column("leakage_group")).as_py(),
-        "cells_per_image": _spread(images.column("n_instances").to_numpy()),
-        "area_px2": _spread(cells.column("area").to_numpy()),
+        "instances": len(areas),
+        "unlabelled_images": int((~annotated).sum()),
+        "partially_annotated_images": int((~flags["exhaustive"]).sum()),
+        "ignored_images": int(flags["ignore"].sum()),
+        "empty_images": int((annotated & (counts == 0)).sum()),
+        "leakage_groups": len(set(images.column("leakage_group").to_pylist()) - {None}),
+        "cells_per_image": _spread(counts[annotated]),
+        "density": _spread(_density(images)[annotated]),
+        "area_px2": _spread(areas),
         "sizes": [{"height": h, "width": w, "images": n} for (h, w), n in sizes.most_common()],
-        "kinds": _values(cells.column("kind")),
-        "classes": _values(cells.column("class_name")),
+        "kinds": ds.value_counts("kind"),
+        "classes": ds.value_counts("class_name"),
         "labels": dict(
             Counter(label for row in images.column("labels").to_pylist() for label in row or ()).most_common()
         ),
@@ -52,20 +55,30 @@ def summary(store: Store | str | Path) -> dict[str, Any]:
     }
 
 
-def _empty(images: Any) -> int:
-    labelled = pc.and_(images.column("annotated"), pc.equal(images.column("n_instances"), 0))
-    return int(pc.sum(labelled).as_py() or 0)
+def _density(images: Any) -> np.ndarray[Any, Any]:
+    height, width = (images.column(name).to_numpy().astype(float) for name in ("height", "width"))
+    cells: np.ndarray[Any, Any] = images.column("n_instances").to_numpy() / np.maximum(height * width, 1) * 1e4
+    return cells
 
 
 def _values(column: Any) -> dict[str, int]:
     """Distinct values with their counts, most frequent first; nulls are left out."""
-    rows = pc.value_counts(column.drop_null()).to_pylist()
-    return {r["values"]: r["counts"] for r in sorted(rows, key=lambda r: (-r["counts"], r["values"]))}
+    found = Counter(v for v in column.to_pylist() if v is not None)
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _spread(values: np.ndarray[Any, Any]) -> dict[str, float] | None:
+    """Extremes, mean, and percentiles interpolated as numpy.percentile does (whose import of numpy.ma is slow)."""
     if not len(values):
         return None
-    low, median, high = np.percentile(values, [5, 50, 95]).tolist()
-    found = {"min": values.min(), "p5": low, "median": median, "mean": values.mean(), "p95": high, "max": values.max()}
+    ordered = np.sort(values)
+    low, median, high = (float(np.interp(q * (len(ordered) - 1), *_around(ordered, q))) for q in (0.05, 0.5, 0.95))
+    found = {"min": ordered[0], "p5": low, "median": median, "mean": values.mean(), "p95": high, "max": ordered[-1]}
     return {k: round(float(v), 3) for k, v in found.items()}
+
+
+def _around(ordered: np.ndarray[Any, Any], q: float) -> tuple[list[int], list[float]]:
+    """The two places beside a quantile, and the values there."""
+    below = int(q * (len(ordered) - 1))
+    places = [below, min(below + 1, len(ordered) - 1)]
+    return places, ordered[places].astype(float).tolist()

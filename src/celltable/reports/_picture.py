@@ -16,6 +16,7 @@ from celltable.records import Instances, Sample
 
 SIDE = 420  # px of the longer side: sharp on a high-density screen at the size shown
 TRUTH, PREDICTION, MARK = "#37d67a", "#ff5fa2", "#ffd23f"
+CLASSES = ("#37d67a", "#ff8c1a", "#29b6f6", "#ff4d4d", "#ffe14d", "#d580ff", "#ff9ecb", "#c8c8c8")  # last: all others
 _ROLE_COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (0.6, 0.6, 0), "dna": (0.2, 0.4, 1)}
 
 
@@ -71,14 +72,29 @@ def embed(rgb: NDArray[np.uint8], side: int = SIDE) -> str:
 
 
 def path_of(instances: Instances) -> str:
-    """All contours of the cells as one SVG path, in pixels of the image."""
+    """All contours of the cells as one SVG path, in pixels of the image.
+
+    Contours follow the edges of pixels, so that a step is a number of pixels across or down.
+    """
     parts = []
     for polygons in outline.polygons(list(instances.rle), instances.size):
         for ring in polygons:
             points = np.asarray(ring.points_xy)
-            steps = "L".join(f"{x:g} {y:g}" for x, y in points.tolist())
-            parts.append(f"M{steps}Z")
+            steps = "".join(map(_step, np.diff(points, axis=0).tolist()))
+            parts.append(f"M{points[0, 0]:g} {points[0, 1]:g}{steps}Z")
     return "".join(parts)
+
+
+def _step(move: Sequence[float]) -> str:
+    across, down = move
+    return f"l{across:g} {down:g}" if across and down else f"h{across:g}" if across else f"v{down:g}"
+
+
+def _inside(cells: Instances, window: tuple[int, int, int, int]) -> Instances:
+    """The cells of which the window shows a part."""
+    x, y, w, h = window
+    left, top, width, height = np.asarray(cells.bbox).reshape(-1, 4).T
+    return cells.take((left < x + w) & (left + width > x) & (top < y + h) & (top + height > y))
 
 
 def picture(
@@ -92,9 +108,9 @@ def picture(
     height, width = sample.image.size
     x, y, w, h = window or (0, 0, width, height)
     rgb = to_rgb(sample.pixels(), sample.image.channels)[y : y + h, x : x + w]
-    stroke = max(w, h) / SIDE * 1.3
+    stroke = max(w, h) / SIDE * 1.6
     paths = "".join(
-        f'<path d="{path_of(cells)}" fill="none" stroke="{colour}" stroke-width="{stroke:.2f}"/>'
+        f'<path d="{path_of(_inside(cells, (x, y, w, h)))}" fill="none" stroke="{colour}" stroke-width="{stroke:.2f}"/>'
         for colour, cells in layers.items()
     )
     return (

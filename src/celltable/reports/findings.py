@@ -30,7 +30,12 @@ def render(material: Material) -> str:
     ranked = sorted(rules.items(), key=lambda item: (min(ORDER.get(r["severity"], 3) for r in item[1]), -len(item[1])))
     overview = table(
         ("rule", "severity", "findings", "images", "largest value", "for example"),
-        [_summary(rule, members) for rule, members in ranked],
+        [
+            _summary(rule, [m for m in members if m["severity"] == severity])
+            for severity in ORDER
+            for rule, members in ranked
+            if any(m["severity"] == severity for m in members)
+        ],
     )
     pictures = "".join(_pictures(material, rule, members) for rule, members in ranked[:RULES])
     return overview + key([(TRUTH, "annotation"), (MARK, "the finding")]) + pictures
@@ -39,12 +44,13 @@ def render(material: Material) -> str:
 def _summary(rule: str, members: list[dict[str, Any]]) -> list[Any]:
     worst = _worst(members)[0]
     values = [m["value"] for m in members if m["value"] is not None]
+    largest = max(values, key=abs, default=None)
     images = len({m["image_id"] for m in members if m["image_id"]})
-    return [rule, worst["severity"], len(members), images, max(values, default=None), worst["message"]]
+    return [rule, worst["severity"], len(members), images, largest, worst["message"]]
 
 
 def _worst(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(members, key=lambda m: (ORDER.get(m["severity"], 3), -(m["value"] or 0), m["image_id"] or ""))
+    return sorted(members, key=lambda m: (ORDER.get(m["severity"], 3), -abs(m["value"] or 0), m["image_id"] or ""))
 
 
 def _pictures(material: Material, rule: str, members: list[dict[str, Any]]) -> str:

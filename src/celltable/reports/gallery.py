@@ -1,34 +1,61 @@
-"""One picture of each kind of image, with its annotation."""
+"""Pictures of each kind of image, with its annotation, the classes in colours where there are several."""
 
 from __future__ import annotations
 
 from html import escape
+from typing import Any, Final
+
+import numpy as np
+
+from celltable.records import Instances, Sample
 
 from . import Material, Section
 from ._html import key
-from ._picture import TRUTH, picture
+from ._picture import CLASSES, TRUTH, picture
 
-MOST = 12
-_KINDS = ("modality", "tissue", "cell_type", "image_class")
+MOST: Final = 12
+_KINDS: Final = ("modality", "tissue", "cell_type", "image_class")
+_OTHER: Final = "other classes"
 
 
 def render(material: Material) -> str:
-    """The image of median cell count of each modality (tissue, cell type), with contours."""
-    kinds: dict[tuple[str, ...], list[tuple[int, str]]] = {}
-    by = _grouping(material)
-    columns = [material.images.column(c).to_pylist() for c in by]
-    ids, counts = (material.images.column(c).to_pylist() for c in ("image_id", "n_instances"))
-    for row, (image_id, n) in enumerate(zip(ids, counts, strict=True)):
-        kinds.setdefault(tuple(str(c[row]) for c in columns), []).append((n, image_id))
+    """Images of each modality (tissue, cell type), with contours: of median count, or from few to many cells.
+
+    Annotated images are shown where there are any.
+    """
+    kinds = _members(material)
+    each = max(1, 4 // max(len(kinds), 1))  # one kind shows four of its images, two show two each
+    colours = _colours(material)
     figures = []
     for name, members in sorted(kinds.items(), key=lambda item: -len(item[1]))[:MOST]:
-        n, image_id = sorted(members)[len(members) // 2]
-        sample = material.sample(image_id)
-        caption = (
-            f"<b>{escape(' · '.join(name))}</b>, {len(members):,} images; here {escape(image_id[:40])}, {n:,} cells"
-        )
-        figures.append(picture(sample, {TRUTH: sample.instances}, caption=caption))
-    return key([(TRUTH, "annotation")]) + f'<div class="gallery">{"".join(figures)}</div>'
+        shown = [m for m in members if m[1] is not None] or members
+        for at in _spread(len(shown), each):
+            image_id, n = shown[at]
+            sample = material.sample(image_id)
+            cells = "not annotated" if n is None else f"{n:,} cell{'s' * (n != 1)}"
+            images = f"{len(members):,} image{'s' * (len(members) != 1)}"
+            caption = f"<b>{escape(name)}</b>, {images}; here {escape(image_id[:40])}, {cells}"
+            figures.append(picture(sample, _layers(sample, colours), caption=caption))
+    legend = [(colour, name) for name, colour in colours.items()] or [(TRUTH, "annotation")]
+    return key(legend) + f'<div class="gallery">{"".join(figures)}</div>'
+
+
+def _members(material: Material) -> dict[str, list[tuple[str, int | None]]]:
+    """Kind → its images with their number of cells (None: nobody annotated them), from few to many."""
+    columns = [material.images.column(c).to_pylist() for c in _grouping(material)]
+    facts = (material.images.column(c).to_pylist() for c in ("image_id", "n_instances", "annotated"))
+    kinds: dict[str, list[tuple[str, int | None]]] = {}
+    for row, (image_id, n, annotated) in enumerate(zip(*facts, strict=True)):
+        name = " · ".join(str(c[row]) for c in columns if c[row] is not None) or "no kind stated"
+        kinds.setdefault(name, []).append((image_id, n if annotated else None))
+    return {name: sorted(found, key=lambda m: (m[1] or 0, m[0])) for name, found in kinds.items()}
+
+
+def _spread(n: int, each: int) -> list[int]:
+    """Positions of `each` of `n` images, evenly from few to many cells; the median one where one is wanted."""
+    if each == 1:
+        return [n // 2]
+    return sorted({round(k * (n - 1) / (each - 1)) for k in range(each)})
 
 
 def _grouping(material: Material) -> list[str]:
@@ -40,6 +67,25 @@ def _grouping(material: Material) -> list[str]:
     if len(summary["modality"]) < 4 and 1 < len(summary["image_class"]) <= 40:
         kinds.append("image_class")
     return kinds
+
+
+def _colours(material: Material) -> dict[str, str]:
+    """A colour for each of the most frequent classes; none where there are not several."""
+    classes = list(material.summaries[0]["classes"])
+    if len(classes) < 2:
+        return {}
+    named = dict(zip(classes, CLASSES[:-1], strict=False))
+    return named if len(classes) <= len(named) else {**named, _OTHER: CLASSES[-1]}
+
+
+def _layers(sample: Sample, colours: dict[str, str]) -> dict[str, Instances]:
+    cells = sample.instances
+    if not colours:
+        return {TRUTH: cells}
+    names: list[Any] = cells.column("class_name")
+    layers = {colours[c]: cells.take(np.array([n == c for n in names], bool)) for c in colours if c != _OTHER}
+    rest = cells.take(np.array([n not in colours for n in names], bool))
+    return {**layers, colours.get(_OTHER, CLASSES[-1]): rest}
 
 
 SECTION = Section("gallery", "What it looks like", 30, render)

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from . import Material, Section
-from ._html import table, tile
+from ._html import number, table, tile
 
 
 def render(material: Material) -> str:
@@ -16,13 +16,13 @@ def render(material: Material) -> str:
     for name, label in (
         ("unlabelled_images", "unlabelled images"),
         ("partially_annotated_images", "partially annotated"),
-        ("ignored_images", "images never scored"),
-        ("empty_images", "images without a cell"),
+        ("ignored_images", "never scored"),
+        ("empty_images", "without a cell"),
         ("leakage_groups", "leakage groups"),
         ("edits", "repairs"),
     ):
         if first[name]:
-            tiles.append(tile(first[name], label))
+            tiles.append(tile(first[name], label.removesuffix("s") if first[name] == 1 else label))
     return f'<div class="tiles">{"".join(tiles)}</div>{_terms(first)}{_side_by_side(material.summaries)}'
 
 
@@ -43,16 +43,24 @@ def _side_by_side(summaries: list[dict[str, Any]]) -> str:
     if len(summaries) < 2:
         return ""
 
-    def median(s: dict[str, Any], key: str) -> Any:
-        return (s[key] or {}).get("median")
+    def spread(s: dict[str, Any], key: str) -> str:
+        found = s[key]
+        return "" if found is None else f"{number(found['median'])} ({number(found['p5'])} to {number(found['p95'])})"
 
-    rows = [
-        [s["name"], s["images"], s["instances"], median(s, "cells_per_image"), median(s, "area_px2"),
-         ", ".join(s["modality"]), ", ".join(list(s["classes"])[:6]), s["licence"]]
-        for s in summaries
-    ]  # fmt: skip
-    header = ("", "images", "cells", "cells an image", "cell area, px²", "modality", "classes", "licence")
-    return "<h3>Side by side (medians)</h3>" + table(header, rows)
+    columns: dict[str, list[Any]] = {
+        "": [s["name"] for s in summaries],
+        "images": [s["images"] for s in summaries],
+        "unlabelled": [s["unlabelled_images"] or None for s in summaries],
+        "cells": [s["instances"] for s in summaries],
+        "cells an annotated image": [spread(s, "cells_per_image") for s in summaries],
+        "cells per 10,000 px²": [spread(s, "density") for s in summaries],
+        "cell area, px²": [spread(s, "area_px2") for s in summaries],
+        "leakage groups": [s["leakage_groups"] or None for s in summaries],
+        "findings": [sum(s["findings"].values()) or None for s in summaries],
+        "licence": [s["licence"] for s in summaries],
+    }
+    told = {name: values for name, values in columns.items() if any(values)}
+    return "<h3>Side by side: median (5 to 95 %)</h3>" + table(list(told), zip(*told.values(), strict=True))
 
 
 SECTION = Section("overview", "What it is", 10, render)

@@ -1,0 +1,83 @@
+"""Plots and tables in which several stores stand side by side, each always in its own colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Final
+
+from ._html import key, table
+from ._svg import COLOURS, WIDTH
+
+MOST: Final = 20  # values of a plot or table; the rest is counted together
+_LEFT, _RIGHT, _BAR = 140, 52, 11
+
+Counts = Mapping[str, Mapping[str, int]]
+
+
+def legend(names: Sequence[str]) -> str:
+    """Which colour is which store."""
+    return key([(COLOURS[n % len(COLOURS)], name) for n, name in enumerate(names)])
+
+
+def values_of(series: Counts) -> list[str]:
+    """The values that any store has, those with the largest share of their store first."""
+    top: dict[str, float] = {}
+    for counts in series.values():
+        total = sum(counts.values()) or 1
+        for value, n in counts.items():
+            top[value] = max(top.get(value, 0), n / total)
+    return sorted(top, key=lambda value: (-top[value], value))
+
+
+def share_bars(series: Counts, *, title: str) -> str:
+    """For each value one bar a store: its share of what that store has; stores without any of them have no bar."""
+    stores = [name for name, counts in series.items() if counts]
+    values = values_of(series)[:MOST]
+    if not values:
+        return ""
+    colours = {name: COLOURS[n % len(COLOURS)] for n, name in enumerate(series)}
+    row = _BAR * len(stores) + 8
+    top = max(series[s].get(v, 0) / sum(series[s].values()) for s in stores for v in values)
+    lines = []
+    for i, value in enumerate(values):
+        y = 24 + i * row
+        lines.append(
+            f'<text x="{_LEFT - 6}" y="{y + row / 2 - 1:.0f}" text-anchor="end">{escape(value[:22])}'
+            f"<title>{escape(value)}</title></text>"
+        )
+        for k, store in enumerate(stores):
+            n, total = series[store].get(value, 0), sum(series[store].values())
+            if not n:
+                continue
+            at, width = y + k * _BAR, (WIDTH - _LEFT - _RIGHT) * n / total / top
+            lines.append(
+                f'<rect x="{_LEFT}" y="{at}" width="{width:.1f}" height="{_BAR - 1}" fill="{colours[store]}">'
+                f"<title>{escape(store)}: {escape(value)} {n:,} of {total:,}</title></rect>"
+                f'<text x="{_LEFT + width + 4:.1f}" y="{at + _BAR - 1}" font-size="9">{n / total:.1%}</text>'
+            )
+    height = 28 + len(values) * row
+    return (
+        f'<svg class="plot" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">'
+        f'<text x="8" y="13" class="t">{escape(title)}</text>{"".join(lines)}</svg>'
+    )
+
+
+def count_table(series: Counts, *, what: str) -> str:
+    """A row a value, a column a store that has any: the number and its share; the last row is the total."""
+    series = {store: counts for store, counts in series.items() if counts}
+    values = values_of(series)
+    if not values:
+        return ""
+    totals = {store: sum(counts.values()) for store, counts in series.items()}
+    rows = [[v, *(_with_share(counts.get(v, 0), totals[s]) for s, counts in series.items())] for v in values[:MOST]]
+    if len(values) > MOST:
+        rest = [sum(counts.get(v, 0) for v in values[MOST:]) for counts in series.values()]
+        shares = [_with_share(n, total) for n, total in zip(rest, totals.values(), strict=True)]
+        rows.append([f"{len(values) - MOST} others", *shares])
+    rows.append(["all", *(f"{total:,}" for total in totals.values())])
+    return table((what, *series), rows)
+
+
+def _with_share(n: int, total: int) -> str:
+    return f"{n:,} ({n / total:.1%})" if n else ""
