@@ -85,6 +85,15 @@ def test_columns_that_were_set_come_back_and_the_others_stay_empty(tmp_path: Pat
     assert back.ignore is False
 
 
+def test_values_of_a_column_are_counted_nulls_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("celltable.store._tables.ROWS_PER_GROUP", 4)
+    classes = [["b", None, "a"], [None, None, None], ["a", "a", "c"], ["c", "b", "d"]]
+    ds = write(tmp_path / "a", [make_sample(f"i{k}", 3, k, class_name=names) for k, names in enumerate(classes)])
+    assert list(ds.value_counts("class_name").items()) == [("a", 3), ("b", 2), ("c", 2), ("d", 1)]
+    assert ds.value_counts("kind") == {"nucleus": 12}
+    assert ds.value_counts("annotator") == {}
+
+
 def test_row_groups_never_cut_an_image(tmp_path: Path) -> None:
     store = write(
         tmp_path / "s",

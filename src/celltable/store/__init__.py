@@ -10,11 +10,14 @@ from __future__ import annotations
 import json
 import threading
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,11 +26,10 @@ from celltable.disk import exchange, locked, plain_os_errors, staging
 from celltable.errors import InputError, NotFoundError, StoreError
 from celltable.records import Image, Instances, Sample, compose
 
-from ._tables import aligned, write_info, write_instances, write_table
+from ._tables import aligned, read_table, write_info, write_instances, write_table
 from ._writer import StoreWriter
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -134,7 +136,7 @@ class Store:
     @cached_property
     def images(self) -> Table:
         """One row an image."""
-        return Table(pq.read_table(self.path / "images.parquet", memory_map=True, partitioning=None))
+        return Table(read_table(self.path / "images.parquet"))
 
     @cached_property
     def instances(self) -> Table:
@@ -161,9 +163,22 @@ class Store:
         with self._lock:
             return Table(self._instances.read(columns=list(names) or None))
 
+    def value_counts(self, name: str) -> dict[str, int]:
+        """How many cells have each value of a text column of instances, the most frequent first; nulls are left out."""
+        found: Counter[str] = Counter()
+        with self._lock:
+            path, meta = self.path / "instances.parquet", self._instances.metadata
+            file = pq.ParquetFile(path, memory_map=True, metadata=meta, read_dictionary=[name])
+            column = file.read(columns=[name]).column(0)
+        for chunk in column.chunks:
+            codes: NDArray[Any] = chunk.indices.to_numpy(zero_copy_only=False)  # NaN where some are null
+            counts = np.bincount(codes[codes >= 0].astype(np.int64), minlength=len(chunk.dictionary))
+            found.update(dict(zip(chunk.dictionary.to_pylist(), counts.tolist(), strict=True)))
+        return {value: n for value, n in sorted(found.items(), key=lambda item: (-item[1], item[0])) if n}
+
     def _optional(self, name: str) -> Table:
         path = self.path / f"{name}.parquet"
-        return Table(pq.read_table(path, partitioning=None) if path.exists() else schema.empty(name))
+        return Table(read_table(path) if path.exists() else schema.empty(name))
 
     @cached_property
     def _instances(self) -> pq.ParquetFile:
@@ -172,12 +187,8 @@ class Store:
     @cached_property
     def _index(self) -> tuple[list[str], dict[str, int], list[int], list[int]]:
         """Image ids, their positions, first instance row of each image, first row of each row group."""
-        file = pq.ParquetFile(self.path / "images.parquet", memory_map=True)
-        table = file.read(columns=["image_id", "n_instances"], use_threads=False)
-        ids = table.column(0).to_pylist()
-        first = [0]
-        for n in table.column(1).to_pylist():
-            first.append(first[-1] + n)
+        ids = self.images.column("image_id").to_pylist()
+        first = [0, *accumulate(self.images.column("n_instances").to_pylist())]
         meta, groups = self._instances.metadata, [0]
         for g in range(meta.num_row_groups):
             groups.append(groups[-1] + meta.row_group(g).num_rows)

@@ -24,6 +24,11 @@ def write_info(folder: Path, info: Mapping[str, Any]) -> None:
     (folder / "dataset.json").write_text(text + "\n", encoding="utf-8")
 
 
+def read_table(path: Path) -> pa.Table:
+    """A table whole; without pyarrow.dataset, whose import alone takes longer than to read the tables of a store."""
+    return pq.ParquetFile(path, memory_map=True).read()
+
+
 def write_table(path: Path, table: pa.Table) -> None:
     """Write one table as Parquet with the store's settings."""
     pq.write_table(table, path, **_parquet_options(table.schema))
