@@ -11,6 +11,8 @@ import sys
 from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import typer
 
 INTERRUPTED: Final = 130  # the exit status of a shell for Ctrl-C
@@ -33,6 +35,7 @@ ORDER = [
     "preprocess",
     "query",
     "predict",
+    "metrics",
     "evaluate",
     "compare",
     "parity",
@@ -47,8 +50,8 @@ def verbs() -> list[str]:
     return sorted(found, key=lambda v: (ORDER.index(v) if v in ORDER else len(ORDER), v))
 
 
-def build(names: list[str]) -> typer.Typer:
-    """The command-line application with these verbs."""
+def build(names: list[str], *, outline: bool = False) -> typer.Typer:
+    """The command-line application with these verbs; as an `outline`, only what the list of verbs shows of them."""
     import typer
 
     app = typer.Typer(
@@ -63,8 +66,18 @@ def build(names: list[str]) -> typer.Typer:
     app.callback()(_root)
     for name in names:
         module = importlib.import_module(f"celltable.cli.{_module(name)}")
-        app.command(name)(getattr(module, _module(name)))
+        verb = getattr(module, _module(name))
+        app.command(name)(_outline(verb) if outline else verb)
     return app
+
+
+def _outline(verb: Callable[..., None]) -> Callable[[], None]:
+    """The verb without its options, whose reading takes most of the time of --help."""
+
+    def listed() -> None: ...
+
+    listed.__doc__ = verb.__doc__
+    return listed
 
 
 def _module(verb: str) -> str:
@@ -88,7 +101,7 @@ def main() -> None:
     known = verbs()
     wanted = [arguments[0]] if arguments and arguments[0] in known else known
     try:
-        build(wanted)(prog_name="celltable")
+        build(wanted, outline=not arguments or arguments[0] in ("-h", "--help"))(prog_name="celltable")
     except CelltableError as exc:
         _complain(exc)
     except BrokenPipeError:
