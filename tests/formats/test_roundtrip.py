@@ -16,7 +16,7 @@ from celltable import registry
 from celltable.errors import InputError
 from celltable.formats import FEATURES, Format, Loss
 from celltable.formats import _loss as kinds
-from celltable.formats.image_mask_png import PALETTES
+from celltable.formats.image_mask_png import DIVIDED, MOVED, PALETTES
 from celltable.records import Image, Instances, Sample
 
 from .corpus import corpus
@@ -36,6 +36,7 @@ class Case:
     default_score: float | None = None
     largest_part: bool = False
     semantic: bool = False
+    places: bool = False
     unknown_classes: tuple[str, ...] | None = None
 
 
@@ -51,7 +52,7 @@ CASES["pannuke-npy"] = Case(lambda: corpus(size=(48, 48)), default_class="Neopla
 CASES["yolo-seg"] = Case(default_class="nucleus", largest_part=True)
 CASES["aperio-xml"] = Case(largest_part=True)
 CASES["labelme"] = Case(default_class="nucleus")
-CASES["image-mask-png"] = Case(semantic=True)
+CASES["image-mask-png"] = Case(semantic=True, places=True)
 WRITABLE = [n for n in registry.names("formats") if registry.load("formats", n).write is not None]
 
 
@@ -73,7 +74,20 @@ def difference(name: str, before: Sequence[Sample], after: Sequence[Sample], los
             _classes_of_pixels(sample.instances, back[sample.image.image_id].instances, found)
             continue
         _cells(sample.instances, back[sample.image.image_id].instances, case, loss, found)
+    if case.places:
+        _parts(before, back, found)
     return +found
+
+
+def _parts(before: Sequence[Sample], back: Mapping[str, Sample], found: Counter[str]) -> None:
+    """A format that divides the images: who came back in another part than its own, and which groups are cut."""
+    parts: dict[str, set[str | None]] = {}
+    for old in (s.image for s in before):
+        part = back[old.image_id].image.split
+        assert part in ("train", "val", "test")
+        found[MOVED] += old.split not in (None, part)
+        parts.setdefault(old.leakage_group or f"image {old.image_id}", set()).add(part)
+    found[DIVIDED] += sum(len(cut) > 1 for cut in parts.values())
 
 
 def _classes_of_pixels(old: Instances, new: Instances, found: Counter[str]) -> None:
@@ -191,6 +205,8 @@ def _score(was: float | None, now: float | None, case: Case, found: Counter[str]
 
 
 def _mask(was: Any, now: Any, case: Case, found: Counter[str]) -> None:
+    if np.array_equal(was, now):  # a published polygon may have several parts and stay
+        return
     parts, n = ndimage.label(was)
     base = was
     if case.largest_part and n > 1:

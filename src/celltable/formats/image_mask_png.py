@@ -40,7 +40,7 @@ MIXED: Final = "as published: pixels of two classes whose colours were added up"
 MOVED: Final = "split: images put into another part than their own"
 DIVIDED: Final = "split: leakage groups divided among parts"
 _SPLITS: Final = ("train", "valid", "test")
-_FILE = re.compile(r"^(?:.*/)?(?:(train|valid|test)/)?(images|masks)/([^/]+)\.(png|jpe?g|tiff?|bmp)$", re.IGNORECASE)
+_FILE = re.compile(r"^(?:.*?/)??(?:(train|valid|test)/)?(images|masks)/([^/]+)\.(png|jpe?g|tiff?|bmp)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
