@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -38,6 +38,25 @@ class Numbers:
         self._used.add(number)
         self._top = max(self._top, number)
         return number
+
+    def take_many(self, published: Sequence[str | None] | None, n: int, lowest: int = 1) -> list[int]:
+        """As `take`, for `n` texts in their order, or for none.
+
+        >>> numbers = Numbers(); numbers.take_many(["7", None, "7"], 3), numbers.take_many(None, 2)
+        ([7, 8, 9], [10, 11])
+        """
+        if published is None:
+            found = list(range(self._top + 1, self._top + 1 + n))
+        elif all(t and t.isascii() and t.isdecimal() for t in published):
+            found = [int(t or 0) for t in published]
+        else:
+            return [self.take(t, lowest) for t in published]
+        new = set(found)
+        if len(new) < n or min(found, default=lowest) < lowest or not new.isdisjoint(self._used):
+            return [self.take(t, lowest) for t in published or [None] * n]
+        self._used |= new
+        self._top = max([self._top, *new])
+        return found
 
 
 @dataclass(frozen=True, slots=True)

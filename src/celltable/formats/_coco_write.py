@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, Any, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from celltable.geometry import rle
 from celltable.records import Image, Instances, Sample
 
 from ._coco_json import Numbers, extra_keys, kind_of, load
 from ._out import to_name
-from ._polygons import outlines, parts_of, without_holes
+from ._polygons import outlines, published
+from ._rows import COCO_POLYGONS, Column, Piece, fields, masks, numbers, rings, rows, said
 
-_ENCODER: Final = msgspec.json.Encoder()
+KINDS: Final = ("nucleus", "cell")
 
 
 class CocoWriter:
@@ -33,6 +35,10 @@ class CocoWriter:
         As for the format `coco`.
     results
         Write a list of predictions instead of a data set.
+    first
+        The lowest number of a cell.
+    keyed
+        Write the annotations as an object by id, as some releases have them, instead of as a list.
     """
 
     def __init__(
@@ -44,8 +50,10 @@ class CocoWriter:
         like: Path | None = None,
         results: bool = False,
         first: int = 1,
+        keyed: bool = False,
     ) -> None:
         self.path, self.segmentation, self.ids, self.results = path, segmentation, ids, results
+        self.keyed = keyed
         self.image_numbers, self.cell_numbers = Numbers(), Numbers(first - 1)
         self.head = _head(like)
         self.categories: dict[str, int] = {c["name"]: c["id"] for c in self.head["categories"]}
@@ -72,145 +80,149 @@ class CocoWriter:
         head = b",\n".join(msgspec.json.encode(k) + b":" + msgspec.json.encode(v) for k, v in self.head.items())
         stream.write(b"{" + head + b',\n"images":[')
         _append(self.images, stream)
-        stream.write(b'],\n"annotations":[')
+        stream.write(b'],\n"annotations":' + (b"{" if self.keyed else b"["))
         _append(self.cells, stream)
-        stream.write(b"]}\n")
+        stream.write(b"}}\n" if self.keyed else b"]}\n")
 
     def add(self, sample: Sample, file_name: str = "", **more: Any) -> None:
         """Add one image with its cells; `more` are further keys of the image."""
-        number = self._image_number(sample.image)
-        rows = self._annotations(sample, number)
+        self.put(*self.texts(sample, file_name, **more))
+
+    def texts(self, sample: Sample, file_name: str = "", **more: Any) -> tuple[bytes, bytes]:
+        """The record of one image, and those of its cells, a line each, numbered as the next of this file."""
+        number, name = self._image_number(sample.image), file_name or _file_name(sample.image)
+        cells = rows(len(sample.instances), *self._annotations(sample, number))
         if self.results:
-            scores = sample.instances.column("score")
-            _spool(self.cells, [_result(row, score) for row, score in zip(rows, scores, strict=True)])
-            return
-        image, name = sample.image, file_name or _file_name(sample.image)
+            return b"", cells
+        return msgspec.json.encode(self._image_record(sample.image, number, name) | more), cells
+
+    def put(self, image: bytes, cells: bytes) -> None:
+        """Append what `texts` made, of this writer or of another."""
+        for stream, text in ((self.images, image), (self.cells, keyed(cells) if self.keyed else cells)):
+            if text:
+                stream.write((b",\n" if stream.tell() else b"\n") + text)
+
+    def _image_record(self, image: Image, number: int, name: str) -> dict[str, Any]:
         record = {"id": number, "file_name": name, "height": image.height, "width": image.width}
         stem = PurePosixPath(name).stem
         if stem != image.image_id or stem in self.stems:
             record["celltable_id"] = image.image_id
         self.stems.add(stem)
-        _spool(self.images, [record | extra_keys(image) | more])
-        _spool(self.cells, rows)
+        return record | extra_keys(image)
 
     def _image_number(self, image: Image) -> int:
         published = image.metadata.get("coco_id", "") if self.ids != "new" else ""
         return self.image_numbers.take(published, lowest=0)
 
-    def _annotations(self, sample: Sample, image_number: int) -> list[dict[str, Any]]:
-        cells = sample.instances
+    def _annotations(self, sample: Sample, image_number: int) -> tuple[list[Piece], bytes]:
+        """The rows of one image's cells and what stands between them, a line a record."""
+        cells, n = sample.instances, len(sample.instances)
         from_coco = self.ids == "published" or (self.ids == "auto" and "coco_id" in sample.image.metadata)
-        sources = cells.column("source_id")
+        sources = None if cells.source_id is None else cells.column("source_id")
         lowest = 0 if self.ids == "published" else 1
-        numbers = [self.cell_numbers.take(s if from_coco else "", lowest) for s in sources]
-        columns = _Columns(cells)
-        shapes = self._segmentations(sample)
-        crowd, area, bbox = columns.crowd, columns.area, columns.bbox
-        categories = [self._category(columns, k) for k in range(len(numbers))]
-        rows: list[dict[str, Any]] = [
-            {
-                "id": number,
-                "image_id": image_number,
-                "category_id": categories[k],
-                "iscrowd": int(crowd[k]),
-                "area": area[k],
-                "bbox": bbox[k],
-                "segmentation": shapes[k],
-            }
-            for k, number in enumerate(numbers)
+        ids = np.array(self.cell_numbers.take_many(sources if from_coco else None, n, lowest), np.int64)
+        categories, kinds = self._categories(cells)
+        image, shapes = b'"image_id":%d' % image_number, self._segmentations(cells)
+        if self.results:
+            scores = [1.0 if score is None else score for score in cells.column("score")]
+            category = (b',"category_id":', categories, b"")
+            return [b"{" + image, category, b',"segmentation":', *shapes, (b',"score":', scores, b"}")], b","
+        pieces: list[Piece] = [(b'{"id":', ids, b"," + image), (b',"category_id":', categories, b"")]
+        pieces += [(b',"iscrowd":', _flags(cells), b""), (b',"area":', _overlaid(cells.area, cells, "area"), b"")]
+        pieces += [
+            (b',"bbox":', _overlaid(np.reshape(cells.bbox, (n, 4)), cells, "bbox"), b',"segmentation":'),
+            *shapes,
         ]
-        self._more(rows, columns, numbers)
-        return rows
+        if sources is not None:
+            sources = [None if s == str(k) else s for s, k in zip(sources, ids.tolist(), strict=True)]
+        return [*pieces, *fields([*_more(cells), ("kind", kinds), ("source_id", sources)]), b"}"], b",\n"
 
-    def _more(self, rows: list[dict[str, Any]], columns: _Columns, numbers: list[int]) -> None:
-        """Add the keys beside those of COCO, where they say something."""
-        kinds = self.category_kinds
-        for k, row in enumerate(rows):
-            if columns.extras:
-                row |= columns.extra(k)
-            name = columns.names[k]
-            if name in ("nucleus", "cell"):
-                row["class_name"] = name
-            if columns.kind[k] != kinds[columns.name(k)]:
-                row["kind"] = columns.kind[k]
-            if columns.sources and columns.sources[k] not in (None, str(numbers[k])):
-                row["source_id"] = columns.sources[k]
+    def _categories(self, cells: Instances) -> tuple[NDArray[np.int64], list[str | None] | None]:
+        """The category of each cell, and its kind where the category says another."""
+        n = len(cells)
+        if isinstance(cells.kind, str) and (cells.class_name is None or isinstance(cells.class_name, str)) and n:
+            number, kind = self._category(cells.class_name, cells.kind)
+            return np.full(n, number), None if kind is None else [kind] * n
+        pairs = list(zip(cells.column("class_name"), cells.column("kind"), strict=True))
+        known = {pair: self._category(*pair) for pair in dict.fromkeys(pairs)}
+        return np.array([known[p][0] for p in pairs], np.int64), [known[p][1] for p in pairs]
 
-    def _category(self, columns: _Columns, k: int) -> int:
-        name = columns.name(k)
+    def _category(self, class_name: str | None, kind: str) -> tuple[int, str | None]:
+        """The category of the class, or nucleus or cell where a cell has none; the kind where it is not that of it."""
+        name = str(class_name or kind)
         number = self.categories.get(name)
         if number is None:
             number = max(self.categories.values(), default=0) + 1
-            self.categories[name], self.category_kinds[name] = number, columns.kind[k]
-            self.head["categories"].append({"supercategory": columns.kind[k], "id": number, "name": name})
-        return number
+            self.categories[name], self.category_kinds[name] = number, kind
+            self.head["categories"].append({"supercategory": kind, "id": number, "name": name})
+        return number, kind if self.category_kinds[name] != kind else None
 
-    def _segmentations(self, sample: Sample) -> list[Any]:
-        cells = sample.instances
-        size = [int(n) for n in cells.size]
+    def _segmentations(self, cells: Instances) -> list[Piece]:
+        """Polygons where they are asked for and say all, run lengths for the other cells."""
+        counts: list[bytes | None] = list(cells.rle)
+        pieces: list[Piece] = []
+        shapes = None
         if self.segmentation == "polygon":
-            parts = outlines(cells.rle, cells.size)
-            return [
-                without_holes(p) or {"size": size, "counts": c.decode("ascii")}
-                for p, c in zip(parts, cells.rle, strict=True)
-            ]
-        if self.segmentation == "uncompressed":
-            return [{"size": size, "counts": rle.to_uncompressed(c)} for c in cells.rle]
-        texts: list[Any] = [{"size": size, "counts": c.decode("ascii")} for c in cells.rle]
-        if self.segmentation == "auto" and cells.polygon is not None:
-            for k, packed in enumerate(cells.polygon):
-                if packed is not None:
-                    texts[k] = parts_of(packed)
-        return texts
+            shapes = outlines(cells.rle, cells.size)
+            shapes = shapes.only(~shapes.holed)
+        elif self.segmentation == "auto" and cells.polygon is not None:
+            shapes = published(cells)
+        if shapes is not None:
+            counts = [None if parts else c for c, parts in zip(counts, shapes.parts.tolist(), strict=True)]
+            pieces.append((b"", rings(shapes, COCO_POLYGONS), b""))
+        if shapes is None or any(counts):
+            pieces.append((b"", masks(counts, cells.size, self.segmentation == "uncompressed"), b""))
+        return pieces
 
 
-class _Columns:
-    """The columns of one image's cells as COCO wants them, looked up by position."""
+def keyed(cells: bytes) -> bytes:
+    """Records of cells, a line each that begins with the id, as members of an object by id.
 
-    EXTRA: Final = {"parent": None, "ignore": False, "truncated": False, "annotator": None, "score": None}
-
-    def __init__(self, cells: Instances) -> None:
-        n = len(cells)
-        self.kind = cells.column("kind")
-        self.names = cells.column("class_name")
-        self.crowd = cells.column("crowd")
-        self.area = np.asarray(cells.area).tolist()
-        self.bbox = np.asarray(cells.bbox).reshape(n, 4).tolist()
-        _overlay(self.area, cells.column("published_area"))
-        _overlay(self.bbox, cells.column("published_bbox"))
-        self.sources = None if cells.source_id is None else cells.column("source_id")
-        self.extras: dict[str, list[Any]] = {}
-        for name, plain in self.EXTRA.items():
-            value = getattr(cells, name)
-            if value is not None and value is not plain:
-                self.extras[name] = [None if v == plain else v for v in cells.column(name)]
-        if cells.instance_id is not None and (cells.ids != np.arange(1, n + 1)).any():
-            self.extras["instance_id"] = cells.ids.tolist()
-        for name in ("class_names", "class_scores"):
-            if getattr(cells, name) is not None:
-                self.extras[name] = cells.column(name)
-
-    def name(self, k: int) -> str:
-        """The category: the class, or nucleus or cell where a cell has none."""
-        return str(self.names[k] or self.kind[k])
-
-    def extra(self, k: int) -> dict[str, Any]:
-        """Keys beside those of COCO, only where they say something."""
-        found = {name: values[k] for name, values in self.extras.items() if values[k] is not None}
-        if "ignore" in found:
-            found["ignore"] = int(found["ignore"])
-        return found
+    >>> keyed(b'{"id":7,"area":1},\\n{"id":9,"area":2}')
+    b'"7":{"id":7,"area":1},\\n"9":{"id":9,"area":2}'
+    """
+    return re.sub(rb'^\{"id":(\d+)', rb'"\1":\g<0>', cells, flags=re.MULTILINE)
 
 
-def _overlay(plain: list[Any], published: list[Any]) -> None:
-    for k, value in enumerate(published):
-        if value is not None:
-            plain[k] = value
+EXTRA: Final = {"parent": None, "ignore": False, "truncated": False, "annotator": None, "score": None}
 
 
-def _result(row: Mapping[str, Any], score: float | None) -> dict[str, Any]:
-    picked = {k: row[k] for k in ("image_id", "category_id", "segmentation")}
-    return {**picked, "score": 1.0 if score is None else score}
+def _more(cells: Instances) -> Iterator[tuple[str, Column | None]]:
+    """Keys beside those of COCO, only where they say something."""
+    for name, plain in EXTRA.items():
+        values = said(cells, name, plain)
+        yield name, [None if v is None else int(v) for v in values] if name == "ignore" and values else values
+    ids = cells.ids
+    yield "instance_id", None if (ids == np.arange(1, len(cells) + 1)).all() else numbers(ids)
+    for name in ("class_names", "class_scores"):
+        yield name, said(cells, name)
+    yield "class_name", _named_as_kinds(cells)
+
+
+def _named_as_kinds(cells: Instances) -> list[str | None] | None:
+    """The classes that are called as kinds are: without them such a category would be read as no class."""
+    if cells.class_name is None or (isinstance(cells.class_name, str) and cells.class_name not in KINDS):
+        return None
+    return [name if name in KINDS else None for name in cells.column("class_name")]
+
+
+def _flags(cells: Instances) -> NDArray[np.int64]:
+    return np.full(len(cells), cells.crowd, np.int64) if isinstance(cells.crowd, bool) else _whole(cells.crowd)
+
+
+def _whole(values: Any) -> NDArray[np.int64]:
+    return np.fromiter((int(v) for v in values), np.int64, len(values))
+
+
+def _overlaid(measured: Any, cells: Instances, name: str) -> Column:
+    """Areas or boxes as they were published, as measured for the cells where nothing was."""
+    given: Any = getattr(cells, f"published_{name}")
+    if given is None:
+        return numbers(measured)
+    if isinstance(given, np.ndarray) and given.dtype == np.float64 and not np.isnan(given).any():
+        return np.ascontiguousarray(given)
+    pairs = zip(cells.column(f"published_{name}"), np.asarray(measured).tolist(), strict=True)
+    return [m if p is None else p for p, m in pairs]
 
 
 def _head(like: Path | None) -> dict[str, Any]:
@@ -226,12 +238,6 @@ def _file_name(image: Image) -> str:
     if len(image.pixels) == 1 and image.pixels[0].index is None:
         return PurePosixPath(image.pixels[0].member).name
     return to_name(image.image_id) + ".png"
-
-
-def _spool(stream: IO[bytes], records: Sequence[Mapping[str, Any]]) -> None:
-    if records:
-        stream.write(b",\n" if stream.tell() else b"\n")
-        stream.write(_ENCODER.encode(records)[1:-1].replace(b'},{"id":', b'},\n{"id":'))  # a line a record
 
 
 def _append(part: IO[bytes], stream: IO[bytes]) -> None:

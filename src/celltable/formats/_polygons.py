@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable._native import geometry, writing
 from celltable.errors import MaskError
-from celltable.geometry import outline, polygon, rle
+from celltable.geometry import polygon, rle
+from celltable.records import Instances
 
+Offsets = NDArray[np.int64]
 Ring = list[float]  # x, y, x, y, … not closed: the first point is not repeated
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A connected part of a cell: its outer ring, the rings of its holes, its area in px²."""
+    """A connected part of a cell: its outer ring and the rings of its holes."""
 
     outer: Ring
     holes: tuple[Ring, ...] = ()
-    area: float = 0.0
 
 
 def pack(parts: Sequence[Sequence[float] | NDArray[np.float64]]) -> bytes:
@@ -50,23 +53,97 @@ def parts_of(packed: bytes) -> list[Ring]:
     return [np.asarray(p, dtype=np.float64).ravel().tolist() for p in polygon.unpack(packed)]
 
 
-def outlines(counts: Sequence[bytes], size: tuple[int, int]) -> list[list[Part]]:
-    """The parts of each mask, outlined along pixel edges, the largest first; drawn again they give the same pixels."""
-    found = []
-    for rings in outline.polygons(counts, size):
-        if len(rings) == 1:
-            found.append([Part(_flat(rings[0]))])
-            continue
-        parts = [
-            Part(_flat(outer), tuple(_flat(h) for h in holes), outer.area - sum(h.area for h in holes))
-            for outer, holes in outline.grouped(rings)
-        ]
-        found.append(sorted(parts, key=lambda p: -p.area))
-    return found
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """Polygons of cells as flat arrays.
+
+    `xy` holds x, y, x, y, … (int32 for outlines of masks, float64 for published polygons) of rings that are not closed.
+    Ring r has the points ``ring_first[r]`` to ``ring_first[r + 1]``; in the same way parts have rings, the outer one
+    first, then those of holes, and cells have parts.
+    """
+
+    xy: NDArray[np.int32] | NDArray[np.float64]
+    ring_first: Offsets
+    part_first: Offsets
+    cell_first: Offsets
+
+    @property
+    def parts(self) -> NDArray[np.int64]:
+        """The number of parts of each cell."""
+        return np.diff(self.cell_first)
+
+    @property
+    def holed(self) -> NDArray[np.bool_]:
+        """The cells of which any part has a hole."""
+        before = np.concatenate([[0], np.cumsum(np.diff(self.part_first) > 1)])[self.cell_first]
+        return np.diff(before) > 0
+
+    @property
+    def first_holed(self) -> NDArray[np.bool_]:
+        """The cells of which the first part has a hole."""
+        found = np.zeros(len(self.parts), bool)
+        full = self.parts > 0
+        found[full] = np.diff(self.part_first)[self.cell_first[:-1][full]] > 1
+        return found
+
+    def among(self, where: NDArray[np.bool_]) -> Shapes:
+        """The same cells as those of `where` among others, which have no part."""
+        if where.all():
+            return self
+        parts = np.zeros(len(where), np.int64)
+        parts[where] = self.parts
+        return replace(self, cell_first=_first(parts))
+
+    def largest(self) -> Shapes:
+        """The outer ring of the first part of each cell."""
+        if len(self.ring_first) == len(self.cell_first) and (self.parts == 1).all():
+            return self
+        full = self.parts > 0
+        rings = self.part_first[self.cell_first[:-1][full]]
+        points, ring_first = _gather(self.ring_first, rings)
+        xy: Any = self.xy.reshape(-1, 2)[points].ravel()
+        return Shapes(xy, ring_first, np.arange(len(rings) + 1), _first(full.astype(np.int64)))
+
+    def only(self, cells: NDArray[np.bool_]) -> Shapes:
+        """The parts of some cells; the others have none."""
+        if cells.all():
+            return self
+        parts, _ = _gather(self.cell_first, np.flatnonzero(cells))
+        rings, part_first = _gather(self.part_first, parts)
+        points, ring_first = _gather(self.ring_first, rings)
+        xy: Any = self.xy.reshape(-1, 2)[points].ravel()
+        return Shapes(xy, ring_first, part_first, _first(np.where(cells, self.parts, 0)))
 
 
-def _flat(ring: outline.Ring) -> Ring:
-    return list(ring.points_xy.ravel().tolist())
+def _first(lengths: NDArray[np.int64]) -> Offsets:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _gather(first: Offsets, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], Offsets]:
+    """Where the members of the chosen groups are, and their offsets when they stand alone."""
+    lengths = np.diff(first)[chosen]
+    ends = _first(lengths)
+    return np.arange(ends[-1]) + np.repeat(first[:-1][chosen] - ends[:-1], lengths), ends
+
+
+def outlines(counts: Sequence[bytes], size: tuple[int, int], where: NDArray[np.bool_] | None = None) -> Shapes:
+    """The parts of each mask, outlined along pixel edges, the largest first; drawn again they give the same pixels.
+
+    Cells outside `where` get no part.
+    """
+    if where is not None and not where.all():
+        return outlines([counts[k] for k in np.flatnonzero(where).tolist()], size).among(where)
+    found = geometry.outlines(counts, int(size[0]), int(size[1]), 4)
+    return Shapes(*writing.grouped(*found))
+
+
+def published(cells: Instances) -> Shapes:
+    """The published polygons of cells, each ring a part; those without one get no part."""
+    packed = cells.column("polygon") if cells.polygon is not None else []
+    where = np.zeros(len(cells), bool)
+    where[: len(packed)] = [p is not None for p in packed]
+    xy, ring_first, cell_first = polygon.unpack_flat([p for p in packed if p is not None])
+    return Shapes(xy, ring_first, np.arange(len(ring_first)), cell_first).among(where)
 
 
 def draw(parts: Sequence[Part], size: tuple[int, int]) -> bytes:
@@ -80,8 +157,3 @@ def draw(parts: Sequence[Part], size: tuple[int, int]) -> bytes:
 def _draw_part(part: Part, size: tuple[int, int]) -> bytes:
     outer = polygon.to_rle([part.outer], size)
     return rle.difference(outer, polygon.to_rle(part.holes, size), size) if part.holes else outer
-
-
-def without_holes(parts: Sequence[Part]) -> list[Ring] | None:
-    """A mask as polygons the way COCO has them: one ring a part; None where it has a hole, which COCO cannot say."""
-    return None if not parts or any(p.holes for p in parts) else [p.outer for p in parts]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,13 +21,16 @@ from ._files import Files, image_of, open_files
 from ._loss import HOLES, PARTS, drop_empty, tally
 from ._out import from_name, new_folder, to_name
 from ._pixels import encode_tiff, write_bytes
-from ._polygons import Part, Ring, outlines, pack, parts_of
+from ._polygons import Shapes, outlines, pack, published
+from ._rows import Layout, Piece, numbers, rings, rows
 
 KEEPS: Final = frozenset(
     {"overlap", "ids", "classes", "exact-mask", "polygons", "empty-images", "image-size", "pixels"}
 )
 _FILE = re.compile(r"^(?:.*/)?([^/]+)\.(xml|tiff?|png)$", re.IGNORECASE)
 _COLOURS = (65280, 255, 16711680, 65535, 16776960, 16711935)  # of annotations, as BGR numbers
+_CLOSING: Final = b"  </Regions>\n </Annotation>\n"
+VERTICES: Final = Layout(point=b'<Vertex X="', between=b'" Y="', point_end=b'"/>', next_point=b"")
 
 
 def write(samples: Iterable[Sample], out: Path, *, overwrite: bool = False) -> Loss:
@@ -46,50 +49,43 @@ def write(samples: Iterable[Sample], out: Path, *, overwrite: bool = False) -> L
             if sample.load_pixels is not None:
                 write_bytes(folder / "Tissue Images" / f"{name}.tif", encode_tiff(sample.pixels()))
                 loss.written["files"] += 1
-            write_bytes(folder / "Annotations" / f"{name}.xml", _xml(loss, sample).encode())
+            write_bytes(folder / "Annotations" / f"{name}.xml", _xml(loss, sample))
             loss.written["files"] += 1
     return loss
 
 
-def _xml(loss: Loss, sample: Sample) -> str:
-    cells = sample.instances
-    scale = sample.image.pixel_size_um
-    lines = [f"<Annotations{'' if scale is None else f' MicronsPerPixel={quoteattr(repr(scale))}'}>"]
-    shapes = outlines(cells.rle, cells.size)
+def _xml(loss: Loss, sample: Sample) -> bytes:
+    cells, scale = sample.instances, sample.image.pixel_size_um
     names = cells.column("class_name")
-    polygons, areas = cells.column("polygon"), np.asarray(cells.area).tolist()
-    for number, name in enumerate(dict.fromkeys(names), 1):
-        colour = _COLOURS[(number - 1) % len(_COLOURS)]
-        attributes = (
-            f'Id="{number}" Name={quoteattr(name or "")} ReadOnly="0" Type="4" LineColor="{colour}" Visible="1"'
-        )
-        lines.append(f" <Annotation {attributes}>\n  <Regions>")
-        for k, own in enumerate(names):
-            if own == name:
-                ring = _ring(loss, shapes[k], polygons[k])
-                lines.append(_region(int(cells.ids[k]), areas[k], ring))
-        lines.append("  </Regions>\n </Annotation>")
-    lines.append("</Annotations>\n")
-    return "\n".join(lines)
+    found = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    order = np.argsort([found[n] for n in names], kind="stable") if len(found) > 1 else np.arange(len(names))
+    cells = cells.take(order) if len(found) > 1 else cells
+    heads: list[bytes | None] = [None] * len(names)
+    for name, number in found.items():
+        first = names.index(name) if len(found) == 1 else [names[k] for k in order.tolist()].index(name)
+        heads[first] = (_CLOSING if number else b"") + _annotation(number, name)
+    pieces: list[Piece] = [(b"", heads, b""), (b'   <Region Id="', numbers(cells.ids), b'" Type="0"')]
+    pieces += [(b' Area="', numbers(cells.area), b'" NegativeROA="0" Analyze="1"><Vertices>')]
+    pieces += [(b"", rings(s, VERTICES, numbers="brief"), b"") for s in _rings(loss, cells)]
+    text = rows(len(cells), [*pieces, b"</Vertices></Region>\n"], b"")
+    root = f"<Annotations{'' if scale is None else f' MicronsPerPixel={quoteattr(repr(scale))}'}>\n".encode()
+    return root + text + (_CLOSING if found else b"") + b"</Annotations>\n"
 
 
-def _ring(loss: Loss, parts: Sequence[Part], packed: bytes | None) -> Ring:
-    published = [] if packed is None else parts_of(packed)
-    if len(published) == 1:
-        return published[0]
-    loss.add(PARTS, int(len(parts) > 1))
-    loss.add(HOLES, int(bool(parts[0].holes)))
-    return parts[0].outer
+def _annotation(number: int, name: str | None) -> bytes:
+    colour = _COLOURS[number % len(_COLOURS)]
+    attributes = f'Name={quoteattr(name or "")} ReadOnly="0" Type="4" LineColor="{colour}" Visible="1"'
+    return f' <Annotation Id="{number + 1}" {attributes}>\n  <Regions>\n'.encode()
 
 
-def _region(number: int, area: int, ring: Ring) -> str:
-    vertices = "".join(f'<Vertex X="{_short(x)}" Y="{_short(y)}"/>' for x, y in zip(ring[::2], ring[1::2], strict=True))
-    head = f'<Region Id="{number}" Type="0" Area="{area}" NegativeROA="0" Analyze="1">'
-    return f"   {head}<Vertices>{vertices}</Vertices></Region>"
-
-
-def _short(value: float) -> str:
-    return repr(float(value)).removesuffix(".0")
+def _rings(loss: Loss, cells: Instances) -> tuple[Shapes, Shapes]:
+    """Published polygons of one ring, and the outlines of the other cells' largest part."""
+    drawn = published(cells)
+    single = drawn.parts == 1
+    shapes = outlines(cells.rle, cells.size, ~single)
+    loss.add(PARTS, int(np.count_nonzero(shapes.parts > 1)))
+    loss.add(HOLES, int(np.count_nonzero(shapes.first_holed)))
+    return drawn.only(single), shapes.largest()
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
@@ -215,7 +211,7 @@ def _cells(found: _Document, good: list[int], image: Image, findings: list[Findi
     return Instances.from_rle(polygon.many_to_rle(rings, image.size) if rings else [], image.size, **columns)
 
 
-def _inside(ring: Ring, size: tuple[int, int]) -> bool:
+def _inside(ring: list[float], size: tuple[int, int]) -> bool:
     points = np.asarray(ring).reshape(-1, 2)
     return bool((points >= 0).all() and (points <= (size[1], size[0])).all())
 

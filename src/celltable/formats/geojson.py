@@ -19,7 +19,8 @@ from ._files import Files, open_files
 from ._loss import drop_empty, tally
 from ._out import from_name, new_folder, to_name
 from ._pixels import write_bytes
-from ._polygons import Part, Ring, draw, outlines, pack, parts_of
+from ._polygons import Part, Ring, draw, outlines, pack, published
+from ._rows import Column, Layout, Piece, fields, numbers, rings, rows, said
 
 KEEPS: Final = frozenset(
     {
@@ -37,6 +38,11 @@ OWN: Final = {
     "class_names": None,
     "class_scores": None,
 }
+GEOMETRY: Final = Layout(
+    *(b'{"type":"Polygon","coordinates":', b"}"),
+    *(b'{"type":"MultiPolygon","coordinates":[', b"]}"),
+    *(b"[", b"]", b"[", b"]", b"[", b",", b"]"),
+)
 
 
 def write(samples: Iterable[Sample], out: Path, *, objects: str = "detection", overwrite: bool = False) -> Loss:
@@ -52,34 +58,35 @@ def write(samples: Iterable[Sample], out: Path, *, objects: str = "detection", o
         for sample in samples:
             sample = drop_empty(loss, sample)
             tally(loss, sample, KEEPS)
-            data = msgspec.json.encode(_collection(sample, objects))
-            write_bytes(folder / f"{to_name(sample.image.image_id)}.geojson", data + b"\n")
+            write_bytes(folder / f"{to_name(sample.image.image_id)}.geojson", _collection(sample, objects))
             loss.written["files"] += 1
     return loss
 
 
-def _collection(sample: Sample, objects: str) -> dict[str, Any]:
+def _collection(sample: Sample, objects: str) -> bytes:
     cells = sample.instances
-    columns = {name: cells.column(name) for name in OWN}
-    names, polygons = cells.column("class_name"), cells.column("polygon")
-    shapes = outlines(cells.rle, cells.size)
-    features = []
-    for k, number in enumerate(cells.ids.tolist()):
-        own = {n: v[k] for n, v in columns.items() if v[k] is not None and v[k] != OWN[n]}
-        properties: dict[str, Any] = {"objectType": objects, "isLocked": False}
-        if names[k] is not None:
-            properties["classification"] = {"name": names[k], "color": colour_of(names[k])}
-        if "score" in own:
-            properties["measurements"] = {"score": own["score"]}
-        properties["celltable"] = {"id": number, **own}
-        if polygons[k] is not None:
-            properties["celltable"]["published"] = True
-            parts = [Part(ring) for ring in parts_of(polygons[k])]
-        else:
-            parts = shapes[k]
-        features.append({"type": "Feature", "geometry": _geometry(parts), "properties": properties})
+    drawn = published(cells)
+    shapes = outlines(cells.rle, cells.size, drawn.parts == 0)
+    own: list[tuple[str, Column | None]] = [(name, said(cells, name, plain)) for name, plain in OWN.items()]
+    own.append(("published", [True if n else None for n in drawn.parts.tolist()]))
+    pieces: list[Piece] = [b'{"type":"Feature","geometry":']
+    pieces += [(b"", rings(s, GEOMETRY, closed=True), b"") for s in (drawn, shapes)]
+    pieces += [b',"properties":{"objectType":"%s","isLocked":false' % objects.encode(), *_classification(cells)]
+    score = dict(own)["score"]
+    if score is not None:
+        pieces.append((b',"measurements":{"score":', score, b"}"))
+    pieces += [(b',"celltable":{"id":', numbers(cells.ids), b""), *fields(own), b"}}}"]
     size = {"image_id": sample.image.image_id, "height": sample.image.height, "width": sample.image.width}
-    return {"type": "FeatureCollection", "celltable": size, "features": features}
+    head = b'{"type":"FeatureCollection","celltable":%s,"features":[' % msgspec.json.encode(size)
+    return head + rows(len(cells), pieces) + b"]}\n"
+
+
+def _classification(cells: Instances) -> list[Piece]:
+    if cells.class_name is None:
+        return []
+    names = cells.column("class_name")
+    known = {n: msgspec.json.encode({"name": n, "color": colour_of(n)}) for n in dict.fromkeys(names) if n is not None}
+    return [(b',"classification":', [known.get(n) for n in names], b"")]
 
 
 def colour_of(name: str) -> list[int]:
@@ -90,19 +97,6 @@ def colour_of(name: str) -> list[int]:
     """
     mixed = zlib.crc32(name.encode())
     return [64 + (mixed >> shift & 0xFF) * 3 // 4 for shift in (0, 8, 16)]
-
-
-def _geometry(parts: list[Part]) -> dict[str, Any]:
-    polygons = ["[" + ",".join(map(_closed, (p.outer, *p.holes))) + "]" for p in parts]
-    if len(polygons) == 1:
-        return {"type": "Polygon", "coordinates": msgspec.Raw(polygons[0].encode())}
-    return {"type": "MultiPolygon", "coordinates": msgspec.Raw(f"[{','.join(polygons)}]".encode())}
-
-
-def _closed(ring: Ring) -> str:
-    """The JSON text of a ring; lists of lists of points would cost ten times as much."""
-    numbers = msgspec.json.encode([*ring, *ring[:2]])[1:-1].decode().split(",")
-    return "[[" + "],[".join(map(",".join, zip(numbers[::2], numbers[1::2], strict=True))) + "]]"
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
@@ -173,8 +167,8 @@ def _parts(geometry: Mapping[str, Any]) -> list[Part]:
         raise InputError(f"a {kind}; expected Polygon or MultiPolygon")
     polygons = [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]
     found = []
-    for rings in polygons:
-        flat = [_ring(r) for r in rings]
+    for outer_and_holes in polygons:
+        flat = [_ring(r) for r in outer_and_holes]
         found.append(Part(flat[0], tuple(flat[1:])))
     if not found:
         raise InputError("no ring")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +25,8 @@ from ._files import Files, open_files
 from ._loss import GIVEN_CLASS, drop_empty, tally
 from ._out import from_name, new_folder, to_name
 from ._pixels import encode, encode_png, write_bytes
-from ._polygons import Part, draw, outlines, pack, parts_of
+from ._polygons import Part, Shapes, draw, outlines, pack, published
+from ._rows import Layout, Piece, numbers, rings, rows
 
 KEEPS: Final = frozenset(
     {
@@ -33,6 +36,11 @@ KEEPS: Final = frozenset(
 )
 VERSION: Final = "5.4.1"  # of the format, as LabelMe writes it
 _FILE = re.compile(r"^(?:.*/)?([^/]+)\.json$", re.IGNORECASE)
+POINTS: Final = Layout(
+    *(b"", b"", b"", b"", b"", b"", b"[\n", b"\n   ]"),
+    *(b"    [\n     ", b",\n     ", b"\n    ]", b",\n"),
+)
+_POLYGON: Final = b',\n   "shape_type": "polygon",\n   "mask": null'
 
 
 def write(samples: Iterable[Sample], out: Path, *, default_label: str = "nucleus", overwrite: bool = False) -> Loss:
@@ -49,51 +57,77 @@ def write(samples: Iterable[Sample], out: Path, *, default_label: str = "nucleus
                 picture = f"{name}{ending}"
                 write_bytes(folder / picture, data)
                 loss.written["files"] += 1
-            shapes = [s for cell in _cells_of(sample.instances, loss, default_label) for s in cell]
-            document: dict[str, Any] = {
-                "version": VERSION,
-                "flags": {},
-                "shapes": shapes,
-                "imagePath": picture,
-                "imageData": None,
-            }
-            document |= {"imageHeight": sample.image.height, "imageWidth": sample.image.width}
-            write_bytes(folder / f"{name}.json", msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
+            write_bytes(folder / f"{name}.json", _document(sample, picture, loss, default_label))
             loss.written["files"] += 1
     return loss
 
 
-def _cells_of(cells: Instances, loss: Loss, default: str) -> Iterator[list[dict[str, Any]]]:
-    columns = {n: cells.column(n) for n in ("class_name", "polygon", "crowd", "ignore")}
-    shapes = outlines(cells.rle, cells.size)
-    for k, number in enumerate(cells.ids.tolist()):
-        name = columns["class_name"][k]
-        loss.add(GIVEN_CLASS, int(name is None))
-        flags = {n: True for n in ("crowd", "ignore") if columns[n][k]}
-        base = {"label": default if name is None else name, "group_id": number, "description": "", "flags": flags}
-        if columns["polygon"][k] is not None:
-            yield [_polygon(base, ring, True) for ring in parts_of(columns["polygon"][k])]
-            continue
-        parts = shapes[k]
-        if any(p.holes for p in parts):
-            yield [_mask(base, cells.rle[k], cells.size)]
-        else:
-            yield [_polygon(base, p.outer, False) for p in parts]
+def _document(sample: Sample, picture: str, loss: Loss, default: str) -> bytes:
+    """The JSON of one image, a space for each level, as LabelMe's own files are laid out to be read."""
+    head: dict[str, Any] = {"version": VERSION, "flags": {}, "shapes": [], "imagePath": picture, "imageData": None}
+    head |= {"imageHeight": sample.image.height, "imageWidth": sample.image.width}
+    frame = msgspec.json.format(msgspec.json.encode(head), indent=1)
+    text = _shapes(sample.instances, loss, default)
+    return frame.replace(b'"shapes": []', b'"shapes": [\n%s\n ]' % text if text else b'"shapes": []', 1) + b"\n"
 
 
-def _polygon(base: dict[str, Any], ring: list[float], published: bool) -> dict[str, Any]:
-    points = [[x, y] for x, y in zip(ring[::2], ring[1::2], strict=True)]
-    flags = {**base["flags"], "published": True} if published else base["flags"]
-    return {**base, "flags": flags, "points": points, "shape_type": "polygon", "mask": None}
+def _shapes(cells: Instances, loss: Loss, default: str) -> bytes:
+    """A row a part of a cell, or one with a mask for a cell with a hole."""
+    n, names = len(cells), cells.column("class_name")
+    loss.add(GIVEN_CLASS, names.count(None))
+    drawn = published(cells)
+    given = drawn.parts > 0
+    shapes = outlines(cells.rle, cells.size, ~given)
+    holed = shapes.holed
+    shapes = shapes.only(~holed)
+    of = np.repeat(np.arange(n), drawn.parts + shapes.parts + holed)  # the cell of each row
+    flags = _flags(cells, given)
+    marks: list[bytes | None] = [None] * n
+    for k in np.flatnonzero(holed).tolist():
+        marks[k] = _mask(cells.rle[k], cells.size)
+    cell = of.tolist()
+    pieces: list[Piece] = [
+        (b'  {\n   "label": ', [default if names[k] is None else names[k] for k in cell], b",\n"),
+        (b'   "group_id": ', numbers(cells.ids[of]), b',\n   "description": "",\n'),
+        (b'   "flags": ', [flags[k] for k in cell], b""),
+        *(
+            (b',\n   "points": ', rings(s, POINTS), _POLYGON)
+            for s in (_by_row(drawn, given[of]), _by_row(shapes, ~(given | holed)[of]))
+        ),
+        (b"", [marks[k] for k in cell], b""),
+    ]
+    return rows(len(of), [*pieces, b"\n  }"], b",\n")
 
 
-def _mask(base: dict[str, Any], counts: bytes, size: tuple[int, int]) -> dict[str, Any]:
+def _by_row(shapes: Shapes, has_part: NDArray[np.bool_]) -> Shapes:
+    """The parts as rows of their own, none in the other rows."""
+    return replace(shapes, cell_first=np.concatenate([[0], np.cumsum(has_part)]))
+
+
+def _flags(cells: Instances, given: NDArray[np.bool_]) -> list[bytes]:
+    said = zip(cells.column("crowd"), cells.column("ignore"), given.tolist(), strict=True)
+    return [_FLAGS[bool(crowd), bool(ignore), own] for crowd, ignore, own in said]
+
+
+def _flag_text(*said: bool) -> bytes:
+    names = [n for n, yes in zip(("crowd", "ignore", "published"), said, strict=True) if yes]
+    return b"{\n" + b",\n".join(b'    "%s": true' % n.encode() for n in names) + b"\n   }" if names else b"{}"
+
+
+_FLAGS: Final = {said: _flag_text(*said) for said in itertools.product((False, True), repeat=3)}
+
+
+def _mask(counts: bytes, size: tuple[int, int]) -> bytes:
     mask = rle.decode(counts, size)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     y1, y2, x1, x2 = int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])
     data = encode_png(mask[y1 : y2 + 1, x1 : x2 + 1].view(np.uint8) * np.uint8(255))
-    points = [[x1, y1], [x2, y2]]  # both inside, as LabelMe draws it
-    return {**base, "points": points, "shape_type": "mask", "mask": base64.b64encode(data).decode("ascii")}
+    points = (
+        f"[\n    [\n     {x1},\n     {y1}\n    ],\n    [\n     {x2},\n     {y2}\n    ]\n   ]"  # both inside the mask
+    )
+    return (
+        (f',\n   "points": {points},\n   "shape_type": "mask",\n   "mask": "').encode() + base64.b64encode(data) + b'"'
+    )
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,11 +18,12 @@ from ._files import Files, image_of, open_files
 from ._loss import GIVEN_CLASS, HOLES, PARTS, drop_empty, tally
 from ._out import from_name, new_folder, to_name
 from ._pixels import encode, write_bytes
-from ._polygons import Part, outlines, parts_of
+from ._polygons import Shapes, outlines, published
+from ._rows import Layout, Piece, rings, rows
 
 KEEPS: Final = frozenset({"overlap", "classes", "scores", "exact-mask", "empty-images", "image-size", "pixels"})
-DIGITS: Final = 9  # of a fraction: 1e-5 px in an image of 10,000 px
 DECIMALS: Final = 4  # of a pixel, restored when read
+LINE: Final = Layout(between=b" ", next_point=b" ")
 SPLITS: Final = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 _FILE = re.compile(r"^(?:.*/)?(images|labels)/(?:.*/)?([^/]+)\.(txt|png|tiff?|jpe?g|bmp)$", re.IGNORECASE)
 
@@ -48,36 +49,35 @@ def write(samples: Iterable[Sample], out: Path, *, default_class: str = "nucleus
                 write_bytes(folder / "images" / split / f"{name}{ending}", data)
                 loss.written["files"] += 1
             lines = _lines(loss, sample.instances, classes, default_class)
-            write_bytes(folder / "labels" / split / f"{name}.txt", "".join(lines).encode())
+            write_bytes(folder / "labels" / split / f"{name}.txt", lines)
             loss.written["files"] += 1
         write_bytes(folder / "data.yaml", _yaml(classes, folder).encode())
     return loss
 
 
-def _lines(loss: Loss, cells: Instances, classes: dict[str, int], default: str) -> Iterator[str]:
-    columns = (cells.column("polygon"), cells.column("class_name"), cells.column("score"))
-    width, height = cells.size[1], cells.size[0]
-    shapes = outlines(cells.rle, cells.size)
-    for parts, packed, name, score in zip(shapes, *columns, strict=True):
-        ring = _ring(loss, parts, packed)
-        loss.add(GIVEN_CLASS, int(name is None))
-        number = classes.setdefault(default if name is None else name, len(classes))
-        fractions = [_short(v / (height if k % 2 else width)) for k, v in enumerate(ring)]
-        confidence = [] if score is None else [repr(float(score))]
-        yield " ".join([str(number), *fractions, *confidence]) + "\n"
+def _lines(loss: Loss, cells: Instances, classes: dict[str, int], default: str) -> bytes:
+    names, (height, width) = cells.column("class_name"), cells.size
+    loss.add(GIVEN_CLASS, names.count(None))
+    found = {n: classes.setdefault(default if n is None else n, len(classes)) for n in dict.fromkeys(names)}
+    pieces: list[Piece] = [(b"", np.array([found[n] for n in names], np.int64), b" ")]
+    pieces += [(b"", rings(s, LINE, numbers="fraction", unit=(width, height)), b"") for s in _rings(loss, cells)]
+    scores = [None if s is None else repr(float(s)).encode() for s in cells.column("score")]
+    return rows(len(cells), [*pieces, (b" ", scores, b""), b"\n"], b"")
 
 
-def _ring(loss: Loss, parts: Sequence[Part], packed: bytes | None) -> Sequence[float]:
-    published = [] if packed is None else parts_of(packed)
-    if len(published) == 1 and all(round(v, DECIMALS) == v for v in published[0]):
-        return published[0]
-    loss.add(PARTS, int(len(parts) > 1))
-    loss.add(HOLES, int(bool(parts[0].holes)))
-    return parts[0].outer
-
-
-def _short(value: float) -> str:
-    return f"{value:.{DIGITS}f}".rstrip("0").rstrip(".") or "0"
+def _rings(loss: Loss, cells: Instances) -> tuple[Shapes, Shapes]:
+    """Published polygons of one ring that the decimals hold, and the outlines of the other cells' largest part."""
+    drawn = published(cells)
+    single = drawn.parts == 1
+    drawn = drawn.only(single)
+    exact = np.round(drawn.xy, DECIMALS) == drawn.xy
+    points = drawn.ring_first[drawn.cell_first] * 2
+    wrong = np.diff(np.concatenate([[0], np.cumsum(~exact)])[points])
+    single &= wrong == 0
+    shapes = outlines(cells.rle, cells.size, ~single)
+    loss.add(PARTS, int(np.count_nonzero(shapes.parts > 1)))
+    loss.add(HOLES, int(np.count_nonzero(shapes.first_holed)))
+    return drawn.only(single), shapes.largest()
 
 
 def _yaml(classes: Mapping[str, int], folder: Path) -> str:

@@ -1,0 +1,35 @@
+"""Cells as text, straight from arrays; formats use it through celltable.formats._rows and _polygons."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Ints = NDArray[np.int64]
+
+class Rings:
+    """Rows of parts of rings of points, and the words around them (see celltable.formats._rows.Layout)."""
+
+    def __init__(
+        self,
+        xy: NDArray[Any],
+        ring_first: _Ints,
+        part_first: _Ints,
+        row_first: _Ints,
+        layout: Sequence[bytes],
+        numbers: str,
+        closed: bool,
+        width: float,
+        height: float,
+    ) -> None: ...
+
+class Masks:
+    """Run lengths as COCO writes them; None writes nothing."""
+
+    def __init__(self, counts: Sequence[bytes | None], height: int, width: int, uncompressed: bool) -> None: ...
+
+def rows(n: int, pieces: Sequence[Any], between: bytes) -> bytes: ...
+def grouped(
+    xy: NDArray[np.int32], ring_first: _Ints, mask_first: _Ints, is_hole: NDArray[np.uint8]
+) -> tuple[NDArray[np.int32], _Ints, _Ints, _Ints]: ...

@@ -1,0 +1,109 @@
+"""Cells written as text straight from columns: rows of JSON, XML or lines without a Python object a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable._native import writing
+from celltable.records import Instances
+
+from ._polygons import Shapes
+
+Column = list[Any] | NDArray[np.int64] | NDArray[np.float64] | writing.Rings | writing.Masks
+Piece = bytes | tuple[bytes, Column, bytes]
+
+
+class Layout(NamedTuple):
+    """The words around points, rings, the parts of a cell, and a cell of one part or of many."""
+
+    one: bytes = b""
+    one_end: bytes = b""
+    many: bytes = b""
+    many_end: bytes = b""
+    part: bytes = b""
+    part_end: bytes = b""
+    ring: bytes = b""
+    ring_end: bytes = b""
+    point: bytes = b""
+    between: bytes = b","  # x and y
+    point_end: bytes = b""
+    next_point: bytes = b","
+    next: bytes = b","  # ring or part
+
+
+COCO_POLYGONS: Final = Layout(b"[", b"]", b"[", b"]", b"[", b"]")  # [[x,y,x,y],[…]]
+
+
+def rows(n: int, pieces: Sequence[Piece], between: bytes = b",") -> bytes:
+    """The text of `n` rows, each the pieces in turn: constants, and columns with the words before and after a value.
+
+    A column is a list (str, bool, int, float and lists of them as JSON; bytes as they are), an array of int64 or
+    float64, (n,) or (n, k), or `rings` or `masks`. Where it holds None or NaN the words around are left out, too.
+
+    >>> rows(2, [b"{", (b'"a":', [1, None], b""), (b'"b":', np.array([np.nan, 0.5]), b""), b"}"])
+    b'{"a":1},{"b":0.5}'
+    """
+    return writing.rows(n, pieces, between)
+
+
+def rings(
+    shapes: Shapes,
+    layout: Layout,
+    *,
+    numbers: str = "json",
+    closed: bool = False,
+    unit: tuple[float, float] = (1.0, 1.0),
+) -> writing.Rings:
+    """Outlines as a column: nothing where a cell has no part.
+
+    Parameters
+    ----------
+    numbers
+        How floats are written: ``json``, ``brief`` (Python's repr, whole numbers without ``.0``) or ``fraction`` (nine
+        decimals at most). Integers stay integers.
+    closed
+        Repeat the first point of a ring at its end.
+    unit
+        What x and y are divided by.
+    """
+    firsts = (shapes.ring_first, shapes.part_first, shapes.cell_first)
+    return writing.Rings(shapes.xy, *firsts, layout, numbers, closed, *map(float, unit))
+
+
+def masks(counts: Sequence[bytes | None], size: tuple[int, int], uncompressed: bool = False) -> writing.Masks:
+    """Run lengths as a column of COCO segmentations, ``{"size":[h,w],"counts":…}``."""
+    return writing.Masks(counts, int(size[0]), int(size[1]), uncompressed)
+
+
+def numbers(values: Any) -> NDArray[np.int64] | NDArray[np.float64]:
+    """Numbers as a column, whole ones as such."""
+    array = np.asarray(values)
+    if array.dtype.kind == "f":
+        return np.ascontiguousarray(array, np.float64)
+    return np.ascontiguousarray(array, np.int64)
+
+
+def said(cells: Instances, name: str, plain: Any = None) -> list[Any] | NDArray[np.float64] | None:
+    """A column of cells with None (an array of floats: NaN) where it says no more than `plain`; None if it never does.
+
+    >>> cells = Instances.from_masks([np.ones((1, 1)), np.ones((1, 1))], (1, 1), crowd=[True, False])
+    >>> said(cells, "crowd", False), said(cells, "ignore", False)
+    ([True, None], None)
+    """
+    value = getattr(cells, name)
+    if value is None or value is plain:
+        return None
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim == 1 and plain is None:
+        array = np.ascontiguousarray(value, np.float64)
+        return None if np.isnan(array).all() else array
+    found = [None if v == plain else v for v in cells.column(name)]
+    return found if any(v is not None for v in found) else None
+
+
+def fields(columns: Sequence[tuple[str, Column | None]], first: bytes = b",") -> list[Piece]:
+    """Pieces ``,"name":value`` for the columns that there are."""
+    return [(b'%s"%s":' % (first, name.encode()), column, b"") for name, column in columns if column is not None]
