@@ -93,7 +93,13 @@ def _corpus(fixed: tuple[int, int] | None, classes: Sequence[str]) -> Iterator[S
     size = use((40, 60))
     details = {"truncated": [True, False], "annotator": [None, "manual"], "published_area": [80.5, None]}
     details["published_bbox"] = [None, [1.0, 2.0, 3.5, 4.0]]
-    facts = {"tissue": "Colon", "split": "train", "labels": ("1", "2"), "metadata": {"plate": "P1", "row": "5"}}
+    facts = {
+        "tissue": "Colon",
+        "split": "train",
+        "exhaustive": False,
+        "labels": ("1", "2"),
+        "metadata": {"plate": "P1", "row": "5"},
+    }
     yield sample("g-details", [disc(size, 10, 10, 6), disc(size, 25, 40, 5)], size, 7, columns=details, image=facts)
 
     size = use((44, 44))
@@ -109,3 +115,5 @@ def _corpus(fixed: tuple[int, int] | None, classes: Sequence[str]) -> Iterator[S
     yield sample("j-many/../täg", blobs(size, 25, 10), size, 10, image={"metadata": {}})
 
     yield sample("k-no-pixels", blobs(use((30, 50)), 4, 11), use((30, 50)), pixels=None)
+
+    yield sample("l-unlabelled", [], use((30, 46)), 12, image={"annotated": False})

@@ -267,4 +267,4 @@ def test_the_collection_tiles_its_large_sources_and_splits_stage1_by_colour(tmp_
 
 
 def test_every_sample_of_the_corpus_is_something_the_formats_can_be_asked_for() -> None:
-    assert len({s.image.image_id for s in corpus()}) == 11
+    assert len({s.image.image_id for s in corpus()}) == 12

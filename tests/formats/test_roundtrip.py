@@ -135,6 +135,9 @@ def _image(old: Sample, new: Sample, found: Counter[str]) -> None:
         was, now = getattr(old.image, field), getattr(new.image, field)
         changed |= (not was.items() <= now.items()) if field == "metadata" else was != now
     found[kinds.IMAGE_DETAILS] += changed
+    found[kinds.UNLABELLED] += new.image.annotated and not old.image.annotated
+    found[kinds.PARTIAL] += new.image.exhaustive and not old.image.exhaustive
+    assert old.image.annotated or not new.image.annotated or not len(new.instances)
     extra = set(new.image.metadata) - set(old.image.metadata) - ADDED_METADATA
     assert not extra, f"metadata that was never there: {extra}"
 
@@ -254,6 +257,8 @@ class TestEveryFormat:
             kinds.IDS,
             kinds.CLASSES,
             kinds.EMPTY_IMAGES,
+            kinds.UNLABELLED,
+            kinds.PARTIAL,
         }
         lost = {text.split(":")[0].replace(" ", "-") for text in set(loss.items) - odd}
         assert not lost & (form.keeps - {"image-size"})

@@ -39,9 +39,11 @@ PIXELS_CHANGED: Final = "pixels: images whose pixels were changed"
 GIVEN_PIXELS: Final = "pixels: images without pixels written black"
 DETAILS: Final = "details: cells whose truncation, annotator or published area or box was dropped"
 IMAGE_DETAILS: Final = "image details: images whose description was dropped"
+UNLABELLED: Final = "unlabelled images: images nobody annotated, which read as images without cells"
+PARTIAL: Final = "partial annotation: images annotated in part, which read as annotated in whole"
 
 CELL_DETAILS: Final = {"truncated": False, "annotator": None, "published_area": None, "published_bbox": None}
-_NOT_DETAILS = {"image_id", "height", "width", "pixels", "dataset", "channels", "dtype"}
+_NOT_DETAILS = {"image_id", "height", "width", "pixels", "dataset", "channels", "dtype", "annotated", "exhaustive"}
 
 
 def tally(
@@ -73,6 +75,9 @@ def tally(
     for feature, (text, count) in counts.items():
         if feature not in keeps:
             loss.add(text, count())
+    if "image-details" not in keeps and (n or "empty-images" in keeps):  # what is not mentioned says nothing wrong
+        loss.add(UNLABELLED, int(not sample.image.annotated and "annotated" not in image_fields))
+        loss.add(PARTIAL, int(not sample.image.exhaustive and "exhaustive" not in image_fields))
 
 
 def image_details(image: Image) -> set[str]:
