@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import doctest
+import importlib.machinery
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
+
+import celltable
+from celltable import registry
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -28,6 +33,68 @@ def test_the_examples_of_a_page_give_what_they_print(page: Path) -> None:
     found: list[str] = []
     failed = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=found.append).failed
     assert not failed, "".join(found)
+
+
+METRICS = ROOT / "docs" / "metrics"
+OWN = [n for n in registry.names("metrics") if (Path(celltable.__file__).parent / "metrics" / f"{n}.py").exists()]
+
+
+def lacking(name: str, folder: Path) -> str:
+    """What the page of a metric lacks, said so that its author knows what to write; empty if it lacks nothing."""
+    page = folder / f"{name}.md"
+    model = "docs/metrics/ap_coco.md is one to follow"
+    if not page.exists():
+        return (
+            f"docs/metrics/{name}.md is missing: every metric has a page with a worked example of a few pixels; {model}"
+        )
+    called = re.findall(r"metrics=\[([^\]]*)\]|names = \[([^\]]*)\]", examples(page.read_text(encoding="utf-8")))
+    scored = {n for found in called for n in re.findall(r'"(\w+)"', "".join(found))}
+    if name not in scored:
+        return f"docs/metrics/{name}.md has no python block with prompts that scores {name} with ct.evaluate; {model}"
+    if scored == {name}:
+        return (
+            f"docs/metrics/{name}.md compares {name} with no other metric; show a namesake on the same pixels; {model}"
+        )
+    return ""
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_metric_has_a_page_whose_example_scores_it_beside_a_namesake(name: str) -> None:
+    assert not (message := lacking(name, METRICS)), message
+
+
+def test_every_page_of_a_metric_has_its_metric() -> None:
+    strangers = sorted({p.stem for p in METRICS.glob("*.md")} - set(OWN))
+    assert not strangers, f"docs/metrics has pages of no metric: {', '.join(strangers)}; rename or remove them"
+
+
+def test_the_author_of_a_metric_without_a_page_is_told_what_to_write(tmp_path: Path) -> None:
+    assert lacking("ap_new", tmp_path).startswith("docs/metrics/ap_new.md is missing: every metric has a page")
+    page = tmp_path / "ap_new.md"
+    page.write_text("## Worked example\n", encoding="utf-8")
+    assert "has no python block with prompts that scores ap_new" in lacking("ap_new", tmp_path)
+    block = '```python\n>>> s = ct.evaluate(gt, pred, metrics=["ap_new"{}])\n```\n'
+    page.write_text(block.format(""), encoding="utf-8")
+    assert "compares ap_new with no other metric" in lacking("ap_new", tmp_path)
+    page.write_text(block.format(', "ap_coco"'), encoding="utf-8")
+    assert lacking("ap_new", tmp_path) == ""
+
+
+def test_the_reference_page_of_a_metric_holds_its_card_its_options_and_its_example() -> None:
+    loader = importlib.machinery.SourceFileLoader("make_docs_pages", str(ROOT / "tools" / "make-docs-pages"))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec is not None
+    tool = importlib.util.module_from_spec(spec)
+    loader.exec_module(tool)
+    for name in OWN:
+        metric = registry.load("metrics", name)
+        text = tool.metric_page(metric)
+        for part in ("formula", "matching", "ties", "averaging", "empty", "strict", "regions", "partial", "citation"):
+            assert f"**{part}**: " in text, f"{name}: {part}"
+        for option, about in metric.about.items():
+            assert f"`{option}`" in text
+            assert about in text
+        assert "\n## Worked example\n" in text
 
 
 def test_a_wrong_example_is_found() -> None:

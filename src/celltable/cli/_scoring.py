@@ -7,7 +7,10 @@ from typing import Annotated, Any
 import typer
 
 Metrics = Annotated[
-    list[str] | None, typer.Option("--metrics", "-m", help="Metric, or several with commas; 'all': all that apply.")
+    list[str] | None,
+    typer.Option(
+        "--metrics", "-m", help="Metric, or several with commas, of 'celltable metrics'; 'all': all that apply."
+    ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="The official code bit for bit, its quirks included.")]
 By = Annotated[
@@ -17,6 +20,17 @@ Where = Annotated[str | None, typer.Option("--where", help="SQL condition on the
 Missing = Annotated[str, typer.Option("--missing", help="An image without predictions: error, or empty.")]
 Unknown = Annotated[str, typer.Option("--unknown", help="Predictions for unknown images: error, or ignore.")]
 Partial = Annotated[str, typer.Option("--partial", help="Partially annotated images: skip, or score.")]
+Option = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        "-O",
+        metavar="NAME=VALUE",
+        help="An option of the metrics that have it, -O thresholds=0.5,0.75; 'celltable metrics NAME' lists a metric's "
+        "options with default and meaning. May be repeated.",
+    ),
+]
+Kind = Annotated[str | None, typer.Option("--kind", help="Only nucleus, or only cell.")]
 Rounds = Annotated[int, typer.Option("--rounds", min=0, help="Bootstrap rounds of the intervals; 0 for none.")]
 
 

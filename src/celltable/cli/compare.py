@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ._output import Json, Seed, Workers, emit_json, say
-from ._scoring import By, Metrics, Missing, Partial, Rounds, Strict, Unknown, Where, checked, names
+from ._output import Json, Seed, Workers, emit_json, pairs, say
+from ._scoring import By, Kind, Metrics, Missing, Option, Partial, Rounds, Strict, Unknown, Where, checked, names
 
 
 def compare(
@@ -19,10 +19,12 @@ def compare(
     strict: Strict = False,
     by: By = None,
     where: Where = None,
+    kind: Kind = None,
     missing: Missing = "error",
     unknown: Unknown = "error",
     partial: Partial = "skip",
     rounds: Rounds = 1000,
+    option: Option = None,
     seed: Seed = 0,
     workers: Workers = None,
     json: Json = False,
@@ -34,9 +36,10 @@ def compare(
     from celltable.pipelines.evaluate import compare as run
 
     found = run(
-        gt, pred_a, pred_b, names(metrics), by=by or (), rounds=rounds, seed=seed, where=where, workers=workers,
-        mode="strict" if strict else "corrected", missing=checked(missing, ("error", "empty"), "--missing"),
+        gt, pred_a, pred_b, names(metrics), by=by or (), rounds=rounds, seed=seed, where=where, kind=kind,
+        workers=workers, mode="strict" if strict else "corrected",
+        missing=checked(missing, ("error", "empty"), "--missing"),
         unknown=checked(unknown, ("error", "ignore"), "--unknown"),
-        partial=checked(partial, ("skip", "score"), "--partial"),
+        partial=checked(partial, ("skip", "score"), "--partial"), options=pairs(option) or None,
     )  # fmt: skip
     emit_json(found.to_dict()) if json else say(str(found))

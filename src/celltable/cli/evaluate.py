@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ._output import Json, Options, Workers, emit_json, pairs, say
-from ._scoring import By, Metrics, Missing, Partial, Rounds, Strict, Unknown, Where, checked, names
+from ._output import Json, Workers, emit_json, pairs, say
+from ._scoring import By, Kind, Metrics, Missing, Option, Partial, Rounds, Strict, Unknown, Where, checked, names
 
 
 def evaluate(
@@ -19,12 +19,12 @@ def evaluate(
     strict: Strict = False,
     by: By = None,
     where: Where = None,
-    kind: Annotated[str | None, typer.Option("--kind", help="Only nucleus, or only cell.")] = None,
+    kind: Kind = None,
     missing: Missing = "error",
     unknown: Unknown = "error",
     partial: Partial = "skip",
     rounds: Rounds = 1000,
-    option: Options = None,
+    option: Option = None,
     cards: Annotated[bool, typer.Option("--cards", help="Print each protocol card.")] = False,
     write: Annotated[bool, typer.Option(help="Write the scores into the store of predictions.")] = True,
     workers: Workers = None,

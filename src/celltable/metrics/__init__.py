@@ -49,6 +49,8 @@ class Card:
         Where the official code departs from what is sane, which strict mode reproduces and corrected mode does not.
     namesakes
         Metrics of a similar name and how they differ.
+    unit
+        Of the headline number, where it is no plain ratio: "percent", "cells".
     skipped
         Filled in by a run: what was left out, and how often.
     """
@@ -73,6 +75,7 @@ class Card:
     )
     partial: str = "partially annotated images are left out (their false positives are unknown) unless asked for"
     namesakes: str = ""
+    unit: str = ""
     skipped: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -111,6 +114,8 @@ class Metric:
         "pixels". A metric that lacks something says so instead of running.
     options
         Every option of count and pool with its default.
+    about
+        What each option means, in words that follow its name: ``celltable metrics NAME`` prints them.
     handles
         "partial": partially annotated images do not harm it, as it counts no false positives; all others leave them
         out.
@@ -132,6 +137,7 @@ class Metric:
     pool: Callable[..., Result]
     needs: frozenset[str] = frozenset()
     options: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
     handles: frozenset[str] = frozenset()
     value_of: Callable[..., float] | None = None
     resample: Callable[..., NDArray[np.float64]] | None = None

@@ -42,6 +42,8 @@ class Protocol:
         "segm" for masks, "bbox" for boxes.
     use_classes
         False pools all classes.
+    box_areas
+        Whether strict mode gives a result with a box the box's area (loadRes), where masks are compared.
     """
 
     thresholds: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
@@ -55,6 +57,7 @@ class Protocol:
     recalls: tuple[float, ...] = tuple(np.linspace(0.0, 1.0, 101).tolist())
     shape: Shape = "segm"
     use_classes: bool = True
+    box_areas: bool = True
 
     @property
     def area_ranges(self) -> Floats:
@@ -67,7 +70,30 @@ LIVECELL = Protocol(
     areas=(("all", 0.0, 1e10), ("small", 0.0, 18.0**2), ("medium", 18.0**2, 31.0**2), ("large", 31.0**2, 1e10)),
     max_dets=(100, 500, 2000),
     use_classes=False,
-)  # LIVECell, code/coco_evaluation: useCats = 0, catIds = [1]
+    box_areas=False,
+)  # LIVECell, code/coco_evaluation: useCats = 0, catIds = [1]; boxes of results are dropped before loadRes
+
+
+ABOUT = {
+    "shape": "segm compares masks, bbox boxes (published ones where there are any)",
+    "max_dets": "limits of detections per image and class; the largest is that of AP",
+    "use_classes": "false pools all classes (useCats = 0)",
+}
+
+
+def protocol_of(shape: Shape, max_dets: Sequence[int], use_classes: bool) -> Protocol:
+    """COCO's parameters with the options of a metric.
+
+    Raises
+    ------
+    MetricError
+        If the shape is unknown or a limit is no positive whole number.
+    """
+    if shape not in ("segm", "bbox"):
+        raise MetricError(f"shape is {shape!r}; expected 'segm' or 'bbox'")
+    if not len(max_dets) or any(m < 1 or m != int(m) for m in max_dets):
+        raise MetricError(f"max_dets is {list(max_dets)}; expected limits of 1 or more, such as 1,10,100")
+    return Protocol(shape=shape, max_dets=tuple(sorted(max_dets)), use_classes=use_classes)
 
 
 class Tally(TypedDict):
@@ -116,7 +142,7 @@ def _tally(pair: Pair, mode: Mode, protocol: Protocol) -> Tally:
         found = matching.match_pairs(
             **truth,
             **guess,
-            dt_area=_guess_areas(pair.pred, mode),
+            dt_area=_guess_areas(pair.pred, mode, protocol),
             gt_index=np.ascontiguousarray(gt_index, np.int64),
             dt_index=np.ascontiguousarray(dt_index, np.int64),
             iou=table.pixels / union,
@@ -195,9 +221,9 @@ def _truth_areas(side: Side) -> Floats:
     return np.where(np.isnan(side.published_area), areas, side.published_area)
 
 
-def _guess_areas(side: Side, mode: Mode) -> Floats:
+def _guess_areas(side: Side, mode: Mode, protocol: Protocol) -> Floats:
     areas = side.areas.astype(np.float64)
-    if mode == "corrected" or side.published_boxes is None:
+    if mode == "corrected" or side.published_boxes is None or not protocol.box_areas:
         return areas
     box = side.published_boxes[:, 2] * side.published_boxes[:, 3]  # loadRes, where a result has a box
     return np.where(np.isnan(box), areas, box)

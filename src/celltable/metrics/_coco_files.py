@@ -355,7 +355,7 @@ def _guess(file: CocoFile, truth: CocoFile, frame: _Frame, protocol: Protocol, m
         boxes = _boxes(file, used)["boxes"]
         return Columns(image, category, boxes=boxes, area=boxes[:, 2] * boxes[:, 3], score=score)
     mask_area: NDArray[np.float64] | None = None
-    if mode == "strict" and boxed and protocol != LIVECELL and file.bbox is not None:  # LIVECell's code drops the boxes
+    if mode == "strict" and boxed and protocol.box_areas and file.bbox is not None:
         mask_area = np.ascontiguousarray(file.bbox[:, 2] * file.bbox[:, 3])
     return Columns(image, category, **_masks(file, frame, image, used, threads), area=mask_area, score=score)
 

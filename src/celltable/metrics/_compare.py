@@ -14,7 +14,7 @@ from celltable.errors import MetricError
 from . import Metric, Pair
 from ._bootstrap import interval, replicates
 from ._engine import ROUNDS, evaluate_pairs
-from ._scores import Score, Scores, plain, show, table
+from ._scores import Score, Scores, plain, show, table, with_unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ def _line(r: Difference, names: tuple[str, str]) -> tuple[str, ...]:
     better = {"a": names[0], "b": names[1]}.get(r.verdict, r.verdict)
     ci = f"[{r.ci[0]:+.4f}, {r.ci[1]:+.4f}]" if r.ci else ""
     group = f"{r.group_by} = {r.group}" if r.group_by else "all images"
-    return r.metric, group, show(r.a), show(r.b), f"{r.difference:+.4f}", ci, better, str(r.n_images)
+    metric = with_unit(r.metric, registry.load("metrics", r.metric).card.unit)
+    return metric, group, show(r.a), show(r.b), f"{r.difference:+.4f}", ci, better, str(r.n_images)
 
 
 def compare_pairs(

@@ -31,7 +31,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What one image gave: numbers by metric, and by metric and group of cells."""
+    """What one image gave: numbers by metric, and by metric and group of cells; least and largest score, how many."""
 
     image_id: str
     meta: Mapping[str, Any]
@@ -39,7 +39,7 @@ class Counted:
     parts: dict[tuple[str, str], dict[str, Any]]
     n_gt: int
     n_pixels: int
-    scores: tuple[float, float] | None
+    scores: tuple[float, float, int] | None
     exhaustive: bool
 
 
@@ -61,7 +61,7 @@ class Plan:
             return None
         parts = {(c, g): self._numbers(part, False) for c in self.cell_columns for g, part in self._split(pair, c)}
         scores = pair.pred.scores
-        spread = (float(scores.min()), float(scores.max())) if scores is not None and len(scores) else None
+        spread = (float(scores.min()), float(scores.max()), len(scores)) if scores is not None and len(scores) else None
         return Counted(
             pair.image_id,
             pair.meta,
@@ -161,7 +161,7 @@ def with_options(metrics: Sequence[Metric], options: Mapping[str, Any] | None) -
     Raises
     ------
     MetricError
-        If no metric knows an option.
+        If no metric knows an option, or a value is of another kind than the default.
     """
     given = dict(options or {})
     own = {m.name: given.pop(m.name) for m in metrics if isinstance(given.get(m.name), Mapping)}
@@ -169,13 +169,53 @@ def with_options(metrics: Sequence[Metric], options: Mapping[str, Any] | None) -
     unknown = sorted((set(given) - known) | {k for name, o in own.items() for k in set(o) - _options(metrics, name)})
     if unknown:
         raise MetricError(
-            f"no chosen metric has the option {', '.join(unknown)}. There are: {', '.join(sorted(known))}."
+            f"no chosen metric has the option {', '.join(unknown)}. There are: {', '.join(sorted(known)) or 'none'}."
         )
     out = {}
     for m in metrics:
         shared = {k: v for k, v in given.items() if k in m.options}
-        out[m.name] = {**m.options, **shared, **own.get(m.name, {})}
+        asked = {**shared, **own.get(m.name, {})}
+        out[m.name] = {**m.options, **{k: _fitting(m, k, v) for k, v in asked.items()}}
     return out
+
+
+def _fitting(metric: Metric, name: str, value: Any) -> Any:
+    """An option's value in the kind of its default; several numbers may come as one, or as text with commas."""
+    default = metric.options[name]
+    if isinstance(default, bool):
+        fits, wanted = isinstance(value, bool), "true or false"
+    elif isinstance(default, int | float):
+        fits, wanted = _is_number(value), "a number"
+    elif isinstance(default, str):
+        fits, wanted = isinstance(value, str), "a word"
+    elif isinstance(default, tuple):
+        value = _several(value)
+        fits, wanted = bool(value) and all(map(_is_number, value)), "numbers with commas between them"
+    else:
+        return value
+    if not fits:
+        usual = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        raise MetricError(f"{metric.name}: {name} is {value!r}; expected {wanted}, as the default {usual}")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, str):
+        return tuple(_number(part.strip()) for part in value.split(","))
+    return tuple(np.asarray(value).ravel().tolist())
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _options(metrics: Sequence[Metric], name: str) -> set[str]:
@@ -273,11 +313,9 @@ def _check_images(found: Sequence[Counted], ignored: int) -> None:
 def _equal_scores(plan: Plan, found: Sequence[Counted]) -> list[str]:
     spread = [c.scores for c in found if c.scores is not None]
     using = [m.name for m in plan.metrics if "scores" in m.needs]
-    if not using or not spread or min(s[0] for s in spread) < max(s[1] for s in spread):
+    if not using or sum(s[2] for s in spread) < 2 or min(s[0] for s in spread) < max(s[1] for s in spread):
         return []
-    text = (
-        f"all predictions have the score {spread[0][0]:g}: {', '.join(using)} then depend on the order of predictions"
-    )
+    text = f"all predictions have the score {spread[0][0]:g}, so their order decides {', '.join(using)}"
     warnings.warn(text, stacklevel=3)
     return [f"Warning: {text}."]
 

@@ -68,7 +68,8 @@ class Score:
         return self.card.skipped
 
     def __str__(self) -> str:
-        lines = [f"{self.name} ({self.mode}) = {show(self.value)}{_interval(self.ci)}", ""]
+        unit = f" {self.card.unit}" if self.card.unit else ""
+        lines = [f"{self.name} ({self.mode}) = {show(self.value)}{unit}{_interval(self.ci)}", ""]
         for key, value in asdict(self.card).items():
             if value and key != "skipped":
                 lines.append(f"  {key:<10} {value}")
@@ -160,15 +161,16 @@ class Scores(Mapping[str, Score]):
 
     def _breakdown(self, column: str) -> list[str]:
         shown = {n: s for n, s in self.scores.items() if s.groups.get(column)}
+        units = [with_unit(name, s.card.unit) for name, s in shown.items()]
         each = [s.groups[column] for s in shown.values()]
         groups = list(dict.fromkeys(g for found in each for g in found))
         counts = {g: max(found[g].n_images for found in each if g in found) for g in groups}
         rows: list[tuple[str, ...]]
         if len(shown) <= len(groups):
             rows = [(g, str(counts[g]), *(_in_group(s, column, g) for s in shown.values())) for g in groups]
-            return table((column, "images", *shown), rows, right=tuple(range(1, len(shown) + 2)))
+            return table((column, "images", *units), rows, right=tuple(range(1, len(shown) + 2)))
         rows = [("images", *(str(counts[g]) for g in groups))]
-        rows += [(name, *(_in_group(s, column, g) for g in groups)) for name, s in shown.items()]
+        rows += [(u, *(_in_group(s, column, g) for g in groups)) for u, s in zip(units, shown.values(), strict=True)]
         return table((f"by {column}", *groups), rows, right=tuple(range(1, len(groups) + 1)))
 
     def to_dict(self) -> dict[str, Any]:
@@ -211,6 +213,15 @@ def show(value: float) -> str:
     return "undefined" if math.isnan(value) else f"{value:.4f}"
 
 
+def with_unit(name: str, unit: str) -> str:
+    """A name with the unit of its number, where it has one.
+
+    >>> with_unit("AP", "percent"), with_unit("AP", "")
+    ('AP (percent)', 'AP')
+    """
+    return f"{name} ({unit})" if unit else name
+
+
 def _in_group(s: Score, column: str, group: str) -> str:
     found = s.groups[column].get(group)
     return show(found.value) if found else ""
@@ -221,7 +232,7 @@ def _interval(ci: tuple[float, float] | None) -> str:
 
 
 def _row(s: Score) -> tuple[str, ...]:
-    return s.name, s.headline, show(s.value), _interval(s.ci).strip(), str(len(s.images))
+    return s.name, with_unit(s.headline, s.card.unit), show(s.value), _interval(s.ci).strip(), str(len(s.images))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> list[str]:

@@ -97,4 +97,5 @@ def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: 
 
 
 OPTIONS = {"thresholds": THRESHOLDS}
-METRIC = Metric("ap_cellpose", CARD, count, pool, options=OPTIONS, value_of=value_of, resample=resample)
+ABOUT = {"thresholds": "IoU from which a pair hits; the value is that of the first"}
+METRIC = Metric("ap_cellpose", CARD, count, pool, options=OPTIONS, about=ABOUT, value_of=value_of, resample=resample)

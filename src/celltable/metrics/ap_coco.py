@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
-from ._coco import COCO, CROWD, MATCHING, STRICT, TIES, Protocol, Shape, Tally, pooled, resample, tally
+from ._coco import ABOUT, COCO, CROWD, MATCHING, STRICT, TIES, Shape, Tally, pooled, protocol_of, resample, tally
 
 CARD = Card(
     title="COCO average precision",
     quantity="mean over IoU 0.50:0.05:0.95, 101 recalls and classes of the interpolated precision",
     authority="Microsoft COCO; COCOeval of pycocotools 2.0.11",
-    citation="Lin et al., Microsoft COCO: common objects in context, ECCV 2014",
+    citation="Lin et al., Microsoft COCO: common objects in context, ECCV 2014, LNCS 8693, 740-755",
     doi="10.1007/978-3-319-10602-1_48",
     url="https://github.com/ppwwyyxx/cocoapi",
     formula=(
@@ -38,11 +38,6 @@ CARD = Card(
     regions=CROWD,
     namesakes="ap_livecell allows 2000 detections and has other areas; ap_dsb2018 and ap_stardist know no scores",
 )
-
-
-def protocol_of(shape: Shape, max_dets: Sequence[int], use_classes: bool) -> Protocol:
-    """COCO's parameters with the options of the metric."""
-    return Protocol(shape=shape, max_dets=tuple(sorted(max_dets)), use_classes=use_classes, areas=COCO.areas)
 
 
 def count(
@@ -85,6 +80,7 @@ METRIC = Metric(
     pool,
     needs=frozenset({"scores"}),
     options={"shape": "segm", "max_dets": COCO.max_dets, "use_classes": True},
+    about=ABOUT,
     handles=frozenset({"regions"}),
     resample=resampled,
 )

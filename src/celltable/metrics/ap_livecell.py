@@ -16,7 +16,8 @@ CARD = Card(
     quantity="mean over IoU 0.50:0.05:0.95 and 101 recalls of the interpolated precision",
     authority="LIVECell (Sartorius); code/coco_evaluation over COCOeval of pycocotools 2.0.11",
     citation=(
-        "Edlund et al., LIVECell: a large-scale dataset for label-free live cell segmentation, Nature Methods 2021"
+        "Edlund et al., LIVECell: a large-scale dataset for label-free live cell segmentation, Nature Methods "
+        "18 (2021), 1038-1045"
     ),
     doi="10.1038/s41592-021-01249-6",
     url="https://github.com/sartorius-research/LIVECell",

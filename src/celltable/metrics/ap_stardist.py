@@ -137,4 +137,8 @@ def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: 
 
 
 OPTIONS = {"thresholds": THRESHOLDS, "criterion": "iou"}
-METRIC = Metric("ap_stardist", CARD, count, pool, options=OPTIONS, value_of=value_of, resample=resample)
+ABOUT = {
+    "thresholds": "from which a pair hits; the value is the mean over them",
+    "criterion": "iou, iot (overlap over the true cell's area) or iop (over the prediction's)",
+}
+METRIC = Metric("ap_stardist", CARD, count, pool, options=OPTIONS, about=ABOUT, value_of=value_of, resample=resample)

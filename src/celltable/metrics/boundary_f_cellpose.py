@@ -92,4 +92,7 @@ def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: 
 
 
 OPTIONS = {"scales": SCALES}
-METRIC = Metric("boundary_f_cellpose", CARD, count, pool, options=OPTIONS, value_of=value_of, resample=resample)
+ABOUT = {"scales": "tolerances as shares of the median diameter of the true cells; the value is the mean over them"}
+METRIC = Metric(
+    "boundary_f_cellpose", CARD, count, pool, options=OPTIONS, about=ABOUT, value_of=value_of, resample=resample
+)

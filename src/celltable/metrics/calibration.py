@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.errors import MetricError
+
 from . import Card, Metric, Mode, Pair, Result
 from ._coco import CROWD, MATCHING, Protocol, Tally, checked, join, tally
 
@@ -20,7 +22,9 @@ CARD = Card(
     quantity="ECE: mean gap between score and precision; Brier: mean squared gap; oLRP: the least LRP over scores",
     authority="Guo et al. 2017 (ECE), Brier 1950, Oksuz et al. 2018 (LRP), on COCO's matching at IoU 0.5",
     citation=(
-        "Oksuz et al., Localization recall precision (LRP): a new performance metric for object detection, ECCV 2018"
+        "Oksuz et al., Localization recall precision (LRP): a new performance metric for object detection, ECCV 2018, "
+        "LNCS 11211, 521-537; Guo et al., On calibration of modern neural networks, ICML 2017, PMLR 70, 1321-1330; "
+        "Brier, Monthly Weather Review 78 (1950), 1-3"
     ),
     doi="10.1007/978-3-030-01234-2_31",
     url="https://github.com/cancam/LRP",
@@ -36,6 +40,10 @@ CARD = Card(
     ),
     empty="no detections: ECE and Brier are undefined, oLRP is 1; no cells: oLRP is undefined",
     thresholds="IoU 0.5; 10 equal bins of score from 0 to 1; no limit of detections",
+    strict=(
+        "in COCO's matching an annotation with the id 0 takes its detection but never counts as found, and an ignore "
+        "mark is not read"
+    ),
     flattening="none: masks of one side may overlap",
     regions=CROWD + "; ignored detections are left out everywhere",
     namesakes="the ECE of classifiers bins all predictions, not detections that may also miss cells",
@@ -43,11 +51,21 @@ CARD = Card(
 
 
 def _protocol(threshold: float) -> Protocol:
+    if not 0 < threshold < 1:  # LRP divides by 1 - threshold
+        raise MetricError(f"threshold is {threshold:g}; expected an IoU over 0 and under 1")
     return Protocol(thresholds=(float(threshold),), areas=(("all", 0.0, 1e10),), max_dets=(2**31 - 1,))
 
 
 def count(pair: Pair, mode: Mode, threshold: float = 0.5, bins: int = BINS) -> Tally:
-    """The verdicts of one image at one IoU."""
+    """The verdicts of one image at one IoU.
+
+    Raises
+    ------
+    MetricError
+        If `threshold` is not between 0 and 1, or `bins` is no positive whole number.
+    """
+    if bins < 1 or bins != int(bins):
+        raise MetricError(f"bins is {bins:g}; expected a whole number of 1 or more")
     return tally(pair, mode, _protocol(threshold))
 
 
@@ -127,6 +145,7 @@ METRIC = Metric(
     pool,
     needs=frozenset({"scores"}),
     options={"threshold": 0.5, "bins": BINS},
+    about={"threshold": "IoU from which a detection hits", "bins": "equal bins of score from 0 to 1"},
     handles=frozenset({"regions"}),
     better="lower",
 )

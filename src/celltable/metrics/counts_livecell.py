@@ -20,7 +20,8 @@ CARD = Card(
     quantity="R2 of predicted against true counts on images with fewer than 1,600 cells, and the linearity break",
     authority="LIVECell, Fluorescence cell count evaluation.ipynb",
     citation=(
-        "Edlund et al., LIVECell: a large-scale dataset for label-free live cell segmentation, Nature Methods 2021"
+        "Edlund et al., LIVECell: a large-scale dataset for label-free live cell segmentation, Nature Methods "
+        "18 (2021), 1038-1045"
     ),
     doi="10.1038/s41592-021-01249-6",
     url="https://github.com/sartorius-research/LIVECell",
@@ -109,4 +110,7 @@ def resample(
     return np.where(spread > 1e-9, 1 - divided(residual, spread), flat)
 
 
-METRIC = Metric("counts_livecell", CARD, count, pool, options={"below": FULL}, value_of=difference, resample=resample)
+ABOUT = {"below": "images with fewer true cells than this enter R2"}
+METRIC = Metric(
+    "counts_livecell", CARD, count, pool, options={"below": FULL}, about=ABOUT, value_of=difference, resample=resample
+)

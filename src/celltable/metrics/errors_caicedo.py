@@ -60,4 +60,5 @@ def pool(numbers: Sequence[dict[str, int]], mode: Mode, **_: Any) -> Result:
 
 
 OPTIONS = {"touch": TOUCH, "tight": TIGHT}
-METRIC = Metric("errors_caicedo", CARD, count, pool, options=OPTIONS, better="lower")
+ABOUT = {"touch": "IoU over which a pair touches", "tight": "IoU up to which a lone pair is loose"}
+METRIC = Metric("errors_caicedo", CARD, count, pool, options=OPTIONS, about=ABOUT, better="lower")

@@ -59,4 +59,8 @@ def pool(numbers: Sequence[Pairing], mode: Mode, typed: bool, **_: Any) -> Resul
 
 
 OPTIONS = {"radius": RADIUS, "typed": True}
-METRIC = Metric("f_hovernet", CARD, count, pool, options=OPTIONS, resample=resample)
+ABOUT = {
+    "radius": "px between the centres of a pair",
+    "typed": "false where some true cells have no type: they are no errors of type",
+}
+METRIC = Metric("f_hovernet", CARD, count, pool, options=OPTIONS, about=ABOUT, resample=resample)

@@ -23,6 +23,7 @@ CARD = Card(
     averaging="mean over images",
     empty="an image without cells counts as 0",
     regions="crowd and ignore regions are not counted (corrected) or counted as a cell (strict)",
+    unit="cells",
     namesakes="mape is relative to the true count",
 )
 

@@ -16,7 +16,8 @@ CARD = Card(
         "Human Protein Atlas, Single Cell Classification (Kaggle 2021); Open Images instance segmentation evaluator"
     ),
     citation=(
-        "Le et al., Analysis of the Human Protein Atlas Weakly Supervised Single-Cell Classification competition, 2022"
+        "Le et al., Analysis of the Human Protein Atlas Weakly Supervised Single-Cell Classification competition, "
+        "Nature Methods 19 (2022), 1221-1229"
     ),
     doi="10.1038/s41592-022-01606-z",
     url="https://github.com/trangle1302/HPA_SingleCellClassification_Analysis",
@@ -74,5 +75,10 @@ METRIC = Metric(
     pool,
     needs=frozenset({"scores", "classes"}),
     options={"threshold": 0.6, "absent_class": "ignore", "shape": "segm"},
+    about={
+        "threshold": "IoU from which a detection hits",
+        "absent_class": "detections of a class of which the image has no cell: ignore drops them, fp counts them",
+        "shape": "segm compares masks, bbox boxes",
+    },
     handles=frozenset({"regions"}),
 )

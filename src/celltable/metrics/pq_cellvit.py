@@ -82,4 +82,5 @@ def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: 
 
 
 OPTIONS = {"match_iou": 0.5}
-METRIC = Metric("pq_cellvit", CARD, count, pool, options=OPTIONS, value_of=value_of, resample=resample)
+ABOUT = {"match_iou": "IoU over which a pair matches"}
+METRIC = Metric("pq_cellvit", CARD, count, pool, options=OPTIONS, about=ABOUT, value_of=value_of, resample=resample)

@@ -49,6 +49,7 @@ METRIC = Metric(
     count,
     pool,
     options={"match_iou": 0.5},
+    about={"match_iou": "IoU over which a pair matches"},
     value_of=value_of("pq"),
     resample=resample_mean("pq"),
 )

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from celltable.errors import MetricError
 
 from . import Card, Metric, Mode, Pair, Result
 from ._coco import CROWD
-from ._tide import ERRORS, Pooled, Verdicts, verdicts
+from ._tide import ERRORS, Pooled, Verdicts, resample, verdicts
 
 CARD = Card(
     title="TIDE error analysis",
-    quantity="AP at IoU 0.5 in percent, and the AP gained by mending one kind of error at a time",
+    quantity="AP at IoU 0.5 in percent, and the AP in percent gained by mending one kind of error at a time",
     authority="Bolya et al. 2020; tidecv",
-    citation="Bolya et al., TIDE: a general toolbox for identifying object detection errors, ECCV 2020",
+    citation=(
+        "Bolya et al., TIDE: a general toolbox for identifying object detection errors, ECCV 2020, LNCS 12348, 558-573"
+    ),
+    unit="percent",
     doi="10.1007/978-3-030-58580-8_33",
     url="https://github.com/dbolya/tide",
     formula="dAP(kind) = max(0, AP(that kind mended) - AP); FalsePos and FalseNeg: AP with them gone - AP",
@@ -62,6 +69,16 @@ def pool(numbers: Sequence[Verdicts], mode: Mode, **_: object) -> Result:
     return Result(ap, fields)
 
 
+def value_of(numbers: Verdicts, mode: Mode, **_: object) -> float:
+    """AP of one image."""
+    return Pooled.of([numbers]).base()
+
+
+def resampled(numbers: Sequence[Verdicts], weights: NDArray[Any], mode: Mode, **_: object) -> NDArray[np.float64]:
+    """AP of resampled images."""
+    return resample(numbers, weights)
+
+
 METRIC = Metric(
     "tide",
     CARD,
@@ -69,5 +86,12 @@ METRIC = Metric(
     pool,
     needs=frozenset({"scores"}),
     options={"pos_thresh": 0.5, "bg_thresh": 0.1, "max_dets": None},
+    about={
+        "pos_thresh": "IoU from which a detection hits",
+        "bg_thresh": "IoU up to which a detection is background",
+        "max_dets": "best-scored detections read of each image; by default all, in strict mode 100",
+    },
     handles=frozenset({"regions"}),
+    value_of=value_of,
+    resample=resampled,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial as bound
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celltable import schema
@@ -125,14 +126,14 @@ def compare(
 ) -> Comparison:
     """Which of two models is better, by how much, and how sure that is: a paired bootstrap over images.
 
-    Further arguments are those of `evaluate`; `by` takes columns of the images.
+    Further arguments are those of `evaluate`; `by` takes columns of the images. Unless `names` says otherwise the two
+    are called by their file names, with as much of the folders before them as tells them apart.
     """
     bad = {"write", "classes", "scores"} & set(how)
     if bad:
         raise InputError(f"compare does not take {', '.join(sorted(bad))}; evaluate each model on its own for that")
     a, b = (evaluate(gt, pred, metrics, rounds=0, **how) for pred in (pred_a, pred_b))
-    called = names or (_name(pred_a, "A"), _name(pred_b, "B"))
-    return compare_scores(a, b, names=called, by=by, rounds=rounds, seed=seed)
+    return compare_scores(a, b, names=names or told_apart(pred_a, pred_b), by=by, rounds=rounds, seed=seed)
 
 
 def scores_table(scores: Scores, predictions: str | None = None) -> pa.Table:
@@ -191,10 +192,33 @@ def _is_array(value: Any) -> bool:
     )
 
 
+def told_apart(a: Any, b: Any) -> tuple[str, str]:
+    """Names of two stores or paths that differ: their own, else with the folders before them, else marked A and B.
+
+    >>> told_apart("x/unet.json", "x/yolo.json"), told_apart("runs/a/pred.csv", "runs/b/pred.csv")
+    (('unet.json', 'yolo.json'), ('a/pred.csv', 'b/pred.csv'))
+    >>> told_apart("pred.csv", "./pred.csv")
+    ('pred.csv (A)', 'pred.csv (B)')
+    """
+    own = _name(a, "A"), _name(b, "B")
+    if own[0] != own[1]:
+        return own
+    parts = [_parts(given) for given in (a, b)]
+    for n in range(2, max(map(len, parts)) + 1):
+        longer = "/".join(parts[0][-n:]), "/".join(parts[1][-n:])
+        if longer[0] != longer[1]:
+            return longer
+    return f"{own[0]} (A)", f"{own[1]} (B)"
+
+
 def _name(given: Any, otherwise: str) -> str:
     if isinstance(given, Store):
         return given.name
-    return otherwise if _is_array(given) else str(given).rstrip("/").rpartition("/")[2]
+    return otherwise if _is_array(given) else Path(given).absolute().name
+
+
+def _parts(given: Any) -> tuple[str, ...]:
+    return () if _is_array(given) else Path(given.path if isinstance(given, Store) else given).resolve().parts[1:]
 
 
 def _write(found: Source, scores: Scores) -> None:

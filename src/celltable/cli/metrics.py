@@ -1,0 +1,81 @@
+"""``celltable metrics``: the protocols that can be scored, and the card and options of one of them."""
+
+from __future__ import annotations
+
+from textwrap import fill
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ._output import Json, emit_json, say, table
+
+if TYPE_CHECKING:
+    from celltable.metrics import Metric
+
+
+def metrics(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print all about this one.")] = None,
+    json: Json = False,
+) -> None:
+    """List the metrics, or print the protocol card of one and the options it takes.
+
+    Example: celltable metrics ap_coco
+    """
+    from celltable import registry
+
+    if name is not None:
+        found: Metric = registry.load("metrics", name)
+        emit_json(row(found)) if json else _one(found)
+        return
+    every = list(registry.load_all("metrics").values())
+    if json:
+        emit_json([row(m) for m in every])
+        return
+    say(
+        table(
+            [(m.name, m.card.title, _needs(m), ", ".join(m.options)) for m in every],
+            ("name", "what", "needs", "options"),
+        )
+    )
+    say("\nThe card and options of one: celltable metrics NAME. Score: celltable evaluate GT PRED --metrics NAME")
+
+
+def row(metric: Metric) -> dict[str, Any]:
+    """A metric as plain values: what it needs, its options with default and meaning, its card."""
+    options = {k: {"default": v, "meaning": metric.about.get(k, "")} for k, v in metric.options.items()}
+    return {
+        "name": metric.name,
+        "needs": sorted(metric.needs),
+        "better": metric.better,
+        "options": options,
+        "card": metric.card.to_dict(),
+    }
+
+
+def _needs(metric: Metric) -> str:
+    return ", ".join(sorted(metric.needs))
+
+
+def _one(metric: Metric) -> None:
+    say(f"{metric.card.title}  ({metric.name})\n")
+    facts = {"needs": _needs(metric) or "two label maps", "better": metric.better} | metric.card.to_dict()
+    for key, value in facts.items():
+        if key != "title":
+            say(fill(f"{key + ':':<12} {value}", 110, subsequent_indent=" " * 13))
+    if not metric.options:
+        say("\noptions: none")
+        return
+    say("\noptions (celltable evaluate -O NAME=VALUE; ct.evaluate(options={NAME: VALUE})):")
+    rows = [(k, written(v), metric.about.get(k, "")) for k, v in metric.options.items()]
+    say(table(rows, ("name", "default", "meaning"), indent=2))
+
+
+def written(value: Any) -> str:
+    """An option's value as it is typed on the command line.
+
+    >>> written((1, 10, 100)), written(True), written(None), written(0.5)
+    ('1,10,100', 'true', '-', '0.5')
+    """
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "-" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
