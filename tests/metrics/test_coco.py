@@ -22,8 +22,18 @@ from pycocotools.cocoeval import COCOeval
 from celltable._native import matching
 from celltable._native.cocojson import CocoFile
 from celltable.errors import InputError, MetricError, NotFoundError
-from celltable.metrics import Metric, Pair, Result, Side
-from celltable.metrics._coco import COCO, LIVECELL, Evaluation, Protocol, accumulate, resample, tally
+from celltable.metrics import MODES, Metric, Pair, Result, Side
+from celltable.metrics._coco import (
+    COCO,
+    LIVECELL,
+    Evaluation,
+    Protocol,
+    Tally,
+    accumulate,
+    resample,
+    resample_recall,
+    tally,
+)
 from celltable.metrics._coco_files import Columns, Masks, coco_arrays, coco_scores, evaluate
 from celltable.metrics.afnr_livecell import METRIC as AFNR
 from celltable.metrics.ap_coco import METRIC as AP_COCO
@@ -202,22 +212,71 @@ def test_pairs_give_the_same_arrays_as_pycocotools(data: tuple[Document, Results
         same_arrays(found, reference(gt, dt, SMALL))
 
 
-@settings(max_examples=40, deadline=None)
-@given(data_sets(), st.randoms(use_true_random=False))
-def test_weights_of_images_count_them_as_often(data: tuple[Document, Results], random: Any) -> None:
-    gt, dt = data
-    for k, row in enumerate(dt):  # equal scores of repeated images come in another order
-        row["score"] = (k + 1) / (len(dt) + 1)
+@settings(max_examples=150, deadline=None)
+@given(data_sets(), st.randoms(use_true_random=False), st.booleans())
+def test_a_resample_is_bit_for_bit_each_image_listed_as_often(
+    data: tuple[Document, Results], random: Any, use_classes: bool
+) -> None:
+    gt, dt = data  # with equal scores, within an image and between images
+    for row in random.sample(dt, len(dt) // 2):
+        row["score"] = 0.5
     pairs = pairs_of(gt, dt)
-    tallies = [tally(p, "corrected", COCO) for p in pairs]
-    weights = np.array([[random.randint(0, 3) for _ in pairs] for _ in range(3)])
-    ap, ar = resample(tallies, weights, COCO)
-    for row, a, r in zip(weights.tolist(), ap.tolist(), ar.tolist(), strict=True):
+    protocol = replace(SMALL, use_classes=use_classes, recalls=COCO.recalls)
+    tallies = [tally(p, "corrected", protocol) for p in pairs]
+    weights = np.array([[random.randint(0, 3) for _ in pairs] for _ in range(4)])
+    found = zip(resample(tallies, weights, protocol), resample_recall(tallies, weights, protocol), strict=True)
+    for row, (ap, ar) in zip(weights.tolist(), found, strict=True):
         repeated = [t for t, n in zip(tallies, row, strict=True) for _ in range(n)]
-        whole = accumulate(repeated, COCO)
+        whole = accumulate(repeated, protocol)
         expected = whole.average_precision(), whole.average_recall()
-        assert np.isnan(a) if expected[0] == -1 else a == pytest.approx(expected[0], abs=1e-12)
-        assert np.isnan(r) if expected[1] == -1 else r == pytest.approx(expected[1], abs=1e-12)
+        assert np.isnan(ap) if expected[0] == -1 else ap == expected[0]
+        assert np.isnan(ar) if expected[1] == -1 else ar == expected[1]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_a_resample_of_any_verdicts_is_bit_for_bit_each_image_listed_as_often(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    classes, tallies = int(rng.integers(1, 4)), []
+    protocol = replace(COCO, areas=COCO.areas[:1], thresholds=(0.5, 0.75), max_dets=(100,))
+    for _ in range(int(rng.integers(1, 7))):
+        n = int(rng.integers(0, 9))
+        category = np.sort(rng.integers(0, classes, n)).astype(np.int32)
+        score = rng.integers(0, rng.choice([2, 4, 1000]), n) / 10
+        order = np.lexsort((-score, category))
+        codes = rng.choice(3, (1, 2, n), p=rng.dirichlet((1, 1, 1))).astype(np.uint8)
+        n_gt = (codes[0] == 1).sum() + rng.integers(0, 3, (classes, 1)) * rng.integers(0, 2)
+        rank = np.concatenate([np.arange((category == k).sum()) for k in range(classes)]).astype(np.int32)
+        made = Tally(
+            category=category, rank=rank, score=score[order], iou=np.zeros(n), codes=codes, n_gt=n_gt, names=()
+        )
+        tallies.append(made)
+    weights = rng.integers(0, 4, (5, len(tallies)))
+    found = zip(resample(tallies, weights, protocol), resample_recall(tallies, weights, protocol), strict=True)
+    for row, (ap, ar) in zip(weights.tolist(), found, strict=True):
+        whole = accumulate([t for t, n in zip(tallies, row, strict=True) for _ in range(n)], protocol)
+        expected = whole.average_precision(), whole.average_recall()
+        assert np.isnan(ap) if expected[0] == -1 else ap == expected[0]
+        assert np.isnan(ar) if expected[1] == -1 else ar == expected[1]
+
+
+def test_copies_of_an_image_stand_one_after_another_among_equal_scores() -> None:
+    """Two copies of hit, miss, hit of one score are hit, miss, hit, hit, miss, hit; not hit, hit, miss, miss, …."""
+    counts, far = COUNTS, coco_mask.encode(np.asfortranarray(np.eye(8, dtype=np.uint8)))["counts"]
+    second = np.zeros((8, 8), np.uint8, order="F")
+    second[6:, 6:] = 1
+    other = coco_mask.encode(second)["counts"]
+    guess = Side.from_rle([counts, far, other], (8, 8), scores=np.full(3, 0.5))
+    pair = Pair("a", (8, 8), Side.from_rle([counts, other], (8, 8)), guess)
+    made = tally(pair, "corrected", COCO)
+    once, twice = (accumulate([made] * n, COCO).average_precision() for n in (1, 2))
+    assert resample([made, made], np.array([[1, 0], [2, 0], [1, 1], [0, 2]]), COCO).tolist() == [
+        once,
+        twice,
+        twice,
+        twice,
+    ]
+    assert once != twice
 
 
 @settings(max_examples=30, deadline=None)
@@ -329,6 +388,17 @@ def test_an_ignored_cell_is_a_region_in_corrected_mode_only() -> None:
     pair = one(1, [0.5], ignore=np.array([True]))
     assert np.isnan(AP_COCO.score([pair]).value)
     assert AP_COCO.score([pair], "strict").value > 0.99
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
+def test_an_image_has_its_own_number_as_if_alone_also_without_detections(metric: Metric) -> None:
+    for mode in MODES:
+        for pair in (one(2, [0.9, 0.2]), one(0, [0.5, 0.4])):
+            numbers = metric.count(pair, mode, **metric.options)
+            alone = metric.pool([numbers], mode, **metric.options).value
+            assert metric.one(numbers, mode, **metric.options) == pytest.approx(alone, abs=0, nan_ok=True)
+        nothing = metric.count(one(1, []), mode, **metric.options)  # strict mode refuses this only of a whole data set
+        assert metric.one(nothing, mode, **metric.options) == (1.0 if metric is AFNR else 0.0)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)

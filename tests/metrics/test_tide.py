@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,45 @@ def test_strict_mode_reads_a_hundred_detections_and_refuses_nothing_at_all() -> 
     assert np.isnan(METRIC.score([pair([], [])]).value)
     with pytest.raises(MetricError, match="divides by zero"):
         METRIC.score([pair([], [])], "strict")
+
+
+def random_images(rng: np.random.Generator, classes: int) -> list[Pair]:
+    """Images of bars with equal scores, regions, several classes, and some without cells or detections."""
+    made = []
+    for _ in range(int(rng.integers(2, 7))):
+        cells, found = ([bars(rng, classes) for _ in range(int(rng.integers(0, 6)))] for _ in range(2))
+        found += [c for c in cells if rng.random() < 0.6]
+        image = pair(cells, found, crowd=rng.random(len(cells)) < 0.2)
+        scores = rng.integers(0, rng.choice([2, 5, 1000]), len(found)) / 10
+        made.append(replace(image, pred=replace(image.pred, scores=scores)))
+    return made
+
+
+def bars(rng: np.random.Generator, classes: int) -> tuple[bytes, int]:
+    start = int(rng.integers(0, 20))
+    return bar(start, start + int(rng.integers(1, 8))), int(rng.integers(0, classes))
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+@pytest.mark.parametrize("seed", range(25))
+def test_a_resample_is_each_image_listed_as_often(seed: int, classes: int) -> None:
+    rng = np.random.default_rng(seed)
+    numbers = [METRIC.count(p, "corrected") for p in random_images(rng, classes)]
+    weights = rng.integers(0, 4, (6, len(numbers)))
+    assert METRIC.resample is not None
+    found = METRIC.resample(numbers, weights, "corrected")
+    literal = [
+        METRIC.pool([n for n, w in zip(numbers, row, strict=True) for _ in range(w)], "corrected").value
+        for row in weights.tolist()
+    ]
+    if classes == 1:
+        np.testing.assert_array_equal(found, literal)
+    else:  # classes are added in another order
+        np.testing.assert_allclose(found, literal, rtol=1e-14)
+
+
+def test_an_image_has_its_own_ap_also_where_strict_mode_refuses_the_whole() -> None:
+    for mode in ("strict", "corrected"):
+        numbers = METRIC.count(pair([CELL], [(bar(0, 4), 0), CELL]), mode)
+        assert METRIC.one(numbers, mode) == METRIC.pool([numbers], mode).value
+    assert np.isnan(METRIC.one(METRIC.count(pair([], []), "strict"), "strict"))

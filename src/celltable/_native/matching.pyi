@@ -95,6 +95,11 @@ def resample(
     n_gt: NDArray[np.int64],
     weights: NDArray[np.int64],
     recalls: NDArray[np.float64],
+    spacing: float,
     threads: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean precision and mean recall of one area range (codes: T, n; n_gt: images, categories) for each row of weights."""
+    """Precision (B, T, R, K) and recall (B, T, K) of one area range (codes: T, n; n_gt: images, K) for each row of weights.
+
+    Detections come in the order of images; image i stands weights[b, i] times in a row. -1 without cells of a class; spacing
+    is added to the denominators of precision.
+    """

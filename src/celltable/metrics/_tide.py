@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable._native import matching
+
 from . import Mode, Pair, Side
 from ._coco import scores_of
+from ._means import divided
 
 Floats = NDArray[np.float64]
 ERRORS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 RIGHT, WRONG, IGNORED = 1, 0, -1
+RECALLS = np.array([x / 100 for x in range(101)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +173,7 @@ def _ap(scores: Floats, right: NDArray[np.bool_], cells: int) -> float:
     true = np.cumsum(right)
     precision = true / np.arange(1, len(true) + 1)
     precision = np.maximum.accumulate(precision[::-1])[::-1]
-    at = np.searchsorted(true / cells, np.array([x / 100 for x in range(101)]), side="left")
+    at = np.searchsorted(true / cells, RECALLS, side="left")
     bars = [float(precision[k]) if k < len(precision) else 0.0 for k in at.tolist()]
     return sum(bars) / len(bars) * 100
 
@@ -250,3 +254,30 @@ class Pooled:
         """How many errors of each kind."""
         found = {kind: int((self.error == k).sum()) for k, kind in enumerate(ERRORS)}
         return found | {"Miss": sum(self.missed.values())}
+
+
+def resample(images: Sequence[Verdicts], weights: NDArray[Any]) -> Floats:
+    """AP when image i counts weights[b, i] times, as `Pooled.base` of images listed so often; float64 (B,)."""
+    order = {name: k for k, name in enumerate(dict.fromkeys(n for v in images for n in [*v.names, *v.gt_names]))}
+    n_gt, found = np.zeros((2, len(images), max(len(order), 1)), np.int64)
+    category = np.array([order[n] for v in images for n in v.names], np.int32)
+    image = np.repeat(np.arange(len(images), dtype=np.int32), [len(v.names) for v in images])
+    used = np.concatenate([v.used for v in images]) if images else np.zeros(0, np.int8)
+    np.add.at(found, (image[used != IGNORED], category[used != IGNORED]), 1)
+    for k, v in enumerate(images):
+        np.add.at(n_gt[k], np.array([order[n] for n in v.gt_names], np.int64), 1)
+    rows = np.ascontiguousarray(weights, np.int64)
+    precision, _ = matching.resample(
+        score=np.concatenate([v.scores for v in images]) if images else np.zeros(0),
+        category=category,
+        image=image,
+        codes=np.where(used == IGNORED, 2, used).astype(np.uint8)[None],
+        n_gt=n_gt,
+        weights=rows,
+        recalls=RECALLS,
+        spacing=0.0,
+        threads=1,
+    )
+    bars = np.add.accumulate(np.maximum(precision[:, 0], 0.0), axis=1)[:, -1]  # one after another, as sum() adds
+    there = (rows @ (found + n_gt)) > 0
+    return np.asarray(divided((bars / len(RECALLS) * 100 * there).sum(axis=1), there.sum(axis=1)), np.float64)

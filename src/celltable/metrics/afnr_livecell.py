@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
-from ._coco import CROWD, LIVECELL, MATCHING, STRICT, TIES, Tally, pooled, resample, tally
+from ._coco import CROWD, LIVECELL, MATCHING, STRICT, TIES, Tally, of_image, pooled, resample_recall, tally
 
 CARD = Card(
     title="LIVECell average false-negative rate",
@@ -51,9 +51,14 @@ def pool(numbers: Sequence[Tally], mode: Mode, **_: Any) -> Result:
     return pooled(numbers, mode, LIVECELL, "AFNR")
 
 
+def value_of(numbers: Tally, mode: Mode, **_: Any) -> float:
+    """AFNR of one image."""
+    return of_image(numbers, mode, LIVECELL, "AFNR")
+
+
 def resampled(numbers: Sequence[Tally], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
     """AFNR of resampled images."""
-    return 1 - resample(numbers, weights, LIVECELL)[1]
+    return 1 - resample_recall(numbers, weights, LIVECELL)
 
 
 METRIC = Metric(
@@ -63,6 +68,7 @@ METRIC = Metric(
     pool,
     needs=frozenset({"scores"}),
     handles=frozenset({"regions"}),
+    value_of=value_of,
     resample=resampled,
     better="lower",
 )

@@ -9,7 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
-from ._coco import ABOUT, COCO, CROWD, MATCHING, STRICT, TIES, Shape, Tally, pooled, protocol_of, resample, tally
+from ._coco import (
+    ABOUT,
+    COCO,
+    CROWD,
+    MATCHING,
+    STRICT,
+    TIES,
+    Shape,
+    Tally,
+    of_image,
+    pooled,
+    protocol_of,
+    resample,
+    tally,
+)
 
 CARD = Card(
     title="COCO average precision",
@@ -61,6 +75,19 @@ def pool(
     return result
 
 
+def value_of(
+    numbers: Tally,
+    mode: Mode,
+    shape: Shape = "segm",
+    max_dets: Sequence[int] = COCO.max_dets,
+    use_classes: bool = True,
+) -> float:
+    """AP of one image."""
+    if mode == "strict" and 100 not in max_dets:
+        return -1.0
+    return of_image(numbers, mode, protocol_of(shape, max_dets, use_classes), "AP")
+
+
 def resampled(
     numbers: Sequence[Tally],
     weights: NDArray[Any],
@@ -70,7 +97,7 @@ def resampled(
     use_classes: bool = True,
 ) -> NDArray[np.float64]:
     """AP of resampled images."""
-    return resample(numbers, weights, protocol_of(shape, max_dets, use_classes))[0]
+    return resample(numbers, weights, protocol_of(shape, max_dets, use_classes))
 
 
 METRIC = Metric(
@@ -82,5 +109,6 @@ METRIC = Metric(
     options={"shape": "segm", "max_dets": COCO.max_dets, "use_classes": True},
     about=ABOUT,
     handles=frozenset({"regions"}),
+    value_of=value_of,
     resample=resampled,
 )

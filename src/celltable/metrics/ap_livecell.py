@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
-from ._coco import CROWD, LIVECELL, MATCHING, STRICT, TIES, Tally, pooled, resample, tally
+from ._coco import CROWD, LIVECELL, MATCHING, STRICT, TIES, Tally, of_image, pooled, resample, tally
 
 CARD = Card(
     title="LIVECell average precision",
@@ -52,9 +52,14 @@ def pool(numbers: Sequence[Tally], mode: Mode, **_: Any) -> Result:
     return pooled(numbers, mode, LIVECELL, "AP")
 
 
+def value_of(numbers: Tally, mode: Mode, **_: Any) -> float:
+    """AP of one image."""
+    return of_image(numbers, mode, LIVECELL, "AP")
+
+
 def resampled(numbers: Sequence[Tally], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
     """AP of resampled images."""
-    return resample(numbers, weights, LIVECELL)[0]
+    return resample(numbers, weights, LIVECELL)
 
 
 METRIC = Metric(
@@ -64,5 +69,6 @@ METRIC = Metric(
     pool,
     needs=frozenset({"scores"}),
     handles=frozenset({"regions"}),
+    value_of=value_of,
     resample=resampled,
 )

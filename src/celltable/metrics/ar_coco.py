@@ -9,7 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
-from ._coco import ABOUT, COCO, CROWD, MATCHING, STRICT, TIES, Shape, Tally, pooled, protocol_of, resample, tally
+from ._coco import (
+    ABOUT,
+    COCO,
+    CROWD,
+    MATCHING,
+    STRICT,
+    TIES,
+    Shape,
+    Tally,
+    of_image,
+    pooled,
+    protocol_of,
+    resample_recall,
+    tally,
+)
 
 CARD = Card(
     title="COCO average recall",
@@ -58,6 +72,17 @@ def pool(
     return pooled(numbers, mode, protocol_of(shape, max_dets, use_classes), f"AR{max(max_dets)}")
 
 
+def value_of(
+    numbers: Tally,
+    mode: Mode,
+    shape: Shape = "segm",
+    max_dets: Sequence[int] = COCO.max_dets,
+    use_classes: bool = True,
+) -> float:
+    """AR of one image."""
+    return of_image(numbers, mode, protocol_of(shape, max_dets, use_classes), "AR")
+
+
 def resampled(
     numbers: Sequence[Tally],
     weights: NDArray[Any],
@@ -67,7 +92,7 @@ def resampled(
     use_classes: bool = True,
 ) -> NDArray[np.float64]:
     """AR of resampled images."""
-    return resample(numbers, weights, protocol_of(shape, max_dets, use_classes))[1]
+    return resample_recall(numbers, weights, protocol_of(shape, max_dets, use_classes))
 
 
 METRIC = Metric(
@@ -79,5 +104,6 @@ METRIC = Metric(
     options={"shape": "segm", "max_dets": COCO.max_dets, "use_classes": True},
     about=ABOUT,
     handles=frozenset({"regions"}),
+    value_of=value_of,
     resample=resampled,
 )

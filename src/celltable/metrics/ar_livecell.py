@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
-from ._coco import CROWD, LIVECELL, MATCHING, STRICT, TIES, Tally, pooled, resample, tally
+from ._coco import CROWD, LIVECELL, MATCHING, STRICT, TIES, Tally, of_image, pooled, resample_recall, tally
 
 CARD = Card(
     title="LIVECell average recall",
@@ -48,9 +48,14 @@ def pool(numbers: Sequence[Tally], mode: Mode, **_: Any) -> Result:
     return pooled(numbers, mode, LIVECELL, "AR2000")
 
 
+def value_of(numbers: Tally, mode: Mode, **_: Any) -> float:
+    """AR of one image."""
+    return of_image(numbers, mode, LIVECELL, "AR")
+
+
 def resampled(numbers: Sequence[Tally], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
     """AR2000 of resampled images."""
-    return resample(numbers, weights, LIVECELL)[1]
+    return resample_recall(numbers, weights, LIVECELL)
 
 
 METRIC = Metric(
@@ -60,5 +65,6 @@ METRIC = Metric(
     pool,
     needs=frozenset({"scores"}),
     handles=frozenset({"regions"}),
+    value_of=value_of,
     resample=resampled,
 )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from celltable.errors import MetricError
 
 from . import Card, Metric, Mode, Pair, Result
 from ._coco import CROWD
-from ._tide import ERRORS, Pooled, Verdicts, verdicts
+from ._tide import ERRORS, Pooled, Verdicts, resample, verdicts
 
 CARD = Card(
     title="TIDE error analysis",
@@ -65,6 +69,16 @@ def pool(numbers: Sequence[Verdicts], mode: Mode, **_: object) -> Result:
     return Result(ap, fields)
 
 
+def value_of(numbers: Verdicts, mode: Mode, **_: object) -> float:
+    """AP of one image."""
+    return Pooled.of([numbers]).base()
+
+
+def resampled(numbers: Sequence[Verdicts], weights: NDArray[Any], mode: Mode, **_: object) -> NDArray[np.float64]:
+    """AP of resampled images."""
+    return resample(numbers, weights)
+
+
 METRIC = Metric(
     "tide",
     CARD,
@@ -78,4 +92,6 @@ METRIC = Metric(
         "max_dets": "best-scored detections read of each image; by default all, in strict mode 100",
     },
     handles=frozenset({"regions"}),
+    value_of=value_of,
+    resample=resampled,
 )
