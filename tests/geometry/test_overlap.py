@@ -65,6 +65,19 @@ def test_large_labels_of_strips_in_any_order_come_out_sorted() -> None:
     assert table.gt_boxes.tolist() == [[0, 1, 2, 1], [0, 0, 1, 1]]
 
 
+@pytest.mark.parametrize("base", [0, 2**40])
+def test_rows_shared_among_threads_give_the_table_of_strips_too_small_to_share(base: int) -> None:
+    rng = np.random.default_rng(0)
+    sides = [np.kron(rng.integers(0, 2000, (16, 20)), np.ones((130, 110), np.int64)) for _ in range(2)]
+    gt, pred = (np.where(side % 3 == 0, 0, side + base) for side in (sides[0], np.roll(sides[1], (37, 5), (0, 1))))
+    assert gt.size > 4 << 20
+    whole = overlap_of_label_maps(gt, pred)
+    strips = overlap_of_strips((gt[r : r + 50], pred[r : r + 50]) for r in range(0, len(gt), 50))
+    for name in Overlap.__slots__:
+        np.testing.assert_array_equal(getattr(whole, name), getattr(strips, name), err_msg=name)
+    assert whole.gt_ids.tolist() == np.unique(gt[gt > 0]).tolist()
+
+
 def test_many_pairs_are_all_kept() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 3000, (200, 200)), rng.integers(0, 3000, (200, 200))

@@ -13,11 +13,13 @@
 #include <limits>
 #include <numeric>
 #include <optional>
+#include <thread>
 #include <unordered_map>
 
 #include "polygon.hpp"
 #include "runs.hpp"
 #include "scan.hpp"
+#include "spread.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -769,40 +771,42 @@ std::vector<Ring> rings_of(const Runs &runs, i64 h, bool corners) {
   if (runs.empty()) return rings;
   const Box box = box_of(runs, h);
   const i64 bw = box.w + 2, bh = box.h + 2;
-  std::vector<std::uint8_t> grid(static_cast<std::size_t>(bw * bh), 0), seen(grid.size(), 0);
+  std::vector<std::uint8_t> grid(static_cast<std::size_t>(bw * bh), 0), seen(grid.size(), 0);  // column by column
+  std::vector<std::pair<i64, i64>> tops;  // row and column of the pixels with none above, where a ring can begin
   by_column(runs, h, [&](i64 c, i64 a, i64 b) {
-    for (i64 r = a; r < b; ++r) grid[(r - box.y + 1) * bw + c - box.x + 1] = 1;
+    std::memset(grid.data() + (c - box.x + 1) * bh + a - box.y + 1, 1, static_cast<std::size_t>(b - a));
+    tops.emplace_back(a - box.y + 1, c - box.x + 1);
   });
-  auto set = [&](i64 r, i64 c) { return grid[r * bw + c] != 0; };
+  std::sort(tops.begin(), tops.end());
+  auto set = [&](i64 r, i64 c) { return grid[c * bh + r] != 0; };
   // Directions: 0 right, 1 down, 2 left, 3 up; the mask lies to the right of the walker. Vertex (r, c) is the upper left
   // corner of pixel (r, c).
   static constexpr i64 dr[4] = {0, 1, 0, -1}, dc[4] = {1, 0, -1, 0};
   static constexpr i64 right_r[4] = {0, 0, -1, -1}, right_c[4] = {0, -1, -1, 0};  // pixel ahead on the right of a vertex
   static constexpr i64 left_r[4] = {-1, 0, 0, -1}, left_c[4] = {0, 0, -1, -1};
-  for (i64 r0 = 1; r0 < bh - 1; ++r0)
-    for (i64 c0 = 1; c0 < bw - 1; ++c0) {
-      if (!set(r0, c0) || set(r0 - 1, c0) || seen[r0 * bw + c0]) continue;
-      Ring ring{{}, 0};
-      i64 r = r0, c = c0;
-      int d = 0;
-      do {
-        if (d == 0) seen[r * bw + c] = 1;
-        r += dr[d], c += dc[d];
-        const bool ahead_right = set(r + right_r[d], c + right_c[d]), ahead_left = set(r + left_r[d], c + left_c[d]);
-        int turned = d;
-        if (ahead_right && ahead_left) turned = (d + 3) & 3;
-        else if (!ahead_right && (!ahead_left || !corners)) turned = (d + 1) & 3;
-        else if (!ahead_right) turned = (d + 3) & 3;
-        if (turned != d) ring.xy.push_back(c - 1 + box.x), ring.xy.push_back(r - 1 + box.y);
-        d = turned;
-      } while (r != r0 || c != c0 || d != 0);
-      const std::size_t n = ring.xy.size() / 2;
-      for (std::size_t k = 0; k < n; ++k) {
-        std::size_t next = (k + 1) % n;
-        ring.twice_area += ring.xy[2 * k] * ring.xy[2 * next + 1] - ring.xy[2 * next] * ring.xy[2 * k + 1];
-      }
-      rings.push_back(std::move(ring));
+  for (const auto &[r0, c0] : tops) {
+    if (seen[c0 * bh + r0]) continue;
+    Ring ring{{}, 0};
+    i64 r = r0, c = c0;
+    int d = 0;
+    do {
+      if (d == 0) seen[c * bh + r] = 1;
+      r += dr[d], c += dc[d];
+      const bool ahead_right = set(r + right_r[d], c + right_c[d]), ahead_left = set(r + left_r[d], c + left_c[d]);
+      int turned = d;
+      if (ahead_right && ahead_left) turned = (d + 3) & 3;
+      else if (!ahead_right && (!ahead_left || !corners)) turned = (d + 1) & 3;
+      else if (!ahead_right) turned = (d + 3) & 3;
+      if (turned != d) ring.xy.push_back(c - 1 + box.x), ring.xy.push_back(r - 1 + box.y);
+      d = turned;
+    } while (r != r0 || c != c0 || d != 0);
+    const std::size_t n = ring.xy.size() / 2;
+    for (std::size_t k = 0; k < n; ++k) {
+      std::size_t next = (k + 1) % n;
+      ring.twice_area += ring.xy[2 * k] * ring.xy[2 * next + 1] - ring.xy[2 * next] * ring.xy[2 * k + 1];
     }
+    rings.push_back(std::move(ring));
+  }
   return rings;
 }
 
@@ -1018,7 +1022,13 @@ class Overlaps {
     const i64 h = static_cast<i64>(a.shape(0)), w = static_cast<i64>(a.shape(1));
     check_size(row0, w), check_size(row0 + h, w);
     nb::gil_scoped_release release;
-    for (i64 r = 0; r < h; ++r) row(a.data() + r * w, b.data() + r * w, w, row0 + r);
+    const i64 threads = std::min<i64>(std::max(1u, std::thread::hardware_concurrency()), h * w / kPixelsOfThread);
+    if (threads < 2) return rows(a.data(), b.data(), 0, h, w, row0);
+    std::vector<Overlaps> parts(static_cast<std::size_t>(threads));
+    spread(threads, static_cast<int>(threads), [&](i64 t) {
+      parts[static_cast<std::size_t>(t)].rows(a.data(), b.data(), h * t / threads, h * (t + 1) / threads, w, row0);
+    });
+    for (const Overlaps &part : parts) absorb(part);
   }
 
   // Ids, areas and boxes of both sides, ascending by id, then the pairs: positions and pixels, ascending.
@@ -1057,6 +1067,7 @@ class Overlaps {
  private:
   static constexpr std::uint32_t kNone = ~std::uint32_t(0), kLarge = std::uint32_t(1) << 31;
   static constexpr std::size_t kNear = std::size_t(1) << 20;  // labels below are looked up in a table
+  static constexpr i64 kPixelsOfThread = i64(1) << 20;  // fewer are not worth a thread
   struct Pair {
     std::uint64_t key;
     i64 pixels;
@@ -1074,8 +1085,23 @@ class Overlaps {
     std::vector<i64> labels;
   };
 
-  template <class T> void row(const T *a, const T *b, i64 w, i64 r) {
-    joint_stretches(a, b, w, [&](T va, T vb, i64 from, i64 to) { note(va, vb, from, to, r); });
+  template <class T> void rows(const T *a, const T *b, i64 from, i64 to, i64 w, i64 row0) {
+    for (i64 r = from; r < to; ++r)
+      joint_stretches(a + r * w, b + r * w, w, [&](T va, T vb, i64 x0, i64 x1) { note(va, vb, x0, x1, row0 + r); });
+  }
+
+  void absorb(const Overlaps &other) {  // the table of other rows
+    const auto known = [](std::uint32_t label, const Large &theirs, Large &ours) {
+      return label < kLarge ? label : narrow(theirs.labels[label - kLarge], ours);
+    };
+    for (const Pair &more : other.pairs_) {
+      const std::uint32_t a = known(static_cast<std::uint32_t>(more.key >> 32), other.large_a_, large_a_);
+      const std::uint32_t b = known(static_cast<std::uint32_t>(more.key), other.large_b_, large_b_);
+      Pair &pair = pairs_[find(a, b, more.x0, more.x1, more.y0)];
+      pair.pixels += more.pixels;
+      pair.x0 = std::min(pair.x0, more.x0), pair.x1 = std::max(pair.x1, more.x1);
+      pair.y0 = std::min(pair.y0, more.y0), pair.y1 = std::max(pair.y1, more.y1);
+    }
   }
 
   template <class T> static std::uint32_t narrow(T label, Large &large) {
