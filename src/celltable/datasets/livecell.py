@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ WIDE: Final = ("train", "val", "test")
 SIZES: Final = ("0_train2percent", "1_train4percent", "2_train5percent", "3_train25percent", "4_train50percent")
 PARTS: Final = (*WIDE, *(f"{t.lower()}_{s}" for t in TYPES for s in WIDE), *SIZES)
 JSON: Final = (
-    r"(?:LIVECell/livecell_coco_(?P<wide>train|val|test)|LIVECell_single_cells/(?P<type>\w+)/(?:livecell_)?(?P<single>train|val|test)"
+    r"(?:LIVECell/livecell_coco_(?P<wide>train|val|test)|LIVECell_single_cells/(?P<type>\w+)/(?:livecell_(?:(?P=type)_)?)?(?P<single>train|val|test)"
     r"|LIVECell_dataset_size_split/(?P<size>\d_train\d+percent))\.json"
 )
 IMAGE: Final = r"(?:livecell_(?P<folder>test|train_val)_images/(?:[^/]+/)?)?(?P<stem>[A-Za-z0-9]+_Phase_[^/]+)\.tif"
@@ -38,6 +38,7 @@ class Item:
     key: Any
     file: str
     size: tuple[int, int]
+    source: dict[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
 
@@ -105,7 +106,9 @@ def _item(record: dict[str, Any], part: str, listed: Counter[str], seen: dict[st
     size = coco._size(record)
     if size is None:
         findings.append(Finding("size-invalid", f"{stem} states no valid height and width", "error", image_id))
-    return Item(image_id, part, record.get("id"), stem, size or (0, 0), tuple(findings))
+    told = {k: str(record[k]) for k in ("original_filename", "url") if record.get(k)}
+    source = {k: v for k, v in told.items() if v != f"{stem}.png"}
+    return Item(image_id, part, record.get("id"), stem, size or (0, 0), source, tuple(findings))
 
 
 def load(release: Release, shared: Shared, item: Item) -> Sample:
@@ -139,7 +142,10 @@ def _image(release: Release, shared: Shared, item: Item, findings: list[Finding]
         pixels=() if entry is None else (located(entry),), split="train" if split and "percent" in split else split,
         annotated=item.part is not None, cell_type=name.cell_type if name else None,
         leakage_group=f"{name.cell_type} {name.well}" if name else None, group_source="published" if name else None,
-        metadata={**(name.metadata if name else {}), **({"coco_id": str(item.key)} if item.key is not None else {})},
+        metadata={
+            **(name.metadata if name else {}), **item.source,
+            **({"coco_id": str(item.key)} if item.key is not None else {}),
+        },
     )  # fmt: skip
 
 
@@ -183,8 +189,9 @@ def _annotate(document: dict[str, Any], stem: str, labels: Any, numbers: Any) ->
     key = next(numbers)
     height, width = labels.shape
     document["images"].append(
-        {"id": key, "width": width, "height": height, "file_name": f"{stem}.tif", "original_filename": f"{stem}.png"}
-    )
+        {"id": key, "width": width, "height": height, "file_name": f"{stem}.tif", "original_filename": f"{stem}.png",
+         "url": f"https://darwin.v7labs.com/api/images/{key}/original"}
+    )  # fmt: skip
     for rings, box in zip(outline.polygons(found.counts, labels.shape), found.boxes.tolist(), strict=True):
         ring = max((r for r in rings if not r.hole), key=lambda r: r.area)
         flat = (ring.points_xy.astype(float) + 0.25).ravel().tolist()

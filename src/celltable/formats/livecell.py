@@ -1,0 +1,314 @@
+"""The annotation files of LIVECell: wide, of single cell types and of nested training-set sizes, all from one store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.errors import InputError
+from celltable.records import Image, Instances, Sample
+from celltable.subsets import LIVECELL_PERCENTS, nested
+
+from . import Format, Loss
+from ._coco_json import Numbers
+from ._coco_write import CocoWriter
+from ._loss import EMPTY_MASKS, HOLES, tally
+from ._out import new_folder, to_name
+from ._pixels import encode_tiff, write_bytes
+from ._polygons import Shapes, outlines, published
+from ._rows import COCO_POLYGONS, Piece, rings, rows
+
+KEEPS: Final = frozenset({"overlap", "components", "exact-mask", "polygons", "image-size", "empty-images"})
+PARTS: Final = ("train", "val", "test")
+CATEGORY_ID: Final = 1
+CATEGORY: Final = {"supercategory": "cell", "id": CATEGORY_ID, "name": "cell"}
+INFO: Final = {
+    "year": "2021",
+    "version": "1.0",
+    "description": "LIVECell 2021 Dataset",
+    "contributor": "Sartorius",
+    "url": "http://livecell-dataset.s3.eu-central-1.amazonaws.com/",
+    "date_created": "2021/01/19",
+}
+LICENCES: Final = [
+    {
+        "id": 1,
+        "name": "Attribution-NonCommercial 4.0 International License",
+        "url": "https://creativecommons.org/licenses/by-nc/4.0/",
+    }
+]
+ANNOTATION: Final = ("id", "image_id", "category_id", "segmentation", "area", "bbox", "iscrowd")
+UNLABELLED: Final = "unlabelled images: images nobody annotated left out"
+NO_PART: Final = "split: images of no part (train, val, test) put into train"
+NO_TYPE: Final = "cell type: images without one, which are in the wide files only"
+
+
+class _File(CocoWriter):
+    """One of the files: records are put into it as text."""
+
+    def __init__(self, path: Path, keyed: bool) -> None:
+        super().__init__(path)
+        self.keyed = keyed
+        self.head["categories"].append(CATEGORY)
+
+    def put(self, image: bytes, cells: bytes) -> None:
+        """Add an image and its cells."""
+        for spool, text in ((self.images, image), (self.cells, cells)):
+            if text:
+                spool.write((b",\n" if spool.tell() else b"\n") + text)
+
+    def _finish(self, stream: IO[bytes]) -> None:
+        super()._finish(stream)
+        if self.keyed:  # the brackets around the annotations become braces
+            closing = stream.tell() - len(b"]}\n")
+            for place, brace in ((closing - self.cells.tell() - 1, b"{"), (closing, b"}")):
+                stream.seek(place)
+                stream.write(brace)
+
+
+def _image_record(image: Image, number: int) -> bytes:
+    name = _stem(image)
+    record = {"id": number, "width": image.width, "height": image.height, "file_name": f"{name}.tif"}
+    record["original_filename"] = image.metadata.get("original_filename", f"{name}.png")
+    return msgspec.json.encode(record | {"url": image.metadata.get("url", "")})
+
+
+def _annotations(cells: Instances, image_number: int, ids: list[int], loss: Loss) -> list[Piece]:
+    """The pieces of the rows of an image's cells: published polygons, and outlines of the masks that have none."""
+    drawn = np.fromiter((p is not None for p in cells.column("polygon")), bool, len(cells))
+    traced = outlines(cells.rle, cells.size, ~drawn)
+    loss.add(HOLES, int(np.count_nonzero(traced.holed)))
+    shapes = published(cells), _filled(traced)
+    areas = _areas(shapes[0]) + _areas(shapes[1])
+    boxes = np.reshape(cells.bbox, (-1, 4)).astype(np.float64)
+    head = b',"image_id":%d,"category_id":%d,"segmentation":' % (image_number, CATEGORY_ID)
+    return [
+        (b'{"id":', np.array(ids, np.int64), head),
+        *((b"", rings(s, COCO_POLYGONS), b"") for s in shapes),
+        (b',"area":', _published_or(areas, cells.column("published_area")), b""),
+        (b',"bbox":', _published_or(boxes, cells.column("published_bbox")), b',"iscrowd":'),
+        (b"", [int(c) for c in cells.column("crowd")], b"}"),
+    ]
+
+
+def _filled(shapes: Shapes) -> Shapes:
+    """The outer rings alone."""
+    lengths, outer = np.diff(shapes.ring_first), np.zeros(len(shapes.ring_first) - 1, bool)
+    outer[shapes.part_first[:-1]] = True
+    xy: Any = shapes.xy.reshape(-1, 2)[np.repeat(outer, lengths)].ravel()
+    first = np.concatenate([[0], np.cumsum(lengths[outer])])
+    return Shapes(xy, first, np.arange(len(first)), shapes.cell_first)
+
+
+def _areas(shapes: Shapes) -> NDArray[np.float64]:
+    """Shoelace area of each cell, px², 0 where it has no part; every ring is an outer one."""
+    x, y = shapes.xy.reshape(-1, 2).astype(np.float64).T
+    following = np.arange(1, len(x) + 1)
+    following[shapes.ring_first[1:] - 1] = shapes.ring_first[:-1]
+    twice = np.concatenate([[0.0], x * y[following] - x[following] * y])
+    found = np.zeros(len(shapes.parts))
+    owner = np.repeat(np.arange(len(found)), shapes.parts)
+    ring = np.repeat(np.arange(len(owner)), np.diff(shapes.ring_first))
+    np.add.at(found, owner, np.abs(np.bincount(ring, twice[1:], len(owner))) / 2)
+    return found
+
+
+def _published_or(measured: NDArray[np.float64], given: list[Any]) -> list[Any]:
+    return [m if p is None else p for p, m in zip(given, measured.tolist(), strict=True)]
+
+
+@dataclass(slots=True)
+class _Export:
+    """An export in the making: the open files, and the training images written so far, of which subsets are drawn."""
+
+    folder: Path
+    stack: ExitStack
+    loss: Loss
+    as_published: bool
+    pixels: bool
+    train: IO[bytes] = field(init=False)
+    numbers: Numbers = field(default_factory=Numbers)  # of images and cells of all files
+    writers: dict[str, _File] = field(default_factory=dict)
+    spans: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # training image → its bytes in `train`
+    types: dict[str, str] = field(default_factory=dict)
+    sources: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.train = self.stack.enter_context(TemporaryFile(dir=self.folder))  # noqa: SIM115
+
+    def add(self, sample: Sample) -> None:
+        """One image, to the wide file of its part and to the one of its cell type."""
+        image = sample.image
+        if not image.annotated:
+            self.loss.add(UNLABELLED)
+            return
+        part = image.split if image.split in PARTS else "train"
+        self.loss.add(NO_PART, int(image.split != part))
+        sample = replace(sample, instances=_outlined(sample.instances, self.loss))
+        _tally(self.loss, sample, self.pixels)
+        self.sources.add(image.dataset)
+        head, cells, keyed = self._records(sample)
+        self._writer(f"LIVECell/livecell_coco_{part}").put(head, cells)
+        kind = type_folder(image.cell_type or "")
+        if kind:
+            name = f"livecell_{kind}_{part}" if self.as_published else part
+            self._writer(f"LIVECell_single_cells/{kind}/{name}", self.as_published).put(head, keyed)
+        self.loss.add(NO_TYPE, int(not kind))
+        if part == "train":
+            self._remember(image.image_id, kind, head, cells)
+        if self.pixels and sample.load_pixels is not None:
+            self._picture(sample)
+
+    def _records(self, sample: Sample) -> tuple[bytes, bytes, bytes]:
+        """The records of an image and of its cells, these also with their ids as keys where that is asked for."""
+        image, cells = sample.image, sample.instances
+        from_coco = "coco_id" in image.metadata
+        number = self.numbers.take(image.metadata.get("coco_id"), lowest=0)
+        ids = self.numbers.take_many(cells.column("source_id") if from_coco else None, len(cells))
+        pieces = _annotations(cells, number, ids, self.loss)
+        keys: list[Piece] = [(b'"', np.array(ids, np.int64), b'":')] if self.as_published else []
+        plain = rows(len(cells), pieces, b",\n")
+        return _image_record(image, number), plain, rows(len(cells), [*keys, *pieces], b",\n") if keys else plain
+
+    def _remember(self, image_id: str, kind: str, head: bytes, cells: bytes) -> None:
+        start = self.train.tell()
+        self.train.write(head + cells)
+        self.spans[image_id] = start, start + len(head), start + len(head) + len(cells)
+        self.types[image_id] = kind
+
+    def _picture(self, sample: Sample) -> None:
+        image = sample.image
+        group = "test" if image.split == "test" else "train_val"
+        place = self.folder / "images" / f"livecell_{group}_images" / to_name(image.cell_type or "unknown")
+        path = place / f"{_stem(image)}.tif"
+        if not path.exists():
+            write_bytes(path, encode_tiff(sample.pixels(), "lzw"))
+            self.loss.written["files"] += 1
+
+    def _writer(self, name: str, keyed: bool = False) -> _File:
+        if name not in self.writers:
+            path = self.folder / "annotations" / f"{name}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.writers[name] = _File(path, keyed)
+            self.stack.enter_context(self.writers[name])
+        return self.writers[name]
+
+    def finish(self, seed: int) -> None:
+        """Draw the training sets of 2, 4, 5, 25 and 50 %, and put the heads on all files."""
+        if self.spans:
+            ids = list(self.spans)
+            drawn = nested(ids, LIVECELL_PERCENTS, strata=[self.types[i] for i in ids], seed=seed)
+            for k, (percent, chosen) in enumerate(drawn.items()):
+                writer = self._writer(f"LIVECell_dataset_size_split/{k}_train{percent}percent")
+                for image_id in chosen:
+                    start, middle, end = self.spans[image_id]
+                    self.train.seek(start)
+                    writer.put(self.train.read(middle - start), self.train.read(end - middle))
+        if self.sources == {"livecell"}:
+            for writer in self.writers.values():
+                writer.head |= {"info": INFO, "licenses": LICENCES}
+        self.loss.written["files"] += len(self.writers)
+
+
+def write(
+    samples: Iterable[Sample],
+    out: Path,
+    *,
+    seed: int = 0,
+    pixels: bool = False,
+    as_published: bool = False,
+    overwrite: bool = False,
+) -> Loss:
+    """Write ``annotations/`` of a LIVECell release: all its files from the images of train, val and test.
+
+    ``LIVECell/livecell_coco_{train,val,test}.json`` hold all images of a part,
+    ``LIVECell_single_cells/<type>/{train,val,test}.json`` those of one cell type, and
+    ``LIVECell_dataset_size_split/{0_train2,1_train4,2_train5,3_train25,4_train50}percent.json`` random training sets
+    that contain each other, with every cell type in proportion. Keys, their order, ids and polygons are those of the
+    release; the order of the images is that of their names. A mask without a published polygon is outlined. Images
+    that nobody annotated are left out, as in the release; annotated ones of no part go to train.
+
+    Parameters
+    ----------
+    seed
+        Seed of the training sets. The published ones were drawn at random, too: theirs are other images.
+    pixels
+        Write ``images/livecell_{train_val,test}_images/<type>/<name>.tif``, too.
+    as_published
+        Single-type files as they were first published: ``livecell_<type>_<part>.json``, annotations an object by id.
+
+    Raises
+    ------
+    InputError
+        If no image is annotated.
+    """
+    loss = Loss()
+    with new_folder(out, overwrite) as folder, ExitStack() as stack:
+        export = _Export(folder, stack, loss, as_published, pixels)
+        for sample in samples:
+            export.add(sample)
+        if not export.writers:
+            raise InputError("no image is annotated; the files of LIVECell name images with annotations only.")
+        export.finish(seed)
+    return loss
+
+
+def type_folder(cell_type: str) -> str:
+    """The folder of a cell type.
+
+    >>> type_folder("SH-SY5Y"), type_folder("SkBr3"), type_folder("")
+    ('shsy5y', 'skbr3', '')
+    """
+    return re.sub(r"[^a-z0-9]", "", cell_type.lower())
+
+
+def _stem(image: Image) -> str:
+    """The file name without its ending; an image that is listed twice has its number at the end of its id."""
+    return to_name(image.image_id.removesuffix(f"#{image.metadata.get('coco_id')}"))
+
+
+def _outlined(cells: Instances, loss: Loss) -> Instances:
+    """The cells that have a pixel or a published polygon; the others are counted as lost."""
+    drawn = np.fromiter((p is not None for p in cells.column("polygon")), bool, len(cells))
+    keep = (np.asarray(cells.area) > 0) | drawn
+    loss.add(EMPTY_MASKS, int(np.count_nonzero(~keep)))
+    return cells if keep.all() else cells.take(keep)
+
+
+def _tally(loss: Loss, sample: Sample, pixels: bool) -> None:
+    """Count what is lost; published areas and boxes stay, and what the names of the release say is read from them."""
+    cells = sample.instances.with_columns(published_area=None, published_bbox=None, crowd=False)
+    if set(cells.column("annotator")) <= {"manual"}:
+        cells = cells.with_columns(annotator=None)
+    named = sample.image.dataset == "livecell"
+    known = {f.name for f in fields(Image)} if named else {"split", "cell_type"}
+    tally(loss, replace(sample, instances=cells), KEEPS | ({"pixels"} if pixels else set()), known, kind="cell")
+
+
+FORMAT = Format(
+    name="livecell",
+    title="LIVECell annotation files",
+    description=(
+        "The annotations folder of a LIVECell release: COCO files of all cell types, of single ones and of nested "
+        "training sets of 2, 4, 5, 25 and 50 %, with polygons and one category "
+        "(https://sartorius-research.github.io/LIVECell/). The data set livecell reads it back, the format coco each "
+        "file."
+    ),
+    keeps=KEEPS,
+    write=write,
+    options={
+        "seed": "seed of the training sets of 2, 4, 5, 25 and 50 % (0)",
+        "pixels": "write the images as LZW TIFF, too",
+        "as_published": "single-type files as first published: livecell_<type>_<part>.json, annotations by id",
+        "overwrite": "replace an existing folder",
+    },
+)
