@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from celltable.datasets._image_type import colour_name, look_at
 from celltable.datasets.dsb2018 import DATASET
 from celltable.errors import ArchiveError
 from celltable.geometry import rle
+from celltable.geometry.look import colour_name, look_at
 from celltable.imagefile import open_release
 from celltable.records import Finding, Sample
 

@@ -252,7 +252,7 @@ def test_the_collection_tiles_its_large_sources_and_splits_stage1_by_colour(tmp_
     ]
     tiles = list(coco.read(tmp_path / "out" / "annotations" / names[0]))
     assert [t.image.image_id for t in tiles] == [
-        f"slide:{x}_x_{y}" for y in ("0_512", "88_600") for x in ("0_512", "188_700")
+        f"slide.x{x}_y{y}" for y in ("0_512", "88_600") for x in ("0_512", "188_700")
     ]
     assert {t.image.size for t in tiles} == {(512, 512)}
     cut = [c for t in tiles for c in t.instances.column("truncated")]

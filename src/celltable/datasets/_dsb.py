@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from celltable.errors import ArchiveError, ImageFileError
 from celltable.formats.dsb_csv import Rows, sample_of
 from celltable.geometry import rle
+from celltable.geometry.look import image_class, look_at
 from celltable.imagefile import Entry, Release, image_info, read_pixels
 from celltable.imagefile.container import stem
 from celltable.records import Finding, Image, Instances, Sample
 
-from ._image_type import image_class, look_at
 from ._read import located, sample
 
 _PART: Final = re.compile(r"(?:^|/)(stage1_train|stage1_test|stage2_test)(?:_final)?(?=/)")

@@ -60,7 +60,7 @@ VAL_CLASSES: Final = (  # nuclei_class of the local validation split, NucleiDete
 _LOOKS: Final = {"purple": "histology", "white_black": "fluorescence", "black_white": "bright-field"}
 _TILE: Final = re.compile(r"^(?P<source>.+?)[.:](?P<rows>\d+_\d+)_x_(?P<columns>\d+_\d+)$")
 _GROUPS: Final = {  # native data set → what of the original name is its leakage group
-    "bbbc006": r"_(?P<g>[a-p]\d{2})_s\d",
+    "bbbc006": r"(?:^|_)(?P<g>[a-p]\d{2})_s\d",
     "bbbc007": r"^(?P<g>A9|\d+P\d|AS_\d+)",
     "bbbc018": r"(?P<g>\d{5})-",
     "bbbc020": r"jw-(?P<g>\d+(?:min|h)|Kontrolle)",
@@ -149,7 +149,7 @@ def _item(
         text = f"{source.folder}/{file_name} is not there; the cells are read without pixels"
         findings.append(Finding("missing-image", text, "error", image_id))
     tile = _TILE.match(image.image_id)
-    original = tile["source"] if tile else image.image_id
+    original = tile["source"] if tile else image.metadata.get("source_image", image.image_id)
     metadata = {**image.metadata, "part": part, "source_image": original}
     if tile:  # the first range is rows, though the names put it where x belongs
         metadata |= {"tile_rows": tile["rows"], "tile_columns": tile["columns"]}
@@ -162,8 +162,8 @@ def _item(
         split=LOCAL.get(part) or splits.get(file_name) or _split(part),
         leakage_group=_group(source.native, original, nuclei_class),
         group_source="derived",
-        annotated=part != "nuclei_stage_2_test",
-        exhaustive=source.native != "janowczyk",
+        annotated=image.annotated and part != "nuclei_stage_2_test",
+        exhaustive=image.exhaustive and source.native != "janowczyk",
         metadata=metadata,
     )
     return Item(image_id, part, key, image, picture, tuple(findings))
@@ -220,6 +220,8 @@ def load(release: Release, shared: Mapping[str, Annotations], item: Item) -> Sam
     found = shared[item.part].sample(item.key, image, findings)
     annotator = "automatic" if SOURCES[item.part].native == "bbbc006" else "manual"
     cells = found.instances.with_columns(kind="nucleus", class_name=None, annotator=annotator)
+    if len(cells):  # the published stage_2_test has none; one made with the solutions has
+        found = replace(found, image=replace(found.image, annotated=True))
     return replace(found, instances=cells, load_pixels=loader(release, image.pixels) if image.pixels else None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,49 +12,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import InputError
-from celltable.geometry import rle
-from celltable.records import Instances, Sample
+from celltable.geometry.look import image_class, look_at
+from celltable.records import Image, Instances, Sample
 
 from . import Format, Loss
+from ._coco_json import Numbers
 from ._coco_write import CocoWriter
-from ._loss import EMPTY_MASKS, PIXELS_CHANGED, drop_empty, tally
-from ._nuclei_class import nuclei_class
+from ._loss import DETAILS, EMPTY_MASKS, KIND, PIXELS_CHANGED, POLYGONS, drop_empty, n_given, tally
+from ._nuclei_tiles import Window, cropped, redrawn, shrunk, shrunk_pixels, windows
 from ._out import new_folder, to_name
 from ._pixels import encode, write_bytes
 
 KEEPS: Final = frozenset(
     {
-        *("overlap", "holes", "components", "ids", "scores", "crowd", "kind", "exact-mask", "polygons", "image-size"),
-        *("empty-images", "pixels", "details", "image-details"),
+        *("overlap", "holes", "components", "ids", "scores", "crowd", "exact-mask", "image-size", "empty-images"),
+        *("pixels", "details", "image-details"),
     }
 )
 TILE: Final = 512
 RESIZE: Final = 0.4
+JPEG_QUALITY: Final = 75  # what imageio and Pillow write unless asked otherwise
 TILED: Final = frozenset({"kumar", "monuseg", "tnbc", "janowczyk"})
 RESIZED: Final = frozenset({"bbbc020", "isbi2009"})
+OUTLINED: Final[Mapping[str, bool]] = {"bbbc007": True, "bbbc018": True, "isbi2009": False, "cluster_nuclei": False}
 MIN_CELLS: Final = 3  # the collection drops tiles with fewer
 MIN_AREA_PX: Final = 5  # and smaller masks
 SOURCES: Final = {  # data set → folder of images and name of the JSON
-    "cluster_nuclei": ("cluster_nuclei", "cluster_nuclei"),
-    "bbbc006": ("BBBC006", "BBBC006"),
-    "bbbc007": ("BBBC007", "BBBC007"),
-    "bbbc018": ("BBBC018", "BBBC018"),
-    "bbbc020": ("BBBC020", "BBBC020"),
-    "kumar": ("nucleisegmentationbenchmark", "nucleisegmentationbenchmark"),
-    "isbi2009": ("2009_ISBI_2DNuclei", "2009_ISBI_2DNuclei"),
-    "janowczyk": ("nuclei_partial_annotations", "nuclei_partial_annotations"),
-    "tnbc": ("TNBC_NucleiSegmentation", "TNBC_NucleiSegmentation"),
+    "cluster_nuclei": "cluster_nuclei",
+    "bbbc006": "BBBC006",
+    "bbbc007": "BBBC007",
+    "bbbc018": "BBBC018",
+    "bbbc020": "BBBC020",
+    "kumar": "nucleisegmentationbenchmark",
+    "isbi2009": "2009_ISBI_2DNuclei",
+    "janowczyk": "nuclei_partial_annotations",
+    "tnbc": "TNBC_NucleiSegmentation",
 }
 DEFECTS: Final = {
-    "jpeg": "images are stored as JPEG",
-    "zero-ids": "annotation ids begin at 0, which stock evaluation never matches",
-    "swapped-axes": "tile names give the rows first, as if they were columns",
-    "ragged-tiles": "the rest of an image narrower than a tile is a smaller tile, and tiles start at multiples of 512",
+    "jpeg": "images are stored as JPEG of 8 bits and three channels",
+    "zero-ids": "ids begin at 0; stock evaluation never matches annotation 0",
+    "swapped-axes": "tile names give the rows first, and rows are cut as far as the image is wide, columns as far as "
+    "it is high: of images that are not square a part is in no tile",
+    "ragged-tiles": "the rest of an image narrower than a tile is a smaller tile; else the last tile reaches back",
     "sparse-tiles": f"tiles with fewer than {MIN_CELLS} nuclei are left out",
-    "tiny-masks": f"masks under {MIN_AREA_PX} px are left out",
+    "tiny-masks": f"masks under {MIN_AREA_PX} px are left out of tiles",
+    "redrawn-outlines": "nuclei of BBBC007, BBBC018, ISBI and cluster_nuclei lose the outermost rows and columns, are "
+    "dropped under 30 px, over half of the image or with an overlap of more than 30 px, and grow by 3 x 3 px in the "
+    "first two",
     "unflagged-partial": "partial annotation is not marked",
     "unlabelled-as-empty": "images without annotation are not marked as such",
+    "bare-stage-2": "stage_2_test.json has no annotations",
 }
+NUCLEAR: Final = ("dna", "dapi", "hoechst", "nucleus", "nuclei")
+WHOLE_CELLS: Final = "kind: whole cells left out, the collection has nuclei"
+ONE_CHANNEL: Final = "pixels: images of which only the nuclear channel was written"
+PIECES: Final = "tiles: rows that are a piece of a nucleus, cut by the border of a tile"
+AGAIN: Final = "tiles: rows of a nucleus that is in another tile too"
+OUTSIDE: Final = "tiles: nuclei in no tile that was written"
+DROPPED: Final = f"as published: tiles left out, with fewer than {MIN_CELLS} nuclei"
+BARE: Final = "as published: nuclei of stage 2 left out"
+REDRAWN: Final = "as published: nuclei lost in redrawing outlines"
+SHRUNK: Final = f"masks: nuclei drawn anew at {RESIZE} of their size"
 
 
 @dataclass(slots=True)
@@ -67,26 +85,50 @@ class _Export:
     loss: Loss
     tile: int
     writers: dict[str, CocoWriter] = field(default_factory=dict)
+    counts: dict[str, tuple[int, int]] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
 
     def add(self, sample: Sample) -> None:
-        key = sample.image.dataset
-        pieces = (
-            list(self._tiles(sample)) if key in TILED else [_shrunk(sample, self.loss) if key in RESIZED else sample]
-        )
+        folder, name = _place(sample)
+        sample = self._named(_one_channel(self.loss, _nuclei(self.loss, sample)), folder)
+        if "bare-stage-2" in self.defects and name == "stage_2_test":
+            self.loss.add(BARE, len(sample.instances))
+            sample = replace(sample, instances=Instances.empty(sample.image.size))
+        if "redrawn-outlines" in self.defects and sample.image.dataset in OUTLINED:
+            cells = redrawn(sample.instances, OUTLINED[sample.image.dataset])
+            self.loss.add(REDRAWN, len(sample.instances) - len(cells))
+            sample = replace(sample, instances=cells)
+        pieces: Iterable[Sample] = [sample]
+        if sample.image.dataset in TILED:
+            pieces = self._tiles(sample)
+        elif sample.image.dataset in RESIZED:
+            pieces = [_shrunk(self.loss, sample)]
         for piece in pieces:
-            self._write(piece, *_place(sample))
+            self._write(self._flagged(piece), folder, name)
+
+    def _named(self, sample: Sample, folder: str) -> Sample:
+        """The sample under a name that is its own in the folder: that of its release, also after a merge."""
+        image = sample.image
+        bare = image.image_id.removeprefix(f"{image.dataset}/")
+        name = image.image_id if f"{folder}/{bare}" in self.names else bare
+        self.names.add(f"{folder}/{name}")
+        return replace(sample, image=replace(image, image_id=name))
 
     def _write(self, sample: Sample, folder: str, name: str) -> None:
-        sample = self._flagged(sample)
         tally(self.loss, sample, KEEPS)
         file_name = self._picture(sample, folder)
-        kind = sample.image.metadata.get("nuclei_class") or nuclei_class(sample)
+        kind = nuclei_class(sample)
         cells = sample.instances.with_columns(class_name=None, class_names=None, class_scores=None)
         sample = replace(sample, instances=cells)
+        n_images, n_cells = self.counts.get(name, (0, 0))
+        self.counts[name] = n_images + 1, n_cells + len(cells)
         self._writer(name).add(sample, file_name, nuclei_class=kind)
         if name == "stage1_train":
             part = "val" if kind.startswith("purple_") else "train"
-            self._writer(f"stage_1_local_{part}_split").add(sample, file_name, nuclei_class=kind)
+            local = self._writer(f"stage_1_local_{part}_split")
+            first = 0 if "zero-ids" in self.defects else 1  # the same records as in the whole, ids included
+            local.image_numbers, local.cell_numbers = Numbers(n_images + first - 1), Numbers(n_cells + first - 1)
+            local.add(sample, file_name, nuclei_class=kind)
 
     def _flagged(self, sample: Sample) -> Sample:
         image = sample.image
@@ -114,8 +156,9 @@ class _Export:
         if name not in self.writers:
             place = self.folder / "annotations"
             place.mkdir(exist_ok=True)
-            zero = "zero-ids" in self.defects
-            writer = CocoWriter(place / f"{name}.json", ids="new", first=0 if zero else 1)
+            first = 0 if "zero-ids" in self.defects else 1
+            writer = CocoWriter(place / f"{name}.json", ids="new", segmentation="rle", first=first)
+            writer.image_numbers = Numbers(first - 1)
             writer.categories["nucleus"] = 1
             writer.category_kinds["nucleus"] = "nucleus"
             writer.head["categories"].append({"supercategory": "nucleus", "id": 1, "name": "nucleus"})
@@ -123,35 +166,32 @@ class _Export:
         return self.writers[name]
 
     def _tiles(self, sample: Sample) -> Iterator[Sample]:
-        height, width = sample.image.size
-        ragged = "ragged-tiles" in self.defects
-        pixels = None if sample.load_pixels is None else sample.pixels()
-        for top, bottom in spans(height, self.tile, ragged):
-            for left, right in spans(width, self.tile, ragged):
-                tile = self._tile(sample, pixels, top, bottom, left, right)
-                few = "sparse-tiles" in self.defects and len(tile.instances) < MIN_CELLS
-                if not few:
-                    yield tile
-
-    def _tile(
-        self, sample: Sample, pixels: NDArray[Any] | None, top: int, bottom: int, left: int, right: int
-    ) -> Sample:
-        size = bottom - top, right - left
-        columns = f"{left}_{right}", f"{top}_{bottom}"
-        first, second = columns[::-1] if "swapped-axes" in self.defects else columns
-        name = f"{sample.image.image_id}:{first}_x_{second}"
-        cells = _cropped(sample.instances, top, left, size)
+        """The tiles of an image; an image that is no larger than one stays as it is, unless names are to be wrong."""
+        swapped = "swapped-axes" in self.defects
+        if max(sample.image.size) <= self.tile and not swapped:
+            tiles = [sample]
+        else:
+            pixels = None if sample.load_pixels is None else sample.pixels()
+            every = windows(sample.image.size, self.tile, "ragged-tiles" in self.defects, swapped)
+            tiles = [_tile(sample, pixels, window, swapped) for window in every]
         if "tiny-masks" in self.defects:
-            cells = cells.take(np.asarray(cells.area) >= MIN_AREA_PX)
-        about = {
-            **sample.image.metadata,
-            "source_image": sample.image.image_id,
-            "tile": f"{left},{top},{size[1]},{size[0]}",
-        }
-        group = sample.image.leakage_group or sample.image.image_id
-        image = replace(sample.image, image_id=name, height=size[0], width=size[1], metadata=about, leakage_group=group)
-        load = None if pixels is None else lambda: np.ascontiguousarray(pixels[top:bottom, left:right])
-        return Sample(image, cells, (), load)
+            tiles = [replace(t, instances=t.instances.take(np.asarray(t.instances.area) >= MIN_AREA_PX)) for t in tiles]
+        if "sparse-tiles" in self.defects:
+            full = [t for t in tiles if len(t.instances) >= MIN_CELLS]
+            self.loss.add(DROPPED, len(tiles) - len(full))
+            tiles = full
+        self._account(sample.instances, [t.instances for t in tiles])
+        yield from tiles
+
+    def _account(self, cells: Instances, tiles: Sequence[Instances]) -> None:
+        """Say what tiling did: nuclei cut, written more than once, or in no tile."""
+        ids = np.concatenate([np.zeros(0, np.int64), *(t.ids for t in tiles)])
+        areas = np.concatenate([np.zeros(0, np.int64), *(np.asarray(t.area) for t in tiles)])
+        full = dict(zip(cells.ids.tolist(), np.asarray(cells.area).tolist(), strict=True))
+        written = set(ids.tolist())
+        self.loss.add(PIECES, sum(a < full[i] for i, a in zip(ids.tolist(), areas.tolist(), strict=True)))
+        self.loss.add(AGAIN, len(ids) - len(written))
+        self.loss.add(OUTSIDE, len(full) - len(written))
 
 
 def write(
@@ -159,26 +199,33 @@ def write(
     out: Path,
     *,
     defects: Sequence[str] | str = (),
+    as_published: bool = False,
     tile: int = TILE,
     overwrite: bool = False,
 ) -> Loss:
     """Write ``<source>/<image>.png`` and ``annotations/<source>.json``, with local splits for stage1_train.
 
-    Kumar, TNBC and Janowczyk are cut into tiles of `tile` pixels, named ``<image>:<x1>_<x2>_x_<y1>_<y2>``, that cover
-    the image whole (the last ones reach back so that all are of one size); BBBC020 and ISBI are shrunk to 0.4.
-    Cells cut by a tile's border are marked as truncated.
+    Kumar, TNBC and Janowczyk are cut into tiles of `tile` pixels, named ``<image>.x<x1>_<x2>_y<y1>_<y2>``, that cover
+    the image whole (the last ones reach back so that all are of one size); BBBC020 and ISBI are shrunk to 0.4. Cells
+    cut by a tile's border are marked as truncated. Only nuclei are written, and of several channels the nuclear one.
 
     Parameters
     ----------
     defects
         Known defects of the published collection to reproduce, or ``all``; see DEFECTS.
+    as_published
+        The same as ``defects="all"``.
+    tile
+        Edge of a tile in pixels.
     """
-    defects = [d.strip() for d in defects.split(",")] if isinstance(defects, str) else defects
-    chosen = frozenset(DEFECTS) if "all" in defects else frozenset(defects)
+    given = [d.strip() for d in defects.split(",") if d.strip()] if isinstance(defects, str) else list(defects)
+    chosen = frozenset(DEFECTS) if as_published or "all" in given else frozenset(given)
     if chosen - set(DEFECTS):
         raise InputError(
             f"There is no defect {', '.join(sorted(chosen - set(DEFECTS)))}. There are: {', '.join(DEFECTS)}."
         )
+    if tile < 1:
+        raise InputError(f"tile is {tile}; expected the edge of a tile in pixels, such as {TILE}")
     loss = Loss()
     with new_folder(out, overwrite) as folder:
         with ExitStack() as stack:
@@ -189,11 +236,26 @@ def write(
     return loss
 
 
+def nuclei_class(sample: Sample) -> str:
+    """``<foreground>_<background>_<width>_<height>_<density>``: the image's own where it has one, else derived.
+
+    The rule is `celltable.geometry.look.image_class`: colours of a grid of pixels, density by covered area and size.
+    """
+    image = sample.image
+    own = image.metadata.get("nuclei_class") or image.image_class or ""
+    if own and (own == image.metadata.get("nuclei_class") or f"{image.width}_{image.height}" in own):
+        return own
+    areas = np.asarray(sample.instances.area, np.int64) if image.annotated else None
+    if sample.load_pixels is None:
+        return f"unknown_unknown_{image.width}_{image.height}"
+    return image_class(look_at(sample.pixels()), image.size, areas)
+
+
 def _place(sample: Sample) -> tuple[str, str]:
     """The folder of the images and the name of the JSON."""
     name = sample.image.dataset or "nuclei"
     if name not in ("dsb2018", "dsb2018_fixes"):
-        return SOURCES.get(name, (to_name(name), to_name(name)))
+        return SOURCES.get(name, to_name(name)), SOURCES.get(name, to_name(name))
     part = sample.image.metadata.get("part", "")
     if part == "stage2_test":
         return "stage_2_test", "stage_2_test"
@@ -202,70 +264,68 @@ def _place(sample: Sample) -> tuple[str, str]:
     return "stage_1_train", "stage1_train"
 
 
-def spans(length: int, tile: int, ragged: bool = False) -> list[tuple[int, int]]:
-    """Where tiles begin and end along an axis: all `tile` long, the last reaching back; or ragged, as published.
-
-    >>> spans(1000, 512), spans(1000, 512, ragged=True), spans(300, 512)
-    ([(0, 512), (488, 1000)], [(0, 512), (512, 1000)], [(0, 300)])
-    """
-    starts = range(0, max(length, 1), tile)
-    if ragged or length <= tile:
-        return [(s, min(s + tile, length)) for s in starts]
-    return [(min(s, length - tile), min(s, length - tile) + tile) for s in starts]
-
-
-def _cropped(cells: Instances, top: int, left: int, size: tuple[int, int]) -> Instances:
-    """The cells inside a window, their ids kept; those that lost pixels are marked as truncated."""
-    boxes = np.asarray(cells.bbox).reshape(-1, 4)
-    inside = (boxes[:, 0] < left + size[1]) & (boxes[:, 0] + boxes[:, 2] > left)
-    inside &= (boxes[:, 1] < top + size[0]) & (boxes[:, 1] + boxes[:, 3] > top)
-    picked = np.flatnonzero(inside)
-    box = (left, top, size[1], size[0])
-    masks = rle.crop([cells.rle[k] for k in picked.tolist()], cells.size, box)
-    areas = rle.areas(masks, size)
-    full = np.asarray(cells.area)[picked]
-    left_over = cells.take(picked)
-    cut = [
-        bool(t or a < f) for t, a, f in zip(left_over.column("truncated"), areas.tolist(), full.tolist(), strict=True)
-    ]
-    columns: dict[str, Any] = {"truncated": cut, "polygon": None, "published_area": None, "published_bbox": None}
-    found = replace(left_over, size=size, rle=masks, area=areas, bbox=rle.boxes(masks, size), **columns)
-    return found.take(areas > 0)
+def _nuclei(loss: Loss, sample: Sample) -> Sample:
+    """The nuclei alone, as masks: what was published as polygon, area or box is measured anew."""
+    nucleus = np.array([k == "nucleus" for k in sample.instances.column("kind")], bool)
+    loss.add(WHOLE_CELLS, int(np.count_nonzero(~nucleus)))
+    cells = sample.instances if nucleus.all() else sample.instances.take(nucleus)
+    n = len(cells)
+    loss.add(KIND, n_given(cells.parent, None, n))
+    loss.add(POLYGONS, n_given(cells.polygon, None, n))
+    loss.add(DETAILS, max(n_given(cells.published_area, None, n), n_given(cells.published_bbox, None, n)))
+    gone = {"parent": None, "polygon": None, "published_area": None, "published_bbox": None}
+    return replace(sample, instances=cells.with_columns(**gone))
 
 
-def _shrunk(sample: Sample, loss: Loss) -> Sample:
+def _one_channel(loss: Loss, sample: Sample) -> Sample:
+    """The sample with the channel that shows nuclei, where its channels are stains."""
+    names = [c.lower() for c in sample.image.channels]
+    stains = "blue" if set(names) >= {"red", "green", "blue", "yellow"} else None  # the quartets of the Protein Atlas
+    at = next((k for k, n in enumerate(names) if n == stains or any(word in n for word in NUCLEAR)), None)
+    if at is None or len(names) < 2 or sample.load_pixels is None:
+        return sample
+    loss.add(ONE_CHANNEL)
+    load = sample.load_pixels
+    image = replace(sample.image, channels=(sample.image.channels[at],))
+    return replace(sample, image=image, load_pixels=lambda: np.ascontiguousarray(load()[..., at]))
+
+
+def _tile(sample: Sample, pixels: NDArray[Any] | None, window: Window, swapped: bool) -> Sample:
+    """One tile as an image of its own."""
+    top, bottom, left, right = window
+    image = sample.image
+    place = f"{top}_{bottom}_x_{left}_{right}" if swapped else f"x{left}_{right}_y{top}_{bottom}"
+    about = {"source_image": image.image_id, "tile": f"{left},{top},{right - left},{bottom - top}"}
+    made = replace(
+        image,
+        image_id=f"{image.image_id}.{place}",
+        height=bottom - top,
+        width=right - left,
+        metadata={**image.metadata, **about},
+        leakage_group=image.leakage_group or image.image_id,
+    )
+    load = None if pixels is None else lambda: np.ascontiguousarray(pixels[top:bottom, left:right])
+    return Sample(made, cropped(sample.instances, window), (), load)
+
+
+def _shrunk(loss: Loss, sample: Sample) -> Sample:
     """The sample at 0.4 of its size: pixels by area, masks by nearest pixel."""
-    from PIL import Image as Pillow
-
-    height, width = (max(1, round(n * RESIZE)) for n in sample.image.size)
-    rows = np.minimum((np.arange(height) + 0.5) / RESIZE, sample.image.height - 1).astype(int)
-    columns = np.minimum((np.arange(width) + 0.5) / RESIZE, sample.image.width - 1).astype(int)
-    cells = sample.instances
-    masks = [rle.encode(np.ascontiguousarray(m[np.ix_(rows, columns)])) for m in cells.masks()]
-    size = height, width
-    areas = rle.areas(masks, size)
-    dropped: dict[str, Any] = {"polygon": None, "published_area": None, "published_bbox": None}
-    found = replace(cells, size=size, rle=masks, area=areas, bbox=rle.boxes(masks, size), **dropped)
-    loss.add(EMPTY_MASKS, int(np.count_nonzero(areas == 0)))
-    image = replace(sample.image, height=height, width=width, metadata={**sample.image.metadata, "scale": str(RESIZE)})
-    if image.pixel_size_um:
-        image = replace(image, pixel_size_um=image.pixel_size_um / RESIZE)
-
-    def load() -> NDArray[Any]:
-        pixels = sample.pixels()
-        planes = pixels[..., None] if pixels.ndim == 2 else pixels
-        resized = [
-            np.asarray(
-                Pillow.fromarray(planes[..., k].astype(np.float32)).resize((width, height), Pillow.Resampling.BOX)
-            )
-            for k in range(planes.shape[2])
-        ]
-        joined = np.rint(np.stack(resized, axis=-1)).astype(pixels.dtype)
-        flat: NDArray[Any] = joined[..., 0] if pixels.ndim == 2 else joined
-        return flat
-
+    image = sample.image
+    height, width = (max(1, round(n * RESIZE)) for n in image.size)
+    cells = shrunk(sample.instances, (height, width))
+    full = np.asarray(cells.area) > 0
+    loss.add(EMPTY_MASKS, int(np.count_nonzero(~full)))
+    loss.add(SHRUNK, int(np.count_nonzero(full)))
     loss.add(PIXELS_CHANGED, int(sample.load_pixels is not None))
-    return Sample(image, found.take(areas > 0), (), None if sample.load_pixels is None else load)
+    made: Image = replace(
+        image,
+        height=height,
+        width=width,
+        pixel_size_um=None if image.pixel_size_um is None else image.pixel_size_um / RESIZE,
+        metadata={**image.metadata, "scale": str(RESIZE)},
+    )
+    load = None if sample.load_pixels is None else lambda: shrunk_pixels(sample.pixels(), (height, width))
+    return Sample(made, cells.take(full), (), load)
 
 
 def _jpeg(pixels: NDArray[Any]) -> bytes:
@@ -276,7 +336,7 @@ def _jpeg(pixels: NDArray[Any]) -> bytes:
     rgb = np.repeat(rgb[..., :1], 3, axis=2) if rgb.shape[2] < 3 else rgb[..., :3]
     if rgb.dtype != np.uint8:
         rgb = (rgb.astype(np.float64) / max(float(rgb.max(initial=0)), 1.0) * 255 + 0.5).astype(np.uint8)
-    return bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(rgb), level=95))
+    return bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(rgb), level=JPEG_QUALITY))
 
 
 FORMAT = Format(
@@ -284,14 +344,17 @@ FORMAT = Format(
     title="COCO collection of nuclei sets",
     description=(
         "The folder hierarchy and JSONs of the collection that NucleiDetectron was trained on: one folder and one JSON "
-        "a source, masks as run lengths, nuclei_class an image, local splits of stage1_train. Corrected unless defects "
-        "are asked for. Each JSON is read back by the format coco."
+        "a source, masks as run lengths, nuclei_class an image, local splits of stage1_train. Nuclei only; Kumar, "
+        f"TNBC and Janowczyk in tiles of {TILE} px, BBBC020 and ISBI at {RESIZE} of their size. Corrected unless "
+        "defects are asked for. Read back by the data set nuclei_coco, each JSON also by the format coco."
     ),
     keeps=KEEPS,
     write=write,
     options={
-        "defects": "known defects to reproduce, or all: " + ", ".join(DEFECTS),
-        "tile": "edge of a tile (512)",
+        "defects": "known defects to reproduce, separated by commas, or all. "
+        + "; ".join(f"{name}: {what}" for name, what in DEFECTS.items()),
+        "as_published": "all defects (no)",
+        "tile": f"edge of a tile in px ({TILE})",
         "overwrite": "replace an existing folder",
     },
 )

@@ -1,4 +1,4 @@
-"""Pure functions on arrays: run lengths, polygons, label maps, outlines, overlaps, shapes and fingerprints.
+"""Pure functions on arrays: run lengths, polygons, label maps, outlines, overlaps, shapes, looks and fingerprints.
 
 A mask is its *compressed COCO counts* as bytes, its size (height, width) given beside. Nothing is imported until used.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_MODULES = ("fingerprint", "label_map", "outline", "overlap", "polygon", "rle", "shapes")
+_MODULES = ("fingerprint", "label_map", "look", "outline", "overlap", "polygon", "rle", "shapes")
 __all__ = list(_MODULES)
 
 
