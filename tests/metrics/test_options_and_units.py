@@ -201,3 +201,25 @@ def test_calibration_differs_by_mode_where_its_card_says() -> None:
     dt = Side.from_rle([square(2, 20)], (30, 70), scores=np.array([0.75]))
     found = [metric("calibration").score([Pair("a", (30, 70), gt, dt)], mode).value for mode in ("strict", "corrected")]
     assert found == [0.75, 0.25]
+
+
+def test_hpa_reads_an_ignore_mark_in_corrected_mode_only_and_crowd_in_both() -> None:
+    """One cell found, one marked and missed, and a detection inside the marked one that ranks first."""
+    words = ("a",)
+
+    def value(mode: Any, **marks: NDArray[Any]) -> float:
+        gt = Side.from_rle(
+            [square(2, 20), square(40, 20)], (30, 70), class_codes=np.zeros(2, int), vocabulary=words, **marks
+        )
+        dt = Side.from_rle(
+            [square(45, 5), square(2, 20)],
+            (30, 70),
+            class_codes=np.zeros(2, int),
+            vocabulary=words,
+            scores=np.array([0.9, 0.8]),
+        )
+        return float(metric("map_hpa2021").score([Pair("a", (30, 70), gt, dt)], mode).value)
+
+    mark = np.array([False, True])
+    assert value("strict", crowd=mark) == value("corrected", crowd=mark) == value("corrected", ignore=mark) == 1
+    assert value("strict", ignore=mark) == value("strict") == 1 / 2 * 1 / 2  # half found, behind a false positive

@@ -51,7 +51,7 @@ def _rows(side: Side, scores: Floats | None) -> _Rows:
     return _Rows(np.array(cell, np.int64), np.array(names, np.str_), np.array(found, np.float64))
 
 
-def image_numbers(pair: Pair, threshold: float, absent_class: str, shape: str) -> Numbers:
+def image_numbers(pair: Pair, mode: Mode, threshold: float, absent_class: str, shape: str) -> Numbers:
     """Hits of every class of one image.
 
     Raises
@@ -65,13 +65,17 @@ def image_numbers(pair: Pair, threshold: float, absent_class: str, shape: str) -
         )
     gt, dt = _rows(pair.gt, None), _rows(pair.pred, scores_of(pair))
     dt = _keep(dt, pair.pred.areas[dt.cell] > 0)  # empty boxes are dropped
-    group = np.zeros(len(pair.gt), bool) if pair.gt.crowd is None else pair.gt.crowd
+    group = pair.gt.flags if mode == "corrected" else _crowd(pair.gt)
     overlaps = _Overlaps.of(pair, shape)
     present = set(gt.names.tolist())
     wanted = sorted(present if absent_class == "ignore" else present | set(dt.names.tolist()))
     return {
         n: _of_class(_keep(gt, gt.names == n), _keep(dt, dt.names == n), group, overlaps, threshold) for n in wanted
     }
+
+
+def _crowd(side: Side) -> NDArray[np.bool_]:
+    return np.zeros(len(side), bool) if side.crowd is None else side.crowd
 
 
 def _keep(rows: _Rows, mask: NDArray[np.bool_]) -> _Rows:

@@ -34,12 +34,14 @@ CARD = Card(
     empty="a class without cells in any image is left out; a detection without a pixel is dropped",
     thresholds="0.6",
     strict=(
-        "no difference. The official code orders equal scores by numpy's unstable sort, which depends on the "
-        "processor; here "
-        "they are stable in both modes, with a warning where many are equal"
+        "an ignore mark is not read, as the official code knows none. It orders equal scores by numpy's unstable "
+        "sort, which depends on the processor; here they are stable in both modes, with a warning where many are equal"
     ),
     flattening="none: masks may overlap; a cell with several classes counts once in each",
-    regions="crowd (IsGroupOf): not to be found; a detection that lies in it by 0.6 of its area is not counted",
+    regions=(
+        "crowd (IsGroupOf): not to be found; an unmatched detection that lies in it by 0.6 or more of its area is not "
+        "counted; strict: an ignore mark is not read; corrected: ignored cells are treated as crowd"
+    ),
     partial=(
         "absent_class='ignore' (Open Images, the default) drops detections of classes the image has no cell of; 'fp' "
         "counts them"
@@ -50,7 +52,7 @@ CARD = Card(
 
 def count(pair: Pair, mode: Mode, threshold: float = 0.6, absent_class: str = "ignore", shape: str = "segm") -> Any:
     """Scores and hits of each class of one image, with the order of the classes."""
-    return {"words": pair.vocabulary, "classes": image_numbers(pair, threshold, absent_class, shape)}
+    return {"words": pair.vocabulary, "classes": image_numbers(pair, mode, threshold, absent_class, shape)}
 
 
 def pool(numbers: Sequence[Any], mode: Mode, **_: Any) -> Result:

@@ -43,7 +43,9 @@ CARD = Card(
     thresholds="0.5 (pos_thresh) and 0.1 (bg_thresh)",
     strict="at most 100 detections an image where max_dets is not given (corrected: all); an ignore mark is not read",
     flattening="none: masks may overlap",
-    regions=CROWD + "; a detection is ignored if more than half of it lies in a region",
+    regions=CROWD
+    + "; a detection is ignored if more than half of it lies in a region: AP does not count it, but as in tidecv it is "
+    "still counted among the errors of its kind, and mending its place or class makes it a hit",
     namesakes="errors_caicedo counts splits, merges and misses without scores",
 )
 
