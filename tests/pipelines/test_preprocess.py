@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import median_filter
 
 from celltable import synthetic
 from celltable.errors import CelltableError
@@ -21,10 +22,54 @@ def scene(seed: int, size: tuple[int, int] = (200, 260)) -> Any:
     return synthetic.generate("phase-contrast", size=size, cells=25, seed=seed).pixels
 
 
-@settings(max_examples=15, deadline=None)
+def by_the_rule(image: Any, factor: float) -> Any:
+    """The released rule, step by step and slowly: scaled median, area means, clipping, median filter, clipping."""
+    brightened = image.astype(float) * (128.0 / float(np.median(image)))
+    rows, columns = (overlaps(n, int(n * factor)) for n in image.shape)
+    small = rows @ brightened @ columns.T / (rows.sum(1)[:, None] * columns.sum(1))
+    small = np.minimum(np.maximum(small, 0), 255)
+    aperture = round(75 * factor)
+    aperture = aperture if aperture % 2 else aperture + 1
+    background = median_filter(np.floor(small), size=aperture, mode="nearest")
+    even = small / background * 128
+    return np.floor(np.where(even > 180, 180, np.where(even < 70, 70, even)))
+
+
+def overlaps(many: int, few: int) -> Any:
+    """How much of each of many pixels each of a few wider ones covers."""
+    step = many / few
+    return np.array(
+        [[max(0.0, min((i + 1) * step, k + 1) - max(i * step, k)) for k in range(many)] for i in range(few)]
+    )
+
+
+@pytest.mark.parametrize(("magnification", "factor"), [(10, 1.0), (20, 0.5), (40, 0.25), (16, 0.625)])
+def test_the_look_is_that_of_the_released_rule(magnification: float, factor: float) -> None:
+    size = round(52 / factor), round(60 / factor)
+    light = 1 + 0.5 * np.linspace(-1, 1, size[1])[None, :] ** 2
+    noise = np.random.default_rng(1).normal(0, 3, size)  # no value stands so near to a whole one that rounding decides
+    image = np.clip(scene(3, size) * light + noise, 1, 255)
+    spot = round(6 / factor)
+    image[:spot, :spot], image[-spot:, -spot:] = 30, 255
+    expected = by_the_rule(image, factor)
+    assert {70, 180} <= set(np.unique(expected).tolist())
+    assert np.array_equal(like_livecell(image, magnification=magnification), expected)
+
+
+def test_fluorescence_is_inverted_first() -> None:
+    bright = np.zeros((50, 60), np.uint8)
+    bright[20:30, 30:40] = 101
+    assert (like_livecell(bright, fluorescence=True) == by_the_rule((255 - bright.astype(float)) / 2, 1.0)).all()
+    deep = bright.astype(np.uint16) * 20
+    assert (like_livecell(deep, fluorescence=True)[20:30, 30:40] == 70).all()
+    with pytest.raises(CelltableError, match="--fluorescence"):
+        like_livecell(bright)
+
+
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 50), st.floats(0.2, 60.0), st.sampled_from([np.uint8, np.uint16, np.float32]))
 def test_the_look_does_not_depend_on_exposure_or_bit_depth(seed: int, gain: float, kind: Any) -> None:
-    plain = scene(seed).astype(np.float64)
+    plain = scene(seed, (110, 130)).astype(np.float64)
     reference = like_livecell(plain)
     assert reference.dtype == np.uint8
     assert abs(float(np.median(reference)) - 128) <= 1
@@ -87,6 +132,8 @@ def test_requests_that_make_no_sense_end_in_one_sentence(tmp_path: Path) -> None
         ("bad", {}, "x.png"),
         ("twice", {"like": "livecel"}, "No look is called 'livecel'"),
         ("twice", {"pixel_size_um": 0.0}, "expected a positive number"),
+        ("twice", {"magnification": -20.0}, "the magnification is -20.0x; expected a positive number"),
+        ("twice", {"magnification": 20.0, "pixel_size_um": 0.5}, "expected one of them"),
         ("nowhere", {}, "nowhere"),
     ]
     for folder, options, words in requests:

@@ -15,17 +15,24 @@ def preprocess(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")],
     like: Annotated[str, typer.Option("--like", help="The look: livecell.")] = "livecell",
     pixel_size: Annotated[float | None, typer.Option("--pixel-size", help="Edge of a pixel in µm.")] = None,
+    magnification: Annotated[
+        float | None, typer.Option("--magnification", help="Of the objective, if the pixel size is not known.")
+    ] = None,
+    fluorescence: Annotated[
+        bool, typer.Option("--fluorescence", help="Invert images that are bright on black.")
+    ] = False,
     background: Annotated[bool, typer.Option(help="Divide out the background.")] = True,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
-    """Bring images to LIVECell's look: 10x equivalent, even background, median 128, 8 bit.
+    """Bring images to LIVECell's look: 10x equivalent, even background of 128, values from 70 to 180, 8 bit.
 
-    Example: celltable preprocess my_images/ ready/ --like livecell --pixel-size 0.65
+    Example: celltable preprocess my_images/ ready/ --like livecell --magnification 20
     """
     from celltable.pipelines.preprocess import preprocess as run
 
     paths = run(
-        path, out, like=like, pixel_size_um=pixel_size, background=background, workers=workers, progress=not json
-    )
+        path, out, like=like, pixel_size_um=pixel_size, magnification=magnification, fluorescence=fluorescence,
+        background=background, workers=workers, progress=not json,
+    )  # fmt: skip
     emit_json({"files": [str(p) for p in paths]}) if json else say(f"{out}: {len(paths):,} images like {like}")

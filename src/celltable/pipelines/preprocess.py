@@ -1,7 +1,9 @@
 """Bring other microscopes' images to the look of a known data set, so that models trained on it can read them.
 
-``livecell``: the steps that Edlund et al. 2021 (Nature Methods 18:1038, Methods, "Image preprocessing" of the A549 and
-external images) name: scale to a 10x equivalent, divide out the background, move the median to 128, clip to 8 bit.
+``livecell``: the rule of the function that the authors of LIVECell released for images of other microscopes
+(https://github.com/sartorius-research/LIVECell, code/preprocessing.py; Edlund et al. 2021, Nature Methods 18:1038):
+median to 128, scale to an effective 10x by area averages, clip to 0-255, divide by a wide median filter, background to
+128, clip to 70-180.
 """
 
 from __future__ import annotations
@@ -21,46 +23,125 @@ if TYPE_CHECKING:
     from celltable.imagefile import Entry
 
 LIVECELL_PIXEL_UM: Final = 1.24  # Incucyte S3, 10x: 1408 × 1040 px of 1.24 µm, cropped into quarters of 704 × 520
-BACKGROUND_SIGMA_PX: Final = 60.0  # much wider than a cell at 10x (about 15-30 px), narrower than the vignette
-MEDIAN: Final = 128.0
+LIVECELL_MAGNIFICATION: Final = 10.0
+APERTURE_PX: Final = 75  # of the median filter at 10x, wider than a cell (`median_radius_raw`)
+MEDIAN: Final = 128.0  # `target_median`
+DARKEST, BRIGHTEST = 70.0, 180.0  # "clipping for zernike phase halo artifacts"
 LOOKS: Final = ("livecell",)
+Floats = NDArray[np.float64]
 
 
 def like_livecell(
-    pixels: NDArray[Any], *, pixel_size_um: float | None = None, background: bool = True
+    pixels: NDArray[Any],
+    *,
+    pixel_size_um: float | None = None,
+    magnification: float | None = None,
+    fluorescence: bool = False,
+    background: bool = True,
 ) -> NDArray[np.uint8]:
-    """A phase-contrast image in LIVECell's look: uint8 (row, column), median 128, even background.
+    """An image in LIVECell's look: uint8 (row, column), background 128, values from 70 to 180.
+
+    Departures from the released function: any bit depth and colour is taken; a background of 0 counts as 1 (there it
+    divides by 0); images of less than 10x are enlarged linearly (there nothing is said of them).
 
     Parameters
     ----------
     pixels
         (row, column) or (row, column, channel), any type; channels are averaged (an alpha channel is left out).
     pixel_size_um
-        Edge of a pixel in µm; the image is scaled to 1.24 µm where it differs. None leaves the scale.
+        Edge of a pixel in µm; the image is scaled to 1.24 µm where it differs by more than 1 %.
+    magnification
+        Of the objective, in place of the pixel size: 20 halves the image. Without either the scale stays.
+    fluorescence
+        The image is bright on black: it is inverted and halved first, (white - value) / 2, as the released
+        ``preprocess_fluorescence`` does. White is 255 for 8 bit, the brightest value for other types.
     background
-        Divide by the background, a Gaussian of 60 px.
-    """
-    from scipy.ndimage import gaussian_filter
-    from skimage.transform import rescale
+        Divide by the background, a median filter of 75 px times the scale, made odd.
 
-    image = np.asarray(pixels, np.float32)
+    Raises
+    ------
+    CelltableError
+        If the scale is no positive number, or more than half of an image that is not all black is.
+
+    >>> image = np.full((90, 120), 40, np.uint8); image[40:48, 50:58] = 50
+    >>> look = like_livecell(image, magnification=20)
+    >>> look.shape, int(look[0, 0]), int(look.max())
+    ((45, 60), 128, 160)
+    """
+    image = _grey(pixels)
+    if fluorescence:
+        white = 255.0 if np.asarray(pixels).dtype == np.uint8 else float(image.max(initial=0))
+        image = (white - image) / 2
+    scale = _scale(pixel_size_um, magnification)
+    median = float(np.median(image))
+    if median <= 0:
+        if image.any():
+            raise CelltableError(
+                "the median of the image is 0, which cannot be brought to 128; a fluorescence image is inverted first "
+                "with --fluorescence."
+            )
+        median, image = MEDIAN, np.full_like(image, MEDIAN)
+    image = np.clip(_resized(image, scale) * (MEDIAN / median), 0, 255)
+    if background:
+        image = image / np.maximum(_background(image.astype(np.uint8), scale), 1) * MEDIAN
+    look: NDArray[np.uint8] = np.clip(image, DARKEST, BRIGHTEST).astype(np.uint8)
+    return look
+
+
+def _grey(pixels: NDArray[Any]) -> Floats:
+    image = np.asarray(pixels, np.float64)
     if image.ndim == 3:
         colours = image.shape[2] - 1 if image.shape[2] in (2, 4) else image.shape[2]
         image = image[..., :colours].mean(axis=2)
-    if pixel_size_um is not None:
-        if pixel_size_um <= 0:
-            raise CelltableError(f"the pixel size is {pixel_size_um} µm; expected a positive number.")
-        factor = pixel_size_um / LIVECELL_PIXEL_UM
-        if abs(factor - 1) > 0.01:
-            image = rescale(image, factor, order=1, anti_aliasing=factor < 1, preserve_range=True).astype(np.float32)
-    if background:
-        smooth = gaussian_filter(image, BACKGROUND_SIGMA_PX, mode="nearest")
-        image = image / np.maximum(smooth, np.float32(max(float(smooth.max()) * 1e-3, 1e-6)))
-    median = float(np.median(image))
-    if median <= 0:
-        return np.full(image.shape, round(MEDIAN), np.uint8)
-    scaled: NDArray[np.uint8] = np.clip(np.rint(image * (MEDIAN / median)), 0, 255).astype(np.uint8)
-    return scaled
+    return image
+
+
+def _scale(pixel_size_um: float | None, magnification: float | None) -> float:
+    """By what an image is scaled to an effective 10x."""
+    if pixel_size_um is not None and magnification is not None:
+        raise CelltableError("a pixel size and a magnification are given; expected one of them.")
+    for name, unit, value in (("pixel size", " µm", pixel_size_um), ("magnification", "x", magnification)):
+        if value is not None and not 0 < value < np.inf:
+            raise CelltableError(f"the {name} is {value}{unit}; expected a positive number.")
+    if magnification is not None:
+        return LIVECELL_MAGNIFICATION / magnification
+    scale = 1.0 if pixel_size_um is None else pixel_size_um / LIVECELL_PIXEL_UM
+    return 1.0 if abs(scale - 1) <= 0.01 else scale
+
+
+def _resized(image: Floats, scale: float) -> Floats:
+    if scale == 1:
+        return image
+    size = tuple(max(1, int(n * scale + 1e-9)) for n in image.shape)
+    if scale > 1:
+        from skimage import transform
+
+        resize: Any = transform.resize
+        return np.asarray(resize(image, size, order=1, preserve_range=True), np.float64)
+    return _area_means(_area_means(image, size[0]).T, size[1]).T
+
+
+def _area_means(image: Floats, rows: int) -> Floats:
+    """The image in fewer rows, each the mean of the strip that it covers, rows cut by its edges in proportion."""
+    height = len(image)
+    sums = np.concatenate([np.zeros((1, image.shape[1])), np.cumsum(image, axis=0)])
+    edges = np.linspace(0, height, rows + 1)
+    whole = np.minimum(edges.astype(int), height - 1)
+    at = sums[whole] + image[whole] * (edges - whole)[:, None]
+    means: Floats = np.diff(at, axis=0) * (rows / height)
+    return means
+
+
+def _background(image: NDArray[np.uint8], scale: float) -> Floats:
+    """The median filter; beyond the border the nearest pixel counts."""
+    from skimage.filters import rank
+
+    median: Any = rank.median
+    aperture = round(APERTURE_PX * scale)
+    aperture += aperture % 2 == 0
+    reach = aperture // 2
+    around = median(np.pad(image, reach, mode="edge"), np.ones((aperture, aperture), np.uint8))
+    return np.asarray(around[reach : reach + image.shape[0], reach : reach + image.shape[1]], np.float64)
 
 
 def preprocess(
@@ -69,11 +150,15 @@ def preprocess(
     *,
     like: str = "livecell",
     pixel_size_um: float | None = None,
+    magnification: float | None = None,
+    fluorescence: bool = False,
     background: bool = True,
     progress: bool = False,
     workers: int | None = None,
 ) -> list[Path]:
     """Preprocess every image of a folder or archive and write 8-bit TIFFs of the same names; returns their paths.
+
+    `pixel_size_um`, `magnification`, `fluorescence` and `background` are those of `like_livecell`.
 
     Raises
     ------
@@ -86,8 +171,7 @@ def preprocess(
 
     if like not in LOOKS:
         raise NotFoundError(f"No look is called '{like}'. There are: {', '.join(LOOKS)}.")
-    if pixel_size_um is not None and not pixel_size_um > 0:
-        raise CelltableError(f"the pixel size is {pixel_size_um} µm; expected a positive number.")
+    _scale(pixel_size_um, magnification)
     target = Path(out)
     if target.resolve() == Path(path).resolve():
         raise CelltableError(f"{out} is the folder that is read; give another one, so that the originals stay.")
@@ -103,8 +187,9 @@ def preprocess(
             entry, name = pair
             try:
                 image = like_livecell(
-                    read_pixels(release.read(entry), entry.name), pixel_size_um=pixel_size_um, background=background
-                )
+                    read_pixels(release.read(entry), entry.name), pixel_size_um=pixel_size_um,
+                    magnification=magnification, fluorescence=fluorescence, background=background,
+                )  # fmt: skip
             except CelltableError as exc:
                 exc.add_note(f"while preprocessing {entry.name}")
                 raise
