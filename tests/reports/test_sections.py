@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from celltable import registry
+from celltable import registry, schema
 from celltable.cli import build
 from celltable.pipelines._derived import with_columns
 from celltable.pipelines.check import check
@@ -210,6 +210,16 @@ def test_findings_of_two_severities_have_two_rows_as_check_counts_them(tmp_path:
     expected = Counter(zip(store.findings["rule"].to_pylist(), store.findings["severity"].to_pylist(), strict=True))
     assert rows == dict(expected)
     assert len(rows) > len({rule for rule, _ in rows}) or len(found.counts) == len(rows)
+
+
+def test_places_that_a_finding_names_are_circled(tmp_path: Path) -> None:
+    store = ingested("tnbc", tmp_path)
+    first = next(iter(store))
+    message = "2 dark objects like the annotated cells that no mask covers, around x, y = (13, 40), (29, 7), …"
+    row = {"image_id": first, "rule": "probable-missed", "severity": "warning", "value": 2.0, "message": message}
+    table = pa.Table.from_pylist([row], schema=schema.FINDINGS)
+    text = report(store.update({"findings": table}), tmp_path / "r.html").read_text(encoding="utf-8")
+    assert re.findall(r'<circle cx="(\d+)" cy="(\d+)"', text) == [("13", "40"), ("29", "7")]
 
 
 def test_show_prints_one_table_a_category_for_several_stores(stores: list[Store]) -> None:

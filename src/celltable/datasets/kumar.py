@@ -133,7 +133,7 @@ DATASET = Dataset(
     citation="Kumar et al.: A dataset and a technique for generalized nuclear segmentation for computational "
     "pathology. "
     "IEEE Transactions on Medical Imaging 36:1550 (2017); Kumar et al.: A multi-organ nucleus segmentation challenge. "
-    "39:1380 (2020)",
+    "IEEE Transactions on Medical Imaging 39:1380 (2020)",
     doi="10.1109/TMI.2017.2677499",
     source="https://nucleisegmentationbenchmark.weebly.com/dataset.html",
     modality=("histology",),

@@ -137,9 +137,16 @@ def _refuse_empty(
     empty = [part for part, share in shares.items() if share > 1e-9 and part not in set(assignment.values())]
     if empty:
         units = len(set(splits.units_of(images, near)))
+        whole = "one unit that must stay whole" if units == 1 else f"{units:,} units that must stay whole"
+        advice = "Ask for fewer parts or larger shares."
+        if units == 1:
+            advice = "No split of them is without a leak: test on another data set, or merge one into this."
+        elif units < len(shares):
+            advice = f"Ask for at most {units} parts."
+        names = ", ".join(empty[:3]) + (f" and {len(empty) - 3:,} more" if len(empty) > 3 else "")
         raise CelltableError(
-            f"{', '.join(empty)} would have no image: {images.num_rows:,} images are {units:,} units that must stay "
-            f"whole (leakage groups and look-alikes) for {len(shares)} parts. Ask for fewer parts or larger shares."
+            f"{names} would have no image: {images.num_rows:,} images are {whole} (leakage groups and "
+            f"look-alikes) for {len(shares)} parts. {advice}"
         )
 
 

@@ -103,8 +103,12 @@ def picture(
     *,
     caption: str = "",
     window: tuple[int, int, int, int] | None = None,
+    places_xy: Sequence[tuple[float, float]] = (),
 ) -> str:
-    """An image with contour layers (colour → cells) as a figure; `window` (x, y, width, height) shows a part of it."""
+    """An image with contour layers (colour → cells) as a figure.
+
+    `window` (x, y, width, height) shows a part of it; `places_xy` are circled.
+    """
     height, width = sample.image.size
     x, y, w, h = window or (0, 0, width, height)
     rgb = to_rgb(sample.pixels(), sample.image.channels)[y : y + h, x : x + w]
@@ -112,6 +116,11 @@ def picture(
     paths = "".join(
         f'<path d="{path_of(_inside(cells, (x, y, w, h)))}" fill="none" stroke="{colour}" stroke-width="{stroke:.2f}"/>'
         for colour, cells in layers.items()
+    )
+    paths += "".join(
+        f'<circle cx="{cx:g}" cy="{cy:g}" r="{max(w, h) / 36:.1f}" fill="none" stroke="{MARK}" '
+        f'stroke-width="{stroke * 1.5:.2f}"/>'
+        for cx, cy in places_xy
     )
     return (
         f'<figure><svg viewBox="{x} {y} {w} {h}" role="img"><title>{escape(caption)}</title>'

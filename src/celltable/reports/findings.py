@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Any
 
@@ -16,6 +17,7 @@ from ._picture import MARK, TRUTH, picture
 SHOWN = 3  # pictures a rule
 RULES = 12
 MARGIN = 24  # px around the cell shown
+_PLACE = re.compile(r"\((\d+), (\d+)\)")
 ORDER = {"error": 0, "warning": 1, "note": 2}
 
 
@@ -72,7 +74,7 @@ def _figure(sample: Sample, row: dict[str, Any]) -> str:
     cells = sample.instances
     at = np.flatnonzero(cells.ids == row["instance_id"]) if row["instance_id"] is not None else np.zeros(0, int)
     if not len(at):
-        return picture(sample, {TRUTH: cells}, caption=caption)
+        return picture(sample, {TRUTH: cells}, caption=caption, places_xy=_places(row["message"]))
     x, y, w, h = (int(v) for v in cells.bbox[at[0]])
     height, width = sample.image.size
     side = max(w, h, 40) + 2 * MARGIN
@@ -81,6 +83,12 @@ def _figure(sample: Sample, row: dict[str, Any]) -> str:
     others = np.ones(len(cells), bool)
     others[at] = False
     return picture(sample, {TRUTH: cells.take(others), MARK: cells.take(at)}, caption=caption, window=window)
+
+
+def _places(message: str) -> list[tuple[float, float]]:
+    """The places that a finding about an image names: ``… around x, y = (984, 570), (707, 29), …``."""
+    _, named, places = message.partition("x, y = ")
+    return [(float(x), float(y)) for x, y in _PLACE.findall(places)] if named else []
 
 
 SECTION = Section("findings", "Findings", 40, render)
