@@ -761,76 +761,115 @@ Out<double> hull_areas(nb::sequence counts, i64 h, i64 w) {
 
 // ---------------------------------------------------------------- outlines along pixel edges
 
-struct Ring {
-  std::vector<i64> xy;
-  i64 twice_area;  // positive: outer, clockwise on the screen; negative: a hole
-};
+// Rings of masks from their runs: every run has an upper edge, walked to the right, and a lower one, walked to the left;
+// where two columns meet, the ends of these edges are joined by the vertical edges between them.
+class Outlines {
+ public:
+  std::vector<std::int32_t> xy;
+  std::vector<i64> ring_first{0};
+  std::vector<std::uint8_t> is_hole;
 
-std::vector<Ring> rings_of(const Runs &runs, i64 h, bool corners) {
-  std::vector<Ring> rings;
-  if (runs.empty()) return rings;
-  const Box box = box_of(runs, h);
-  const i64 bw = box.w + 2, bh = box.h + 2;
-  std::vector<std::uint8_t> grid(static_cast<std::size_t>(bw * bh), 0), seen(grid.size(), 0);  // column by column
-  std::vector<std::pair<i64, i64>> tops;  // row and column of the pixels with none above, where a ring can begin
-  by_column(runs, h, [&](i64 c, i64 a, i64 b) {
-    std::memset(grid.data() + (c - box.x + 1) * bh + a - box.y + 1, 1, static_cast<std::size_t>(b - a));
-    tops.emplace_back(a - box.y + 1, c - box.x + 1);
-  });
-  std::sort(tops.begin(), tops.end());
-  auto set = [&](i64 r, i64 c) { return grid[c * bh + r] != 0; };
-  // Directions: 0 right, 1 down, 2 left, 3 up; the mask lies to the right of the walker. Vertex (r, c) is the upper left
-  // corner of pixel (r, c).
-  static constexpr i64 dr[4] = {0, 1, 0, -1}, dc[4] = {1, 0, -1, 0};
-  static constexpr i64 right_r[4] = {0, 0, -1, -1}, right_c[4] = {0, -1, -1, 0};  // pixel ahead on the right of a vertex
-  static constexpr i64 left_r[4] = {-1, 0, 0, -1}, left_c[4] = {0, 0, -1, -1};
-  for (const auto &[r0, c0] : tops) {
-    if (seen[c0 * bh + r0]) continue;
-    Ring ring{{}, 0};
-    i64 r = r0, c = c0;
-    int d = 0;
-    do {
-      if (d == 0) seen[c * bh + r] = 1;
-      r += dr[d], c += dc[d];
-      const bool ahead_right = set(r + right_r[d], c + right_c[d]), ahead_left = set(r + left_r[d], c + left_c[d]);
-      int turned = d;
-      if (ahead_right && ahead_left) turned = (d + 3) & 3;
-      else if (!ahead_right && (!ahead_left || !corners)) turned = (d + 1) & 3;
-      else if (!ahead_right) turned = (d + 3) & 3;
-      if (turned != d) ring.xy.push_back(c - 1 + box.x), ring.xy.push_back(r - 1 + box.y);
-      d = turned;
-    } while (r != r0 || c != c0 || d != 0);
-    const std::size_t n = ring.xy.size() / 2;
-    for (std::size_t k = 0; k < n; ++k) {
-      std::size_t next = (k + 1) % n;
-      ring.twice_area += ring.xy[2 * k] * ring.xy[2 * next + 1] - ring.xy[2 * next] * ring.xy[2 * k + 1];
-    }
-    rings.push_back(std::move(ring));
+  void add(const Runs &runs, i64 h, bool corners) {
+    rows_.clear(), columns_.clear(), first_.clear();
+    by_column(runs, h, [&](i64 c, i64 a, i64 b) {
+      const std::size_t columns = columns_.empty() ? 0 : static_cast<std::size_t>(c - columns_.front());
+      while (first_.size() <= columns) first_.push_back(rows_.size());
+      rows_.push_back(a), rows_.push_back(b), columns_.push_back(c);
+    });
+    next_.assign(rows_.size(), kSeen);
+    first_.push_back(rows_.size());
+    for (std::size_t c = 0; c + 1 < first_.size(); ++c) join(c ? first_[c - 1] : 0, first_[c], first_[c + 1], corners);
+    if (first_.size() > 1) join(first_[first_.size() - 2], rows_.size(), rows_.size(), corners);
+    trace();
   }
-  return rings;
-}
+
+ private:
+  static constexpr std::size_t kSeen = ~std::size_t(0);
+  std::vector<i64> rows_, columns_;  // edge 2k is the upper, 2k + 1 the lower one of run k, which lies in columns_[k]
+  std::vector<std::size_t> first_, next_, order_;  // first edge of a column; the edge walked after an edge
+
+  // Edges that end between two columns, those of the left one (a to b) and of the right one (b to end), in the order of
+  // their rows. A straight line goes on; the others are joined two by two. Where two pixels meet in a corner only, the
+  // order of the two edges there decides whether they are parted or one.
+  void join(std::size_t a, const std::size_t b, const std::size_t end, bool corners) {
+    std::size_t waiting = kSeen;
+    const auto meet = [&](std::size_t e) {
+      if (waiting == kSeen) {
+        waiting = e;
+        return;
+      }
+      const bool arrives = (waiting < b) == !(waiting & 1);  // upper edges of the left column, lower ones of the right
+      next_[arrives ? waiting : e] = arrives ? e : waiting;
+      waiting = kSeen;
+    };
+    for (std::size_t r = b; a < b || r < end;) {
+      if (r == end || (a < b && rows_[a] < rows_[r])) {
+        meet(a++);
+      } else if (a == b || rows_[r] < rows_[a]) {
+        meet(r++);
+      } else {
+        const bool lower = a & 1;
+        if (lower == static_cast<bool>(r & 1)) {
+          next_[lower ? r : a] = lower ? a : r;
+        } else {
+          meet(lower != corners ? a : r), meet(lower != corners ? r : a);
+        }
+        ++a, ++r;
+      }
+    }
+  }
+
+  void trace() {
+    const std::size_t n = rows_.size();
+    std::size_t seen = 0, start = 0;
+    if (!n) return;
+    for (std::size_t e = 2; e < n; e += 2)
+      if (rows_[e] < rows_[start]) start = e;
+    walk(start, seen);
+    if (seen == n) return;
+    order_.clear();
+    for (std::size_t e = 0; e < n; e += 2) order_.push_back(e);
+    std::stable_sort(order_.begin(), order_.end(), [&](std::size_t a, std::size_t b) { return rows_[a] < rows_[b]; });
+    for (std::size_t e : order_)
+      if (next_[e] != kSeen) walk(e, seen);
+  }
+
+  // One ring: from the end of its uppermost, leftmost edge to the corner where that begins.
+  void walk(const std::size_t start, std::size_t &seen) {
+    i64 area = 0;
+    std::size_t e = start;
+    do {
+      const std::size_t after = next_[e];
+      next_[e] = kSeen, ++seen;
+      if (const i64 from = rows_[e], to = rows_[after]; from != to) {
+        const i64 x = columns_[e >> 1] + !(e & 1);
+        for (i64 v : {x, from, x, to}) xy.push_back(static_cast<std::int32_t>(v));
+        area += x * (to - from);
+      }
+      e = after;
+    } while (e != start);
+    ring_first.push_back(static_cast<i64>(xy.size() / 2));
+    is_hole.push_back(area < 0);  // outer rings run clockwise on the screen
+  }
+};
 
 nb::tuple outlines(nb::sequence counts, i64 h, i64 w, int connectivity) {
   check_size(h, w);
   Texts texts(counts);
-  std::vector<std::int32_t> xy;
-  std::vector<i64> ring_first{0}, mask_first{0};
-  std::vector<std::uint8_t> is_hole;
+  Outlines found;
+  std::vector<i64> mask_first{0};
   {
     nb::gil_scoped_release release;
     Runs runs;
     for (std::size_t i = 0; i < texts.size(); ++i) {
       texts.read(i, h * w, runs);
-      for (const Ring &ring : rings_of(runs, h, connectivity == 8)) {
-        for (i64 v : ring.xy) xy.push_back(static_cast<std::int32_t>(v));
-        ring_first.push_back(static_cast<i64>(xy.size() / 2));
-        is_hole.push_back(ring.twice_area < 0);
-      }
-      mask_first.push_back(static_cast<i64>(is_hole.size()));
+      found.add(runs, h, connectivity == 8);
+      mask_first.push_back(static_cast<i64>(found.is_hole.size()));
     }
   }
-  const std::size_t n = xy.size() / 2;
-  return nb::make_tuple(array(std::move(xy), {n, 2}), array(std::move(ring_first)), array(std::move(mask_first)), array(std::move(is_hole)));
+  const std::size_t n = found.xy.size() / 2;
+  return nb::make_tuple(array(std::move(found.xy), {n, 2}), array(std::move(found.ring_first)), array(std::move(mask_first)),
+                        array(std::move(found.is_hole)));
 }
 
 // ---------------------------------------------------------------- polygons

@@ -52,7 +52,7 @@ enum class Style {
 // The shortest digits of a finite double: value = 0.d1d2d3… × 10^point.
 struct Digits {
   char text[20];
-  int n = 0, point = 0;
+  int n = 0, point = 0;  // of `text`
   explicit Digits(double magnitude) {
     char raw[32];
     const char *end = std::to_chars(raw, raw + sizeof raw, magnitude, std::chars_format::scientific).ptr;
@@ -70,8 +70,8 @@ inline char *zeros(char *p, int n) {
   std::memset(p, '0', static_cast<std::size_t>(n));
   return p + n;
 }
-inline char *copied(char *p, const char *from, int n) {
-  std::memcpy(p, from, static_cast<std::size_t>(n));
+inline char *copied(char *p, const char *from, std::size_t n) {
+  std::memcpy(p, from, n);
   return p + n;
 }
 
@@ -91,7 +91,7 @@ inline char *write_shortest(char *p, double v, bool json) {
   const Digits d(v);
   if (d.point > 16 || d.point <= (json ? -5 : -4)) {
     *p++ = d.text[0];
-    if (d.n > 1) *p++ = '.', p = copied(p, d.text + 1, d.n - 1);
+    if (d.n > 1) *p++ = '.', p = copied(p, d.text + 1, static_cast<std::size_t>(d.n - 1));
     int exponent = d.point - 1;
     *p++ = 'e';
     if (exponent < 0) *p++ = '-', exponent = -exponent;
@@ -136,17 +136,30 @@ inline char *write_fraction(char *p, double v) {
   return p[-1] == '.' ? p - 1 : p;
 }
 
-inline void write_number(Text &out, double v, Style style) {
-  if (!std::isfinite(v)) return out.add(style == Style::json ? "null" : std::isnan(v) ? "nan" : v < 0 ? "-inf" : "inf");
-  char *p = out.room(400);
-  out.took(style == Style::fraction ? write_fraction(p, v) : write_shortest(p, v, style == Style::json));
+constexpr std::size_t kLongest = 400;  // characters of a number
+
+inline char *write_number(char *p, double v, Style style) {
+  if (!std::isfinite(v)) {
+    const std::string_view word = style == Style::json ? "null" : std::isnan(v) ? "nan" : v < 0 ? "-inf" : "inf";
+    return copied(p, word.data(), word.size());
+  }
+  return style == Style::fraction ? write_fraction(p, v) : write_shortest(p, v, style == Style::json);
 }
+
+inline void write_number(Text &out, double v, Style style) { out.took(write_number(out.room(kLongest), v, style)); }
 
 // A JSON string of UTF-8 text, with the escapes that JSON demands and no others.
 inline void write_string(Text &out, std::string_view s) {
   static constexpr char hex[] = "0123456789abcdef";
   char *p = out.room(6 * s.size() + 2);
   *p++ = '"';
+  bool plain = true;
+  for (const char c : s) plain &= (static_cast<unsigned char>(c) >= 0x20) & (c != '"') & (c != '\\');
+  if (plain) {
+    p = copied(p, s.data(), s.size());
+    *p++ = '"';
+    return out.took(p);
+  }
   for (const char c : s) {
     const auto u = static_cast<unsigned char>(c);
     if (u >= 0x20 && c != '"' && c != '\\') {

@@ -11,6 +11,7 @@
 #include <numeric>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "numbertext.hpp"
@@ -148,6 +149,7 @@ struct Rings {  // rows of parts of rings of points
   bool is_real;
   Offsets ring_first, part_first, row_first;
   std::array<std::string, kLayout> layout;
+  std::string joint;  // between two points
   Style style;
   bool closed;
   double width, height;  // coordinates are divided by these
@@ -164,32 +166,44 @@ struct Rings {  // rows of parts of rings of points
     row_first = offsets(rows, static_cast<i64>(part_first.size()) - 1, "first parts of rows");
     if (words.size() != kLayout) throw std::invalid_argument("a layout has 13 words");
     for (std::size_t k = 0; k < kLayout; ++k) layout[k].assign(words[k].c_str(), words[k].size());
+    joint = layout[kPointEnd] + layout[kNextPoint] + layout[kPoint];
     if (numbers == "json") style = Style::json;
     else if (numbers == "brief") style = Style::brief;
     else if (numbers == "fraction") style = Style::fraction;
     else throw std::invalid_argument("numbers are written as json, brief or fraction");
   }
 
-  void point(Text &out, i64 k) const {
+  template <class T> char *coordinate(char *p, T v, double unit) const {
+    if constexpr (std::is_same_v<T, std::int32_t>)
+      if (unit == 1) return std::to_chars(p, p + 12, v).ptr;
+    return write_number(p, unit == 1 ? static_cast<double>(v) : static_cast<double>(v) / unit, style);
+  }
+  template <class T> char *point(char *p, const T *xy) const {
+    p = coordinate(p, xy[0], width);
+    p = copied(p, layout[kBetween].data(), layout[kBetween].size());
+    return coordinate(p, xy[1], height);
+  }
+  template <class T> void points(Text &out, const T *xy, i64 n) const {
+    const std::string &next = joint;
+    const std::size_t most = 2 * kLongest + layout[kBetween].size() + next.size();
     out.add(layout[kPoint]);
-    coordinate(out, 2 * k, width);
-    out.add(layout[kBetween]);
-    coordinate(out, 2 * k + 1, height);
+    for (i64 k = 0; k < n; ++k) {
+      char *p = out.room(most);
+      if (k) p = copied(p, next.data(), next.size());
+      out.took(point(p, xy + 2 * k));
+    }
+    if (closed && n) {
+      char *p = copied(out.room(most), next.data(), next.size());
+      out.took(point(p, xy));
+    }
     out.add(layout[kPointEnd]);
   }
-  void coordinate(Text &out, i64 k, double unit) const {
-    if (is_real) write_number(out, unit == 1 ? real.data()[k] : real.data()[k] / unit, style);
-    else if (unit == 1) out.whole(whole.data()[k]);
-    else write_number(out, whole.data()[k] / unit, style);
-  }
   void ring(Text &out, i64 r) const {
-    const i64 first = ring_first[r], end = ring_first[r + 1];
+    const i64 first = ring_first[r], n = ring_first[r + 1] - first;
     out.add(layout[kRing]);
-    for (i64 k = first; k < end; ++k) {
-      if (k > first) out.add(layout[kNextPoint]);
-      point(out, k);
-    }
-    if (closed && end > first) out.add(layout[kNextPoint]), point(out, first);
+    if (!n) {}
+    else if (is_real) points(out, real.data() + 2 * first, n);
+    else points(out, whole.data() + 2 * first, n);
     out.add(layout[kRingEnd]);
   }
   void part(Text &out, i64 p) const {
