@@ -3,69 +3,21 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
 #include <vector>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
+#include "scan.hpp"
 
 namespace rowbits {
 
 using std::int64_t;
 using std::uint64_t;
 
-inline int64_t words_of(int64_t n) { return (n + 63) / 64; }
-
-#if defined(__SSE2__)
-// 16 bits, one a pixel: where two rows agree.
-template <class T> inline uint64_t equal16(const T *a, const T *b) {
-  auto load = [](const T *p, int k) { return _mm_loadu_si128(reinterpret_cast<const __m128i *>(p) + k); };
-  if constexpr (std::is_same_v<T, double>) { // by value: 0 equals -0
-    int bits = 0;
-    for (int k = 0; k < 8; ++k)
-      bits |= _mm_movemask_pd(_mm_cmpeq_pd(_mm_loadu_pd(a + 2 * k), _mm_loadu_pd(b + 2 * k))) << (2 * k);
-    return static_cast<uint64_t>(bits);
-  } else if constexpr (std::is_same_v<T, float>) {
-    int bits = 0;
-    for (int k = 0; k < 4; ++k)
-      bits |= _mm_movemask_ps(_mm_cmpeq_ps(_mm_loadu_ps(a + 4 * k), _mm_loadu_ps(b + 4 * k))) << (4 * k);
-    return static_cast<uint64_t>(bits);
-  } else if constexpr (sizeof(T) == 1) {
-    return static_cast<uint64_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(load(a, 0), load(b, 0))));
-  } else if constexpr (sizeof(T) == 2) {
-    auto same = [&](int k) { return _mm_cmpeq_epi16(load(a, k), load(b, k)); };
-    return static_cast<uint64_t>(_mm_movemask_epi8(_mm_packs_epi16(same(0), same(1))));
-  } else if constexpr (sizeof(T) == 4) {
-    auto same = [&](int k) { return _mm_cmpeq_epi32(load(a, k), load(b, k)); };
-    const __m128i low = _mm_packs_epi32(same(0), same(1)), high = _mm_packs_epi32(same(2), same(3));
-    return static_cast<uint64_t>(_mm_movemask_epi8(_mm_packs_epi16(low, high)));
-  } else {
-    uint64_t bits = 0;
-    for (int k = 0; k < 16; ++k) bits |= static_cast<uint64_t>(a[k] == b[k]) << k;
-    return bits;
-  }
-}
-#else
-template <class T> inline uint64_t equal16(const T *a, const T *b) {
-  uint64_t bits = 0;
-  for (int k = 0; k < 16; ++k) bits |= static_cast<uint64_t>(a[k] == b[k]) << k;
-  return bits;
-}
-#endif
+using celltable::words_of;
 
 // Bit x says whether a[x] and b[x] differ, for x < n; the bits behind n are 0.
 template <class T> void unequal(const T *a, const T *b, int64_t n, uint64_t *bits) {
-  const int64_t whole = n / 64;
-  for (int64_t k = 0; k < whole; ++k) {
-    const T *p = a + 64 * k, *q = b + 64 * k;
-    bits[k] = ~(equal16(p, q) | equal16(p + 16, q + 16) << 16 | equal16(p + 32, q + 32) << 32 | equal16(p + 48, q + 48) << 48);
-  }
-  if (n % 64) {
-    uint64_t last = 0;
-    for (int64_t x = 64 * whole; x < n; ++x) last |= static_cast<uint64_t>(a[x] != b[x]) << (x & 63);
-    bits[whole] = last;
-  }
+  std::fill_n(bits, words_of(n), uint64_t(0));
+  celltable::mark_differing(a, b, n, bits);
 }
 
 inline uint64_t left(const uint64_t *bits, int64_t k) { return (bits[k] << 1) | (k ? bits[k - 1] >> 63 : 0); }

@@ -3,8 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
-
-
+#include <type_traits>
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
@@ -29,7 +28,14 @@ inline __m128i load(const void *p) { return _mm_loadu_si128(static_cast<const __
 // Bit k of the result: a[k] != b[k], for 16 pixels.
 template <class T> inline std::uint64_t differing16(const T *a, const T *b) {
   __m128i same;
-  if constexpr (sizeof(T) == 1) {
+  if constexpr (std::is_floating_point_v<T>) {  // by value: 0 equals -0, NaN nothing
+    std::uint64_t equal = 0;
+    for (int k = 0; k < 16; k += 16 / static_cast<int>(sizeof(T))) {
+      if constexpr (sizeof(T) == 8) equal |= static_cast<std::uint64_t>(_mm_movemask_pd(_mm_cmpeq_pd(_mm_loadu_pd(a + k), _mm_loadu_pd(b + k)))) << k;
+      else equal |= static_cast<std::uint64_t>(_mm_movemask_ps(_mm_cmpeq_ps(_mm_loadu_ps(a + k), _mm_loadu_ps(b + k)))) << k;
+    }
+    return ~equal & 0xffff;
+  } else if constexpr (sizeof(T) == 1) {
     same = _mm_cmpeq_epi8(load(a), load(b));
   } else if constexpr (sizeof(T) == 2) {
     same = _mm_packs_epi16(_mm_cmpeq_epi16(load(a), load(b)), _mm_cmpeq_epi16(load(a + 8), load(b + 8)));
@@ -51,7 +57,17 @@ __attribute__((target("avx2"))) inline __m256i load256(const void *p) { return _
 
 template <class T> __attribute__((target("avx2"))) inline std::uint64_t differing32_avx2(const T *a, const T *b) {
   __m256i same;
-  if constexpr (sizeof(T) == 1) {
+  if constexpr (std::is_same_v<T, double>) {
+    std::uint64_t equal = 0;
+    for (int k = 0; k < 32; k += 4)
+      equal |= static_cast<std::uint64_t>(_mm256_movemask_pd(_mm256_cmp_pd(_mm256_loadu_pd(a + k), _mm256_loadu_pd(b + k), _CMP_EQ_OQ))) << k;
+    return ~equal & 0xffffffff;
+  } else if constexpr (std::is_same_v<T, float>) {
+    std::uint64_t equal = 0;
+    for (int k = 0; k < 32; k += 8)
+      equal |= static_cast<std::uint64_t>(_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(a + k), _mm256_loadu_ps(b + k), _CMP_EQ_OQ))) << k;
+    return ~equal & 0xffffffff;
+  } else if constexpr (sizeof(T) == 1) {
     same = _mm256_cmpeq_epi8(load256(a), load256(b));
   } else if constexpr (sizeof(T) == 2) {
     same = _mm256_packs_epi16(_mm256_cmpeq_epi16(load256(a), load256(b)), _mm256_cmpeq_epi16(load256(a + 16), load256(b + 16)));
