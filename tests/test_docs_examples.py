@@ -89,6 +89,8 @@ def test_the_reference_page_of_a_metric_holds_its_card_its_options_and_its_examp
     for name in OWN:
         metric = registry.load("metrics", name)
         text = tool.metric_page(metric)
+        where = r"\(\d{4}\), e?\d+(-\d+)?|LNCS \d+, \d+-\d+|arXiv \d{4}\.\d+"  # volume and page, or the preprint
+        assert re.search(where, metric.card.citation), f"{name}: the citation has no volume and page"
         for part in ("formula", "matching", "ties", "averaging", "empty", "strict", "regions", "partial", "citation"):
             assert f"**{part}**: " in text, f"{name}: {part}"
         for option, about in metric.about.items():

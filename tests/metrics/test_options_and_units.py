@@ -20,8 +20,10 @@ from celltable.geometry import rle
 from celltable.metrics import Metric, Pair, Side
 from celltable.metrics._compare import compare_pairs
 from celltable.metrics._engine import evaluate_pairs
-from celltable.pipelines.evaluate import compare, evaluate, told_apart
+from celltable.pipelines.evaluate import compare, evaluate, scores_table, told_apart
 from celltable.records import Image, Instances, Sample
+from celltable.reports import Material
+from celltable.reports.scores import SECTION
 from celltable.store import Store, StoreWriter
 
 NAMES = registry.names("metrics")
@@ -124,6 +126,15 @@ def test_percent_is_said_wherever_the_number_is_printed_and_fields_keep_their_na
         [replace(p, meta={"tissue": "x"}) for p in pairs([0.9, 0.8])], ["tide"], by=["tissue"], rounds=0
     )
     assert "tide (percent)" in str(by)
+
+
+def test_a_report_says_percent_of_the_headline() -> None:
+    scores = evaluate_pairs(pairs([0.9, 0.8]), ["tide", "ap_coco"], rounds=0)
+    cards = {name: score.card.to_dict() for name, score in scores.items()}
+    rows = scores_table(scores).to_pylist()
+    html = SECTION.render(Material([], None, None, None, lambda _: None, scores=rows, cards=cards))  # type: ignore[arg-type,return-value]
+    assert html.count("<td>value (percent)</td>") == 1
+    assert html.count("<td>value</td>") == 1
 
 
 def test_one_prediction_has_no_order_and_two_of_one_score_do() -> None:

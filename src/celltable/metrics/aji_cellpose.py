@@ -14,7 +14,9 @@ CARD = Card(
     title="Cellpose aggregated Jaccard index",
     quantity="shared pixels of matched cells / pixels of either foreground, mean over images",
     authority="cellpose.metrics.aggregated_jaccard_index",
-    citation="Stringer et al., Cellpose: a generalist algorithm for cellular segmentation, Nature Methods 2021",
+    citation=(
+        "Stringer et al., Cellpose: a generalist algorithm for cellular segmentation, Nature Methods 18 (2021), 100-106"
+    ),
     doi="10.1038/s41592-020-01018-x",
     url="https://github.com/MouseLand/cellpose",
     formula="sum of c over matched pairs / |ground-truth foreground or predicted foreground|",

@@ -18,7 +18,9 @@ CARD = Card(
     title="Aggregated Jaccard index (AJI)",
     quantity="shared pixels / union pixels of each cell and its best prediction, unmatched cells in the union",
     authority="Kumar et al. 2017, as HoVer-Net's get_fast_aji computes it",
-    citation="Kumar et al., A dataset and a technique for generalized nuclear segmentation, IEEE TMI 2017",
+    citation=(
+        "Kumar et al., A dataset and a technique for generalized nuclear segmentation, IEEE TMI 36 (2017), 1550-1560"
+    ),
     doi="10.1109/TMI.2017.2677499",
     url="https://github.com/vqdang/hover_net",
     formula="sum of c / (sum of u + area of cells without overlap + area of predictions never picked)",

@@ -17,7 +17,8 @@ CARD = Card(
     quantity="shared pixels / union pixels of cells paired one to one, unmatched cells in the union",
     authority="HoVer-Net, get_fast_aji_plus",
     citation=(
-        "Graham et al., HoVer-Net: simultaneous segmentation and classification of nuclei, Medical Image Analysis 2019"
+        "Graham et al., HoVer-Net: simultaneous segmentation and classification of nuclei, Medical Image Analysis 58 "
+        "(2019), 101563"
     ),
     doi="10.1016/j.media.2019.101563",
     url="https://github.com/vqdang/hover_net",

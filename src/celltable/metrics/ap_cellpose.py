@@ -19,7 +19,9 @@ CARD = Card(
     title="Cellpose average precision",
     quantity="TP / (TP + FP + FN) at IoU 0.5 (also 0.75 and 0.9), mean over images",
     authority="cellpose.metrics.average_precision",
-    citation="Stringer et al., Cellpose: a generalist algorithm for cellular segmentation, Nature Methods 2021",
+    citation=(
+        "Stringer et al., Cellpose: a generalist algorithm for cellular segmentation, Nature Methods 18 (2021), 100-106"
+    ),
     doi="10.1038/s41592-020-01018-x",
     url="https://github.com/MouseLand/cellpose",
     formula="ap = TP/(TP+FP+FN) of each image and threshold, float32",

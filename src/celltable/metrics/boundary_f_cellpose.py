@@ -21,7 +21,9 @@ CARD = Card(
     title="Cellpose boundary F-score",
     quantity="F of outline pixels within a tolerance, mean over the scales, mean over images",
     authority="cellpose.metrics.boundary_scores",
-    citation="Stringer et al., Cellpose: a generalist algorithm for cellular segmentation, Nature Methods 2021",
+    citation=(
+        "Stringer et al., Cellpose: a generalist algorithm for cellular segmentation, Nature Methods 18 (2021), 100-106"
+    ),
     doi="10.1038/s41592-020-01018-x",
     url="https://github.com/MouseLand/cellpose",
     formula="A, B = outlines of ground truth and prediction, dilated by a disc of radius max(1, scale x median "

@@ -20,7 +20,7 @@ CARD = Card(
     authority="Cell Tracking Challenge; py-ctcmetrics",
     citation=(
         "Matula et al., Cell tracking accuracy measurement based on comparison of acyclic oriented graphs, PLoS ONE "
-        "2015"
+        "10 (2015), e0144959"
     ),
     doi="10.1371/journal.pone.0144959",
     url="https://github.com/CellTrackingChallenge/py-ctcmetrics",

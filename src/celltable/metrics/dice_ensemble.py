@@ -16,7 +16,7 @@ CARD = Card(
     authority="HoVer-Net, get_dice_2 and get_fast_dice_2 (after the CPM challenges)",
     citation=(
         "Vu et al., Methods for segmentation and classification of digital microscopy tissue images, Front. Bioeng. "
-        "2019"
+        "Biotechnol. 7 (2019), 53"
     ),
     doi="10.3389/fbioe.2019.00053",
     url="https://github.com/vqdang/hover_net",

@@ -18,7 +18,7 @@ CARD = Card(
     authority="2018 Data Science Bowl organisers (splits and merges, IoU > 0.1); the other three by the same rule",
     citation=(
         "Caicedo et al., Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl, Nature Methods "
-        "2019"
+        "16 (2019), 1247-1253"
     ),
     doi="10.1038/s41592-019-0612-7",
     url="https://github.com/carpenterlab/2019_caicedo_dsb",

@@ -16,7 +16,10 @@ CARD = Card(
     title="CellViT detection and classification F",
     quantity="F, precision and recall of detection and of each type",
     authority="CellViT, metrics.cell_detection_scores and cell_type_detection_scores",
-    citation="Hoerst et al., CellViT: vision transformers for precise cell segmentation, Medical Image Analysis 2024",
+    citation=(
+        "Hoerst et al., CellViT: vision transformers for precise cell segmentation, Medical Image Analysis 94 "
+        "(2024), 103143"
+    ),
     doi="10.1016/j.media.2024.103143",
     url="https://github.com/TIO-IKIM/CellViT",
     formula="F as f_hovernet; precision of a type = TPc/(TPc+2FPc+FPd), recall = TPc/(TPc+2FNc+FNd)",

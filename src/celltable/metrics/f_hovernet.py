@@ -19,7 +19,8 @@ CARD = Card(
     quantity="F of detection (F_d), accuracy of types among pairs, F of each type (F_c)",
     authority="HoVer-Net, compute_stats.run_nuclei_type_stat",
     citation=(
-        "Graham et al., HoVer-Net: simultaneous segmentation and classification of nuclei, Medical Image Analysis 2019"
+        "Graham et al., HoVer-Net: simultaneous segmentation and classification of nuclei, Medical Image Analysis 58 "
+        "(2019), 101563"
     ),
     doi="10.1016/j.media.2019.101563",
     url="https://github.com/vqdang/hover_net",

@@ -16,7 +16,10 @@ CARD = Card(
     title="Mean absolute percentage error of counts",
     quantity="mean of |predicted - true| / true, as a fraction",
     authority="statistics of counts; no single authority",
-    citation="Hyndman and Koehler, Another look at measures of forecast accuracy, Int. J. Forecasting 2006",
+    citation=(
+        "Hyndman and Koehler, Another look at measures of forecast accuracy, Int. J. Forecasting 22 (2006), 679-688"
+    ),
+    doi="10.1016/j.ijforecast.2006.03.001",
     formula="mean over images of |f - y| / y",
     matching="none: cells are only counted",
     ties="none",

@@ -19,7 +19,10 @@ CARD = Card(
     title="CellViT panoptic quality (mPQ, bPQ)",
     quantity="PQ, mean over the classes of an image, then over images; bPQ with all cells as one class",
     authority="CellViT, inference_cellvit_experiment_pannuke.py",
-    citation="Hoerst et al., CellViT: vision transformers for precise cell segmentation, Medical Image Analysis 2024",
+    citation=(
+        "Hoerst et al., CellViT: vision transformers for precise cell segmentation, Medical Image Analysis 94 "
+        "(2024), 103143"
+    ),
     doi="10.1016/j.media.2024.103143",
     url="https://github.com/TIO-IKIM/CellViT",
     formula="DQ = TP/(TP+FP/2+FN/2+1e-6), SQ = sum of IoU/(TP+1e-6), PQ = DQ x SQ",

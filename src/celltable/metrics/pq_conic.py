@@ -21,7 +21,10 @@ CARD = Card(
     title="CoNIC panoptic quality (mPQ+) and R2",
     quantity="PQ per class from counts summed over all images, mean over classes",
     authority="CoNIC challenge 2022, metrics/stats_utils.py",
-    citation="Graham et al., CoNIC challenge: pushing the frontiers of nuclear detection, Medical Image Analysis 2024",
+    citation=(
+        "Graham et al., CoNIC challenge: pushing the frontiers of nuclear detection, Medical Image Analysis 92 "
+        "(2024), 103047"
+    ),
     doi="10.1016/j.media.2023.103047",
     url="https://github.com/TissueImageAnalytics/CoNIC",
     formula=(

@@ -14,7 +14,8 @@ CARD = Card(
     quantity="PQ = DQ x SQ of all cells as one class, mean over images",
     authority="HoVer-Net, get_fast_pq and run_nuclei_inst_stat",
     citation=(
-        "Graham et al., HoVer-Net: simultaneous segmentation and classification of nuclei, Medical Image Analysis 2019"
+        "Graham et al., HoVer-Net: simultaneous segmentation and classification of nuclei, Medical Image Analysis 58 "
+        "(2019), 101563"
     ),
     doi="10.1016/j.media.2019.101563",
     url="https://github.com/vqdang/hover_net",

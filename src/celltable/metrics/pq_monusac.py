@@ -20,7 +20,10 @@ CARD = Card(
     title="MoNuSAC panoptic quality",
     quantity="PQ of each class that an image has, mean over the classes of an image, then over images",
     authority="MoNuSAC 2020 challenge, PQ_metric.ipynb",
-    citation="Verma et al., MoNuSAC2020: a multi-organ nuclei segmentation and classification challenge, IEEE TMI 2021",
+    citation=(
+        "Verma et al., MoNuSAC2020: a multi-organ nuclei segmentation and classification challenge, IEEE TMI 40 "
+        "(2021), 3413-3423"
+    ),
     doi="10.1109/TMI.2021.3085712",
     url="https://github.com/ruchikaverma-iitg/MoNuSAC",
     formula="PQ = sum of IoU / (TP + FP/2 + FN/2)",

@@ -17,7 +17,9 @@ CARD = Card(
     title="CTC segmentation accuracy (SEG)",
     quantity="mean over reference cells of the Jaccard index with their match, 0 where there is none",
     authority="Cell Tracking Challenge; py-ctcmetrics",
-    citation="Maska et al., A benchmark for comparison of cell tracking algorithms, Bioinformatics 2014",
+    citation=(
+        "Maska et al., A benchmark for comparison of cell tracking algorithms, Bioinformatics 30 (2014), 1609-1617"
+    ),
     doi="10.1093/bioinformatics/btu080",
     url="https://github.com/CellTrackingChallenge/py-ctcmetrics",
     formula="SEG = sum of J(R, S) over matched R / number of R, over all images",

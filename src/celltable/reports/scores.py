@@ -15,16 +15,27 @@ def render(material: Material) -> str:
     if not material.scores:
         return ""
     pooled = [r for r in material.scores if r["level"] == "pooled"]
-    rows = [[r["metric"], r["mode"], r["field"], r["value"], _interval(r)] for r in pooled]
+    units = {name: card["unit"] for name, card in material.cards.items() if card.get("unit")}
+    rows = [[r["metric"], r["mode"], _number(r, units), r["value"], _interval(r)] for r in pooled]
     html = table(("metric", "mode", "number", "value", "95 % interval"), rows)
     plots = []
     for metric in dict.fromkeys(r["metric"] for r in material.scores):
         values = [r["value"] for r in material.scores if r["metric"] == metric and r["level"] == "image" and _finite(r)]
         if values:
-            plots.append(histogram({metric: values}, title=f"{metric} of each image", label="score", count="images"))
+            plots.append(
+                histogram(
+                    {metric: values}, title=f"{metric} of each image", label=units.get(metric, "score"), count="images"
+                )
+            )
         plots += _groups([r for r in material.scores if r["metric"] == metric and r["level"] == "group"], metric)
     cards = "".join(_card(name, card) for name, card in material.cards.items())
     return f'{html}<div class="plots">{"".join(plots)}</div>{cards}'
+
+
+def _number(row: dict[str, Any], units: dict[str, str]) -> str:
+    """The name of a number, the headline with its unit."""
+    unit = units.get(row["metric"], "") if row["field"] == "value" else ""
+    return f"{row['field']} ({unit})" if unit else str(row["field"])
 
 
 def _finite(row: dict[str, Any]) -> bool:
