@@ -19,10 +19,12 @@ from typer.testing import CliRunner
 from celltable import registry
 from celltable.cli import build
 from celltable.errors import InputError
+from celltable.formats._nuclei_tiles import redrawn
 from celltable.formats.nuclei_coco import DEFECTS, SOURCES
 from celltable.pipelines.convert import export, import_annotations
 from celltable.pipelines.ingest import ingest
 from celltable.pipelines.merge import merge
+from celltable.records import Instances
 from celltable.store import Store
 
 NATIVE = ("dsb2018", *SOURCES)
@@ -252,6 +254,9 @@ def zero_ids(native: Stores, folder: Path, loss: dict[str, Any], again: Store) -
     whole = documents(folder)["stage1_train"]
     assert [r["id"] for r in whole["images"]] == list(range(len(whole["images"])))
     assert [r["id"] for r in whole["annotations"]] == list(range(len(whole["annotations"])))
+    for key in ("images", "annotations"):
+        split = [r for n, d in documents(folder).items() if "local" in n for r in d[key]]
+        assert sorted(r["id"] for r in split) == list(range(len(whole[key])))
     assert "annotation-id-zero" in again.findings.column("rule").to_pylist()
 
 
@@ -312,6 +317,16 @@ def outlines(native: Stores, folder: Path, loss: dict[str, Any], again: Store) -
             assert all(np.array_equal(a, b) for a, b in zip(new, expected, strict=True))
             lost += len(old) - len(expected)
     assert loss.get("as published: nuclei lost in redrawing outlines", 0) == lost
+
+
+def test_redrawn_outlines_keep_the_smaller_of_two_that_overlap() -> None:
+    y, x = np.ogrid[:60, :60]
+    discs = [(y - 30) ** 2 + (x - c) ** 2 <= r * r for c, r in ((20, 9), (30, 8), (42, 5))]
+    overlaps = [int((a & b).sum()) for a, b in ((discs[0], discs[1]), (discs[1], discs[2]))]
+    assert overlaps[0] > 30 > overlaps[1] > 0
+    cells = redrawn(Instances.from_masks(discs, (60, 60)), dilate=False)
+    assert cells.ids.tolist() == [2, 3]
+    assert np.array_equal(cells.masks()[0], discs[1])
 
 
 def partial(native: Stores, folder: Path, loss: dict[str, Any], again: Store) -> None:
