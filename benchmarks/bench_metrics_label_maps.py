@@ -24,6 +24,7 @@ from scipy.optimize import linear_sum_assignment
 from celltable import registry
 from celltable.metrics import Pair, Side
 from celltable.metrics._engine import evaluate_pairs
+from celltable.records import Instances
 
 Map = NDArray[np.int32]
 LABEL_MAP_METRICS = (
@@ -197,7 +198,7 @@ def patches(rng: np.random.Generator, n: int) -> tuple[NDArray[np.float64], NDAr
 
 def all_label_map_metrics(quick: bool) -> None:
     rng = np.random.default_rng(0)
-    images = [cells(rng, 520, 704, 300) for _ in range(4 if quick else 10)]
+    images = [cells(rng, 520, 704, 300) for _ in range(4 if quick else 50)]
 
     def ours(names: Sequence[str] = LABEL_MAP_METRICS) -> Any:
         pairs = [pair(g, p, str(k)) for k, (g, p) in enumerate(images)]
@@ -286,6 +287,26 @@ def pannuke(quick: bool) -> None:
     line(f"PanNuke fold, {repeat * n} patches, float64 as published", median(ours, 1), theirs, peer, "100x")
     small = true.astype(np.uint16), pred.astype(np.uint16)
     line(f"PanNuke fold, {repeat * n} patches, uint16", median(lambda: ours(*small), 1), theirs, peer, "100x")
+    sides = [tuple(as_rows(side[k], names) for side in (true, pred)) for k in range(n)]
+
+    def stored() -> Any:
+        tissue = {"tissue": "x"}
+        pairs = (
+            Pair(str(r * n + k), (256, 256), *(Side.from_rows(t, (256, 256), names) for t in sides[k]), tissue)
+            for r in range(repeat)
+            for k in range(n)
+        )
+        return evaluate_pairs(pairs, ["pq_pannuke"], mode="strict", rounds=0)
+
+    assert stored()["pq_pannuke"].fields == ours()["pq_pannuke"].fields
+    line(f"PanNuke fold, {repeat * n} patches, rows of a store", median(stored, 1), theirs, peer, "100x")
+
+
+def as_rows(stack: NDArray[np.float64], names: Sequence[str]) -> Any:
+    """The patch as rows of a store's instances table, as ingest leaves it."""
+    side = Side.from_layers(stack, names)
+    classes = [] if side.class_codes is None else [names[c] for c in side.class_codes.tolist()]
+    return Instances.from_rle(side.rle, side.size, class_name=classes).to_arrow("x")
 
 
 def main() -> None:

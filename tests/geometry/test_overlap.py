@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from celltable.errors import MaskError
 from celltable.geometry import rle
-from celltable.geometry.overlap import Overlap, overlap_of_label_maps, overlap_of_rles, overlap_of_strips
+from celltable.geometry.overlap import Overlap, disjoint, overlap_of_label_maps, overlap_of_rles, overlap_of_strips
 
 pairs_of_maps = hnp.array_shapes(min_dims=2, max_dims=2, max_side=45).flatmap(
     lambda shape: st.tuples(
@@ -76,6 +76,12 @@ def test_rows_shared_among_threads_give_the_table_of_strips_too_small_to_share(b
     for name in Overlap.__slots__:
         np.testing.assert_array_equal(getattr(whole, name), getattr(strips, name), err_msg=name)
     assert whole.gt_ids.tolist() == np.unique(gt[gt > 0]).tolist()
+
+
+@given(st.lists(hnp.arrays(bool, (5, 6), elements=st.integers(0, 9).map(lambda v: v == 0)), max_size=6))
+def test_masks_are_disjoint_where_no_pixel_is_in_two(masks: list[np.ndarray[Any, Any]]) -> None:
+    covered = np.sum(masks, axis=0) if masks else np.zeros(1)
+    assert disjoint([rle.encode(m) for m in masks], (5, 6)) == bool((covered <= 1).all())
 
 
 def test_many_pairs_are_all_kept() -> None:

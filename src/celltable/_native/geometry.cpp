@@ -570,6 +570,19 @@ nb::tuple overlap_rles(nb::sequence first, nb::sequence second, i64 h, i64 w) {
                         array(std::move(boxes_b), {m, 4}), array(std::move(gi)), array(std::move(pi)), array(std::move(px)));
 }
 
+// Whether no two masks share a pixel.
+bool disjoint(nb::sequence counts, i64 h, i64 w) {
+  check_size(h, w);
+  Texts texts(counts);
+  nb::gil_scoped_release release;
+  Masks masks(texts, h, w);
+  bool met = false;
+  meeting_pairs(masks.boxes, masks.boxes, h, w, [&](std::size_t i, std::size_t j) {
+    met = met || (i < j && common_pixels(masks.runs[i], masks.runs[j]));
+  });
+  return !met;
+}
+
 // The part of each mask inside a window (crop), or each mask of a window inside the image (paste).
 nb::list window(nb::sequence counts, i64 h, i64 w, i64 x, i64 y, i64 bw, i64 bh, bool paste) {
   check_size(h, w), check_size(bh, bw);
@@ -1273,6 +1286,7 @@ NB_MODULE(geometry, m) {
   m.def("merge", &merge, "counts"_a, "height"_a, "width"_a, "intersect"_a);
   m.def("subtract", &subtract, "a"_a, "b"_a, "height"_a, "width"_a);
   m.def("iou", &iou, "a"_a, "b"_a, "height"_a, "width"_a, "iscrowd"_a);
+  m.def("disjoint", &disjoint, "counts"_a, "height"_a, "width"_a);
   m.def("overlap_rles", &overlap_rles, "a"_a, "b"_a, "height"_a, "width"_a);
   m.def("window", &window, "counts"_a, "height"_a, "width"_a, "x"_a, "y"_a, "box_width"_a, "box_height"_a, "paste"_a);
   m.def("parts", &parts, "counts"_a, "height"_a, "width"_a, "connectivity"_a);

@@ -75,5 +75,14 @@ def overlap_of_rles(a: Sequence[bytes], b: Sequence[bytes], size: tuple[int, int
     return Overlap(np.arange(len(areas_a)), areas_a, boxes_a, np.arange(len(areas_b)), areas_b, boxes_b, i, j, pixels)
 
 
+def disjoint(counts: Sequence[bytes], size: tuple[int, int]) -> bool:
+    """Whether no two masks of one size share a pixel.
+
+    >>> disjoint([b"02", b"22"], (2, 2)), disjoint([b"02", b"13"], (2, 2))
+    (True, False)
+    """
+    return _core.disjoint(counts, int(size[0]), int(size[1]))
+
+
 def _px(array: ArrayLike) -> str:
     return " × ".join(map(str, np.shape(array)))
