@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -168,9 +169,9 @@ def with_options(metrics: Sequence[Metric], options: Mapping[str, Any] | None) -
     known = {key for m in metrics for key in m.options}
     unknown = sorted((set(given) - known) | {k for name, o in own.items() for k in set(o) - _options(metrics, name)})
     if unknown:
-        raise MetricError(
-            f"no chosen metric has the option {', '.join(unknown)}. There are: {', '.join(sorted(known)) or 'none'}."
-        )
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(sorted(known)) or 'none'}."
+        raise MetricError(f"no chosen metric has the option {', '.join(unknown)}. {hint}")
     out = {}
     for m in metrics:
         shared = {k: v for k, v in given.items() if k in m.options}
@@ -189,8 +190,9 @@ def _fitting(metric: Metric, name: str, value: Any) -> Any:
     elif isinstance(default, str):
         fits, wanted = isinstance(value, str), "a word"
     elif isinstance(default, tuple):
-        value = _several(value)
+        given, value = value, _several(value)
         fits, wanted = bool(value) and all(map(_is_number, value)), "numbers with commas between them"
+        value = value if fits else given
     else:
         return value
     if not fits:
