@@ -5,6 +5,7 @@ All functions take the images table of a store and return image_id → part; non
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -111,7 +112,9 @@ def values_of(images: pa.Table, name: str) -> list[str]:
     metadata = [dict(m or ()) for m in images.column("metadata").to_pylist()]
     if not any(name in m for m in metadata):
         known = [*images.column_names, "density", *sorted({k for m in metadata for k in m})]
-        raise NotFoundError(f"No column of the images is called '{name}'. There are: {', '.join(known)}.")
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+        raise NotFoundError(f"No column of the images is called '{name}'. {hint}")
     return [m.get(name, "None") for m in metadata]
 
 

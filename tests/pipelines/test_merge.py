@@ -15,6 +15,7 @@ import pytest
 
 from celltable import registry, splits, synthetic
 from celltable.errors import CelltableError, InputError, StoreError
+from celltable.pipelines.check import check
 from celltable.pipelines.ingest import ingest
 from celltable.pipelines.merge import NEAR, merge, strictest
 from celltable.pipelines.predict import predict
@@ -74,6 +75,19 @@ def test_pixels_are_found_after_everything_was_moved_together(tmp_path: Path) ->
     for path in ("m", "sets/drawn"):
         store = open_store(tmp_path / "moved" / path)
         assert all((store[i].pixels == expected[i]).all() for i in store)
+
+
+def test_look_alikes_that_a_store_knew_of_are_counted_once(tmp_path: Path) -> None:
+    picture = np.random.default_rng(1).integers(0, 255, (64, 64), dtype=np.uint8)
+    first = small(tmp_path / "a", "a", {"one": picture, "two": picture}, {})
+    second = small(tmp_path / "b", "b", {"three": picture.T.copy()}, {})
+    check(first, rules=(NEAR,))
+    assert open_store(first.path).findings["rule"].to_pylist() == [NEAR]
+    merged = merge([first, second], tmp_path / "m")
+    assert merged.findings["rule"].to_pylist() == [NEAR]
+    assert "a/one" in merged.findings["message"][0].as_py()
+    kept = merge([first, second], tmp_path / "n", similarity=False)
+    assert kept.findings["rule"].to_pylist() == [NEAR]
 
 
 def test_repairs_go_along_and_taking_them_back_gives_what_merging_before_would(tmp_path: Path) -> None:

@@ -85,6 +85,15 @@ def cell(value: Any) -> str:
     return str(value)
 
 
+def count(n: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> count(1, "finding"), count(1200, "finding")
+    ('1 finding', '1,200 findings')
+    """
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def pairs(options: list[str] | None) -> dict[str, Any]:
     """``name=value`` options as keyword arguments; numbers and true/false are recognised.
 

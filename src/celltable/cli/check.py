@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._output import Json, StoreArgument, Workers, emit_json, note, say, table
+from ._output import Json, StoreArgument, Workers, count, emit_json, note, say, table
 
 if TYPE_CHECKING:
     from celltable.pipelines.check import Checked
@@ -46,9 +46,8 @@ def check(
         )
     else:
         _print(found, examples)
-        n = found.findings.num_rows
-        findings = "1 finding" if n == 1 else f"{n:,} findings"
-        say(f"{findings} in {found.images:,} image{'s' * (found.images != 1)}, written to {store}/findings.parquet")
+        where = count(found.images, "image")
+        say(f"{count(found.findings.num_rows, 'finding')} in {where}, written to {store}/findings.parquet")
         for rule, reason in found.skipped.items():
             note(f"not run: {rule}: {reason}")
     raise typer.Exit(int(any(severity != "note" for _, severity, _, _ in found.counts)))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._output import Json, Options, Overwrite, emit_json, pairs, say
+from ._output import Json, Options, Overwrite, count, emit_json, pairs, say
 
 
 def import_(
@@ -44,4 +44,5 @@ def import_(
     if json:
         emit_json({"store": str(out), "images": len(store), "instances": cells, "findings": findings})
     else:
-        say(f"{out}: {len(store):,} images and {cells:,} cells of {path.name}, {findings:,} findings on the way")
+        found = f"{count(len(store), 'image')} and {count(cells, 'cell')} of {path.name}"
+        say(f"{out}: {found}, {count(findings, 'finding')} on the way")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ._output import Json, Overwrite, Workers, emit_json, say
+from ._output import Json, Overwrite, Workers, count, emit_json, say
 
 
 def ingest(
@@ -34,5 +35,6 @@ def ingest(
     if json:
         emit_json({"store": str(out), "images": len(store), "instances": cells, "findings": findings})
         return
-    say(f"{out}: {len(store):,} images and {cells:,} cells of {store.info['title']}, {findings:,} findings on the way.")
-    say(f"Licence: {store.info['licence']}. Next: celltable show {out}")
+    images, noted = count(len(store), "image"), count(findings, "finding")
+    say(f"{out}: {images} and {count(cells, 'cell')} of {store.info['title']}, {noted} on the way.")
+    say(f"Licence: {store.info['licence']}. Next: celltable show {shlex.quote(str(out))}")

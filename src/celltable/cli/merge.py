@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._output import Json, Overwrite, Workers, emit_json, say
+from ._output import Json, Overwrite, Workers, count, emit_json, say
 
 
 def merge(
@@ -39,10 +39,13 @@ def merge(
     )  # fmt: skip
     cells = store.columns("area").num_rows
     near = sum(rule == NEAR for rule in store.findings["rule"].to_pylist())
+    edits = len(store.edits)
     if json:
         emit_json({"store": str(out), "images": len(store), "instances": cells, "near_duplicates": near, **store.info})
         return
-    say(f"{out}: {len(store):,} images and {cells:,} cells of {len(stores)} data sets; {near:,} near-duplicate pairs")
+    made = f"{count(len(store), 'image')} and {count(cells, 'cell')} of {len(stores)} data sets"
+    compared = count(near, "near-duplicate pair") if similarity else "images not compared (--no-similarity)"
+    say(f"{out}: {made}; {compared}" + (f"; {count(edits, 'edit')} of repairs came along" if edits else ""))
     say(f"licence: {store.info['licence']}" + (" (non-commercial)" if store.info["non_commercial"] else ""))
     for text in store.info["citation"].split(" | "):
         say(f"cite: {text}")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ._output import Json, Overwrite, Seed, StoreArgument, emit_json, say, table
+from ._output import Json, Overwrite, Seed, StoreArgument, count, emit_json, say, table
 
 
 def sample(
@@ -34,7 +34,7 @@ def sample(
     if json:
         emit_json({"store": str(out), "images": len(made), "instances": cells, "drawn": counts})
         return
-    say(f"{out}: {cells:,} cells in {len(made):,} images")
+    say(f"{out}: {count(cells, 'cell')} in {count(len(made), 'image')}")
     say(table(counts.items(), (per[0], what)))
     fewer = [value for value, n in counts.items() if n < per[1]]
     if fewer:

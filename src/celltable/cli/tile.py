@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ._output import Json, Overwrite, StoreArgument, Workers, cell, emit_json, say
+from ._output import Json, Overwrite, StoreArgument, Workers, count, emit_json, say
 
 
 def tile(
@@ -47,6 +48,8 @@ def tile(
         numbers = {"images": images, "tiles": len(made), "instances": len(table), "truncated": cut, "errors": errors}
         emit_json({"store": str(out), **numbers})
         return
-    say(f"{out}: {len(made):,} tiles of {images:,} images; {cell(len(table))} cells, {cut:,} of them cut by a border")
+    tiles = f"{count(len(made), 'tile')} of {count(images, 'image')}"
+    say(f"{out}: {tiles}; {count(len(table), 'cell')}, {cut:,} of them cut by a border")
     if errors:
-        say(f"{errors:,} images could not be read; their tiles have no pixels (celltable show {out} --findings)")
+        ask = f"celltable query {shlex.quote(str(out))} \"select * from findings where severity = 'error'\""
+        say(f"{count(errors, 'image')} could not be read; the tiles have no pixels: {ask}")

@@ -82,6 +82,7 @@ def merge(
     found = pa.concat_tables([schema.empty("findings"), *(_prefixed(s.findings.arrow, n) for n, s in opened.items())])
     if similarity:
         pairs, trouble = _look_alikes(opened, workers, progress)
+        found = found.filter(pc.not_equal(found.column("rule"), NEAR))  # those of one store are among the pairs
         found = pa.concat_tables([found, findings_table([*_as_findings(pairs), *trouble])])
         images = _joined_groups(images, pairs)
     edits = renumbered([_edits(name, s, mapping, unmapped) for name, s in opened.items()])
