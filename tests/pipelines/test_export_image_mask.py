@@ -290,6 +290,9 @@ def test_several_stores_go_out_together_and_common_ids_are_refused(
     assert list(parts_of(tmp_path / "both")) == [*pannuke, *other]
     monkeypatch.chdir(tmp_path)
     assert run(pannuke.path, other.path, "--to", "coco")["out"] == "coco.json"
+    assert run(pannuke.path, other.path, "some", "--where", "dataset = 'tnbc'")["written"]["images"] == len(other)
+    with pytest.raises(CelltableError, match="no image meets"):
+        export([pannuke, other], "coco", "none.json", where="dataset = 'hpa'")
     with pytest.raises(CelltableError, match="celltable merge"):
         export([pannuke, open_store(pannuke.path)], "coco", tmp_path / "x.json")
 

@@ -364,8 +364,11 @@ CASES: dict[str, tuple[tuple[str, ...], int, Check]] = {
 
 def test_every_defect_has_a_case_and_stands_in_the_list_of_formats() -> None:
     assert CASES.keys() == DEFECTS.keys()
-    result = CliRunner().invoke(build(["export", "import"]), ["export", "--list"])
-    assert all(f"{name}: {what}" in result.output for name, what in DEFECTS.items())
+    for more in ((), ("--to", "nuclei-coco")):
+        result = CliRunner().invoke(build(["export", "import"]), ["export", "--list", *more])
+        text = " ".join(result.output.split())
+        assert all(f"{name}: {what}" in text for name, what in DEFECTS.items())
+        assert ("dsb-csv" in text) == (not more)
 
 
 @pytest.mark.parametrize("defect", CASES)

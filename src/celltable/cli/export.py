@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from textwrap import fill
+from typing import Annotated, Final
 
 import typer
 
 from ._output import Json, Options, Overwrite, emit_json, pairs, say, table
+
+WIDTH: Final = 110  # letters a line
 
 
 def export(
@@ -18,10 +21,14 @@ def export(
             help="Celltable folders, and the file or folder to write: STORE-FORMAT here unless it is named.",
         ),
     ] = None,
-    to: Annotated[str, typer.Option("--to", "-t", help="Name of the format; --list names all.")] = "coco",
+    to: Annotated[
+        str | None, typer.Option("--to", "-t", help="Name of the format (coco unless it is named); --list names all.")
+    ] = None,
     where: Annotated[str | None, typer.Option("--where", help="SQL condition on images: \"split = 'test'\".")] = None,
     option: Options = None,
-    list_formats: Annotated[bool, typer.Option("--list", help="List the formats with their options.")] = False,
+    list_formats: Annotated[
+        bool, typer.Option("--list", help="List the formats with their options, or say all of the one named by --to.")
+    ] = False,
     palette: Annotated[str | None, typer.Option("--palette", help="Palette (image-mask-png): v1, v2.")] = None,
     size: Annotated[
         int | None, typer.Option("--size", help="Edge of the written images in px, where it can be set.")
@@ -43,8 +50,9 @@ def export(
     from celltable.pipelines.convert import export as run
 
     if list_formats:
-        _list(json)
+        _list(json, to)
         return
+    to = to or "coco"
     if not paths:
         raise CelltableError("export needs a STORE, for example: celltable export dsb.celltable --to coco dsb.json")
     named_out = len(paths) > 1 and not (paths[-1] / "dataset.json").exists()
@@ -60,10 +68,10 @@ def export(
     say("Lost: " + (str(loss).replace("\n", "; ") if loss.items else "nothing"))
 
 
-def _list(json: bool) -> None:
+def _list(json: bool, only: str | None) -> None:
     from celltable import registry
 
-    formats = registry.load_all("formats")
+    formats = registry.load_all("formats") if only is None else {only: registry.load("formats", only)}
     if json:
         rows = [{"name": f.name, "title": f.title, "read": f.read is not None, "write": f.write is not None,
                  "keeps": sorted(f.keeps), "options": dict(f.options)} for f in formats.values()]  # fmt: skip
@@ -76,5 +84,7 @@ def _list(json: bool) -> None:
         )
     )
     for f in formats.values():
+        if only is not None:
+            say(f"\n{fill(f.description, WIDTH)}\n\nIt keeps: {fill(', '.join(sorted(f.keeps)), WIDTH)}\n")
         for name, about in f.options.items():
-            say(f"  {f.name} -O {name}=…  {about}")
+            say(fill(f"  {f.name} -O {name}=…  {about}", WIDTH, subsequent_indent="      ", break_on_hyphens=False))

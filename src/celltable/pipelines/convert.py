@@ -63,7 +63,7 @@ def export(
     target = Path(out)
     if target.exists() and not overwrite:
         raise CelltableError(f"{target} exists already. Give another name, or --overwrite to replace it.")
-    ids = [selected(ds, where) for ds in stores]
+    ids = _of_each(stores, where)
     _distinct(stores, ids)
     samples: Iterator[Sample] = chain.from_iterable(ds.samples(i) for ds, i in zip(stores, ids, strict=True))
     if progress:
@@ -83,6 +83,21 @@ def default_name(stores: Sequence[str | Path], to: str) -> Path:
     kind: Format = registry.load("formats", to)
     stem = f"{Path(stores[0]).resolve().stem}-" if len(stores) == 1 else ""
     return Path(stem + kind.name + "".join(kind.extensions[:1]))
+
+
+def _of_each(stores: Sequence[Store], where: str | None) -> list[list[str]]:
+    """The selected ids of each store; the condition must be met in one of them."""
+    found: list[list[str]] = []
+    missing: NotFoundError | None = None
+    for ds in stores:
+        try:
+            found.append(selected(ds, where))
+        except NotFoundError as exc:
+            missing = exc
+            found.append([])
+    if missing is not None and not any(found):
+        raise missing
+    return found
 
 
 def _distinct(stores: Sequence[Store], ids: Sequence[Sequence[str]]) -> None:
