@@ -109,3 +109,15 @@ def test_cells_without_class_or_score_get_the_default_and_it_is_said(tmp_path: P
         "classes: cells without a class given one": 1,
         "scores: cells without a score given 1": 1,
     }
+
+
+def test_locations_of_the_atlas_are_written_as_the_class_that_holds_them_and_it_is_said(tmp_path: Path) -> None:
+    names = ["Peroxisomes", "Cytosol", "Midbody", "cell junctions", "16"]
+    cells = Instances.from_masks([MASK] * 5, (4, 6), kind="cell").with_columns(class_name=names, score=[0.5] * 5)
+    loss = hpa_submission.write([Sample(Image("x", 4, 6), cells)], tmp_path / "o.csv")
+    tokens = (tmp_path / "o.csv").read_text().splitlines()[1].split(",")[3].split()
+    assert tokens[::3] == ["17", "16", "18", "13", "16"]
+    assert dict(loss.items) == {
+        "classes: cells whose class was dropped": 1,
+        "classes: cells whose location is written as the class that holds it": 2,
+    }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,21 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import ArchiveError, ImageFileError
+from celltable.formats._hpa import CLASSES
 from celltable.imagefile import Entry, Release
 from celltable.records import Finding, Image, Instances, Sample
 
 from . import Dataset, Scan
+from ._hpa_tables import Labelled, read_labels
 from ._read import image_of, located, png, read_or_finding, sample, size_finding, unreadable_is_a_finding
 
-CLASSES: Final = (
-    "Nucleoplasm", "Nuclear membrane", "Nucleoli", "Nucleoli fibrillar center", "Nuclear speckles", "Nuclear bodies",
-    "Endoplasmic reticulum", "Golgi apparatus", "Intermediate filaments", "Actin filaments", "Microtubules",
-    "Mitotic spindle", "Centrosome", "Plasma membrane", "Mitochondria", "Aggresome", "Cytosol",
-    "Vesicles and punctate cytosolic patterns", "Negative",
-)  # fmt: skip
-HEADER: Final = "ID,ImageWidth,ImageHeight,PredictionString"
 CHANNELS: Final = {"red": "microtubules", "green": "protein", "blue": "nucleus", "yellow": "ER"}
-ID: Final = r"(?P<id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+# the challenge's ids, and the atlas's own names: plate, well and field, with or without the antibody before them
+ID: Final = r"(?P<id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?:[0-9]+_){1,2}[A-Z][0-9]{1,2}_[0-9]+)"
 IMAGE: Final = rf"(?:(?P<folder>train|test)/)?{ID}_(?P<channel>red|green|blue|yellow)\.(?:png|tiff?)"
 MASK: Final = rf"{ID}_(?:predicted|cell)mask\.png"
 NUCLEI: Final = rf"{ID}_nucle(?:i|us)mask\.png"
@@ -44,14 +38,14 @@ class Item:
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """Quartets by id, and the labels of train.csv."""
+    """Quartets by id, and the labels of train.csv or of a table of the atlas."""
     quartets: dict[str, dict[str, Entry]] = {}
     part_of: dict[str, str] = {}
     for entry, m in release.match(IMAGE):
         quartets.setdefault(m["id"], {})[m["channel"]] = entry
         part_of[m["id"]] = m["folder"] or ("test" if "test" in entry.source.lower() else "train")
     findings: list[Finding] = []
-    labels = _labels(release, findings)
+    labels = read_labels(release, quartets, findings)
     cells = {m["id"]: e for e, m in release.match(MASK)}
     nuclei = {m["id"]: e for e, m in release.match(NUCLEI)}
     items = [
@@ -61,34 +55,13 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
     ]
     absent = sum(i not in quartets for i in labels)
     if absent:
-        text = f"train.csv labels {absent:,} of {len(labels):,} images that are not here"
+        text = f"the tables of labels name {len(labels):,} images; {absent:,} of them are not here"
         findings.append(Finding("label-without-image", text, "note", value=float(absent)))
     return Scan(items, tuple(findings), labels)
 
 
-def _labels(release: Release, findings: list[Finding]) -> dict[str, list[int]]:
-    """Class numbers of each image, in published order."""
-    labels: dict[str, list[int]] = {}
-    for entry, _ in release.match(r"train\.csv"):
-        reader = csv.DictReader(io.StringIO(release.read(entry).decode("utf-8-sig"), newline=""))
-        for row in reader:
-            image_id, text = (row.get("ID") or row.get("ImageID") or "").strip(), (row.get("Label") or "").strip()
-            tokens = text.split("|") if text else []
-            good = [int(t) for t in tokens if t.isdecimal() and int(t) < len(CLASSES)]
-            if len(good) < len(tokens) or not tokens:
-                message = f"the label '{text}' is not made of class numbers 0 to 18 joined by |"
-                findings.append(Finding("label-invalid", message, "error", image_id or None))
-            if image_id in labels:
-                findings.append(
-                    Finding("duplicate-label", "train.csv labels it twice; the first counts", "error", image_id)
-                )
-            elif image_id:
-                labels[image_id] = good
-    return labels
-
-
 @unreadable_is_a_finding
-def load(release: Release, shared: dict[str, list[int]], item: Item) -> Sample:
+def load(release: Release, shared: dict[str, Labelled], item: Item) -> Sample:
     """One image of four channels; its labels are weak, for the image and not for each cell.
 
     Cells are there only where masks of HPA-Cell-Segmentation lie beside the images: predictions, not truth.
@@ -100,13 +73,14 @@ def load(release: Release, shared: dict[str, list[int]], item: Item) -> Sample:
     ]
     candidates = [item.channels[c] for c in ("blue", *CHANNELS) if c in item.channels]
     first = next((e for e in candidates if _readable(release, e)), candidates[0])
-    numbers = shared.get(item.image_id)
+    labelled = shared.get(item.image_id)
     roles = [c for c in CHANNELS if c in item.channels]
     image = image_of(
         release, item.image_id, first, channels=tuple(roles), modality="fluorescence", split=item.part, annotated=False,
         pixels=tuple(located(item.channels[c], role=c) for c in roles),
-        labels=None if numbers is None else tuple(CLASSES[n] for n in numbers),
-        metadata={} if numbers is None else {"label_ids": "|".join(map(str, numbers))},
+        labels=None if labelled is None else tuple(CLASSES[n] for n in labelled.numbers),
+        cell_type=None if labelled is None else labelled.cell_line,
+        metadata={} if labelled is None else labelled.metadata,
     )  # fmt: skip
     findings += _unequal(release, item, image, roles)
     cells = _predicted(release, item, image, findings)
@@ -224,7 +198,9 @@ DATASET = Dataset(
     group="sample (not published; up to six images share one)",
     parts=("train", "test"),
     counts={("train", "images"): 21_806, ("test", "images"): 1776},
-    layout="train.zip or train/<ID>_{red,green,blue,yellow}.png (or .tif)\ntest/…\ntrain.csv\nsample_submission.csv",
+    layout="train.zip or train/<ID>_{red,green,blue,yellow}.png (or .tif)\ntest/…\ntrain.csv\nsample_submission.csv\n"
+    "or images of the public atlas, <plate>_<well>_<field>_{red,green,blue,yellow}.png (or .tif), and their table:\n"
+    "kaggle_2021.tsv (Image,Label), or ID,Gene beside the atlas's subcellular_location.tsv",
     protocols=("map_hpa2021",),
     expected_findings=("missing-channel", "predicted-masks", "label-without-image"),
     scan=scan,

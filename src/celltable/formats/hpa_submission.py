@@ -17,20 +17,16 @@ from celltable.geometry import rle
 from celltable.records import Finding, Image, Instances, Sample
 
 from . import Format, Loss
-from ._loss import CLASSES, GIVEN_CLASS, GIVEN_SCORE, drop_empty, tally
+from ._hpa import CLASSES, NEGATIVE, class_number
+from ._loss import CLASSES as DROPPED_CLASS
+from ._loss import GIVEN_CLASS, GIVEN_SCORE, drop_empty, tally
 from ._out import new_file
 from ._text import open_text
 
 KEEPS: Final = frozenset(
     {"overlap", "holes", "components", "classes", "multi-class", "scores", "exact-mask", "image-size", "empty-images"}
 )
-CLASSES_OF_2021: Final = (
-    *("Nucleoplasm", "Nuclear membrane", "Nucleoli", "Nucleoli fibrillar center", "Nuclear speckles", "Nuclear bodies"),
-    *("Endoplasmic reticulum", "Golgi apparatus", "Intermediate filaments", "Actin filaments", "Microtubules"),
-    *("Mitotic spindle", "Centrosome", "Plasma membrane", "Mitochondria", "Aggresome", "Cytosol"),
-    *("Vesicles and punctate cytosolic patterns", "Negative"),
-)
-NEGATIVE: Final = 18
+MERGED_LOCATION: Final = "classes: cells whose location is written as the class that holds it"
 MAX_COUNTS_BYTES: Final = 1 << 24  # one mask; a compressed bomb ends here
 _PAIR: Final = 3  # tokens: class, confidence, mask
 
@@ -46,35 +42,43 @@ def write(
     """Write one row an image; a cell of several classes is repeated, an image without cells gets an empty mask.
 
     `default_class` is written for cells without a class of the challenge; cells without a score get confidence 1.
+    Locations of the atlas are written as the class that holds them, ``Peroxisomes`` as 17, and counted.
     """
     if id_column not in ("ID", "ImageID"):
         raise InputError(f"id_column is '{id_column}'; expected ID or ImageID")
     loss = Loss()
-    numbers = {name: k for k, name in enumerate(CLASSES_OF_2021)} | {str(k): k for k in range(len(CLASSES_OF_2021))}
     with new_file(out, overwrite) as path, path.open("w", encoding="utf-8", newline="") as stream:
         rows = csv.writer(stream, lineterminator="\n")
         rows.writerow((id_column, "ImageWidth", "ImageHeight", "PredictionString"))
         for sample in samples:
             sample = drop_empty(loss, sample)
             tally(loss, sample, KEEPS, kind="cell")
-            text = " ".join(_triples(sample.instances, numbers, default_class, loss)) or empty_prediction(
-                sample.image.size
-            )
+            text = " ".join(_triples(sample.instances, default_class, loss)) or empty_prediction(sample.image.size)
             rows.writerow((sample.image.image_id, sample.image.width, sample.image.height, text))
     loss.written["files"] = 1
     return loss
 
 
-def _triples(cells: Instances, numbers: Mapping[str, int], default: int, loss: Loss) -> Iterator[str]:
+def _triples(cells: Instances, default: int, loss: Loss) -> Iterator[str]:
     columns = [cells.column(n) for n in ("class_name", "class_names", "class_scores", "score")]
     for counts, name, names, each, score in zip(cells.rle, *columns, strict=True):
         mask = pack_mask(counts)
         loss.add(GIVEN_SCORE, int(score is None and not each))
         for k, one in enumerate(names or [name]):
+            number = default if one is None else _number(one, default, loss)
             loss.add(GIVEN_CLASS, int(one is None))
-            loss.add(CLASSES, int(one is not None and one not in numbers))
             confidence = each[k] if each else (1.0 if score is None else score)
-            yield f"{numbers.get(one, default)} {_short(confidence)} {mask}"
+            yield f"{number} {_short(confidence)} {mask}"
+
+
+def _number(name: str, default: int, loss: Loss) -> int:
+    """The number of a class, given by name or number, or of the class that holds a location of the atlas."""
+    if name.isascii() and name.isdecimal() and int(name) < len(CLASSES):
+        return int(name)
+    number = class_number(name)
+    loss.add(DROPPED_CLASS, int(number is None))
+    loss.add(MERGED_LOCATION, int(number is not None and name != CLASSES[number]))
+    return default if number is None else number
 
 
 def _short(value: float) -> str:
@@ -200,9 +204,9 @@ def _cells(text: str, size: tuple[int, int], image_id: str, line: int, findings:
 
 def _class_of(text: str) -> str:
     number = int(text) if text.isascii() and text.isdecimal() else -1
-    if not 0 <= number < len(CLASSES_OF_2021):
-        raise MaskError(f"class '{text}'; expected 0 to {len(CLASSES_OF_2021) - 1}")
-    return CLASSES_OF_2021[number]
+    if not 0 <= number < len(CLASSES):
+        raise MaskError(f"class '{text}'; expected 0 to {len(CLASSES) - 1}")
+    return CLASSES[number]
 
 
 def _confidence(text: str) -> float:
