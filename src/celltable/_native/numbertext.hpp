@@ -6,20 +6,25 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
-#include <memory>
+#include <new>
 #include <string_view>
 
 namespace celltable {
 
 class Text {
  public:
+  Text() = default;
+  Text(const Text &) = delete;
+  Text &operator=(const Text &) = delete;
+  ~Text() { std::free(held_); }
   // Room for `n` more bytes; the caller writes there and calls `took` with the first byte behind.
   char *room(std::size_t n) {
     if (capacity_ - size_ < n) grow(n);
-    return held_.get() + size_;
+    return held_ + size_;
   }
-  void took(const char *end) { size_ = static_cast<std::size_t>(end - held_.get()); }
+  void took(const char *end) { size_ = static_cast<std::size_t>(end - held_); }
   void add(std::string_view s) {
     if (s.empty()) return;
     std::memcpy(room(s.size()), s.data(), s.size());
@@ -29,17 +34,17 @@ class Text {
     char *p = room(24);
     took(std::to_chars(p, p + 24, v).ptr);
   }
-  const char *data() const { return held_.get(); }
+  const char *data() const { return held_; }
   std::size_t size() const { return size_; }
 
  private:
   void grow(std::size_t n) {
-    const std::size_t wanted = std::max(2 * capacity_, size_ + n + 4096);
-    std::unique_ptr<char[]> bigger(new char[wanted]);
-    if (size_) std::memcpy(bigger.get(), held_.get(), size_);
-    held_ = std::move(bigger), capacity_ = wanted;
+    const std::size_t wanted = std::max(2 * capacity_, size_ + n + (std::size_t(1) << 15));
+    void *bigger = std::realloc(held_, wanted);  // moves pages instead of copying them where texts are long
+    if (!bigger) throw std::bad_alloc();
+    held_ = static_cast<char *>(bigger), capacity_ = wanted;
   }
-  std::unique_ptr<char[]> held_;
+  char *held_ = nullptr;
   std::size_t size_ = 0, capacity_ = 0;
 };
 
@@ -153,10 +158,16 @@ inline void write_string(Text &out, std::string_view s) {
   static constexpr char hex[] = "0123456789abcdef";
   char *p = out.room(6 * s.size() + 2);
   *p++ = '"';
-  bool plain = true;
-  for (const char c : s) plain &= (static_cast<unsigned char>(c) >= 0x20) & (c != '"') & (c != '\\');
+  bool plain = true;  // but for backslashes, which run lengths are full of
+  for (const char c : s) plain &= (static_cast<unsigned char>(c) >= 0x20) & (c != '"');
   if (plain) {
-    p = copied(p, s.data(), s.size());
+    const char *from = s.data(), *const end = from + s.size();
+    while (const void *hit = from == end ? nullptr : std::memchr(from, '\\', static_cast<std::size_t>(end - from))) {
+      const char *at = static_cast<const char *>(hit);
+      p = copied(p, from, static_cast<std::size_t>(at - from));
+      *p++ = '\\', *p++ = '\\', from = at + 1;
+    }
+    p = copied(p, from, static_cast<std::size_t>(end - from));
     *p++ = '"';
     return out.took(p);
   }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -265,20 +266,29 @@ struct Masks {  // run lengths as COCO writes them; None: nothing
   bool uncompressed;
 };
 
-std::unique_ptr<Column> column_of(const Masks &masks) {
-  auto made = std::make_unique<Fragments>();
-  const std::string head = "{\"size\":[" + std::to_string(masks.height) + "," + std::to_string(masks.width) + "],\"counts\":";
-  for (nb::handle item : masks.counts) {
-    if (!item.is_none()) {
-      made->text.add(head);
-      if (masks.uncompressed) write_counts(made->text, view(item), made->size());
-      else write_string(made->text, view(item));
-      made->text.add("}");
+struct Counts : Column {
+  std::vector<nb::object> held;
+  std::vector<std::string_view> views;
+  std::string head;
+  bool uncompressed;
+  explicit Counts(const Masks &masks) : uncompressed(masks.uncompressed) {
+    head = "{\"size\":[" + std::to_string(masks.height) + "," + std::to_string(masks.width) + "],\"counts\":";
+    const std::size_t n = nb::len(masks.counts);
+    held.reserve(n), views.reserve(n);
+    for (nb::handle item : masks.counts) {
+      held.push_back(nb::borrow(item));
+      views.push_back(item.is_none() ? std::string_view() : view(item));
     }
-    made->close(item.is_none());
   }
-  return made;
-}
+  i64 size() const override { return static_cast<i64>(views.size()); }
+  bool absent(i64 row) const override { return held[static_cast<std::size_t>(row)].is_none(); }
+  void write(Text &out, i64 row) const override {
+    out.add(head);
+    if (uncompressed) write_counts(out, views[static_cast<std::size_t>(row)], row);
+    else write_string(out, views[static_cast<std::size_t>(row)]);
+    out.add("}");
+  }
+};
 
 // ---------------------------------------------------------------- rows
 
@@ -303,7 +313,7 @@ std::unique_ptr<Column> column_of(nb::handle values) {
     made->rings = nb::inst_ptr<Rings>(values), made->held = nb::borrow(values);
     return made;
   }
-  if (nb::isinstance<Masks>(values)) return column_of(*nb::inst_ptr<Masks>(values));
+  if (nb::isinstance<Masks>(values)) return std::make_unique<Counts>(*nb::inst_ptr<Masks>(values));
   if (PyList_Check(values.ptr()) || PyTuple_Check(values.ptr())) {
     auto made = std::make_unique<Fragments>();
     for (nb::handle item : values) {

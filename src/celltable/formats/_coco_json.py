@@ -28,12 +28,13 @@ class Numbers:
 
     def __init__(self, top: int = 0) -> None:
         self._used: set[int] = set()
+        self._run = range(0)  # numbers given one after the other, which are not in `_used`
         self._top = top
 
     def take(self, published: str | None, lowest: int = 1) -> int:
         """A number not given before."""
         number = int(published) if published and published.isascii() and published.isdecimal() else -1
-        if number < lowest or number in self._used:
+        if number < lowest or number in self._used or number in self._run:
             number = self._top + 1
         self._used.add(number)
         self._top = max(self._top, number)
@@ -46,17 +47,28 @@ class Numbers:
         ([7, 8, 9], [10, 11])
         """
         if published is None:
-            found = list(range(self._top + 1, self._top + 1 + n))
-        elif all(t and t.isascii() and t.isdecimal() for t in published):
-            found = [int(t or 0) for t in published]
-        else:
-            return [self.take(t, lowest) for t in published]
+            return list(self._following(n))
+        found = [int(t) for t in published if t and t.isascii() and t.isdecimal()]
         new = set(found)
-        if len(new) < n or min(found, default=lowest) < lowest or not new.isdisjoint(self._used):
-            return [self.take(t, lowest) for t in published or [None] * n]
+        if len(new) < n or min(found, default=lowest) < lowest or not self._are_new(new):
+            return [self.take(t, lowest) for t in published]
         self._used |= new
         self._top = max([self._top, *new])
         return found
+
+    def _are_new(self, found: set[int]) -> bool:
+        run = self._run
+        return found.isdisjoint(self._used) and not any(run.start <= n < run.stop for n in found if run)
+
+    def _following(self, n: int) -> range:
+        following = range(self._top + 1, self._top + 1 + n)
+        if self._run.stop == following.start and self._run:
+            self._run = range(self._run.start, following.stop)
+        else:
+            self._used.update(self._run)
+            self._run = following
+        self._top += n
+        return following
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +132,10 @@ def extra_keys(image: Image) -> dict[str, Any]:
     {'tissue': 'Colon', 'plate': 3}
     """
     found: dict[str, Any] = {}
-    for f in fields(Image):
-        value = getattr(image, f.name)
-        if f.name not in _OWN and value != f.default:
-            found[f.name] = value
+    for name, default in _DETAILS.items():
+        value = getattr(image, name)
+        if value != default:
+            found[name] = value
     if image.metadata.get("nuclei_class") == image.image_class:
         found.pop("image_class", None)
     found.update((k, decode_text(v)) for k, v in image.metadata.items() if k not in RESERVED and k != "coco_id")
@@ -146,6 +158,7 @@ def image_of(record: Mapping[str, Any], image_id: str, size: tuple[int, int]) ->
     return Image(image_id, *size, metadata=metadata, **values)
 
 
+_DETAILS: Final = {f.name: f.default for f in fields(Image) if f.name not in _OWN}
 _KINDS: Final = {f.name: str(f.type) for f in fields(Image)}
 
 

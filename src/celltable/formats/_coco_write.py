@@ -22,6 +22,7 @@ from ._polygons import outlines, published
 from ._rows import COCO_POLYGONS, Column, Piece, fields, masks, numbers, rings, rows, said
 
 KINDS: Final = ("nucleus", "cell")
+IN_MEMORY: Final = 1 << 24  # bytes of records that wait in memory rather than in a file
 
 
 class CocoWriter:
@@ -61,8 +62,8 @@ class CocoWriter:
         self.stems: set[str] = set()
 
     def __enter__(self) -> CocoWriter:
-        self.images = tempfile.TemporaryFile(dir=self.path.parent)
-        self.cells = tempfile.TemporaryFile(dir=self.path.parent)
+        self.images = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(self.path.parent))
+        self.cells = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(self.path.parent))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
@@ -100,11 +101,12 @@ class CocoWriter:
         """Append what `texts` made, of this writer or of another."""
         for stream, text in ((self.images, image), (self.cells, keyed(cells) if self.keyed else cells)):
             if text:
-                stream.write((b",\n" if stream.tell() else b"\n") + text)
+                stream.write(b",\n" if stream.tell() else b"\n")
+                stream.write(text)
 
     def _image_record(self, image: Image, number: int, name: str) -> dict[str, Any]:
         record = {"id": number, "file_name": name, "height": image.height, "width": image.width}
-        stem = PurePosixPath(name).stem
+        stem = _stem(name)
         if stem != image.image_id or stem in self.stems:
             record["celltable_id"] = image.image_id
         self.stems.add(stem)
@@ -238,6 +240,13 @@ def _file_name(image: Image) -> str:
     if len(image.pixels) == 1 and image.pixels[0].index is None:
         return PurePosixPath(image.pixels[0].member).name
     return to_name(image.image_id) + ".png"
+
+
+def _stem(name: str) -> str:
+    """The last part of a path without its ending; pathlib takes longer than all else of an image's record."""
+    last = name.rstrip("/").rpartition("/")[2]
+    dot = last.rfind(".")
+    return last[:dot] if 0 < dot < len(last) - 1 else last
 
 
 def _append(part: IO[bytes], stream: IO[bytes]) -> None:
