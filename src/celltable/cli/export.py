@@ -8,9 +8,10 @@ from typing import Annotated, Final
 
 import typer
 
-from ._output import Json, Options, Overwrite, emit_json, pairs, say, table
+from ._output import Json, Options, Overwrite, count, emit_json, pairs, say, table
 
 WIDTH: Final = 110  # letters a line
+_ORDER: Final = {"images": 0, "cells": 1, "files": 2}
 
 
 def export(
@@ -63,9 +64,14 @@ def export(
     if json:
         emit_json({"out": str(out), "format": to, "written": dict(loss.written), "loss": dict(loss.items)})
         return
-    made = ", ".join(f"{n:,} {what}" for what, n in loss.written.items())
+    order = sorted(loss.written, key=lambda what: (_ORDER.get(what, len(_ORDER)), what))
+    made = ", ".join(count(loss.written[what], what.removesuffix("s")) for what in order)
     say(f"{out}: {made or 'written'} as {to}")
-    say("Lost: " + (str(loss).replace("\n", "; ") if loss.items else "nothing"))
+    if loss.items:
+        say("What it could not hold, or had to change:")
+        say(table([[n, what] for what, n in sorted(loss.items.items())], indent=2))
+    else:
+        say("Lost: nothing")
 
 
 def _list(json: bool, only: str | None) -> None:
