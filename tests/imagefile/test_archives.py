@@ -427,3 +427,14 @@ def test_the_published_release_reads_as_zipfile_reads_it(sample: Callable[[str],
         assert len(release.entries) == 30_131
         for entry in release.entries[::997]:
             assert release.read(entry) == other.read(entry.name)
+
+
+@pytest.mark.parametrize("level", [0, 1, 9])
+def test_the_head_of_a_packed_member_is_its_first_bytes_however_it_was_packed(level: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)  # what cannot be compressed is stored in blocks of up to 65,535 bytes
+    data = rng.integers(0, 256, 150_000, np.uint8).tobytes() + bytes(50_000) + b"abc" * 20_000
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
+        archive.writestr("x.png", data)
+    with open_release(tmp_path / "a.zip") as release:
+        for n in (0, 1, 8, 256, 16_383, 16_384, 65_535, 70_000, 150_001, len(data) - 1, len(data), len(data) + 9):
+            assert release.head(release.entries[0], n) == data[:n], n

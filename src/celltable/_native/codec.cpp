@@ -224,9 +224,10 @@ private:
     if (size == m.size) {
       zip::Archive::unpack(m, data, to, *decoder);
     } else {
-      std::unique_ptr<u8[]> some(new u8[size + 512]); // a match may reach 257 bytes beyond
+      constexpr size_t BEYOND = 1 << 16; // a stored block may reach that far, a match 257 bytes
+      std::unique_ptr<u8[]> some(new u8[size + BEYOND]);
       try {
-        decoder->run<false>(data, static_cast<size_t>(m.packed), some.get(), size + 512);
+        decoder->run<false>(data, static_cast<size_t>(m.packed), some.get(), size + BEYOND);
       } catch (const inflate::Error &) {
         if (decoder->pos < size) throw;
       }
