@@ -204,6 +204,7 @@ def _rules(rules: Sequence[Any]) -> Iterator[Compared]:
             [np.asarray(i["gt"]) for i in images],
             [np.asarray(i["pred"]) for i in images],
             classes=classes,
+            scores=[i["scores"] for i in images] if "scores" in images[0] else None,
             vocabulary=rule.get("vocabulary", ()),
             meta=[i.get("meta", {}) for i in images],
         )
