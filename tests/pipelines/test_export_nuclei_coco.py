@@ -337,6 +337,8 @@ def partial(native: Stores, folder: Path, loss: dict[str, Any], again: Store) ->
 def unlabelled(native: Stores, folder: Path, loss: dict[str, Any], again: Store) -> None:
     assert not all(native("bbbc018").image(i).annotated for i in native("bbbc018"))
     assert all(again.image(i).annotated for i in again)
+    n = sum(not native("bbbc018").image(i).annotated for i in native("bbbc018"))
+    assert loss["unlabelled images: images nobody annotated, which read as images without cells"] == n
 
 
 def bare(native: Stores, folder: Path, loss: dict[str, Any], again: Store) -> None:
@@ -407,6 +409,7 @@ def test_an_unknown_defect_and_an_impossible_tile_are_refused(native: Stores, tm
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_real_slides_are_tiled_at_512_with_every_nucleus(sample: Callable[[str], Path], tmp_path: Path) -> None:
     store = ingest("kumar", sample("kumar/nucleisegmentationbenchmark.zip"), tmp_path / "kumar.celltable")
     run(store.path, tmp_path / "out")
@@ -433,6 +436,7 @@ def test_real_patients_keep_their_2712_nuclei(sample: Callable[[str], Path], tmp
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_the_known_record_of_the_collection_is_made_from_the_bowl(
     sample: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -449,6 +453,7 @@ def test_the_known_record_of_the_collection_is_made_from_the_bowl(
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_a_real_source_is_shrunk_and_its_rejected_image_stays_unlabelled(
     sample: Callable[[str], Path], tmp_path: Path
 ) -> None:

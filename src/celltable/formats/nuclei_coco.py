@@ -18,7 +18,7 @@ from celltable.records import Image, Instances, Sample
 from . import Format, Loss
 from ._coco_json import Numbers
 from ._coco_write import CocoWriter
-from ._loss import DETAILS, EMPTY_MASKS, KIND, PIXELS_CHANGED, POLYGONS, drop_empty, n_given, tally
+from ._loss import DETAILS, EMPTY_MASKS, KIND, PARTIAL, PIXELS_CHANGED, POLYGONS, UNLABELLED, drop_empty, n_given, tally
 from ._nuclei_tiles import Window, cropped, redrawn, shrunk, shrunk_pixels, windows
 from ._out import new_folder, to_name
 from ._pixels import encode, write_bytes
@@ -26,7 +26,7 @@ from ._pixels import encode, write_bytes
 KEEPS: Final = frozenset(
     {
         *("overlap", "holes", "components", "ids", "scores", "crowd", "exact-mask", "image-size", "empty-images"),
-        *("pixels", "details", "image-details"),
+        *("pixels", "image-details"),
     }
 )
 TILE: Final = 512
@@ -115,7 +115,7 @@ class _Export:
         return replace(sample, image=replace(image, image_id=name))
 
     def _write(self, sample: Sample, folder: str, name: str) -> None:
-        tally(self.loss, sample, KEEPS)
+        tally(self.loss, sample, KEEPS | {"details", "kind", "polygons"})  # of these, `_nuclei` said what is lost
         file_name = self._picture(sample, folder)
         kind = nuclei_class(sample)
         cells = sample.instances.with_columns(class_name=None, class_names=None, class_scores=None)
@@ -133,8 +133,10 @@ class _Export:
     def _flagged(self, sample: Sample) -> Sample:
         image = sample.image
         if "unflagged-partial" in self.defects:
+            self.loss.add(PARTIAL, int(not image.exhaustive))
             image = replace(image, exhaustive=True)
         if "unlabelled-as-empty" in self.defects:
+            self.loss.add(UNLABELLED, int(not image.annotated))
             image = replace(image, annotated=True)
         return replace(sample, image=image)
 
