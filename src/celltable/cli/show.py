@@ -47,7 +47,8 @@ def show(
 
 
 def _one(s: dict[str, Any]) -> None:
-    say(f"{s['title'] or s['name']}  ({s['store']}, {s['kind']})")
+    of = f" by {s['model']}" if s["model"] else ""
+    say(f"{s['title'] or s['name']}  ({s['store']}, {s['kind']}{of})")
     facts: list[tuple[str, Any]] = [("images", s["images"]), ("cells", s["instances"])]
     for key in ("unlabelled_images", "partially_annotated_images", "ignored_images", "empty_images", "leakage_groups"):
         if s[key]:

@@ -16,7 +16,7 @@ from celltable.reports import Material, Section
 from celltable.reports._html import page
 from celltable.store import Store, open_store
 
-from .show import summary
+from .show import model_of, summary
 
 
 def report(
@@ -61,7 +61,7 @@ def report(
     made = [(s.name, s.title, s.render(material)) for s in sections]
     title = str(ds.info.get("title") or ds.name)
     subtitle = f"{len(ds):,} images, {material.instances.num_rows:,} cells"
-    subtitle += f"; predictions: {pred.name}" if pred else ""
+    subtitle += f"; predictions: {model_of(pred) or pred.name}" if pred else ""
     subtitle += f"; beside {', '.join(name for name, _, _ in material.others)}" if material.others else ""
     target = Path(out)
     with plain_os_errors(target):

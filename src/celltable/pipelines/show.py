@@ -31,6 +31,7 @@ def summary(store: Store | str | Path) -> dict[str, Any]:
             k: ds.info.get(k)
             for k in ("name", "title", "kind", "licence", "non_commercial", "citation", "doi", "source")
         },
+        "model": model_of(ds),
         "images": images.num_rows,
         "instances": len(areas),
         "unlabelled_images": int((~annotated).sum()),
@@ -53,6 +54,13 @@ def summary(store: Store | str | Path) -> dict[str, Any]:
         "history": ds.info.get("history", []),
         "sources": ds.info.get("sources", {}),
     }
+
+
+def model_of(store: Store) -> str | None:
+    """The name of the model that made a store of predictions, where it is known."""
+    model = store.info.get("model")
+    name = model.get("name") if isinstance(model, dict) else model
+    return None if name is None else str(name)
 
 
 def _density(images: Any) -> np.ndarray[Any, Any]:
