@@ -67,8 +67,17 @@ def shrunk(cells: Instances, size: tuple[int, int]) -> Instances:
     rows, columns = (  # centres of new pixels, in whole numbers so that ties fall one way
         (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, cells.size, strict=True)
     )
-    grid = np.ix_(rows, columns)
-    masks = [rle.encode(np.ascontiguousarray(rle.decode(counts, cells.size)[grid])) for counts in cells.rle]
+    masks = []
+    for counts, (x, y, width, height) in zip(
+        cells.rle, np.asarray(cells.bbox, int).reshape(-1, 4).tolist(), strict=True
+    ):
+        (own,) = rle.crop([counts], cells.size, (x, y, width, height))
+        top, bottom = np.searchsorted(rows, (y, y + height))
+        left, right = np.searchsorted(columns, (x, x + width))
+        mask = np.zeros(size, bool)
+        grid = np.ix_(rows[top:bottom] - y, columns[left:right] - x)
+        mask[top:bottom, left:right] = rle.decode(own, (height, width))[grid]
+        masks.append(rle.encode(mask))
     return replace(cells, size=size, rle=masks, area=rle.areas(masks, size), bbox=rle.boxes(masks, size))
 
 

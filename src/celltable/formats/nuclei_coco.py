@@ -116,6 +116,9 @@ class _Export:
 
     def _write(self, sample: Sample, folder: str, name: str) -> None:
         tally(self.loss, sample, KEEPS | {"details", "kind", "polygons"})  # of these, `_nuclei` said what is lost
+        if sample.load_pixels is not None:  # read and shrunk once, looked at twice
+            pixels = sample.pixels()
+            sample = replace(sample, load_pixels=lambda: pixels)
         file_name = self._picture(sample, folder)
         kind = nuclei_class(sample)
         cells = sample.instances.with_columns(class_name=None, class_names=None, class_scores=None)
