@@ -37,26 +37,25 @@ def share_bars(series: Counts, *, title: str) -> str:
     if not values:
         return ""
     colours = {name: COLOURS[n % len(COLOURS)] for n, name in enumerate(series)}
-    row = _BAR * len(stores) + 8
-    top = max(series[s].get(v, 0) / sum(series[s].values()) for s in stores for v in values)
-    lines = []
-    for i, value in enumerate(values):
-        y = 24 + i * row
+    totals = {s: sum(series[s].values()) for s in stores}
+    top = max(series[s].get(v, 0) / totals[s] for s in stores for v in values)
+    lines, y = [], 24
+    for value in values:
+        have = [s for s in stores if series[s].get(value)]
         lines.append(
-            f'<text x="{_LEFT - 6}" y="{y + row / 2 - 1:.0f}" text-anchor="end">{escape(value[:22])}'
+            f'<text x="{_LEFT - 6}" y="{y + len(have) * _BAR / 2 + 3:.0f}" text-anchor="end">{escape(value[:22])}'
             f"<title>{escape(value)}</title></text>"
         )
-        for k, store in enumerate(stores):
-            n, total = series[store].get(value, 0), sum(series[store].values())
-            if not n:
-                continue
-            at, width = y + k * _BAR, (WIDTH - _LEFT - _RIGHT) * n / total / top
+        for k, store in enumerate(have):
+            n, total, at = series[store][value], totals[store], y + k * _BAR
+            width = (WIDTH - _LEFT - _RIGHT) * n / total / top
             lines.append(
                 f'<rect x="{_LEFT}" y="{at}" width="{width:.1f}" height="{_BAR - 1}" fill="{colours[store]}">'
                 f"<title>{escape(store)}: {escape(value)} {n:,} of {total:,}</title></rect>"
-                f'<text x="{_LEFT + width + 4:.1f}" y="{at + _BAR - 1}" font-size="9">{n / total:.1%}</text>'
+                f'<text x="{_LEFT + width + 4:.1f}" y="{at + _BAR - 2}" font-size="9">{n / total:.1%}</text>'
             )
-    height = 28 + len(values) * row
+        y += len(have) * _BAR + 7
+    height = y + 4
     return (
         f'<svg class="plot" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">'
         f'<text x="8" y="13" class="t">{escape(title)}</text>{"".join(lines)}</svg>'

@@ -19,7 +19,8 @@ h2{font-size:18px;margin:0 0 10px}h3{font-size:15px;margin:16px 0 6px}p.note{col
 table{border-collapse:collapse;margin:6px 0;font-size:14px}th,td{padding:3px 14px 3px 0;text-align:left;
 vertical-align:top;
 border-bottom:1px solid var(--line)}th{color:var(--soft);font-weight:600}td.n,th.n{text-align:right;
-font-variant-numeric:tabular-nums}.plots{display:flex;flex-wrap:wrap;gap:14px 26px}svg.plot{width:460px;max-width:100%;
+font-variant-numeric:tabular-nums}
+.plots{display:flex;flex-wrap:wrap;align-items:flex-start;gap:14px 26px}svg.plot{width:460px;max-width:100%;
 font:11px system-ui,sans-serif;fill:var(--ink)}svg.plot .t{font-size:13px;font-weight:600}svg.plot .u{fill:var(--soft)}
 .gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(250px,1fr));gap:14px}figure{margin:0}
 figure>svg{width:100%;height:auto;max-height:300px;display:block;background:#000;border-radius:4px}
