@@ -76,8 +76,24 @@ def unreadable_is_a_finding(load: Callable[P, Sample]) -> Callable[P, Sample]:
 
 
 def sample(release: Release, image: Image, cells: Instances, findings: Sequence[Finding] = ()) -> Sample:
-    """A sample whose pixels are loaded from the release."""
-    return Sample(image, cells, tuple(findings), loader(release, image.pixels))
+    """A sample whose pixels are loaded from the release; files that end before their pixels do become findings."""
+    told = any(f.rule == "unreadable-image" for f in findings)
+    cut = [] if told else truncated(release, image)
+    return Sample(image, cells, (*findings, *cut), loader(release, image.pixels))
+
+
+def truncated(release: Release, image: Image) -> list[Finding]:
+    """A finding for each file of an image that was cut short after its header; the image and its cells stay."""
+    found = []
+    for where in image.pixels:
+        if where.index is None:
+            try:
+                why = release.cut_short(release.entry(where.source, where.member))
+            except ArchiveError:  # a damaged archive, which reading the header has told
+                continue
+            if why:
+                found.append(Finding("truncated-image", f"{where.member}: {why}", "error", image.image_id))
+    return found
 
 
 def unlabelled(release: Release, image: Image, *findings: Finding) -> Sample:

@@ -15,7 +15,7 @@ from celltable.imagefile import Entry, Release
 from celltable.records import Finding, Image, Sample
 
 from . import Dataset, Scan
-from ._read import loader, located
+from ._read import loader, located, truncated
 
 
 class Source(NamedTuple):
@@ -215,6 +215,7 @@ def load(release: Release, shared: Mapping[str, Annotations], item: Item) -> Sam
             if (info.height, info.width) != image.size:
                 text = f"the JSON says {image.height} × {image.width}, the picture is {info.height} × {info.width}"
                 findings.append(Finding("size-mismatch", text, "error", item.image_id))
+            findings += truncated(release, image)
         except (ArchiveError, ImageFileError) as exc:
             findings.append(Finding("unreadable-image", str(exc), "error", item.image_id))
     found = shared[item.part].sample(item.key, image, findings)

@@ -39,6 +39,24 @@ class Container(ABC):
         """Up to the first `n` bytes of a member; not verified."""
         return self.read(name)[:n]
 
+    def tail(self, name: str, n: int) -> bytes | None:
+        """Up to the last `n` bytes of a member that lies uncompressed, None of one that would have to be unpacked.
+
+        Raises
+        ------
+        ArchiveError
+            If the file cannot be read.
+        """
+        span = self.span(name)
+        if span is None:
+            return None
+        try:
+            with span[0].open("rb") as file:
+                file.seek(span[1] + max(0, self.sizes[name] - n))
+                return file.read(min(n, self.sizes[name]))
+        except OSError as exc:
+            raise ArchiveError(f"{name}: cannot be read ({exc.strerror}).") from exc
+
     @abstractmethod
     def span(self, name: str) -> tuple[Path, int] | None:
         """The file and offset where the member lies uncompressed, or None where it does not."""

@@ -66,6 +66,7 @@ class Release:
         for container in containers.values():
             junk.update(container.ignored)
         self.ignored: dict[str, int] = dict(sorted(junk.items()))
+        self._cut_short: dict[Entry, str] = {}
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
@@ -190,9 +191,40 @@ class Release:
         from .pixels import HEADER_BYTES, image_info, needs_more
 
         data = self.head(entry, HEADER_BYTES)
-        if needs_more(data) and entry.size > len(data):
-            data = self.read(entry)
+        if needs_more(data):
+            data = data if entry.size <= len(data) else self.read(entry)
+            self._cut_short[entry] = _cut_short(data)
         return image_info(data, entry.name)
+
+    def cut_short(self, entry: Entry) -> str:
+        """What an image member lacks at its end, or nothing; the pixels are not decoded.
+
+        PNG and JPEG files are looked at from behind, bitmaps measured by their header; of a TIFF the place of every
+        strip is compared with the size (nothing is read again where `image_info` was asked before). PNG and JPEG files
+        that are compressed in an archive are not looked at: they would have to be unpacked.
+
+        Raises
+        ------
+        ArchiveError
+            If the member cannot be read.
+        """
+        if entry not in self._cut_short:
+            self._cut_short[entry] = self._looked_at(entry)
+        return self._cut_short[entry]
+
+    def _looked_at(self, entry: Entry) -> str:
+        from .cut import BITMAP_HEADER_BYTES, END, TAIL_BYTES, bitmap_cut_short
+        from .pixels import kind_of
+
+        head = self.head(entry, BITMAP_HEADER_BYTES)
+        kind = kind_of(head)
+        if kind in ("bmp", "dib"):
+            return bitmap_cut_short(head, entry.size)
+        if kind in END:
+            tail = self._container(entry.source).tail(entry.name, TAIL_BYTES)
+            if tail is None or (END[kind] in tail and entry.size > TAIL_BYTES):
+                return ""
+        return _cut_short(self.read(entry)) if kind in (*END, "tiff") else ""
 
     def hash_sources(self, progress: Progress | None = None) -> dict[str, str]:
         """SHA-256 of each source by key, computed now; of the folder, of its sorted list of name, size and SHA-256.
@@ -249,6 +281,13 @@ def open_release(path: str | Path) -> Release:
         what = "archive" if root.is_file() else "folder"
         raise ReleaseError(f"{root} is an empty {what}; expected a release: its archives as downloaded, or its files.")
     return Release(root, containers)
+
+
+def _cut_short(data: bytes) -> str:
+    from .cut import cut_short
+    from .pixels import kind_of
+
+    return cut_short(data, kind_of(data) or "")
 
 
 @lru_cache(maxsize=256)

@@ -1,0 +1,59 @@
+"""Images cut short after their header: every reader says so, and keeps the image and its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from celltable.errors import ImageFileError
+
+from .releases import make_example, read_all, rules
+
+# data set → the image to cut; readers that decode every image say "unreadable-image" instead
+IMAGES = {
+    "livecell": "A172_Phase_A7_1_01d00h00m_2.tif",
+    "hpa_single_cell": "*_green.png",
+    "bbbc006": "*.tif",
+    "bbbc039": "*.tif",
+    "nuclei_coco": "stage_1_train/*.jpg",
+}
+
+
+def unpacked(root: Path) -> None:
+    """Unpack the zips of an example where they lie."""
+    import zipfile
+
+    for path in list(root.rglob("*.zip")):
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(path.with_suffix(""))
+        path.unlink()
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+@pytest.mark.parametrize("name", IMAGES)
+def test_a_truncated_image_is_a_finding_and_keeps_its_cells(name: str, share: float, tmp_path: Path) -> None:
+    root = make_example(name, tmp_path)
+    root = root.parent if root.is_file() else root
+    unpacked(root)
+    before, found = read_all(name, root)
+    assert not rules(found)["truncated-image"]
+    paths = sorted(p for p in root.rglob(IMAGES[name]) if "__MACOSX" not in p.parts)
+    used = {w.member.rpartition("/")[2] for s in before.values() if len(s.instances) for w in s.image.pixels}
+    path = next(p for p in paths if p.name in used)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    after, found = read_all(name, root)
+    told = [f for f in found if f.rule == "truncated-image"]
+    assert told
+    assert all(path.name in f.message and f.severity == "error" for f in told)
+    assert {i: s.instances.rle for i, s in after.items()} == {i: s.instances.rle for i, s in before.items()}
+    assert {i: s.image for i, s in after.items()} == {i: s.image for i, s in before.items()}
+    with pytest.raises(ImageFileError, match="cut short|damaged|truncated"):
+        after[told[0].image_id or ""].pixels()
+
+
+@pytest.mark.real
+def test_the_real_livecell_archive_has_none(sample: Callable[[str], Path]) -> None:
+    _, found = read_all("livecell", sample("livecell/LIVECell_dataset_2021"))
+    assert not rules(found)["truncated-image"]
