@@ -26,7 +26,7 @@ from celltable.pipelines.show import summary
 from celltable.records import Instances
 from celltable.reports._beside import count_table, share_bars
 from celltable.reports._picture import path_of
-from celltable.reports._svg import histogram
+from celltable.reports._svg import histogram, ranges
 from celltable.store import Store, open_store
 
 
@@ -95,6 +95,11 @@ def test_every_value_is_in_a_bar_of_the_histogram(values: list[float], log: bool
     bars = [float(t.rsplit(": ", 1)[1].replace(",", "")) for t in Tables(svg).titles]
     assert sum(bars) == len(values + far)
     assert len(bars) <= 40
+
+
+def test_a_logarithmic_plot_says_how_many_zeros_it_leaves_out() -> None:
+    assert "cells; 3 of 0 left out<" in ranges({"a": [0, 0, 5, 7], "b": [0, 2, 3]}, title="t", label="cells")
+    assert "cells<" in ranges({"a": [5, 7]}, title="t", label="cells")
 
 
 def test_the_largest_of_three_images_is_shown() -> None:

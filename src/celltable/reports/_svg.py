@@ -159,6 +159,8 @@ def ranges(series: Mapping[str, ArrayLike], *, title: str, label: str) -> str:
     spread = {k: np.percentile(v[v > 0], (5, 25, 50, 75, 95)) for k, v in data.items() if (v > 0).any()}
     if not spread:
         return ""
+    zeros = sum(int((v <= 0).sum()) for v in data.values())
+    label += f"; {zeros:,} of 0 left out" if zeros else ""
     low, high = min(float(v[0]) for v in spread.values()), max(float(v[4]) for v in spread.values())
     low, high = low / 1.2, max(high, low * 1.5) * 1.2
     row, left = 17, 132
