@@ -25,7 +25,8 @@ Named = tuple[Any, Image, list[Finding]]
 Rows = NDArray[np.int64]
 _OWN: Final = {  # keys beside those of COCO that the writer adds → what a value must be
     "parent": int,
-    "instance_id": int,
+    "celltable_id": int,
+    "instance_id": int,  # of older files; FiftyOne keeps the name for itself
     "truncated": bool,
     "annotator": str,
     "source_id": str,
@@ -310,7 +311,7 @@ class Annotations:
             own, numbers = self._extra("source_id", listed), file.ids[rows].tolist()
             named = [str(n) if n >= 0 else self._name(r) for n, r in zip(numbers, listed, strict=True)]
             columns["source_id"] = named if own is None else [s or n for s, n in zip(own, named, strict=True)]
-        ids = self._extra("instance_id", listed)
+        ids = self._extra("celltable_id", listed) or self._extra("instance_id", listed)
         if ids and None not in ids and len(set(ids)) == len(ids) and all(0 <= i < 2**31 for i in ids):
             columns["instance_id"] = np.array(ids, np.int32)
         return columns

@@ -195,7 +195,7 @@ def _more(cells: Instances) -> Iterator[tuple[str, Column | None]]:
         values = said(cells, name, plain)
         yield name, [None if v is None else int(v) for v in values] if name == "ignore" and values else values
     ids = cells.ids
-    yield "instance_id", None if (ids == np.arange(1, len(cells) + 1)).all() else numbers(ids)
+    yield "celltable_id", None if (ids == np.arange(1, len(cells) + 1)).all() else numbers(ids)
     for name in ("class_names", "class_scores"):
         yield name, said(cells, name)
     yield "class_name", _named_as_kinds(cells)

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from celltable.errors import InputError
 from celltable.records import Sample
 
 from . import Format, Loss
 from ._coco_read import read as read  # part of the format's face
 from ._coco_write import CocoWriter
-from ._loss import GIVEN_SCORE, tally
+from ._loss import GIVEN_PIXELS, GIVEN_SCORE, tally
 from ._out import new_file, new_folder, to_name
 from ._pixels import encode, write_bytes
 
@@ -84,9 +86,11 @@ def _write(samples: Iterable[Sample], writer: CocoWriter, loss: Loss, folder: Pa
 
 
 def _write_pixels(sample: Sample, folder: Path | None, loss: Loss) -> str:
-    if folder is None or sample.load_pixels is None:
+    if folder is None:
         return ""
-    data, ending = encode(sample.pixels())
+    loss.add(GIVEN_PIXELS, int(sample.load_pixels is None))  # FiftyOne refuses labels whose image is not there
+    black = np.zeros(sample.image.size, np.uint8)
+    data, ending = encode(black if sample.load_pixels is None else sample.pixels())
     name = to_name(sample.image.image_id) + ending
     write_bytes(folder / "data" / name, data)
     loss.written["files"] += 1
