@@ -325,8 +325,10 @@ static std::vector<u64> dilate_wrapped(const std::vector<u64> &bits, i64 h, i64 
   return out;
 }
 
-template <class T> static std::vector<i64> boundary_typed(In2<T> gt, In2<T> pred, const std::vector<double> &radii, bool wrap) {
+template <class T> static std::vector<i64> boundary_typed(In2<T> gt, In2<T> pred, const std::vector<double> &radii, bool wrap, i64 first, i64 last) {
   const i64 h = gt.shape(0), w = gt.shape(1);
+  if (last < 0) last = h;
+  if (first < 0 || first > last || last > h) throw std::invalid_argument("the rows to count in are not those of the map");
   if (static_cast<i64>(pred.shape(0)) != h || static_cast<i64>(pred.shape(1)) != w)
     throw std::invalid_argument("the label maps differ in size");
   std::vector<i64> out;
@@ -346,19 +348,19 @@ template <class T> static std::vector<i64> boundary_typed(In2<T> gt, In2<T> pred
     const bool counted = wrap && disc >= 256;
     const auto da = counted ? dilate_wrapped(a, h, w, radius) : dilate(a, h, w, radius);
     const auto db = counted ? dilate_wrapped(b, h, w, radius) : dilate(b, h, w, radius);
-    const i64 words = static_cast<i64>(da.size());
-    const i64 both = rowbits::count(words, [&](i64 k) { return da[k] & db[k]; });
-    const i64 na = rowbits::count(words, [&](i64 k) { return da[k]; });
-    const i64 nb_ = rowbits::count(words, [&](i64 k) { return db[k]; });
+    const i64 from = first * rowbits::words_of(w), words = (last - first) * rowbits::words_of(w);
+    const i64 both = rowbits::count(words, [&](i64 k) { return da[from + k] & db[from + k]; });
+    const i64 na = rowbits::count(words, [&](i64 k) { return da[from + k]; });
+    const i64 nb_ = rowbits::count(words, [&](i64 k) { return db[from + k]; });
     out.insert(out.end(), {both, na, nb_});
   }
   return out;
 }
 
-template <class T> static auto boundary(In2<T> gt, In2<T> pred, std::vector<double> radii, bool wrap) {
+template <class T> static auto boundary(In2<T> gt, In2<T> pred, std::vector<double> radii, bool wrap, i64 first, i64 last) {
   for (const double r : radii)
     if (!(r >= 0) || r > 1e6) throw std::invalid_argument("a radius is negative or not a number");
-  auto out = boundary_typed<T>(gt, pred, radii, wrap);
+  auto out = boundary_typed<T>(gt, pred, radii, wrap, first, last);
   const size_t n = out.size() / 3;
   return make(std::move(out), n, size_t(3));
 }
@@ -475,7 +477,8 @@ template <class T> static auto flatten_layers(In3<T> stack, i64 layers) {
 }
 
 template <class T> static void of_type(nb::module_ &m) {
-  m.def("boundary", &boundary<T>, nb::arg("gt"), nb::arg("pred"), nb::arg("radii"), nb::arg("wrap"));
+  m.def("boundary", &boundary<T>, nb::arg("gt"), nb::arg("pred"), nb::arg("radii"), nb::arg("wrap"), nb::arg("first") = 0,
+        nb::arg("last") = -1);
   m.def("outlines", &outlines<T>, nb::arg("label_map"));
   m.def("coordinate_sums", &coordinate_sums<T>, nb::arg("label_map"), nb::arg("ids"));
 }

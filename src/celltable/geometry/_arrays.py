@@ -39,6 +39,8 @@ def _converted(array: NDArray[Any]) -> NDArray[Any]:
         return array.astype(kind)
     if kind.kind == "b":
         return array.view(np.uint8)
+    if kind == np.uint32 and (not array.size or int(array.max()) <= np.iinfo(np.int32).max):
+        return array.astype(kind, copy=False).view(np.int32)  # the same bits, not twice as many
     if kind == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise MaskError(f"a label map holds the label {int(array.max())}; expected at most 2^63 - 1")
     return array.astype(np.int32 if kind.kind == "i" or kind.itemsize < 4 else np.int64)

@@ -1,7 +1,8 @@
 """Pixels in: releases as downloaded (folders, zips, tars), image files of every common kind, masks read in bulk.
 
 A release is opened once with `open_release`; its members are listed, matched and read the same way whatever it is
-packed in. `read_pixels` and `image_info` decode one file, `read_located` the pixels that a row of a store points to.
+packed in. `read_pixels` and `image_info` decode one file, `read_located` the pixels that a row of a store points to,
+`open_strips` a label map too large for memory.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from .located import read_located
 from .masks import MaskBatch
 from .pixels import ImageInfo, image_info, read_pixels
 from .release import Entry, Release, Source, open_release
+from .strips import LabelStrips, open_strips
 
 __all__ = [
     "MAX_MEMBER_BYTES",
@@ -18,11 +20,13 @@ __all__ = [
     "MAX_RATIO",
     "Entry",
     "ImageInfo",
+    "LabelStrips",
     "MaskBatch",
     "Release",
     "Source",
     "image_info",
     "open_release",
+    "open_strips",
     "read_located",
     "read_pixels",
 ]

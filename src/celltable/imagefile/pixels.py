@@ -30,7 +30,7 @@ _SUFFIXES: Final[dict[str, tuple[str, ...]]] = {
 _PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 _TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
-_TIFF_ERRORS: Final = (  # what tifffile and its decoders raise on damaged files
+TIFF_ERRORS: Final = (  # what tifffile and its decoders raise on damaged files
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -265,7 +265,7 @@ def _tiff_info(file: Any, name: str) -> ImageInfo:
             channels = int(page.samplesperpixel)
             kind = "bool" if page.bitspersample == 1 else page.dtype.name
             return ImageInfo(int(page.imagelength), int(page.imagewidth), channels, kind, "tiff", len(tiff.pages))
-    except (*_TIFF_ERRORS, tifffile.TiffFileError) as exc:
+    except (*TIFF_ERRORS, tifffile.TiffFileError) as exc:
         if isinstance(exc, ImageFileError):
             raise
         raise ImageFileError(f"{name}: the TIFF is damaged or cut short ({exc}).") from exc
@@ -283,7 +283,7 @@ def _read_tiff(file: Any, size: int, name: str, index: int | None) -> NDArray[An
                 raise ImageFileError(f"{name}: the TIFF is cut short: {size:,} bytes, it needs {max(ends):,}.")
             array: NDArray[Any] = page.asarray()
             return np.ascontiguousarray(np.moveaxis(array, 0, -1)) if page.axes == "SYX" else array
-    except (*_TIFF_ERRORS, tifffile.TiffFileError) as exc:
+    except (*TIFF_ERRORS, tifffile.TiffFileError) as exc:
         if isinstance(exc, ImageFileError | NotFoundError):
             raise
         raise ImageFileError(f"{name}: the TIFF is damaged or cut short ({exc}).") from exc

@@ -29,17 +29,22 @@ def nearest_assignment(a_xy: Floats, b_xy: Floats) -> tuple[Ints, Ints, Floats]:
     """
     from scipy.optimize import linear_sum_assignment
 
-    if len(a_xy) * len(b_xy) > DENSE:
-        raise MetricError(
-            f"pairing {len(a_xy):,} with {len(b_xy):,} centres needs every distance at once "
-            f"({8e-9 * len(a_xy) * len(b_xy):,.0f} GB), as the official rule has it; cut the image into tiles"
-        )
+    refuse_many(len(a_xy), len(b_xy))
     if not len(a_xy) or not len(b_xy):
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     dx, dy = (a_xy[:, k, None] - b_xy[None, :, k] for k in (0, 1))
     distance = np.sqrt(dx**2 + dy**2)
     a, b = linear_sum_assignment(distance)
     return a, b, distance[a, b]
+
+
+def refuse_many(n_a: int, n_b: int) -> None:
+    """Raise if the distances of so many points would not fit into memory."""
+    if n_a * n_b > DENSE:
+        raise MetricError(
+            f"pairing {n_a:,} with {n_b:,} centres needs every distance at once ({8e-9 * n_a * n_b:,.0f} GB), as the "
+            "official rule has it; cut the image into tiles"
+        )
 
 
 def pair_points(a_xy: Floats, b_xy: Floats, radius: float) -> tuple[Ints, Ints]:
@@ -84,6 +89,7 @@ def _grown(array: Ints, size: int) -> Ints:
 def count(pair: Pair, mode: Mode, radius: float) -> Pairing:
     """Pair the cells of one image."""
     seen = pair.seen(mode)
+    refuse_many(len(seen.gt), len(seen.pred))  # before the centres are looked for
     names = seen.vocabulary if seen.has_classes else ()
     true_xy, true_type = seen.gt_centroids, _types(seen.gt.class_codes, len(seen.gt), bool(names))
     pred_xy, pred_type = seen.pred_centroids, _types(seen.pred.class_codes, len(seen.pred), bool(names))

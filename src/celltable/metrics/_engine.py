@@ -60,6 +60,8 @@ class Plan:
         """The numbers of one pair; None for an ignored image."""
         if pair.ignored:
             return None
+        if pair.gt.map is not None and pair.pred.map is not None and pair.gt.size == pair.pred.size:
+            _ = pair.overlap  # both maps are read once, before a metric asks either for its cells alone
         parts = {(c, g): self._numbers(part, False) for c in self.cell_columns for g, part in self._split(pair, c)}
         scores = pair.pred.scores
         spread = (float(scores.min()), float(scores.max()), len(scores)) if scores is not None and len(scores) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from celltable.errors import MaskError, MetricError
 from celltable.geometry import overlap as overlaps
 from celltable.geometry import rle as rles
 
+from ._strips import label_sums, paired_strips, strips_of
+
 if TYPE_CHECKING:
     from celltable.geometry.overlap import Overlap
     from celltable.records import Instances
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-STRIP = 1 << 22  # pixels of a map read at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +69,12 @@ class Side:
     several: Sequence[Sequence[tuple[str, float]] | None] | None = None
 
     @classmethod
-    def from_label_map(cls, label_map: NDArray[Any], **columns: Any) -> Side:
-        """Cells of an integer label map; columns are in ascending order of the labels (or of `given_ids`)."""
+    def from_label_map(cls, label_map: Any, **columns: Any) -> Side:
+        """Cells of an integer label map; columns are in ascending order of the labels (or of `given_ids`).
+
+        The map is an array, or anything with a shape that gives its rows by slices and all of them to `numpy.asarray`,
+        such as `celltable.imagefile.LabelStrips`, which reads a map on disk a few rows at a time.
+        """
         return cls((int(label_map.shape[0]), int(label_map.shape[1])), map=label_map, **columns)
 
     @classmethod
@@ -200,7 +205,8 @@ class Side:
 
     @cached_property
     def _found(self) -> Overlap:
-        return overlaps.overlap_of_label_maps(self.label_map, np.zeros(self.size, np.uint8))
+        rows = (rows for _, rows in strips_of(self.label_map))
+        return overlaps.overlap_of_strips((part, np.zeros(part.shape, np.uint8)) for part in rows)
 
     @cached_property
     def rle(self) -> Sequence[bytes]:
@@ -219,8 +225,7 @@ class Side:
             return False
         if self.painted is not None:
             return True
-        table = overlaps.overlap_of_rles(self.rle, self.rle, self.size)
-        return bool(len(table.pixels) > int((self.areas > 0).sum()))
+        return not overlaps.disjoint(self.rle, self.size)
 
     @cached_property
     def label_map(self) -> NDArray[Any]:
@@ -287,7 +292,7 @@ class Pair:
                 f"{self.pred.size[0]}×{self.pred.size[1]} pixels; expected the same size"
             )
         if self.gt.map is not None and self.pred.map is not None:
-            found = overlaps.overlap_of_strips(_strips(self.gt.label_map, self.pred.label_map))
+            found = overlaps.overlap_of_strips(paired_strips(self.gt.label_map, self.pred.label_map))
             self.gt.learn(found.gt_ids, found.gt_areas, found.gt_boxes)
             self.pred.learn(found.pred_ids, found.pred_areas, found.pred_boxes)
             return _placed(found, self.gt, self.pred)
@@ -298,7 +303,7 @@ class Pair:
         """The overlaps after each side was painted into one label map (later ids on top); covered cells are gone."""
         if not self.gt.overlapping and not self.pred.overlapping:
             return self.overlap
-        return overlaps.overlap_of_strips(_strips(self.gt.label_map, self.pred.label_map))
+        return overlaps.overlap_of_strips(paired_strips(self.gt.label_map, self.pred.label_map))
 
     @cached_property
     def table(self) -> Table:
@@ -383,13 +388,6 @@ class Pair:
         return (gt.class_codes is not None or not len(gt)) and (pred.class_codes is not None or not len(pred))
 
 
-def _strips(gt: NDArray[Any], pred: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Rows of two maps, some at a time, so that what is on disk is read once and nothing is copied whole."""
-    rows = max(1, STRIP // max(gt.shape[1], 1))
-    for y in range(0, max(gt.shape[0], 1), rows):
-        yield gt[y : y + rows], pred[y : y + rows]
-
-
 def _several(names: Sequence[Any], scores: Sequence[Any]) -> list[list[tuple[str, float]] | None]:
     """Names and confidences of the classes of each cell that has more than one; NaN where a class has no confidence."""
     found: list[list[tuple[str, float]] | None] = []
@@ -446,12 +444,6 @@ def _numbered(table: Overlap, gt: Side, pred: Side) -> Overlap:
     return replace(table, gt_ids=gt.ids, pred_ids=pred.ids)
 
 
-def native_map(label_map: NDArray[Any]) -> NDArray[Any]:
-    """A label map in a type and memory order that the core takes."""
-    known = label_map.dtype in (np.uint8, np.uint16, np.int32, np.uint32, np.int64)
-    return np.ascontiguousarray(label_map, label_map.dtype if known else np.int64)
-
-
 def _centroids(side: Side) -> Floats:
     if not len(side):
         return np.zeros((0, 2))
@@ -460,7 +452,7 @@ def _centroids(side: Side) -> Floats:
     else:
         order = np.argsort(side.ids, kind="stable")
         sums = np.empty((len(side), 2))
-        sums[order] = pairing.coordinate_sums(native_map(side.label_map), np.ascontiguousarray(side.ids[order]))
+        sums[order] = label_sums(side.label_map, np.ascontiguousarray(side.ids[order]))
     return np.asarray(sums / np.maximum(side.areas, 1)[:, None], np.float64)
 
 

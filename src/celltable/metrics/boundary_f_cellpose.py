@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable._native import pairing
-
 from . import Card, Metric, Mode, Pair, Result
 from ._means import nanmean, ratio, weighted_mean
-from ._pair import native_map
+from ._strips import boundary_counts
 
 SCALES = (0.05, 0.1, 0.25)
 Counts = dict[str, Any]
@@ -56,10 +54,8 @@ def count(pair: Pair, mode: Mode, scales: Sequence[float], **_: Any) -> Counts:
     if mode == "strict" and len(areas) and int(areas.sum()) == seen.table.n_pixels:
         areas = areas[1:]
     middle = diameter(areas)
-    gt, pred = native_map(seen.gt.label_map), native_map(seen.pred.label_map)
-    if gt.dtype != pred.dtype:
-        gt, pred = gt.astype(np.int64), pred.astype(np.int64)
-    found = pairing.boundary(gt, pred, [max(1.0, scale * middle) for scale in scales], mode == "strict")
+    radii, boxes = [max(1.0, scale * middle) for scale in scales], (seen.gt.boxes, seen.pred.boxes)
+    found = boundary_counts(seen.gt.label_map, seen.pred.label_map, boxes, radii, mode == "strict")
     out: Counts = {"precision": [], "recall": [], "fscore": []}
     for both, n_gt, n_pred in found.tolist():
         p, r = ratio(both, n_pred), ratio(both, n_gt)

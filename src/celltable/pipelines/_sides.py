@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from celltable import registry
 from celltable.errors import InputError, NotFoundError
+from celltable.formats._out import from_name
+from celltable.imagefile import LabelStrips, open_strips
 from celltable.metrics import Side
 from celltable.records import Finding, Image, Sample
 from celltable.store import Store, open_store
 
+T = TypeVar("T")
+TIFF = (".tif", ".tiff")
+LABEL_FILES = (*TIFF, ".png")
+LARGE = 1 << 26  # px from which a label map is scored by strips of rows
+SMALL_FILE = 1 << 16  # bytes; no map that large is packed into less
 IMAGE_COLUMNS = (
     "dataset",
     "modality",
@@ -128,6 +135,41 @@ class SampleSource:
         return Side.from_instances(cells, vocabulary)
 
 
+@dataclass(frozen=True)
+class StripSource:
+    """Label maps in TIFF files, some of them large: only headers are read, and an image's rows when it is scored."""
+
+    name: str
+    maps: Mapping[str, LabelStrips] = field(repr=False)
+    classes: tuple[str, ...] = ()
+
+    @cached_property
+    def images(self) -> Mapping[str, Image]:
+        """The images by id."""
+        return {i: Image(i, *strips.shape) for i, strips in self.maps.items()}
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the images."""
+        return list(self.maps)
+
+    def side(self, image_id: str, vocabulary: tuple[str, ...]) -> Side:
+        """The cells of one image."""
+        return Side.from_label_map(self.maps[image_id])
+
+
+def strips_in(path: Path) -> StripSource | None:
+    """Label maps of a TIFF file, or a folder of them, as strips; None where none is large or one is no label map."""
+    inside = [path] if path.is_file() else sorted(path.rglob("*"))
+    files = [f for f in inside if f.suffix.lower() in TIFF and f.is_file()]
+    if not files or max(f.stat().st_size for f in files) < SMALL_FILE:
+        return None
+    maps = {from_name(f.stem): open_strips(f) for f in files}
+    known = {i: m for i, m in maps.items() if m is not None}
+    large = any(m.shape[0] * m.shape[1] >= LARGE for m in known.values())
+    return StripSource(path.name, known) if large and len(known) == len(files) else None
+
+
 def source_of(
     given: Any, *, images: Mapping[str, Image] | None = None, where: str | None = None, kind: str | None = None
 ) -> Source:
@@ -157,6 +199,9 @@ def source_of(
     if not path.exists():
         raise NotFoundError(f"{path} does not exist; expected a store, a file of annotations or a folder of label maps")
     form = format_of(path)
+    streamed = strips_in(path) if form == "label-tiff" and kind in (None, "nucleus") else None
+    if streamed is not None:
+        return replace(streamed, maps=_alone(streamed.maps, path, images))
     read = registry.load("formats", form).read
     samples: dict[str, Sample] = {}
     for sample in read(path, images or {}):
@@ -165,7 +210,14 @@ def source_of(
         samples[sample.image.image_id] = sample
     if not samples:
         raise InputError(f"{path.name} ({form}) holds no image")
-    return SampleSource(path.name, samples, kind)
+    return SampleSource(path.name, _alone(samples, path, images), kind)
+
+
+def _alone(found: Mapping[str, T], path: Path, images: Mapping[str, Image] | None) -> Mapping[str, T]:
+    """Of one label map scored against one image, under the id of that image: their files need not be named alike."""
+    if len(found) == 1 and images is not None and len(images) == 1 and path.suffix.lower() in LABEL_FILES:
+        return {next(iter(images)): value for value in found.values()}
+    return found
 
 
 def format_of(path: Path) -> str:

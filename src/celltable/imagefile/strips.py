@@ -1,0 +1,223 @@
+"""A label map on disk, read some rows at a time: a TIFF of any size and packing, without ever holding all of it."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.errors import ImageFileError, MaskError, NotFoundError
+
+from .container import MAX_PIXELS
+from .pixels import TIFF_ERRORS
+
+IN_MEMORY: Final = 1 << 28  # bytes up to which a map that is wanted whole is held in memory, not in a temporary file
+MAX_STRIP: Final = 2 * MAX_PIXELS  # px of one strip or row of tiles; 20,000 squared in one strip is still read
+Decode = Callable[..., tuple[NDArray[Any] | None, tuple[int, ...], tuple[int, ...]]]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelStrips:
+    """A label map (row, column) of integers in a TIFF; `strips[a:b]` reads rows a to b, `np.asarray` all.
+
+    The file is cut into bands: rows of tiles, or strips. The band read last is kept, so that going down the map decodes
+    each once. Make one with `open_strips`.
+
+    Attributes
+    ----------
+    path, shape, dtype
+        The file, (height, width), and the type of the labels in native byte order.
+    band
+        Rows in a band: that of the file, or as many as one likes where the labels lie in it plainly.
+    tile
+        Columns in a tile; the width where the file has strips.
+    offsets, counts
+        Where each tile or strip begins in the file, and its bytes (0: it is missing, and holds background).
+    order
+        Byte order of a plain file: "<" or ">"; "" where its strips or tiles have to be decoded.
+    """
+
+    path: Path
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    band: int
+    tile: int
+    offsets: tuple[int, ...]
+    counts: tuple[int, ...]
+    order: Literal["<", ">", ""]
+    decode: Decode = field(repr=False)
+
+    ndim = 2
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole map in memory."""
+        return self.shape[0] * self.shape[1] * self.dtype.itemsize
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        start, stop, step = rows.indices(self.shape[0])
+        if step != 1:
+            raise ValueError(f"rows are read one after another; found a step of {step}")
+        return self.rows(start, max(start, stop))
+
+    def rows(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows start to stop (not included), (stop - start, width).
+
+        Raises
+        ------
+        ImageFileError
+            If the file is damaged or cut short.
+        MaskError
+            If a label is negative.
+        """
+        found = self._plain(start, stop) if self.order else self._banded(start, stop)
+        if found.dtype.kind == "i" and found.size and int(found.min()) < 0:
+            raise MaskError(
+                f"{self.path.name}: found the label {int(found.min())} in rows {start} to {stop}; expected 0 for "
+                "background and positive labels"
+            )
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        whole = self.whole
+        return np.array(whole, dtype) if copy else np.asarray(whole, dtype)
+
+    @cached_property
+    def whole(self) -> NDArray[Any]:
+        """All rows: a memory map of the file where they lie in it plainly, else of a temporary one if they are many."""
+        if self.order == ("<" if sys.byteorder == "little" else ">"):
+            return np.memmap(self.path, self.dtype, "r", self.offsets[0], self.shape)
+        if self.nbytes <= IN_MEMORY:
+            return self.rows(0, self.shape[0])
+        with tempfile.TemporaryFile() as file:
+            out: NDArray[Any] = np.memmap(file, self.dtype, "w+", 0, self.shape)
+        step = max(1, self.band)
+        for start in range(0, self.shape[0], step):
+            out[start : start + step] = self.rows(start, min(start + step, self.shape[0]))
+        return out
+
+    def _plain(self, start: int, stop: int) -> NDArray[Any]:
+        stored = self.dtype.newbyteorder(self.order or "=")
+        n = (stop - start) * self.shape[1]
+        found = np.fromfile(self.path, stored, n, offset=self.offsets[0] + start * self.shape[1] * stored.itemsize)
+        if len(found) < n:
+            raise ImageFileError(
+                f"{self.path.name}: the TIFF is cut short within row {start + len(found) // self.shape[1]}."
+            )
+        return found.reshape(stop - start, self.shape[1]).astype(self.dtype, copy=False)
+
+    def _banded(self, start: int, stop: int) -> NDArray[Any]:
+        if start < stop and start % self.band == 0 and stop == min(start + self.band, self.shape[0]):
+            return self._band(start // self.band)
+        out = np.empty((stop - start, self.shape[1]), self.dtype)
+        for k in range(start // self.band, -(-stop // self.band)):
+            top = k * self.band
+            a, b = max(start, top), min(stop, top + self.band)
+            out[a - start : b - start] = self._band(k)[a - top : b - top]
+        return out
+
+    def _band(self, k: int) -> NDArray[Any]:
+        kept = self.__dict__.get("_last")
+        if kept is not None and kept[0] == k:
+            return kept[1]  # type: ignore[no-any-return]
+        self.__dict__.pop("_last", None)  # free it before the next is decoded
+        made = self._decoded(k)
+        self.__dict__["_last"] = (k, made)
+        return made
+
+    def _decoded(self, k: int) -> NDArray[Any]:
+        height = min(self.band, self.shape[0] - k * self.band)
+        across = -(-self.shape[1] // self.tile)
+        out: NDArray[Any] | None = None
+        with self.path.open("rb") as file:
+            for x in range(across):
+                part = self._segment(file, k * across + x)[:height, : self.shape[1] - x * self.tile]
+                if part.shape != (height, min(self.tile, self.shape[1] - x * self.tile)):
+                    raise ImageFileError(
+                        f"{self.path.name}: the TIFF's part {k * across + x} is too small: {part.shape}."
+                    )
+                if across == 1:
+                    return np.ascontiguousarray(part, self.dtype)
+                out = np.zeros((height, self.shape[1]), self.dtype) if out is None else out
+                out[:, x * self.tile : x * self.tile + part.shape[1]] = part
+        return np.zeros((height, self.shape[1]), self.dtype) if out is None else out
+
+    def _segment(self, file: Any, index: int) -> NDArray[Any]:
+        if not self.counts[index]:
+            return np.zeros((self.band, self.tile), self.dtype)
+        file.seek(self.offsets[index])
+        data = file.read(self.counts[index])
+        if len(data) < self.counts[index]:
+            raise ImageFileError(f"{self.path.name}: the TIFF is cut short within its part {index}.")
+        try:
+            found, _, _ = self.decode(data, index)
+        except TIFF_ERRORS as exc:
+            raise ImageFileError(f"{self.path.name}: part {index} of the TIFF is damaged ({exc}).") from exc
+        if found is None:
+            return np.zeros((self.band, self.tile), self.dtype)
+        return found[0, :, :, 0]
+
+
+def open_strips(path: str | Path, index: int | None = None) -> LabelStrips | None:
+    """A TIFF of one plane of integers as `LabelStrips`, however large it is; None where it holds anything else.
+
+    Only the header is read. A file of one compressed strip is decoded whole when its first row is asked for.
+
+    Parameters
+    ----------
+    index
+        Page of the file; a file of several pages needs it.
+
+    Raises
+    ------
+    ImageFileError
+        If the file is damaged, or a single strip or row of tiles in it is larger than what celltable decodes at once.
+    NotFoundError
+        If there is no such page.
+    """
+    import tifffile
+
+    path = Path(path)
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            pages, others = len(tiff.pages), list[Any](tiff.pages)[1:]
+            if index is not None and not 0 <= index < pages:
+                raise NotFoundError(f"{path.name} has no page {index}; it has {pages}.")
+            if index is None and not all(p.aspage().is_reduced for p in others):
+                return None
+            page: Any = tiff.pages[index or 0].aspage()
+            plain = bool(page.is_contiguous and page.compression == 1 and page.predictor == 1)
+            return _of(path, page, tiff.byteorder if plain else "")
+    except (*TIFF_ERRORS, tifffile.TiffFileError) as exc:
+        if isinstance(exc, ImageFileError | NotFoundError):
+            raise
+        raise ImageFileError(f"{path.name}: the TIFF is damaged or cut short ({exc}).") from exc
+
+
+def _of(path: Path, page: Any, order: Literal["<", ">", ""]) -> LabelStrips | None:
+    whole = page.dtype is not None and page.dtype.kind in "iu" and page.bitspersample == 8 * page.dtype.itemsize
+    if not whole or page.axes != "YX" or page.samplesperpixel != 1:
+        return None
+    height, width = int(page.imagelength), int(page.imagewidth)
+    band, tile = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, width)
+    band = max(1, min(int(band), height) if not page.is_tiled else int(band))
+    if height < 1 or width < 1 or (not order and band * width > MAX_STRIP):
+        raise ImageFileError(
+            f"{path.name}: {height:,} x {width:,} px in parts of {band:,} rows; more than {MAX_STRIP:,} px in one part "
+            "are refused. Save it with tiles or strips of some hundred rows."
+        )
+    parts = -(-height // band) * -(-width // int(tile))
+    offsets, counts = tuple(map(int, page.dataoffsets)), tuple(map(int, page.databytecounts))
+    if not order and (len(offsets) < parts or len(counts) < parts):
+        raise ImageFileError(
+            f"{path.name}: the TIFF lists {len(offsets)} of {parts} parts; it is damaged or cut short."
+        )
+    dtype = page.dtype.newbyteorder("=")
+    return LabelStrips(path, (height, width), dtype, band, int(tile), offsets, counts, order, page.decode)

@@ -1,0 +1,92 @@
+"""Label maps read by strips of rows, so that one on disk is never held whole: overlaps, centres, outlines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable._native import pairing
+from celltable.geometry import overlap as overlaps
+
+Ints = NDArray[np.int64]
+STRIP = 1 << 22  # pixels of a map read at once
+WINDOW = 2 * STRIP  # of a map whose outlines are counted at once, without the rows around them
+
+
+def native_map(label_map: NDArray[Any]) -> NDArray[Any]:
+    """A label map in a type and memory order that the core takes."""
+    known = label_map.dtype in (np.uint8, np.uint16, np.int32, np.uint32, np.int64)
+    return np.ascontiguousarray(label_map, label_map.dtype if known else np.int64)
+
+
+def strips_of(label_map: Any) -> Iterator[tuple[int, NDArray[Any]]]:
+    """The first row and the rows of each of a map's strips."""
+    rows = max(1, STRIP // max(label_map.shape[1], 1))
+    for y in range(0, max(label_map.shape[0], 1), rows):
+        yield y, label_map[y : y + rows]
+
+
+def paired_strips(gt: Any, pred: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """The same rows of two maps, some at a time."""
+    for y, rows in strips_of(gt):
+        yield rows, pred[y : y + max(len(rows), 1)]
+
+
+def label_sums(label_map: Any, ids: Ints) -> NDArray[Any]:
+    """Sums of x and y over the pixels of each label of `ids` (ascending), int64 (n, 2)."""
+    if isinstance(label_map, np.ndarray):
+        return pairing.coordinate_sums(native_map(label_map), ids)
+    sums = np.zeros((len(ids), 2), np.int64)
+    for y, rows in strips_of(label_map):
+        part = overlaps.overlap_of_label_maps(rows, np.zeros(rows.shape, np.uint8))
+        inside = np.isin(part.gt_ids, ids)
+        at = np.searchsorted(ids, part.gt_ids[inside])
+        sums[at] += pairing.coordinate_sums(native_map(rows), ids)[at]
+        sums[at, 1] += y * part.gt_areas[inside]
+    return sums
+
+
+def boundary_counts(gt: Any, pred: Any, boxes: Sequence[NDArray[Any]], radii: Sequence[float], wrap: bool) -> Ints:
+    """Pixels within each radius of the outlines of both maps, of the first and of the second, int64 (radii, 3).
+
+    `boxes` (x, y, width, height) of the cells of either map say how many rows around a window its outlines hang on: a
+    map on disk is read in windows with those rows, and each window counts its own.
+    """
+    if isinstance(gt, np.ndarray) and isinstance(pred, np.ndarray):
+        return pairing.boundary(*_alike(gt, pred), radii, wrap)
+    height, width = gt.shape
+    y, end = (np.concatenate([b[:, 1] + k * b[:, 3] for b in boxes]).astype(np.int64) for k in (0, 1))
+    reach, step = int(np.ceil(max(radii, default=0.0))) + 1, max(1, WINDOW // max(width, 1))
+    sides, total = (_Rolling(gt), _Rolling(pred)), np.zeros((len(radii), 3), np.int64)
+    for first in range(0, height, step):
+        last = min(first + step, height)
+        low, high = max(0, first - reach), min(height, last + reach)
+        near = (y < high) & (end > low)  # cells that reach into these rows are needed from end to end
+        low, high = min(low, int(y[near].min(initial=low))), max(high, int(end[near].max(initial=high)))
+        maps = _alike(*(side.rows(low, high) for side in sides))
+        total += pairing.boundary(*maps, radii, wrap, first - low, last - low)
+    return total
+
+
+def _alike(gt: NDArray[Any], pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    gt, pred = native_map(gt), native_map(pred)
+    return (gt, pred) if gt.dtype == pred.dtype else (gt.astype(np.int64), pred.astype(np.int64))
+
+
+class _Rolling:
+    """Rows of a map going down, where each request may begin within the one before."""
+
+    def __init__(self, label_map: Any) -> None:
+        self.map, self.start = label_map, 0
+        self.held: NDArray[Any] = label_map[0:0]
+
+    def rows(self, start: int, stop: int) -> NDArray[Any]:
+        end = self.start + len(self.held)
+        kept = self.held[max(0, start - self.start) :] if self.start <= start < end else self.held[:0]
+        fresh: NDArray[Any] = self.map[start + len(kept) : stop]
+        self.held = np.concatenate([kept, fresh]) if len(kept) else fresh
+        self.start = start
+        return self.held[: stop - start]
