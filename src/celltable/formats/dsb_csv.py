@@ -18,6 +18,7 @@ from celltable.records import Finding, Image, Instances, Sample
 
 from . import Format, Loss
 from ._loss import drop_empty, flatten, tally
+from ._order import in_order_of
 from ._out import new_file
 from ._text import open_text
 
@@ -37,6 +38,7 @@ def write(
     table: str = "labels",
     policy: str = "first-wins",
     usage: str = "Private",
+    like: Path | None = None,
     overwrite: bool = False,
 ) -> Loss:
     """Write the cells of `samples` as rows; an image without cells has one row with no runs.
@@ -50,13 +52,15 @@ def write(
         Who keeps a shared pixel of a submission (see `celltable.geometry.rle.flatten`).
     usage
         Usage of images that carry none in their metadata; ignored images are always ``Ignored``.
+    like
+        A CSV whose order of images is kept, for example the sample submission.
     """
     if table not in COLUMNS:
         raise InputError(f"table is '{table}'; expected one of {', '.join(COLUMNS)}")
     loss = Loss()
     keeps = KEEPS | ({"image-size"} if table == "solution" else set())
-    with new_file(out, overwrite) as path, path.open("w", encoding="utf-8", newline="") as stream:
-        stream.write(",".join(COLUMNS[table]) + "\n")
+
+    def rows() -> Iterator[tuple[str, str]]:
         for sample in samples:
             kept = ("ignore", "metadata") if _only_usage(sample.image, table) else ()
             if table == "submission":
@@ -68,7 +72,11 @@ def write(
             tail = _tail(sample.image, usage) if table == "solution" else ()
             texts = [kaggle_text(counts, cells.size) for counts in cells.rle] or [""]
             head, end = _quoted(sample.image.image_id), "".join(f",{_quoted(str(v))}" for v in tail)
-            stream.write("".join(f"{head},{text}{end}\n" for text in texts))
+            yield sample.image.image_id, "".join(f"{head},{text}{end}\n" for text in texts)
+
+    with new_file(out, overwrite) as path, path.open("w", encoding="utf-8", newline="") as stream:
+        stream.write(",".join(COLUMNS[table]) + "\n")
+        stream.writelines(in_order_of(like, rows()))
     loss.written["files"] = 1
     return loss
 
@@ -269,6 +277,7 @@ FORMAT = Format(
         "table": "labels, submission (no overlap, as the competition demands) or solution (with Height, Width, Usage)",
         "policy": "who keeps a pixel that two cells claim, for submissions (first-wins)",
         "usage": "Usage of images that carry none (Private)",
+        "like": "a CSV whose order of images is kept, for example the sample submission",
         "overwrite": "replace an existing file",
     },
     extensions=(".csv",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
+import io
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from . import Format, Loss
 from ._hpa import CLASSES, NEGATIVE, class_number
 from ._loss import CLASSES as DROPPED_CLASS
 from ._loss import GIVEN_CLASS, GIVEN_SCORE, drop_empty, tally
+from ._order import in_order_of
 from ._out import new_file
 from ._text import open_text
 
@@ -37,26 +39,38 @@ def write(
     *,
     default_class: int = NEGATIVE,
     id_column: str = "ID",
+    like: Path | None = None,
     overwrite: bool = False,
 ) -> Loss:
     """Write one row an image; a cell of several classes is repeated, an image without cells gets an empty mask.
 
     `default_class` is written for cells without a class of the challenge; cells without a score get confidence 1.
-    Locations of the atlas are written as the class that holds them, ``Peroxisomes`` as 17, and counted.
+    Locations of the atlas are written as the class that holds them, ``Peroxisomes`` as 17, and counted. The images
+    keep the order of `like`, a CSV such as the sample submission.
     """
     if id_column not in ("ID", "ImageID"):
         raise InputError(f"id_column is '{id_column}'; expected ID or ImageID")
     loss = Loss()
-    with new_file(out, overwrite) as path, path.open("w", encoding="utf-8", newline="") as stream:
-        rows = csv.writer(stream, lineterminator="\n")
-        rows.writerow((id_column, "ImageWidth", "ImageHeight", "PredictionString"))
+
+    def rows() -> Iterator[tuple[str, str]]:
         for sample in samples:
             sample = drop_empty(loss, sample)
             tally(loss, sample, KEEPS, kind="cell")
             text = " ".join(_triples(sample.instances, default_class, loss)) or empty_prediction(sample.image.size)
-            rows.writerow((sample.image.image_id, sample.image.width, sample.image.height, text))
+            image = sample.image
+            yield image.image_id, _csv_row(image.image_id, image.width, image.height, text)
+
+    with new_file(out, overwrite) as path, path.open("w", encoding="utf-8", newline="") as stream:
+        stream.write(_csv_row(id_column, "ImageWidth", "ImageHeight", "PredictionString"))
+        stream.writelines(in_order_of(like, rows()))
     loss.written["files"] = 1
     return loss
+
+
+def _csv_row(*cells: object) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
 
 
 def _triples(cells: Instances, default: int, loss: Loss) -> Iterator[str]:
@@ -233,6 +247,7 @@ FORMAT = Format(
     options={
         "default_class": "class number of cells without a class of the challenge (18, Negative)",
         "id_column": "ID or ImageID",
+        "like": "a CSV whose order of images is kept, for example the sample submission",
         "overwrite": "replace an existing file",
     },
     extensions=(".csv",),
