@@ -105,3 +105,27 @@ def test_a_published_sample_comes_back_with_the_stated_loss(
     assert [f for s in after for f in s.findings if f.severity == "error"] == []
     expected += difference(form, before, after, loss)
     assert dict(loss.items) == dict(+expected)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [*((n, "livecell") for n in RELEASES), *((n, "nuclei-coco") for n in ("dsb2018", "kumar", "tnbc"))],
+)
+def test_what_is_written_only_is_read_by_the_reader_of_that_release(
+    name: str, form: str, published: Callable[[str], list[Sample]], tmp_path: Path
+) -> None:
+    before = [dataclasses.replace(s, image=dataclasses.replace(s.image, dataset=name)) for s in published(name)]
+    form_of: Format = registry.load("formats", form)
+    assert form_of.read is None
+    assert form_of.write is not None
+    loss = form_of.write(iter(before), tmp_path / "out")
+    dataset = registry.load("datasets", form.replace("-", "_"))
+    with open_release(tmp_path / "out") as release:
+        found = dataset.scan(release, ())
+        after = [dataset.load(release, found.shared, item) for item in found.items]
+    assert [f for s in after for f in s.findings if f.severity == "error"] == []
+    assert len(before) - len(after) == sum(n for what, n in loss.items.items() if what.startswith("unlabelled images"))
+    old, new = (Counter((s.image.size, mask) for s in made for mask in s.instances.rle) for made in (before, after))
+    assert old.total() == new.total() == loss.written["cells"]
+    assert (old - new).total() == loss.items[kinds.HOLES] + loss.items[kinds.PARTS]
