@@ -401,7 +401,7 @@ def test_as_published_is_all_defects(native: Stores, tmp_path: Path) -> None:
 
 
 def test_an_unknown_defect_and_an_impossible_tile_are_refused(native: Stores, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no defect jpg.*jpeg, zero-ids"):
+    with pytest.raises(InputError, match="no defect 'jpg'. Did you mean jpeg.*jpeg, zero-ids"):
         export(native("tnbc"), "nuclei-coco", tmp_path / "a", defects="jpg")
     with pytest.raises(InputError, match="tile is 0"):
         export(native("tnbc"), "nuclei-coco", tmp_path / "a", tile=0)

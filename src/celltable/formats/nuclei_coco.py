@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -225,10 +226,10 @@ def write(
     """
     given = [d.strip() for d in defects.split(",") if d.strip()] if isinstance(defects, str) else list(defects)
     chosen = frozenset(DEFECTS) if as_published or "all" in given else frozenset(given)
-    if chosen - set(DEFECTS):
-        raise InputError(
-            f"There is no defect {', '.join(sorted(chosen - set(DEFECTS)))}. There are: {', '.join(DEFECTS)}."
-        )
+    for name in sorted(chosen - set(DEFECTS)):
+        near = difflib.get_close_matches(name, DEFECTS, n=1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise InputError(f"There is no defect '{name}'. {hint}There are: {', '.join(DEFECTS)}.")
     if tile < 1:
         raise InputError(f"tile is {tile}; expected the edge of a tile in pixels, such as {TILE}")
     loss = Loss()
