@@ -66,11 +66,15 @@ def _lines(loss: Loss, cells: Instances, classes: dict[str, int], default: str) 
 
 
 def _rings(loss: Loss, cells: Instances) -> tuple[Shapes, Shapes]:
-    """Published polygons of one ring that the decimals hold, and the outlines of the other cells' largest part."""
+    """Published polygons of one ring that the decimals hold, and the outlines of the other cells' largest part.
+
+    A polygon that leaves the image is left out, too: Ultralytics refuses the whole file for one fraction above 1.
+    """
     drawn = published(cells)
     single = drawn.parts == 1
     drawn = drawn.only(single)
     exact = np.round(drawn.xy, DECIMALS) == drawn.xy
+    exact &= (drawn.xy >= 0) & (drawn.xy <= np.resize(cells.size[::-1], drawn.xy.size))
     points = drawn.ring_first[drawn.cell_first] * 2
     wrong = np.diff(np.concatenate([[0], np.cumsum(~exact)])[points])
     single &= wrong == 0
@@ -81,10 +85,12 @@ def _rings(loss: Loss, cells: Instances) -> tuple[Shapes, Shapes]:
 
 
 def _yaml(classes: Mapping[str, int], folder: Path) -> str:
-    lines = ["path: ."]
-    for split in ("train", "val", "test"):
-        if (folder / "labels" / split).exists():
-            lines.append(f"{split}: images/{split}")
+    found = [split for split in ("train", "val", "test") if (folder / "labels" / split).exists()]
+    lines = [f"{split}: images/{split}" for split in found]
+    if found and not {"train", "val"} <= set(found):
+        instead = next(s for s in ("train", "val", "test") if s in found)
+        lines.append(f"# Ultralytics demands train and val: images of {instead} stand in for what there is not")
+        lines += [f"{split}: images/{instead}" for split in ("train", "val") if split not in found]
     lines.append("names:")
     lines += [f"  {k}: {_quote(name)}" for name, k in classes.items()]
     return "\n".join(lines) + "\n"
