@@ -109,19 +109,22 @@ def _parts(shapes: Shapes, cell: int) -> list[Part]:
     return found
 
 
-@given(st.lists(arrays.arrays(bool, (9, 11)), min_size=1, max_size=4), st.data())
+@given(st.lists(arrays.arrays(bool, (9, 11)), min_size=1, max_size=4), st.booleans(), st.data())
 def test_parts_with_their_holes_draw_the_masks_again_the_largest_first(
-    drawn: list[NDArray[np.bool_]], data: st.DataObject
+    drawn: list[NDArray[np.bool_]], simple: bool, data: st.DataObject
 ) -> None:
     counts = [rle.encode(m) for m in drawn]
     where = np.array(data.draw(st.lists(st.booleans(), min_size=len(drawn), max_size=len(drawn))))
-    shapes = outlines(counts, (9, 11), where)
+    shapes = outlines(counts, (9, 11), where, simple=simple)
     for k, mask in enumerate(drawn):
         parts = _parts(shapes, k)
         if not where[k] or not mask.any():
             assert not parts
             continue
         assert draw(parts, (9, 11)) == counts[k]
+        for ring in (r for p in parts for r in (p.outer, *p.holes)):
+            points = list(zip(ring[::2], ring[1::2], strict=True))
+            assert not simple or len(set(points)) == len(points)
         sizes = [int(rle.areas([draw([p], (9, 11))], (9, 11))[0]) for p in parts]
         assert sizes == sorted(sizes, reverse=True)
         assert shapes.holed[k] == any(p.holes for p in parts)

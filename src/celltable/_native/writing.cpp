@@ -361,6 +361,55 @@ nb::bytes rows(i64 n, nb::sequence pieces, nb::bytes between) {
 
 // ---------------------------------------------------------------- the order of rings
 
+// Rings that touch themselves in a corner, as rings that do not: the outline of a pocket that opens in a corner only becomes
+// a hole, as the simple features of GeoJSON have it.
+class Simple {
+ public:
+  std::vector<std::int32_t> xy;
+  Offsets ring_first{0}, mask_first{0};
+  std::vector<std::uint8_t> is_hole;
+
+  void ring(const std::int32_t *points, i64 n) {
+    std::size_t size = 16;
+    while (size < 4 * static_cast<std::size_t>(n)) size *= 2;
+    places_.assign(size, kNone);
+    stack_.clear();
+    for (i64 k = 0; k < n; ++k) {
+      const Point p{points[2 * k], points[2 * k + 1]};
+      std::size_t at = (static_cast<std::size_t>(p.x) * 0x9E3779B1u ^ static_cast<std::size_t>(p.y) * 0x85EBCA77u) & (size - 1);
+      while (places_[at] != kNone && !(places_[at] < stack_.size() && same(stack_[places_[at]], p))) at = (at + 1) & (size - 1);
+      if (places_[at] == kNone) {
+        places_[at] = stack_.size();
+        stack_.push_back(p);
+      } else {
+        emit(places_[at]);
+        stack_.resize(places_[at] + 1);
+      }
+    }
+    emit(0);
+  }
+
+ private:
+  struct Point {
+    std::int32_t x, y;
+  };
+  static constexpr std::size_t kNone = ~std::size_t(0);
+  std::vector<Point> stack_;
+  std::vector<std::size_t> places_;  // hash of points → where they are in stack_; those taken out lead nowhere
+
+  static bool same(Point a, Point b) { return a.x == b.x && a.y == b.y; }
+  void emit(std::size_t from) {
+    i64 area = 0;
+    for (std::size_t k = from; k < stack_.size(); ++k) {
+      const Point a = stack_[k], b = stack_[k + 1 < stack_.size() ? k + 1 : from];
+      area += i64(a.x) * b.y - i64(b.x) * a.y;
+      xy.push_back(a.x), xy.push_back(a.y);
+    }
+    ring_first.push_back(static_cast<i64>(xy.size() / 2));
+    is_hole.push_back(area < 0);
+  }
+};
+
 struct Outer {
   i64 ring, area;  // twice the area
   std::vector<i64> holes;
@@ -427,23 +476,33 @@ struct Grouping {
 };
 
 // Rings of masks as parts: each outer ring with the holes directly in it, the part of the largest area first.
-nb::tuple grouped(Table<std::int32_t> xy, Vector<i64> ring_first, Vector<i64> mask_first, Vector<std::uint8_t> is_hole) {
+nb::tuple grouped(Table<std::int32_t> xy, Vector<i64> ring_first, Vector<i64> mask_first, Vector<std::uint8_t> is_hole, bool simple) {
   if (xy.shape(1) != 2) throw std::invalid_argument("points must be pairs x, y");
-  const Offsets rings = offsets(ring_first, static_cast<i64>(xy.shape(0)), "first points of rings");
-  const Offsets masks = offsets(mask_first, static_cast<i64>(rings.size()) - 1, "first rings of masks");
+  Offsets rings = offsets(ring_first, static_cast<i64>(xy.shape(0)), "first points of rings");
+  Offsets masks = offsets(mask_first, static_cast<i64>(rings.size()) - 1, "first rings of masks");
   if (is_hole.shape(0) != rings.size() - 1) throw std::invalid_argument("one flag a ring");
   Offsets row_first{0}, ring_ends{0};
   std::vector<std::int32_t> ordered;
   Grouping found{xy.data(), rings.data(), {}};
+  const std::uint8_t *holes = is_hole.data();
+  Simple split;
   {
     nb::gil_scoped_release release;
+    if (simple) {
+      for (std::size_t m = 0; m + 1 < masks.size(); ++m) {
+        for (i64 r = masks[m]; r < masks[m + 1]; ++r) split.ring(xy.data() + 2 * rings[r], rings[r + 1] - rings[r]);
+        split.mask_first.push_back(static_cast<i64>(split.is_hole.size()));
+      }
+      rings = split.ring_first, masks = split.mask_first, holes = split.is_hole.data();
+      found.xy = split.xy.data(), found.ring_first = rings.data();
+    }
     for (std::size_t m = 0; m + 1 < masks.size(); ++m) {
-      found.mask(masks[m], masks[m + 1], is_hole.data());
+      found.mask(masks[m], masks[m + 1], holes);
       row_first.push_back(static_cast<i64>(found.part_first.size()) - 1);
     }
     ordered.reserve(2 * xy.shape(0));
     for (i64 r : found.order) {
-      ordered.insert(ordered.end(), xy.data() + 2 * rings[r], xy.data() + 2 * rings[r + 1]);
+      ordered.insert(ordered.end(), found.xy + 2 * rings[r], found.xy + 2 * rings[r + 1]);
       ring_ends.push_back(static_cast<i64>(ordered.size() / 2));
     }
   }
@@ -471,5 +530,5 @@ NB_MODULE(writing, m) {
         new (self) Masks{nb::object(counts), height, width, uncompressed};
       }, "counts"_a, "height"_a, "width"_a, "uncompressed"_a);
   m.def("rows", &rows, "n"_a, "pieces"_a, "between"_a);
-  m.def("grouped", &grouped, "xy"_a.noconvert(), "ring_first"_a.noconvert(), "mask_first"_a.noconvert(), "is_hole"_a.noconvert());
+  m.def("grouped", &grouped, "xy"_a.noconvert(), "ring_first"_a.noconvert(), "mask_first"_a.noconvert(), "is_hole"_a.noconvert(), "simple"_a);
 }

@@ -31,5 +31,5 @@ class Masks:
 
 def rows(n: int, pieces: Sequence[Any], between: bytes) -> bytes: ...
 def grouped(
-    xy: NDArray[np.int32], ring_first: _Ints, mask_first: _Ints, is_hole: NDArray[np.uint8]
+    xy: NDArray[np.int32], ring_first: _Ints, mask_first: _Ints, is_hole: NDArray[np.uint8], simple: bool
 ) -> tuple[NDArray[np.int32], _Ints, _Ints, _Ints]: ...

@@ -126,15 +126,18 @@ def _gather(first: Offsets, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64
     return np.arange(ends[-1]) + np.repeat(first[:-1][chosen] - ends[:-1], lengths), ends
 
 
-def outlines(counts: Sequence[bytes], size: tuple[int, int], where: NDArray[np.bool_] | None = None) -> Shapes:
+def outlines(
+    counts: Sequence[bytes], size: tuple[int, int], where: NDArray[np.bool_] | None = None, *, simple: bool = False
+) -> Shapes:
     """The parts of each mask, outlined along pixel edges, the largest first; drawn again they give the same pixels.
 
-    Cells outside `where` get no part.
+    Cells outside `where` get no part. With `simple` no ring touches itself: a pocket that is open in a corner only is
+    a hole, and all polygons are valid as OGC's Simple Features define it.
     """
     if where is not None and not where.all():
-        return outlines([counts[k] for k in np.flatnonzero(where).tolist()], size).among(where)
+        return outlines([counts[k] for k in np.flatnonzero(where).tolist()], size, simple=simple).among(where)
     found = geometry.outlines(counts, int(size[0]), int(size[1]), 4)
-    return Shapes(*writing.grouped(*found))
+    return Shapes(*writing.grouped(*found, simple))
 
 
 def published(cells: Instances) -> Shapes:
