@@ -71,13 +71,13 @@ def test_a_large_packed_map_that_is_wanted_whole_is_a_memory_map(
 def test_each_strip_is_decoded_once_going_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tifffile.imwrite(tmp_path / "map.tif", labels("uint16"), compression="zlib", tile=(16, 16))
     found, decoded = opened(tmp_path / "map.tif"), list[int]()
-    segment = LabelStrips._segment
+    packed = LabelStrips._packed
 
-    def counted(self: LabelStrips, file: Any, index: int) -> NDArray[Any]:
+    def counted(self: LabelStrips, file: Any, index: int) -> bytes:
         decoded.append(index)
-        return segment(self, file, index)
+        return packed(self, file, index)
 
-    monkeypatch.setattr(LabelStrips, "_segment", counted)
+    monkeypatch.setattr(LabelStrips, "_packed", counted)
     for y in range(0, 101, 5):
         found.rows(y, min(y + 5, 101))
     assert decoded == list(range(7 * 5))

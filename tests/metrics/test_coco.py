@@ -30,11 +30,10 @@ from celltable.metrics._coco import (
     Protocol,
     Tally,
     accumulate,
-    resample,
-    resample_recall,
     tally,
 )
 from celltable.metrics._coco_files import Columns, Masks, coco_arrays, coco_scores, evaluate
+from celltable.metrics._coco_resample import resample, resample_recall
 from celltable.metrics.afnr_livecell import METRIC as AFNR
 from celltable.metrics.ap_coco import METRIC as AP_COCO
 from celltable.metrics.ap_livecell import METRIC as AP_LIVECELL

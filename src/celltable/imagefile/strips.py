@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +22,7 @@ from .pixels import TIFF_ERRORS
 
 IN_MEMORY: Final = 1 << 28  # bytes up to which a map that is wanted whole is held in memory, not in a temporary file
 MAX_STRIP: Final = 2 * MAX_PIXELS  # px of one strip or row of tiles; 20,000 squared in one strip is still read
+_Part = tuple[int, NDArray[Any], NDArray[Any], slice]  # number, the band, the rows asked for, where they lie in it
 Decode = Callable[..., tuple[NDArray[Any] | None, tuple[int, ...], tuple[int, ...]]]
 
 
@@ -114,55 +117,65 @@ class LabelStrips:
         return found.reshape(stop - start, self.shape[1]).astype(self.dtype, copy=False)
 
     def _banded(self, start: int, stop: int) -> NDArray[Any]:
-        if start < stop and start % self.band == 0 and stop == min(start + self.band, self.shape[0]):
-            return self._band(start // self.band)
         out = np.empty((stop - start, self.shape[1]), self.dtype)
-        for k in range(start // self.band, -(-stop // self.band)):
+        kept, parts, last = self.__dict__.pop("_last", None), list[_Part](), None
+        for k in range(start // self.band, -(-stop // self.band) if stop > start else 0):
             top = k * self.band
-            a, b = max(start, top), min(stop, top + self.band)
-            out[a - start : b - start] = self._band(k)[a - top : b - top]
+            a, b, height = max(start, top), min(stop, top + self.band), min(self.band, self.shape[0] - top)
+            whole = kept[1] if kept is not None and kept[0] == k else None
+            to = out[a - start : b - start]
+            if whole is not None:
+                to[:] = whole[a - top : b - top]
+            else:
+                whole = to if b - a == height else np.empty((height, self.shape[1]), self.dtype)
+                parts.append((k, whole, to, slice(a - top, b - top)))
+            last = (k, whole) if whole is not to else None
+        kept = None  # freed before the next are decoded
+        self._decoded(parts)
+        self.__dict__["_last"] = last
+        for _, whole, to, rows in parts:
+            if whole is not to:
+                to[:] = whole[rows]
         return out
 
-    def _band(self, k: int) -> NDArray[Any]:
-        kept = self.__dict__.get("_last")
-        if kept is not None and kept[0] == k:
-            return kept[1]  # type: ignore[no-any-return]
-        self.__dict__.pop("_last", None)  # free it before the next is decoded
-        made = self._decoded(k)
-        self.__dict__["_last"] = (k, made)
-        return made
-
-    def _decoded(self, k: int) -> NDArray[Any]:
-        height = min(self.band, self.shape[0] - k * self.band)
+    def _decoded(self, parts: list[_Part]) -> None:
+        """Fill the bands; several strips or tiles are decoded at once."""
         across = -(-self.shape[1] // self.tile)
-        out: NDArray[Any] | None = None
         with self.path.open("rb") as file:
-            for x in range(across):
-                part = self._segment(file, k * across + x)[:height, : self.shape[1] - x * self.tile]
-                if part.shape != (height, min(self.tile, self.shape[1] - x * self.tile)):
-                    raise ImageFileError(
-                        f"{self.path.name}: the TIFF's part {k * across + x} is too small: {part.shape}."
-                    )
-                if across == 1:
-                    return np.ascontiguousarray(part, self.dtype)
-                out = np.zeros((height, self.shape[1]), self.dtype) if out is None else out
-                out[:, x * self.tile : x * self.tile + part.shape[1]] = part
-        return np.zeros((height, self.shape[1]), self.dtype) if out is None else out
+            jobs = [
+                (k * across + x, x, whole, self._packed(file, k * across + x))
+                for k, whole, *_ in parts
+                for x in range(across)
+            ]
+        if len(jobs) < 2:
+            for job in jobs:
+                self._fill(job)
+            return
+        with ThreadPoolExecutor(min(len(jobs), os.cpu_count() or 1)) as pool:
+            list(pool.map(self._fill, jobs))
 
-    def _segment(self, file: Any, index: int) -> NDArray[Any]:
-        if not self.counts[index]:
-            return np.zeros((self.band, self.tile), self.dtype)
+    def _packed(self, file: Any, index: int) -> bytes:
         file.seek(self.offsets[index])
-        data = file.read(self.counts[index])
+        data: bytes = file.read(self.counts[index]) if self.counts[index] else b""
         if len(data) < self.counts[index]:
             raise ImageFileError(f"{self.path.name}: the TIFF is cut short within its part {index}.")
+        return data
+
+    def _fill(self, job: tuple[int, int, NDArray[Any], bytes]) -> None:
+        """Decode one strip or tile into its place of a band."""
+        index, x, band, data = job
+        to = band[:, x * self.tile : (x + 1) * self.tile]
         try:
-            found, _, _ = self.decode(data, index)
+            found = self.decode(data, index)[0] if data else None
         except TIFF_ERRORS as exc:
             raise ImageFileError(f"{self.path.name}: part {index} of the TIFF is damaged ({exc}).") from exc
-        if found is None:
-            return np.zeros((self.band, self.tile), self.dtype)
-        return found[0, :, :, 0]
+        if found is None:  # missing: background
+            to[:] = 0
+            return
+        part = found[0, : to.shape[0], : to.shape[1], 0]
+        if part.shape != to.shape:
+            raise ImageFileError(f"{self.path.name}: part {index} of the TIFF is too small: {part.shape}.")
+        to[:] = part
 
 
 def open_strips(path: str | Path, index: int | None = None) -> LabelStrips | None:

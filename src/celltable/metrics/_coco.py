@@ -272,14 +272,14 @@ class Evaluation:
     ) -> float:
         """Mean of precision over thresholds, recalls and classes; -1 where nothing is defined."""
         block = self.precision[:, :, :, area, limit]
-        return _mean(_part(block, threshold, category, axis=2))
+        return mean_defined(_part(block, threshold, category, axis=2))
 
     def average_recall(
         self, threshold: int | None = None, area: int = 0, limit: int = -1, category: int | None = None
     ) -> float:
         """Mean of the final recall over thresholds and classes; -1 where nothing is defined."""
         block = self.recall[:, :, area, limit]
-        return _mean(_part(block, threshold, category, axis=1))
+        return mean_defined(_part(block, threshold, category, axis=1))
 
     def at(self, threshold: float) -> int | None:
         """The position of a threshold, where it is one."""
@@ -312,8 +312,9 @@ def _part(block: Floats, threshold: int | None, category: int | None, axis: int)
     return block if threshold is None else block[[threshold]]
 
 
-def _mean(block: Floats) -> float:
-    there = block[block > -1]  # in the order in which the reference sums them
+def mean_defined(block: Floats) -> float:
+    """The mean of what is not -1, in the order in which the reference sums it; -1 where nothing is."""
+    there = block[block > -1]
     return float(np.mean(there)) if len(there) else -1.0
 
 
@@ -363,69 +364,6 @@ def join(tallies: Sequence[Tally], protocol: Protocol) -> Tally:
         n_gt=n_gt,
         names=max((t["names"] for t in tallies), key=len),
     )
-
-
-EPS = float(np.spacing(1))  # below precision: COCOeval.accumulate
-CELLS = 8_000_000  # numbers of curves held at once
-
-
-def resample(tallies: Sequence[Tally], weights: NDArray[Any], protocol: Protocol, threads: int = 1) -> Floats:
-    """Mean AP (all areas, largest limit) when image i counts weights[b, i] times, float64 (B,); NaN without cells.
-
-    The numbers are bit for bit those of `accumulate` on each image listed so many times in a row: the detections are
-    sorted once, and every resample walks the true positives in that order.
-    """
-    joined, n_gt = join(tallies, protocol), _truth_of_images(tallies)
-    image = np.repeat(np.arange(len(tallies), dtype=np.int32), [len(t["score"]) for t in tallies])
-    codes = np.ascontiguousarray(joined["codes"][0])
-    rows = np.ascontiguousarray(weights, np.int64)
-    step = max(1, CELLS // max(len(codes) * len(protocol.recalls) * n_gt.shape[1], 1))
-    means = []
-    for start in range(0, len(rows), step):
-        precision, _ = matching.resample(
-            score=joined["score"],
-            category=joined["category"],
-            image=image,
-            codes=codes,
-            n_gt=n_gt,
-            weights=rows[start : start + step],
-            recalls=np.array(protocol.recalls),
-            spacing=EPS,
-            threads=threads,
-        )
-        means.append(_means(precision))
-    return np.concatenate(means) if means else np.zeros(0)
-
-
-def resample_recall(tallies: Sequence[Tally], weights: NDArray[Any], protocol: Protocol) -> Floats:
-    """Mean AR, as `resample` does for AP; recall needs no order, so the hits of each image are counted once."""
-    n_gt = _truth_of_images(tallies)
-    hits = np.zeros((len(tallies), len(protocol.thresholds), n_gt.shape[1]))
-    for i, t in enumerate(tallies):
-        for k in np.unique(t["category"]).tolist():
-            hits[i, :, k] = (t["codes"][0][:, t["category"] == k] == 1).sum(axis=1)
-    found = weights @ hits.reshape(len(tallies), -1)  # whole numbers, exact in float64
-    positives = np.asarray(weights @ n_gt.astype(np.float64))[:, None, :]
-    there = np.broadcast_to(positives > 0, (len(weights), *hits.shape[1:]))
-    recall = np.full(there.shape, -1.0)
-    np.divide(found.reshape(there.shape), positives, out=recall, where=there)
-    return _means(recall)
-
-
-def _truth_of_images(tallies: Sequence[Tally]) -> NDArray[np.int64]:
-    """Cells to be found of each image and class (area range "all")."""
-    n_gt = np.zeros((len(tallies), max((len(t["n_gt"]) for t in tallies), default=1)), np.int64)
-    for i, t in enumerate(tallies):
-        n_gt[i, : len(t["n_gt"])] = t["n_gt"][:, 0]
-    return n_gt
-
-
-def _means(blocks: Floats) -> Floats:
-    """`_mean` of each block, NaN where nothing is defined; summed in the same order."""
-    rows = blocks.reshape(len(blocks), -1)
-    if not (rows == -1).any():
-        return np.asarray(rows.mean(axis=1), np.float64)
-    return np.array([_mean(row) if (row > -1).any() else np.nan for row in rows])
 
 
 def undefined_as_nan(value: Any, mode: Mode) -> Any:

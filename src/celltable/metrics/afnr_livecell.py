@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
-from ._coco import CROWD, LIVECELL, MATCHING, STRICT, TIES, Tally, of_image, pooled, resample_recall, tally
+from ._coco import CROWD, LIVECELL, MATCHING, STRICT, TIES, Tally, of_image, pooled, tally
+from ._coco_resample import resample_recall
 
 CARD = Card(
     title="LIVECell average false-negative rate",

@@ -9,21 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
-from ._coco import (
-    ABOUT,
-    COCO,
-    CROWD,
-    MATCHING,
-    STRICT,
-    TIES,
-    Shape,
-    Tally,
-    of_image,
-    pooled,
-    protocol_of,
-    resample_recall,
-    tally,
-)
+from ._coco import ABOUT, COCO, CROWD, MATCHING, STRICT, TIES, Shape, Tally, of_image, pooled, protocol_of, tally
+from ._coco_resample import resample_recall
 
 CARD = Card(
     title="COCO average recall",
