@@ -55,7 +55,7 @@ LABEL_MAP_METRICS = (
 def cells(rng: np.random.Generator, height: int, width: int, n: int) -> tuple[Map, Map]:
     """n discs on a jittered grid, and a prediction in which most are moved by up to two pixels."""
     rows = max(1, round((n * height / width) ** 0.5))
-    columns = -(-n // rows)
+    columns = max(1, -(-n // rows))
     ry, rx = height / rows, width / columns
     radius = 0.42 * min(ry, rx)
     gt, pred = np.zeros((height, width), np.int32), np.zeros((height, width), np.int32)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from celltable.errors import ArchiveError, ImageFileError, NotFoundError, ReleaseError
-from celltable.imagefile import Release, open_release, read_located
+from celltable.imagefile import Release, let_go, open_release, read_located
 
 FILES = {
     "top/a/images/1.png": b"picture one" * 50,
@@ -134,6 +134,22 @@ def test_hashes_are_those_of_the_archives_and_change_with_a_folders_content(tmp_
         with open_release(folder) as release:
             hashes.add(release.hash_sources()[""])
     assert len(hashes) == 2
+
+
+def test_large_loose_files_are_hashed_by_blocks_over_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("celltable.imagefile.release._HASHED_WHOLE", 1000)
+    monkeypatch.setattr("celltable.imagefile.release._BLOCK", 10)
+    data, seen = bytes(range(250)) * 20, list[int]()
+    hashes = []
+    for change in (None, 0, 4999, 2501, 100):  # 63 steps of 79.2: 100 lies between two blocks
+        (tmp_path / "masks.npy").write_bytes(bytes(b ^ (k == change) for k, b in enumerate(data)))
+        with open_release(tmp_path) as release:
+            hashes.append(release.hash_sources(seen.append)[""])
+    assert hashes[0] not in hashes[1:3]
+    assert hashes[0] == hashes[4]
+    assert 0.95 * 5000 < sum(seen) / len(hashes) <= 5000
 
 
 @pytest.mark.parametrize(
@@ -347,6 +363,10 @@ def test_npy_members_are_memory_mapped_wherever_they_lie(pack: str, tmp_path: Pa
         assert isinstance(mapped, np.memmap)
         assert not mapped.flags.writeable
         assert np.array_equal(mapped, array)
+        for row in range(3):
+            let_go(mapped, row)
+        assert np.array_equal(mapped, array)
+        let_go(array, 0)
         info = release.image_info(release.entries[0])
         assert (info.height, info.width, info.pages, info.dtype) == (40, 50, 3, "float32")
         del mapped

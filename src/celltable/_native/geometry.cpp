@@ -16,6 +16,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "layers.hpp"
 #include "polygon.hpp"
 #include "runs.hpp"
 #include "scan.hpp"
@@ -1062,6 +1063,37 @@ nb::tuple unpack_polygons(nb::sequence packed) {
   return nb::make_tuple(array(std::move(xy)), array(std::move(part_first)), array(std::move(mask_first)));
 }
 
+// A stack of layers as label maps of whole numbers, layer after layer. Values that are none are left out and counted, as
+// are pixels that two layers share and pixels that neither these nor the next layer, the background, claims.
+template <class T> nb::tuple layer_planes(nb::ndarray<const T, nb::ndim<3>, nb::c_contig, nb::device::cpu> stack, i64 layers) {
+  const i64 h = static_cast<i64>(stack.shape(0)), w = static_cast<i64>(stack.shape(1)), channels = static_cast<i64>(stack.shape(2));
+  check_size(h, w);
+  if (layers < 0 || layers > channels) throw BadMask("more layers asked for than the stack has");
+  const i64 pixels = h * w;
+  std::vector<std::int32_t> planes(static_cast<std::size_t>(layers * pixels), 0);
+  std::vector<bool> filled(static_cast<std::size_t>(layers), false);
+  i64 strange = 0, shared = 0, unclaimed = 0;
+  {
+    nb::gil_scoped_release release;
+    std::vector<std::uint8_t> cover(static_cast<std::size_t>(pixels), 0), ground(cover.size(), 0);
+    layer_runs(stack.data(), pixels, channels, std::min(layers + 1, channels), [&](i64 layer, i64 from, i64 to, T value) {
+      const double x = static_cast<double>(value);
+      if (!(x > 0) || x > 2147483647. || x != std::floor(x)) {
+        strange += to - from;
+      } else if (layer == layers) {
+        std::fill(ground.begin() + from, ground.begin() + to, std::uint8_t(1));
+      } else {
+        filled[static_cast<std::size_t>(layer)] = true;
+        std::fill(planes.begin() + layer * pixels + from, planes.begin() + layer * pixels + to, static_cast<std::int32_t>(value));
+        for (i64 p = from; p < to; ++p) cover[static_cast<std::size_t>(p)] = static_cast<std::uint8_t>(std::min(cover[static_cast<std::size_t>(p)] + 1, 2));
+      }
+    });
+    for (std::size_t p = 0; p < cover.size(); ++p) shared += cover[p] > 1, unclaimed += !(cover[p] | ground[p]);
+  }
+  return nb::make_tuple(array(std::move(planes), {static_cast<std::size_t>(layers), static_cast<std::size_t>(h), static_cast<std::size_t>(w)}),
+                        filled, strange, shared, unclaimed);
+}
+
 // ---------------------------------------------------------------- overlap table of two label maps
 
 // Joint runs of two maps, strip after strip; every pair (a, b) that is not (0, 0) keeps its pixels and its box.
@@ -1273,6 +1305,12 @@ NB_MODULE(geometry, m) {
   m.def("label_measures", &label_measures<std::uint16_t>, "map"_a.noconvert());
   m.def("label_measures", &label_measures<std::int32_t>, "map"_a.noconvert());
   m.def("label_measures", &label_measures<i64>, "map"_a.noconvert());
+  m.def("layer_planes", &layer_planes<std::uint8_t>, "stack"_a.noconvert(), "layers"_a);
+  m.def("layer_planes", &layer_planes<std::uint16_t>, "stack"_a.noconvert(), "layers"_a);
+  m.def("layer_planes", &layer_planes<std::int32_t>, "stack"_a.noconvert(), "layers"_a);
+  m.def("layer_planes", &layer_planes<i64>, "stack"_a.noconvert(), "layers"_a);
+  m.def("layer_planes", &layer_planes<float>, "stack"_a.noconvert(), "layers"_a);
+  m.def("layer_planes", &layer_planes<double>, "stack"_a.noconvert(), "layers"_a);
   m.def("components", &components<std::uint8_t>, "map"_a.noconvert(), "connectivity"_a);
   m.def("components", &components<std::uint16_t>, "map"_a.noconvert(), "connectivity"_a);
   m.def("components", &components<std::int32_t>, "map"_a.noconvert(), "connectivity"_a);

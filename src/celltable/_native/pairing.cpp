@@ -17,6 +17,7 @@
 #include <tuple>
 #include <vector>
 
+#include "layers.hpp"
 #include "rowbits.hpp"
 
 namespace nb = nanobind;
@@ -414,40 +415,6 @@ template <class T> static auto coordinate_sums(In2<T> map, In1<i64> ids) {
 // Returns the map, the class of each id, and whether any pixel was covered twice.
 template <class T> struct LayerRun { i64 layer, from, to; T value; };
 
-template <class T> static void layer_runs(const T *s, i64 pixels, i64 channels, i64 layers, std::vector<LayerRun<T>> &runs) {
-  std::vector<i64> from(channels, 0);
-  auto close = [&](i64 c, i64 to) {
-    const T v = s[from[c] * channels + c];
-    if (c < layers && v != T(0)) {
-      const double x = static_cast<double>(v);
-      if (!(x > 0) || x > 67108864.0 || x != std::floor(x))
-        throw std::invalid_argument("a class layer holds a value that is not a whole number from 0 to 67108864");
-      runs.push_back({c, from[c], to, v});
-    }
-    from[c] = to;
-  };
-  if (!pixels || !channels) return;
-  // 64 pixels at a time, which are as many words of bits as there are channels: the layer of a bit is then known.
-  std::vector<u64> bits(channels), wanted(channels, 0);
-  std::vector<int32_t> layer_of(64 * channels), pixel_of(64 * channels);
-  for (i64 k = 0; k < 64 * channels; ++k) {
-    layer_of[k] = static_cast<int32_t>(k % channels);
-    pixel_of[k] = static_cast<int32_t>(k / channels);
-    if (layer_of[k] < layers) wanted[k / 64] |= u64(1) << (k % 64);
-  }
-  for (i64 pixel = 1; pixel < pixels; pixel += 64) { // where a value differs from that of the pixel before, in its own layer
-    const i64 length = std::min(i64(64), pixels - pixel) * channels, words = rowbits::words_of(length);
-    const T *now = s + pixel * channels;
-    rowbits::unequal(now, now - channels, length, bits.data());
-    for (i64 k = 0; k < words; ++k)
-      for (u64 left = bits[k] & wanted[k]; left; left &= left - 1) {
-        const i64 bit = 64 * k + __builtin_ctzll(left);
-        close(layer_of[bit], pixel + pixel_of[bit]);
-      }
-  }
-  for (i64 c = 0; c < layers; ++c) close(c, pixels);
-}
-
 template <class T> static auto flatten_layers(In3<T> stack, i64 layers) {
   const i64 h = stack.shape(0), w = stack.shape(1), channels = stack.shape(2);
   if (layers < 0 || layers > channels) throw std::invalid_argument("more layers asked for than the stack has");
@@ -456,7 +423,12 @@ template <class T> static auto flatten_layers(In3<T> stack, i64 layers) {
   {
     nb::gil_scoped_release release;
     std::vector<LayerRun<T>> runs;
-    layer_runs<T>(stack.data(), h * w, channels, layers, runs);
+    celltable::layer_runs(stack.data(), h * w, channels, layers, [&](i64 layer, i64 from, i64 to, T value) {
+      const double x = static_cast<double>(value);
+      if (!(x > 0) || x > 67108864.0 || x != std::floor(x))
+        throw std::invalid_argument("a class layer holds a value that is not a whole number from 0 to 67108864");
+      runs.push_back({layer, from, to, value});
+    });
     std::vector<std::pair<i64, T>> keys;
     for (const auto &r : runs) keys.push_back({r.layer, r.value});
     std::sort(keys.begin(), keys.end());

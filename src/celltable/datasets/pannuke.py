@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import ReleaseError
-from celltable.geometry import rle
-from celltable.imagefile import Entry, Release
-from celltable.records import Finding, Image, Instances, Sample
+from celltable.geometry import label_map, rle
+from celltable.imagefile import Entry, Release, let_go
+from celltable.records import Finding, Image, Instances, Sample, Severity
 
 from . import Dataset, File, Scan
 from ._read import located, sample
@@ -29,15 +29,17 @@ ARRAY: Final = r"(?:images|masks)/fold(?P<fold>\d+)/(?P<what>images|masks|types)
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """The three arrays of a fold, memory-mapped."""
+    """The three arrays of a fold, memory-mapped; of images only the header is read."""
 
     images: Entry
+    shape: tuple[int, ...]
+    dtype: str
     masks: NDArray[Any] | None
     types: NDArray[Any] | None
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """One item a patch: fold and row; the arrays are mapped, not read."""
+    """One item a patch: fold and row; of the arrays only the headers are read."""
     found: dict[str, dict[str, Entry]] = {}
     for entry, match in release.match(ARRAY):
         found.setdefault(f"fold{match['fold']}", {})[match["what"]] = entry
@@ -51,11 +53,12 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
         if "images" not in arrays:
             findings.append(Finding("missing-pair", f"{name} has no images.npy; it was left out", "error"))
             continue
-        rows = release.memmap(arrays["images"]).shape
-        if len(rows) != 4 or rows[3] != 3:
-            raise ReleaseError(f"{name}/images.npy has shape {rows}; expected (patches, rows, columns, 3).")
-        folds[name] = Fold(arrays["images"], *_annotation(release, arrays, name, rows, findings))
-        items += [(name, row) for row in range(rows[0])]
+        images = release.memmap(arrays["images"])
+        if len(images.shape) != 4 or images.shape[3] != 3:
+            raise ReleaseError(f"{name}/images.npy has shape {images.shape}; expected (patches, rows, columns, 3).")
+        annotation = _annotation(release, arrays, name, images.shape, findings)
+        folds[name] = Fold(arrays["images"], images.shape, str(images.dtype), *annotation)
+        items += [(name, row) for row in range(len(images))]
     return Scan(items, tuple(findings), folds)
 
 
@@ -84,22 +87,22 @@ def load(release: Release, shared: dict[str, Fold], item: tuple[str, int]) -> Sa
     """One patch: in each of the channels 0-4, each distinct non-zero value is a nucleus of that class."""
     name, row = item
     fold = shared[name]
-    height, width = release.memmap(fold.images).shape[1:3]
+    height, width = fold.shape[1:3]
     image_id = f"{name}_{row:04d}"
     tissue = None if fold.types is None else str(fold.types[row])
     image = Image(
         image_id, int(height), int(width), pixels=(located(fold.images, index=row),), channels=("red", "green", "blue"),
-        dtype=str(release.memmap(fold.images).dtype), modality="histology", tissue=tissue, split=name,
+        dtype=fold.dtype, modality="histology", tissue=tissue, split=name,
         leakage_group=name, group_source="published", magnification=40.0, pixel_size_um=0.25,
         annotated=fold.masks is not None, metadata={"row": str(row)},
     )  # fmt: skip
     findings = [] if tissue is None or tissue in TISSUES else [_unknown_tissue(image_id, tissue)]
     if fold.masks is None:
         return sample(release, image, Instances.empty(image.size), findings)
-    planes, more = _planes(np.asarray(fold.masks[row]), image_id)
-    findings += more
-    cells = _cells(planes[..., :5], image.size)
-    findings += _defects(planes, cells, image_id)
+    found = label_map.layers(fold.masks[row], len(CLASSES))
+    let_go(fold.masks, row)
+    cells = _cells(found, image.size)
+    findings += _defects(found, cells, image_id)
     return sample(release, image, cells, findings)
 
 
@@ -107,28 +110,13 @@ def _unknown_tissue(image_id: str, tissue: str) -> Finding:
     return Finding("unknown-tissue", f"the tissue '{tissue}' is not one of the 19 published", "warning", image_id)
 
 
-def _planes(masks: NDArray[Any], image_id: str) -> tuple[NDArray[np.int32], list[Finding]]:
-    """The six channels as integers; ids run past 255 and are stored as float64."""
-    planes = masks.astype(np.int32)
-    if masks.dtype.kind != "f":
-        return planes, []
-    strange = int(np.count_nonzero(~(planes == masks) | (masks < 0)))
-    if not strange:
-        return planes, []
-    text = f"{strange:,} mask values are no whole numbers of 0 or more; they count as background"
-    return np.where((planes == masks) & (masks >= 0), planes, 0), [
-        Finding("mask-values", text, "error", image_id, value=float(strange))
-    ]
-
-
-def _cells(planes: NDArray[np.int32], size: tuple[int, int]) -> Instances:
+def _cells(layers: label_map.Layers, size: tuple[int, int]) -> Instances:
     counts: list[bytes] = []
     areas, boxes, classes, ids = [], [], [], []
     for channel, name in enumerate(CLASSES):
-        plane = planes[..., channel]
-        if not plane.any():
+        if not layers.filled[channel]:
             continue
-        found = rle.from_label_map(plane)
+        found = rle.from_label_map(layers.planes[channel])
         counts += found.counts
         areas.append(found.areas)
         boxes.append(found.boxes)
@@ -142,25 +130,21 @@ def _cells(planes: NDArray[np.int32], size: tuple[int, int]) -> Instances:
     )  # fmt: skip
 
 
-def _defects(planes: NDArray[np.int32], cells: Instances, image_id: str) -> Iterator[Finding]:
-    """The defects of the public audit that only the published channels show."""
-    labelled = (planes[..., :5] > 0).sum(axis=2)
-    shared = int((labelled > 1).sum())
-    if shared:
-        yield Finding(
-            "cross-class-overlap",
-            f"{shared:,} px lie in nuclei of two classes",
-            "warning",
-            image_id,
-            value=float(shared),
-        )
-    void = int(((labelled == 0) & (planes[..., 5] == 0)).sum())
-    if void == labelled.size:
+def _defects(found: label_map.Layers, cells: Instances, image_id: str) -> Iterator[Finding]:
+    """The defects of the public audit that only the published channels show; ids run past 255 and are float64."""
+
+    def defect(rule: str, n: int, text: str, severity: Severity = "warning") -> Finding:
+        return Finding(rule, f"{n:,} {text}", severity, image_id, value=float(n))
+
+    if found.strange:
+        text = "mask values are no whole numbers of 0 or more; they count as background"
+        yield defect("mask-values", found.strange, text, "error")
+    if found.shared:
+        yield defect("cross-class-overlap", found.shared, "px lie in nuclei of two classes")
+    if found.unclaimed == found.planes[0].size:
         yield Finding("all-zero-patch", "all six channels are zero: neither nuclei nor background", "warning", image_id)
-    elif void:
-        yield Finding(
-            "void-pixels", f"{void:,} px are neither nucleus nor background", "warning", image_id, value=float(void)
-        )
+    elif found.unclaimed:
+        yield defect("void-pixels", found.unclaimed, "px are neither nucleus nor background")
     if len(cells):
         _, parts = rle.count_components(list(cells.rle), cells.size)
         for position in np.flatnonzero(parts > 1).tolist():

@@ -32,6 +32,42 @@ def measure(label_map: ArrayLike) -> Measures:
     return Measures(*_core.label_measures(np.ascontiguousarray(array.T) if transposed else array))
 
 
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """The label maps of a stack: `planes` int32 (layer, row, column), and what they could not hold or show.
+
+    `filled` says of each plane whether it holds any label. `strange` counts values that are no whole numbers of 0 or
+    more, left out; `shared` pixels that lie in two layers; `unclaimed` pixels that lie in none, nor in the background,
+    the layer behind those asked for, where there is one.
+    """
+
+    planes: NDArray[np.int32]
+    filled: tuple[bool, ...]
+    strange: int
+    shared: int
+    unclaimed: int
+
+
+def layers(stack: ArrayLike, n: int) -> Layers:
+    """The first n layers of a stack (row, column, layer) of label maps, whatever their number type.
+
+    >>> layers(np.array([[[7.0, 0, 0], [0, 0, 1], [7, 2, 0], [0, 0, 0]]]), 2)
+    Layers(planes=array([[[7, 0, 7, 0]],
+    <BLANKLINE>
+           [[0, 0, 2, 0]]], dtype=int32), filled=(True, True), strange=0, shared=1, unclaimed=1)
+    """
+    array = np.ascontiguousarray(stack)
+    if array.dtype.kind in "bu" and array.dtype.itemsize != 2:
+        array = array.view(np.uint8) if array.dtype.itemsize == 1 else array.astype(np.int64)
+    elif array.dtype not in _LAYER_TYPES:
+        array = array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
+    planes, filled, strange, shared, unclaimed = _core.layer_planes(array, n)
+    return Layers(planes, tuple(filled), strange, shared, unclaimed)
+
+
+_LAYER_TYPES = [np.dtype(t) for t in (np.uint16, np.int32, np.int64, np.float32, np.float64)]
+
+
 def areas_boxes(label_map: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
     """Ids, areas and boxes of all labels."""
     found = measure(label_map)

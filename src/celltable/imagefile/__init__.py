@@ -10,6 +10,7 @@ from __future__ import annotations
 from .container import MAX_MEMBER_BYTES, MAX_PIXELS, MAX_RATIO
 from .located import read_located
 from .masks import MaskBatch
+from .npy import let_go
 from .pixels import ImageInfo, image_info, read_pixels
 from .release import Entry, Release, Source, open_release
 from .strips import LabelStrips, open_strips
@@ -25,6 +26,7 @@ __all__ = [
     "Release",
     "Source",
     "image_info",
+    "let_go",
     "open_release",
     "open_strips",
     "read_located",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 from pathlib import Path
 from typing import IO, Any
 
@@ -75,3 +76,16 @@ def row(array: NDArray[Any], index: int, name: str) -> NDArray[Any]:
     if array.ndim < 3 or not 0 <= index < len(array):
         raise NotFoundError(f"{name} has no row {index}: its shape is {array.shape}.")
     return np.array(array[index])
+
+
+def let_go(array: NDArray[Any], index: int) -> None:
+    """Give back the memory of one row of a memory-mapped array that was read: a map of any size then stays small.
+
+    Nothing happens to arrays that are no memory maps, nor where the system takes no such advice.
+    """
+    if not isinstance(array, np.memmap) or not array.flags.c_contiguous or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    mapping: mmap.mmap = getattr(array, "_mmap")  # noqa: B009 - numpy's stubs do not name it
+    first = array.offset % mmap.ALLOCATIONGRANULARITY + index * array[0].nbytes
+    start = first // mmap.PAGESIZE * mmap.PAGESIZE
+    mapping.madvise(mmap.MADV_DONTNEED, start, min(first + array[0].nbytes, len(mapping)) - start)
