@@ -106,12 +106,13 @@ def values_of(images: pa.Table, name: str) -> list[str]:
         counts = images.column("n_instances").to_numpy()
         edges = np.quantile(counts, np.linspace(0, 1, DENSITY_BINS + 1)[1:-1]) if len(counts) else []
         return [f"density {q + 1}/{DENSITY_BINS}" for q in np.searchsorted(edges, counts, "right").tolist()]
-    if name in images.column_names:
+    columns = [c for c in images.column_names if c not in ("pixels", "metadata")]
+    if name in columns:
         column = images.column(name).to_pylist()
         return ["+".join(sorted(v)) if isinstance(v, list) else str(v) for v in column]
     metadata = [dict(m or ()) for m in images.column("metadata").to_pylist()]
     if not any(name in m for m in metadata):
-        known = [*images.column_names, "density", *sorted({k for m in metadata for k in m})]
+        known = [*columns, "density", *sorted({k for m in metadata for k in m})]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
         raise NotFoundError(f"No column of the images is called '{name}'. {hint}")

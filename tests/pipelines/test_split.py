@@ -194,7 +194,9 @@ def test_a_request_that_cannot_be_served_leaves_the_store_as_it_was(tmp_path: Pa
         ({"official": "split9"}, "no official split 'split9'"),
         ({"only": {"tissue": "moon"}}, "no image to split has tissue=moon. There are: Breast."),
         ({"only": {"tisue": "x"}}, "No column of the images is called 'tisue'"),
-        ({"stratify": ("tisue",)}, "No column of the images is called 'tisue'"),
+        ({"stratify": ("tisue",)}, "No column of the images is called 'tisue'. Did you mean tissue?"),
+        ({"only": {"metadata": "x"}}, "No column of the images is called 'metadata'"),
+        ({"stratify": ("pixels",)}, "No column of the images is called 'pixels'"),
         ({"subsets": (120,)}, "a subset of 120 %"),
     ]
     for options, words in requests:

@@ -113,6 +113,8 @@ def _print(card: Certificate, store: Path, certificate: Path | None) -> None:
     say(f"\nunit kept whole: {card.unit} ({card.unit_source})")
     shared = card.shared_groups
     say(f"groups in two parts: {len(shared)}" + (f", the first '{shared[0]}'" if shared else ""))
+    if card.kept and shared:
+        say("  such groups have images outside of --only, whose part stays; without --only no group is cut")
     if card.near_duplicates is None:
         say("look-alike images in two parts: not compared (--no-similarity)")
     else:
