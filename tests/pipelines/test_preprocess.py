@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from scipy.ndimage import median_filter
 
 from celltable import synthetic
 from celltable.errors import CelltableError
+from celltable.imagefile import open_release
 from celltable.pipelines.preprocess import LIVECELL_PIXEL_UM, like_livecell, preprocess
 
 
@@ -143,3 +145,13 @@ def test_requests_that_make_no_sense_end_in_one_sentence(tmp_path: Path) -> None
     with pytest.raises(CelltableError, match="is the folder that is read"):
         preprocess(tmp_path / "twice", tmp_path / "twice")
     assert (tmp_path / "twice" / "a.tif").read_bytes() == before
+
+
+@pytest.mark.real
+def test_the_images_of_livecell_have_the_look_already(sample: Callable[[str], Path]) -> None:
+    with open_release(sample("livecell/LIVECell_dataset_2021/images.zip")) as release:
+        images = [release.read_pixels(e) for e in release.entries if e.name.endswith(".tif")][::9]
+    for image in images:
+        look = like_livecell(image)
+        assert np.median(look) == 128
+        assert np.abs(look.astype(float) - np.clip(image, 70, 180)).mean() < 0.2

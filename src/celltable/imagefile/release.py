@@ -218,14 +218,15 @@ class Release:
         from .cut import BITMAP_HEADER_BYTES, END, TAIL_BYTES, bitmap_cut_short
         from .pixels import kind_of
 
+        tail = self._container(entry.source).tail(entry.name, TAIL_BYTES)
+        if tail is None and entry.name.lower().endswith((".png", ".jpg", ".jpeg")):
+            return ""
         head = self.head(entry, BITMAP_HEADER_BYTES)
         kind = kind_of(head)
         if kind in ("bmp", "dib"):
             return bitmap_cut_short(head, entry.size)
-        if kind in END:
-            tail = self._container(entry.source).tail(entry.name, TAIL_BYTES)
-            if tail is None or (END[kind] in tail and entry.size > TAIL_BYTES):
-                return ""
+        if kind in END and (tail is None or (END[kind] in tail and entry.size > TAIL_BYTES)):
+            return ""
         return _cut_short(self.read(entry)) if kind in (*END, "tiff") else ""
 
     def hash_sources(self, progress: Progress | None = None) -> dict[str, str]:
