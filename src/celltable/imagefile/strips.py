@@ -80,13 +80,23 @@ class LabelStrips:
         MaskError
             If a label is negative.
         """
-        found = self._plain(start, stop) if self.order else self._banded(start, stop)
-        if found.dtype.kind == "i" and found.size and int(found.min()) < 0:
+        out = np.empty((stop - start, self.shape[1]), self.dtype)
+        self.read_into(start, out)
+        return out
+
+    def read_into(self, start: int, out: NDArray[Any]) -> None:
+        """Read as many rows as `out` (contiguous, of this dtype) has, from row `start`; raises as `rows` does."""
+        if not out.size:
+            return
+        if self.order:
+            self._plain(start, out)
+        else:
+            self._banded(start, out)
+        if out.dtype.kind == "i" and int(out.min()) < 0:
             raise MaskError(
-                f"{self.path.name}: found the label {int(found.min())} in rows {start} to {stop}; expected 0 for "
-                "background and positive labels"
+                f"{self.path.name}: found the label {int(out.min())} in rows {start} to {start + len(out)}; expected 0 "
+                "for background and positive labels"
             )
-        return found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         whole = self.whole
@@ -106,20 +116,22 @@ class LabelStrips:
             out[start : start + step] = self.rows(start, min(start + step, self.shape[0]))
         return out
 
-    def _plain(self, start: int, stop: int) -> NDArray[Any]:
-        stored = self.dtype.newbyteorder(self.order or "=")
-        n = (stop - start) * self.shape[1]
-        found = np.fromfile(self.path, stored, n, offset=self.offsets[0] + start * self.shape[1] * stored.itemsize)
-        if len(found) < n:
-            raise ImageFileError(
-                f"{self.path.name}: the TIFF is cut short within row {start + len(found) // self.shape[1]}."
-            )
-        return found.reshape(stop - start, self.shape[1]).astype(self.dtype, copy=False)
+    def _plain(self, start: int, out: NDArray[Any]) -> None:
+        row, to, got = self.shape[1] * self.dtype.itemsize, out.data.cast("B"), 0
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self.offsets[0] + start * row)
+            while got < len(to):
+                n = file.readinto(to[got:])
+                if not n:
+                    raise ImageFileError(f"{self.path.name}: the TIFF is cut short within row {start + got // row}.")
+                got += n
+        if self.order != ("<" if sys.byteorder == "little" else ">"):
+            out.byteswap(inplace=True)
 
-    def _banded(self, start: int, stop: int) -> NDArray[Any]:
-        out = np.empty((stop - start, self.shape[1]), self.dtype)
+    def _banded(self, start: int, out: NDArray[Any]) -> None:
+        stop = start + len(out)
         kept, parts, last = self.__dict__.pop("_last", None), list[_Part](), None
-        for k in range(start // self.band, -(-stop // self.band) if stop > start else 0):
+        for k in range(start // self.band, -(-stop // self.band)):
             top = k * self.band
             a, b, height = max(start, top), min(stop, top + self.band), min(self.band, self.shape[0] - top)
             whole = kept[1] if kept is not None and kept[0] == k else None
@@ -136,7 +148,6 @@ class LabelStrips:
         for _, whole, to, rows in parts:
             if whole is not to:
                 to[:] = whole[rows]
-        return out
 
     def _decoded(self, parts: list[_Part]) -> None:
         """Fill the bands; several strips or tiles are decoded at once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,16 +23,17 @@ def native_map(label_map: NDArray[Any]) -> NDArray[Any]:
 
 
 def strips_of(label_map: Any) -> Iterator[tuple[int, NDArray[Any]]]:
-    """The first row and the rows of each of a map's strips."""
-    rows = max(1, STRIP // max(label_map.shape[1], 1))
-    for y in range(0, max(label_map.shape[0], 1), rows):
-        yield y, label_map[y : y + rows]
+    """The first row and the rows of each of a map's strips; the rows are good until the next are asked for."""
+    step, read = max(1, STRIP // max(label_map.shape[1], 1)), rolling(label_map)
+    for y in range(0, max(label_map.shape[0], 1), step):
+        yield y, read(y, min(y + step, label_map.shape[0]))
 
 
 def paired_strips(gt: Any, pred: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """The same rows of two maps, some at a time."""
+    """The same rows of two maps, some at a time; they are good until the next are asked for."""
+    read = rolling(pred)
     for y, rows in strips_of(gt):
-        yield rows, pred[y : y + max(len(rows), 1)]
+        yield rows, read(y, min(y + len(rows), pred.shape[0]))
 
 
 def label_sums(label_map: Any, ids: Ints) -> NDArray[Any]:
@@ -60,13 +61,13 @@ def boundary_counts(gt: Any, pred: Any, boxes: Sequence[NDArray[Any]], radii: Se
     height, width = gt.shape
     y, end = (np.concatenate([b[:, 1] + k * b[:, 3] for b in boxes]).astype(np.int64) for k in (0, 1))
     reach, step = int(np.ceil(max(radii, default=0.0))) + 1, max(1, WINDOW // max(width, 1))
-    sides, total = (_Rolling(gt), _Rolling(pred)), np.zeros((len(radii), 3), np.int64)
+    sides, total = (rolling(gt), rolling(pred)), np.zeros((len(radii), 3), np.int64)
     for first in range(0, height, step):
         last = min(first + step, height)
         low, high = max(0, first - reach), min(height, last + reach)
         near = (y < high) & (end > low)  # cells that reach into these rows are needed from end to end
         low, high = min(low, int(y[near].min(initial=low))), max(high, int(end[near].max(initial=high)))
-        maps = _alike(*(side.rows(low, high) for side in sides))
+        maps = _alike(*(read(low, high) for read in sides))
         total += pairing.boundary(*maps, radii, wrap, first - low, last - low)
     return total
 
@@ -76,17 +77,25 @@ def _alike(gt: NDArray[Any], pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[
     return (gt, pred) if gt.dtype == pred.dtype else (gt.astype(np.int64), pred.astype(np.int64))
 
 
+def rolling(label_map: Any) -> Callable[[int, int], NDArray[Any]]:
+    """A function that gives rows going down, where each request may begin within the one before; the last are good."""
+    return _Rolling(label_map).rows if hasattr(label_map, "read_into") else lambda start, stop: label_map[start:stop]
+
+
 class _Rolling:
-    """Rows of a map going down, where each request may begin within the one before."""
+    """Rows of a map on disk in one piece of memory, those asked for again moved to its top."""
 
     def __init__(self, label_map: Any) -> None:
-        self.map, self.start = label_map, 0
-        self.held: NDArray[Any] = label_map[0:0]
+        self.map, self.start, self.stop = label_map, 0, 0
+        self.held: NDArray[Any] = np.empty((0, label_map.shape[1]), label_map.dtype)
 
     def rows(self, start: int, stop: int) -> NDArray[Any]:
-        end = self.start + len(self.held)
-        kept = self.held[max(0, start - self.start) :] if self.start <= start < end else self.held[:0]
-        fresh: NDArray[Any] = self.map[start + len(kept) : stop]
-        self.held = np.concatenate([kept, fresh]) if len(kept) else fresh
-        self.start = start
+        kept = (
+            self.held[start - self.start : min(stop, self.stop) - self.start] if self.start <= start else self.held[:0]
+        )
+        if len(self.held) < stop - start:
+            self.held = np.empty((stop - start, self.map.shape[1]), self.map.dtype)
+        self.held[: len(kept)] = kept
+        self.map.read_into(start + len(kept), self.held[len(kept) : stop - start])
+        self.start, self.stop = start, stop
         return self.held[: stop - start]
