@@ -158,10 +158,21 @@ def test_several_stores_stand_side_by_side_with_classes_and_tissues(stores: list
         assert shown == dict(counted)
     tissues = page.headed("tissue")
     assert {r[0] for r in tissues[1:-1]} == {t for s in stores for t in s.images["tissue"].to_pylist() if t}
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    pictured = set(re.findall(r"here ([^,<]*), ", text))
+    assert all(pictured & {i[:40] for i in store} for store in stores)
+    legend = re.findall(r'<i style="background:(#\w+)"></i>(\w+)', text[text.index('id="gallery"') :])
+    coloured = {name: {c for c, n in legend if n == name} for _, name in legend}
+    assert {name for name, n in Counter(n for _, n in legend).items() if n > 1} & set(classes_of(stores[0]))
+    assert all(len(colours) == 1 for colours in coloured.values()), "one colour a class"
     facts = page.headed("")
     assert [r[0] for r in facts[1:]] == [s.name for s in stores]
     at = facts[0].index("cells")
     assert [r[at] for r in facts[1:]] == [f"{len(s.instances):,}" for s in stores]
+
+
+def classes_of(store: Store) -> list[str]:
+    return [c for c in store.columns("class_name")["class_name"].unique().to_pylist() if c]
 
 
 def test_what_nobody_annotated_is_not_counted_as_empty(stores: list[Store]) -> None:

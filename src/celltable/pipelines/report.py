@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +44,16 @@ def report(
     """
     ds = _opened(store)
     pred = None if predictions is None else _opened(predictions)
+    beside = [_opened(o) for o in others]
     rows, cards = _scores(ds, pred, metrics)
     material = Material(
-        summaries=[summary(ds), *(summary(_opened(o)) for o in others)],
+        summaries=[summary(ds), *map(summary, beside)],
         images=ds.images.arrow,
         instances=ds.columns("area", "class_name", "kind").arrow,
         findings=ds.findings.arrow,
-        others=[(o.name, o.images.arrow, o.columns("area").arrow) for o in map(_opened, others)],
-        sample=lambda image_id: ds[image_id].sample,
+        others=[(o.name, o.images.arrow, o.columns("area").arrow) for o in beside],
+        sample=_sampled(ds),
+        other_samples=[_sampled(o) for o in beside],
         predicted=None if pred is None else _fetch(pred),
         scores=rows,
         cards=cards,
@@ -73,6 +75,10 @@ def report(
 
 def _opened(store: Store | str | Path) -> Store:
     return store if isinstance(store, Store) else open_store(store)
+
+
+def _sampled(store: Store) -> Callable[[str], Sample]:
+    return lambda image_id: store[image_id].sample
 
 
 def _fetch(pred: Store) -> Any:

@@ -26,6 +26,8 @@ class Material:
         (name, images, instances) of further stores shown side by side.
     sample, predicted
         Fetch one image of the store, or of the predictions, as a Sample.
+    other_samples
+        The same for each of `others`.
     scores
         Rows of the scores table for the predictions, or an empty list.
     headline
@@ -38,6 +40,7 @@ class Material:
     findings: Any
     sample: Callable[[str], Sample]
     others: list[tuple[str, Any, Any]] = field(default_factory=list)
+    other_samples: list[Callable[[str], Sample]] = field(default_factory=list)
     predicted: Callable[[str], Sample | None] | None = None
     scores: list[dict[str, Any]] = field(default_factory=list)
     cards: dict[str, Any] = field(default_factory=dict)

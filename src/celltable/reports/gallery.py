@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -13,7 +14,9 @@ from . import Material, Section
 from ._html import key
 from ._picture import CLASSES, TRUTH, picture
 
+Fetch = Callable[[str], Sample]
 MOST: Final = 12
+MOST_BESIDE: Final = 4  # kinds of each further store
 _KINDS: Final = ("modality", "tissue", "cell_type", "image_class")
 _OTHER: Final = "other classes"
 
@@ -21,29 +24,41 @@ _OTHER: Final = "other classes"
 def render(material: Material) -> str:
     """Images of each modality (tissue, cell type), with contours: of median count, or from few to many cells.
 
-    Annotated images are shown where there are any.
+    Annotated images are shown where there are any; further stores follow with a few images each.
     """
-    kinds = _members(material)
+    colours = _colours(material.summaries)
+    first = _gallery(material.summaries[0], material.images, material.sample, colours, MOST)
+    others = zip(material.summaries[1:], material.others, material.other_samples, strict=True)
+    more = "".join(
+        f"<h3>{escape(str(summary['name']))}</h3>{_gallery(summary, images, sample, colours, MOST_BESIDE)}"
+        for summary, (_, images, _), sample in others
+    )
+    return first + more
+
+
+def _gallery(summary: dict[str, Any], images: Any, fetch: Fetch, palette: dict[str, str], most: int) -> str:
+    kinds = _members(summary, images)
     each = max(1, 4 // max(len(kinds), 1))  # one kind shows four of its images, two show two each
-    colours = _colours(material)
+    has = set(summary["classes"])
+    colours = {name: c for name, c in palette.items() if name in has or (name == _OTHER and has - set(palette))}
     figures = []
-    for name, members in sorted(kinds.items(), key=lambda item: -len(item[1]))[:MOST]:
+    for name, members in sorted(kinds.items(), key=lambda item: -len(item[1]))[:most]:
         shown = [m for m in members if m[1] is not None] or members
         for at in _spread(len(shown), each):
             image_id, n = shown[at]
-            sample = material.sample(image_id)
+            sample = fetch(image_id)
             cells = "not annotated" if n is None else f"{n:,} cell{'s' * (n != 1)}"
-            images = f"{len(members):,} image{'s' * (len(members) != 1)}"
-            caption = f"<b>{escape(name)}</b>, {images}; here {escape(image_id[:40])}, {cells}"
+            number = f"{len(members):,} image{'s' * (len(members) != 1)}"
+            caption = f"<b>{escape(name)}</b>, {number}; here {escape(image_id[:40])}, {cells}"
             figures.append(picture(sample, _layers(sample, colours), caption=caption))
     legend = [(colour, name) for name, colour in colours.items()] or [(TRUTH, "annotation")]
     return key(legend) + f'<div class="gallery">{"".join(figures)}</div>'
 
 
-def _members(material: Material) -> dict[str, list[tuple[str, int | None]]]:
+def _members(summary: dict[str, Any], images: Any) -> dict[str, list[tuple[str, int | None]]]:
     """Kind → its images with their number of cells (None: nobody annotated them), from few to many."""
-    columns = [material.images.column(c).to_pylist() for c in _grouping(material)]
-    facts = (material.images.column(c).to_pylist() for c in ("image_id", "n_instances", "annotated"))
+    columns = [images.column(c).to_pylist() for c in _grouping(summary)]
+    facts = (images.column(c).to_pylist() for c in ("image_id", "n_instances", "annotated"))
     kinds: dict[str, list[tuple[str, int | None]]] = {}
     for row, (image_id, n, annotated) in enumerate(zip(*facts, strict=True)):
         name = " · ".join(str(c[row]) for c in columns if c[row] is not None) or "no kind stated"
@@ -58,8 +73,7 @@ def _spread(n: int, each: int) -> list[int]:
     return sorted({round(k * (n - 1) / (each - 1)) for k in range(each)})
 
 
-def _grouping(material: Material) -> list[str]:
-    summary = material.summaries[0]
+def _grouping(summary: dict[str, Any]) -> list[str]:
     for name in _KINDS[1:3]:
         if len(summary[name]) > 1:
             return [name]
@@ -69,9 +83,9 @@ def _grouping(material: Material) -> list[str]:
     return kinds
 
 
-def _colours(material: Material) -> dict[str, str]:
-    """A colour for each of the most frequent classes; none where there are not several."""
-    classes = list(material.summaries[0]["classes"])
+def _colours(summaries: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """A colour for each of the most frequent classes, the same in every store; none where there are not several."""
+    classes = list(dict.fromkeys(name for summary in summaries for name in summary["classes"]))
     if len(classes) < 2:
         return {}
     named = dict(zip(classes, CLASSES[:-1], strict=False))
