@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from celltable.geometry import rle
 
-from ._example import write_zip
+from ._example import eight_bits, write_zip
 from ._read import png
 
 Mask = NDArray[np.bool_]
@@ -97,7 +97,7 @@ def _pictures(scenes: Sequence[Scene], modes: Sequence[str]) -> Iterator[tuple[s
 
 def picture(pixels: NDArray[Any], mode: str) -> bytes:
     """Pixels as a PNG of Pillow's mode L, LA, RGB, RGBA or I;16 (12 of 16 bits)."""
-    eight = pixels if pixels.dtype == np.uint8 else (pixels >> 4).astype(np.uint8)
+    eight = eight_bits(pixels)
     rgb = np.repeat(eight[..., None], 3, axis=2) if eight.ndim == 2 else eight[..., :3]
     alpha = np.full((*rgb.shape[:2], 1), 255, np.uint8)
     grey = rgb.mean(axis=2).astype(np.uint8)

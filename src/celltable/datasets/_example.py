@@ -92,6 +92,11 @@ def nested(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     return np.where(outer_line(nuclei), 0, nuclei), labels
 
 
+def eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Pixels of 8 bits as they are, those of a camera of 12 bits without their four lowest."""
+    return pixels if pixels.dtype == np.uint8 else (pixels >> 4).astype(np.uint8)
+
+
 def twelve_bits(pixels: NDArray[Any]) -> NDArray[np.uint16]:
     """Grey pixels as a camera of 12 bits stores them in 16."""
     return pixels.astype(np.uint16) * np.uint16(16 if pixels.dtype == np.uint8 else 1)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from celltable.records import Instances
 
 from ._dsb_example import Scene, scene
-from ._example import guid, litter_files, write_files
+from ._example import eight_bits, guid, litter_files, write_files
 
 _NAMES = {
     "cluster_nuclei": ["1"],
@@ -107,5 +107,5 @@ def _jpeg(pixels: NDArray[Any]) -> bytes:
 
     rgb = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels[..., :3]
     out = io.BytesIO()
-    Picture.fromarray(rgb if rgb.dtype == np.uint8 else (rgb >> 4).astype(np.uint8)).save(out, "JPEG", quality=75)
+    Picture.fromarray(eight_bits(rgb)).save(out, "JPEG", quality=75)
     return out.getvalue()

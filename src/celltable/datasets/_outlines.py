@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -10,7 +11,10 @@ from numpy.typing import NDArray
 
 from celltable.geometry import label_map
 from celltable.geometry.overlap import overlap_of_rles
-from celltable.records import Finding, Instances
+from celltable.imagefile import Release
+from celltable.records import Finding, Image, Instances, Kind, Sample
+
+from ._read import sample, unlabelled
 
 INSIDE: Final = 0.9  # share of a nucleus in one cell: its drawn line may stray a pixel or two over the cell's
 Mask = NDArray[np.bool_]
@@ -84,6 +88,17 @@ def with_parents(nuclei: Instances, cells: Instances) -> Instances:
             if part >= INSIDE and held[nucleus] == 1:
                 parent[nucleus] = n + cell + 1
     return joined(nuclei, cells).with_columns(kind=["nucleus"] * n + ["cell"] * len(cells), parent=parent)
+
+
+def sample_of_drawings(
+    release: Release, image: Image, drawn: Mapping[Kind, Instances | None], findings: Sequence[Finding]
+) -> Sample:
+    """An image with the nuclei and cells of its two drawings; unlabelled where neither was there to read."""
+    nuclei, cells = drawn["nucleus"], drawn["cell"]
+    if nuclei is None and cells is None:
+        return unlabelled(release, image, *findings)
+    none = Instances.empty(image.size)
+    return sample(release, image, with_parents(nuclei or none, cells or none), findings)
 
 
 def joined(first: Instances, second: Instances) -> Instances:

@@ -119,6 +119,15 @@ def size_finding(mask: NDArray[Any], image: Image, name: str) -> list[Finding]:
     return [Finding("size-mismatch", text, "error", image.image_id)]
 
 
+def fitting_mask(release: Release, entry: Entry, image: Image, findings: list[Finding]) -> NDArray[Any] | None:
+    """The mask file of an image, or None and a finding where it cannot be read or has another size."""
+    mask, wrong = read_or_finding(release, entry, image.image_id)
+    if mask is not None:
+        wrong = size_finding(mask, image, entry.name)
+    findings += wrong
+    return None if wrong else mask
+
+
 def png(pixels: ArrayLike) -> bytes:
     """An array as a PNG file (8 or 16 bit, grey, RGB or RGBA)."""
     from PIL import Image as Picture

@@ -16,7 +16,7 @@ from celltable.records import Finding, Instances, Sample
 
 from . import Dataset, File, Scan
 from ._channels import image_of_channels
-from ._read import png, read_or_finding, sample, size_finding, tiff, unlabelled
+from ._read import fitting_mask, png, sample, tiff, unlabelled
 
 _FIELD: Final = r"(?P<stem>mcf-z-stacks-03212011_(?P<well>[a-p]\d{2})_s(?P<site>[12]))"
 _GUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
@@ -111,11 +111,8 @@ def load(release: Release, shared: dict[tuple[str, str], float], item: Item) -> 
     if item.label is None:
         text = f"no {item.stem}.png among the labels; the field is unlabelled"
         return unlabelled(release, image, *findings, Finding("missing-pair", text, "error", item.image_id))
-    labels, wrong = read_or_finding(release, item.label, item.image_id)
-    findings += wrong
-    if labels is not None:
-        findings += size_finding(labels, image, item.label.name)
-    if labels is None or labels.shape[:2] != image.size:
+    labels = fitting_mask(release, item.label, image, findings)
+    if labels is None:
         return unlabelled(release, image, *findings)
     plane = labels if labels.ndim == 2 else labels[..., 0]
     return sample(release, image, Instances.from_label_map(plane, annotator="automatic"), findings)

@@ -15,8 +15,8 @@ from celltable.records import Finding, Image, Instances, Kind, Sample
 
 from . import Dataset, File, Scan
 from ._channels import Channel, decoded, image_of_channels
-from ._outlines import line_of, open_contours, with_parents
-from ._read import read_or_finding, sample, size_finding, tiff, unlabelled
+from ._outlines import line_of, open_contours, sample_of_drawings
+from ._read import fitting_mask, tiff
 
 # four folders, four grammars of names; the letter or number after the field says DNA (d) or actin (f)
 FILE: Final = (
@@ -73,12 +73,8 @@ def load(release: Release, shared: Any, item: Item) -> Sample:
         group_source="published",
         metadata={"folder": item.sub},
     )
-    found = {kind: _cells(release, role, kind, item, image, findings) for role, kind in KINDS.items()}
-    nuclei, cells = found["nucleus"], found["cell"]
-    if nuclei is None and cells is None:
-        return unlabelled(release, image, *findings)
-    none = Instances.empty(image.size)
-    return sample(release, image, with_parents(nuclei or none, cells or none), findings)
+    drawn = {kind: _cells(release, role, kind, item, image, findings) for role, kind in KINDS.items()}
+    return sample_of_drawings(release, image, drawn, findings)
 
 
 def _channel(release: Release, role: str, item: Item, findings: list[Finding]) -> Channel | None:
@@ -114,12 +110,8 @@ def _cells(
     if entry is None:
         findings.append(Finding("missing-pair", f"no outlines for the {role} image", "error", item.image_id))
         return None
-    drawing, wrong = read_or_finding(release, entry, item.image_id)
-    findings += wrong
+    drawing = fitting_mask(release, entry, image, findings)
     if drawing is None:
-        return None
-    findings += size_finding(drawing, image, entry.name)
-    if drawing.shape[:2] != image.size:
         return None
     line = line_of(drawing)
     labels = outline.fill_outlines(line, connectivity=4, drop="border", min_area=MIN_AREA_PX)
@@ -131,7 +123,7 @@ def example(folder: Path, seed: int = 0) -> Path:
     """A field of each folder: 1-bit outlines of both polarities, a corner mark in colour, cells cut by the border."""
     from celltable.synthetic import generate
 
-    from ._example import litter_files, nested, outer_line, write_files
+    from ._example import eight_bits, litter_files, nested, outer_line, write_files
 
     names = {
         "A9": ("A9 p10d", "A9 p10f"),
@@ -142,7 +134,7 @@ def example(folder: Path, seed: int = 0) -> Path:
     files: dict[str, bytes] = {}
     for i, (sub, pair) in enumerate(names.items()):
         scene = generate("fluorescence", size=(120, 100 + 4 * i), cells=10, seed=seed * 10 + i)
-        grey = scene.pixels if scene.pixels.dtype == np.uint8 else (scene.pixels >> 4).astype(np.uint8)
+        grey = eight_bits(scene.pixels)
         nuclei, cells = nested(scene.label_map)
         top = int(np.argwhere(nuclei == 1).mean(axis=0)[0]) if i == 1 else 0  # the border cuts a cell
         nuclei, cells, grey = nuclei[top:], cells[top:], grey[top:]

@@ -10,12 +10,12 @@ import numpy as np
 
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
-from celltable.records import Finding, Image, Instances, Kind, Sample
+from celltable.records import Finding, Image, Instances, Kind, Sample, Severity
 
 from . import Dataset, File, Scan
 from ._channels import Channel, data_channel, decoded, image_of_channels
-from ._outlines import grown, line_of, open_contours, with_parents
-from ._read import png, read_or_finding, sample, size_finding, unlabelled
+from ._outlines import grown, line_of, open_contours, sample_of_drawings
+from ._read import fitting_mask, png, unlabelled
 
 IMAGE: Final = r"(?P<field>\d{5})-(?P<channel>DNA|actin|pH3)\.(?i:dib|bmp)"
 OUTLINE: Final = r"(?P<field>\d{5})-(?P<what>nuclei|cells)\.(?i:png)"
@@ -67,14 +67,10 @@ def load(release: Release, shared: Any, item: Item) -> Sample:
     if not item.outlines:
         known = " (known: it was published without)" if item.image_id == WITHOUT else ""
         text = f"no outlines for field {item.image_id}{known}; it is unlabelled, not empty"
-        severity = "note" if known else "error"
-        return unlabelled(release, image, *findings, Finding("missing-annotation", text, severity, item.image_id))  # type: ignore[arg-type]
-    found = {kind: _cells(release, what, kind, item, image, findings) for what, kind in KINDS.items()}
-    nuclei, cells = found["nucleus"], found["cell"]
-    if nuclei is None and cells is None:
-        return unlabelled(release, image, *findings)
-    none = Instances.empty(image.size)
-    return sample(release, image, with_parents(nuclei or none, cells or none), findings)
+        severity: Severity = "note" if known else "error"
+        return unlabelled(release, image, *findings, Finding("missing-annotation", text, severity, item.image_id))
+    drawn = {kind: _cells(release, what, kind, item, image, findings) for what, kind in KINDS.items()}
+    return sample_of_drawings(release, image, drawn, findings)
 
 
 def _channel(release: Release, role: str, item: Item, findings: list[Finding]) -> Channel | None:
@@ -98,12 +94,8 @@ def _cells(
         text = f"no {item.image_id}-{what}.png"
         findings.append(Finding("missing-pair", text, "error", item.image_id))
         return None
-    drawing, wrong = read_or_finding(release, entry, item.image_id)
-    findings += wrong
+    drawing = fitting_mask(release, entry, image, findings)
     if drawing is None:
-        return None
-    findings += size_finding(drawing, image, entry.name)
-    if drawing.shape[:2] != image.size:
         return None
     line = line_of(drawing)[::-1]  # stored upside down
     inside = outline.fill_outlines(line, connectivity=4, drop="border")
@@ -116,13 +108,13 @@ def example(folder: Path, seed: int = 0) -> Path:
     """Three fields: bitmaps with and without file header, outlines upside down, one open, field 10779 without."""
     from celltable.synthetic import generate
 
-    from ._example import bitmap, litter_files, nested, outer_line, write_files
+    from ._example import bitmap, eight_bits, litter_files, nested, outer_line, write_files
 
     files: dict[str, bytes] = {}
     for i, field in enumerate(("00733", "01481", WITHOUT)):
         scene = generate("fluorescence", size=(128, 128), cells=10, seed=seed * 10 + i)
         nuclei, cells = nested(scene.label_map)
-        grey = scene.pixels if scene.pixels.dtype == np.uint8 else (scene.pixels >> 4).astype(np.uint8)
+        grey = eight_bits(scene.pixels)
         for k, role in enumerate(ROLES):
             rgb = np.zeros((*grey.shape, 3), np.uint8)
             rgb[..., GREEN] = grey // (k + 1)

@@ -15,7 +15,7 @@ from celltable.records import Finding, Image, Instances, Kind, Sample
 from . import Dataset, File, Scan
 from ._channels import Channel, data_channel, decoded, image_of_channels
 from ._outlines import with_parents
-from ._read import read_or_finding, sample, size_finding, tiff, unlabelled
+from ._read import fitting_mask, sample, tiff, unlabelled
 
 IMAGE: Final = r"(?P<field>jw-[^/]+?)_(?P<channel>c1|c5)\.(?i:tiff?)"
 OBJECT: Final = (
@@ -104,13 +104,8 @@ def _objects(release: Release, objects: Objects, kind: Kind, image: Image, findi
     masks: list[bytes] = []
     names: list[str] = []
     for _, entry in objects:
-        pixels, wrong = read_or_finding(release, entry, image.image_id)
-        findings += wrong
+        pixels = fitting_mask(release, entry, image, findings)
         if pixels is None:
-            continue
-        wrong = size_finding(pixels, image, entry.name)
-        findings += wrong
-        if wrong:
             continue
         name = entry.name.rpartition("/")[2]
         plane = pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=2)
@@ -129,13 +124,13 @@ def example(folder: Path, seed: int = 0) -> Path:
     """Four fields: names with a space and without, a misspelt folder, the corrupt object, an unlabelled field."""
     from celltable.synthetic import generate
 
-    from ._example import litter_files, nested, outer_line, write_files
+    from ._example import eight_bits, litter_files, nested, outer_line, write_files
 
     files: dict[str, bytes] = {}
     for i, field in enumerate(("jw-15min 5", "jw-1h 2", "jw-30min 1", "jw-Kontrolle1")):
         scene = generate("fluorescence", size=(104, 139), cells=8, seed=seed * 10 + i)
         nuclei, cells = nested(scene.label_map)
-        grey = scene.pixels if scene.pixels.dtype == np.uint8 else (scene.pixels >> 4).astype(np.uint8)
+        grey = eight_bits(scene.pixels)
         none = np.zeros_like(grey)
         c1, c5 = np.stack([grey, grey, none], axis=2), np.stack([none, none, grey // 2], axis=2)
         for channel, pixels in (("c1", c1), ("c5", c5), ("(c1+c5)", c1 + c5)):

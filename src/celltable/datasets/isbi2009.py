@@ -14,7 +14,7 @@ from celltable.imagefile import Entry, Release
 from celltable.records import Finding, Image, Instances, Sample
 
 from . import Dataset, File, Scan
-from ._read import image_of, png, read_or_finding, sample, size_finding, unlabelled, unreadable_is_a_finding
+from ._read import fitting_mask, image_of, png, sample, unlabelled, unreadable_is_a_finding
 from ._xcf import Layer, pack, read_layers
 
 LINES: Final = {"gnf": "U2OS", "ic100": "NIH3T3"}
@@ -61,9 +61,7 @@ def load(release: Release, shared: Any, item: tuple[str, int, Entry, Entry | Non
     findings: list[Finding] = []
     labels = None
     if label_entry is not None:
-        labels, findings = read_or_finding(release, label_entry, image.image_id)
-        if labels is not None and (wrong := size_finding(labels, image, label_entry.name)):
-            labels, findings = None, [*findings, *wrong]
+        labels = fitting_mask(release, label_entry, image, findings)
     drawn = None if xcf_entry is None else _outlined(release, xcf_entry, image, findings)
     chosen = drawn if labels is None else labels
     if chosen is None:

@@ -12,7 +12,7 @@ from celltable.imagefile import Entry, Release
 from celltable.records import Finding, Instances, Sample
 
 from . import Dataset, File, Scan
-from ._read import image_of, png, read_or_finding, sample, size_finding, tiff, unlabelled, unreadable_is_a_finding
+from ._read import fitting_mask, image_of, png, sample, tiff, unlabelled, unreadable_is_a_finding
 
 NAME: Final = r"(?P<stem>(?P<patient>[^_/]+)_(?P<mag>\d+)_f(?P<field>\d+))_(?P<what>original\.tif|mask\.png)"
 
@@ -45,10 +45,9 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, str, Entry | Non
     )  # fmt: skip
     if mask_entry is None:
         return unlabelled(release, image, Finding("missing-pair", f"there is no {stem}_mask.png", "warning", stem))
-    mask, findings = read_or_finding(release, mask_entry, stem)
-    if mask is not None:
-        findings += size_finding(mask, image, mask_entry.name)
-    if mask is None or mask.shape[:2] != image.size:
+    findings: list[Finding] = []
+    mask = fitting_mask(release, mask_entry, image, findings)
+    if mask is None:
         return unlabelled(release, image, *findings)
     plane = mask if mask.ndim == 2 else mask[..., : 3 if mask.shape[2] > 2 else 1].any(axis=2)
     cells = Instances.from_label_map(label_map.components(plane > 0, connectivity=8), annotator="manual")

@@ -16,7 +16,7 @@ from celltable.imagefile import Entry, Release
 from celltable.records import Finding, Instances, Sample
 
 from . import Dataset, Scan
-from ._read import image_of, located, png, read_or_finding, sample, size_finding, unlabelled, unreadable_is_a_finding
+from ._read import fitting_mask, image_of, located, png, sample, unlabelled, unreadable_is_a_finding
 
 CLASSES: Final = ("Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial")
 PALETTES: Final[dict[str, dict[str, tuple[int, int, int]]]] = {
@@ -81,10 +81,9 @@ def load(release: Release, shared: Shared, item: tuple[str, Entry, str, Entry | 
     findings = [Finding("red-blue-swapped", "the file has red and blue exchanged", "note", number)]
     if mask_entry is None:
         return unlabelled(release, image, Finding("missing-pair", f"there is no mask {number}", "error", number))
-    mask, problems = read_or_finding(release, mask_entry, number)
-    findings += problems
-    if mask is None or (wrong := size_finding(mask, image, mask_entry.name)):
-        return unlabelled(release, image, *findings, *([] if mask is None else wrong))
+    mask = fitting_mask(release, mask_entry, image, findings)
+    if mask is None:
+        return unlabelled(release, image, *findings)
     if mask.ndim != 3 or mask.shape[2] < 3:
         text = f"{mask_entry.name} has shape {mask.shape}; expected three colour channels"
         return unlabelled(release, image, *findings, Finding("mask-values", text, "error", number))

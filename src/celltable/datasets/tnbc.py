@@ -12,7 +12,7 @@ from celltable.imagefile import Entry, Release
 from celltable.records import Finding, Instances, Sample
 
 from . import Dataset, File, Scan
-from ._read import image_of, png, read_or_finding, sample, size_finding, unlabelled, unreadable_is_a_finding
+from ._read import fitting_mask, image_of, png, sample, unlabelled, unreadable_is_a_finding
 
 IMAGE = r"Slide_(?P<slide>\d{2})/(?P<stem>\d{2}_\d+)\.png"
 MASK = r"GT_(?P<slide>\d{2})/(?P<stem>\d{2}_\d+)\.png"
@@ -41,11 +41,9 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, str, Entry | Non
     )  # fmt: skip
     if mask_entry is None:
         return unlabelled(release, image, Finding("missing-pair", f"no GT_{slide}/{stem}.png", "error", stem))
-    mask, findings = read_or_finding(release, mask_entry, stem)
+    findings: list[Finding] = []
+    mask = fitting_mask(release, mask_entry, image, findings)
     if mask is None:
-        return unlabelled(release, image, *findings)
-    findings += size_finding(mask, image, mask_entry.name)
-    if mask.shape[:2] != image.size:
         return unlabelled(release, image, *findings)
     plane = mask if mask.ndim == 2 else mask[..., 0]
     strange = np.setdiff1d(np.unique(plane), (0, 255))
