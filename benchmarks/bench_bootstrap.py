@@ -49,9 +49,8 @@ def main() -> None:
     chosen = parser.parse_args()
     rng = np.random.default_rng(0)
     pairs = [image(rng, str(k), chosen.cells) for k in range(chosen.images)]
-    print(
-        f"{chosen.images} images of {chosen.cells} cells, {chosen.rounds} resamples\n{'':14} {'weights s':>9} {'copies s':>9} {'ratio':>7}"
-    )
+    print(f"{chosen.images} images of {chosen.cells} cells, {chosen.rounds} resamples")
+    print(f"{'':14} {'weights s':>9} {'copies s':>9} {'ratio':>7}")
     for name in METRICS:
         metric: Metric = registry.load("metrics", name)
         numbers = [metric.count(p, "corrected", **metric.options) for p in pairs]
