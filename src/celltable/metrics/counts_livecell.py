@@ -63,7 +63,10 @@ def linearity_break(true: Floats, pred: Floats) -> tuple[float, bool]:
 
     last = float("nan")
     known: tuple[int, bool] = (-1, False)
-    for threshold in range(START, int(true.max()) if len(true) else 0, STEP):
+    end = int(true.max()) if len(true) else 0
+    if len(true) < NEIGHBOURS:  # no threshold can be tried, however many cells an image has
+        return float(end - 1) if end > START else last, False
+    for threshold in range(START, end, STEP):
         last = float(threshold)
         below = true < threshold
         n = int(below.sum())
