@@ -149,6 +149,23 @@ def test_arrays_of_other_lengths_or_shapes_end_with_one_sentence(tmp_path: Path)
         read(form, out)
 
 
+@pytest.mark.parametrize("value", [-1.0, 0.5, np.nan, np.inf])
+def test_a_channel_of_other_values_than_ids_is_left_out_and_the_others_stay(tmp_path: Path, value: float) -> None:
+    form, out = one("pannuke-npy", tmp_path)
+    path = next(out.rglob("masks.npy"))
+    stack = np.load(path)
+    stack[0, 0, 0, 3] = value  # Dead
+    stack[1] = 0
+    np.save(path, stack)
+    a, b = read(form, out)
+    assert [(f.rule, f.severity) for f in a.findings] == [("label-not-integer", "error")]
+    assert "channel 3" in a.findings[0].message
+    assert a.instances.column("class_name") == ["Neoplastic"]
+    np.testing.assert_array_equal(a.instances.label_map().label_map, stack[0, ..., 0])
+    assert [f.rule for f in b.findings] == ["void-patch"]
+    assert len(b.instances) == 0
+
+
 def test_images_of_two_sizes_do_not_fit_one_array(tmp_path: Path) -> None:
     form: Format = registry.load("formats", "pannuke-npy")
     assert form.write is not None

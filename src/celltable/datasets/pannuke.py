@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import ReleaseError
+from celltable.formats.pannuke_npy import CLASS_NAMES, cells_of_channels
 from celltable.geometry import label_map, rle
 from celltable.imagefile import Entry, Release, let_go
 from celltable.records import Finding, Image, Instances, Sample, Severity
@@ -19,7 +20,6 @@ from celltable.records import Finding, Image, Instances, Sample, Severity
 from . import Dataset, File, Scan
 from ._read import located, sample
 
-CLASSES: Final = ("Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial")  # channels 0-4; 5 is background
 TISSUES: Final = (
     "Adrenal_gland", "Bile-duct", "Bladder", "Breast", "Cervix", "Colon", "Esophagus", "HeadNeck", "Kidney", "Liver",
     "Lung", "Ovarian", "Pancreatic", "Prostate", "Skin", "Stomach", "Testis", "Thyroid", "Uterus",
@@ -99,35 +99,15 @@ def load(release: Release, shared: dict[str, Fold], item: tuple[str, int]) -> Sa
     findings = [] if tissue is None or tissue in TISSUES else [_unknown_tissue(image_id, tissue)]
     if fold.masks is None:
         return sample(release, image, Instances.empty(image.size), findings)
-    found = label_map.layers(fold.masks[row], len(CLASSES))
+    found = label_map.layers(fold.masks[row], len(CLASS_NAMES))
     let_go(fold.masks, row)
-    cells = _cells(found, image.size)
+    cells, _ = cells_of_channels(found, annotator="semi-automatic")
     findings += _defects(found, cells, image_id)
     return sample(release, image, cells, findings)
 
 
 def _unknown_tissue(image_id: str, tissue: str) -> Finding:
     return Finding("unknown-tissue", f"the tissue '{tissue}' is not one of the 19 published", "warning", image_id)
-
-
-def _cells(layers: label_map.Layers, size: tuple[int, int]) -> Instances:
-    counts: list[bytes] = []
-    areas, boxes, classes, ids = [], [], [], []
-    for channel, name in enumerate(CLASSES):
-        if not layers.filled[channel]:
-            continue
-        found = rle.from_label_map(layers.planes[channel])
-        counts += found.counts
-        areas.append(found.areas)
-        boxes.append(found.boxes)
-        classes += [name] * len(found.counts)
-        ids += [f"{channel}:{i}" for i in found.ids.tolist()]
-    if not counts:
-        return Instances.empty(size)
-    return Instances(
-        size, counts, np.concatenate(areas), np.concatenate(boxes), class_name=classes, source_id=ids,
-        annotator="semi-automatic",
-    )  # fmt: skip
 
 
 def _defects(found: label_map.Layers, cells: Instances, image_id: str) -> Iterator[Finding]:
@@ -162,7 +142,7 @@ def example(folder: Path, seed: int = 0) -> Path:
             scene = generate("histology", size=(64, 64), cells=8, seed=seed * 100 + 10 * k + row)
             images[row] = scene.pixels[..., :3]
             for label, name in enumerate(scene.classes, 1):
-                channel = next((c for c, n in enumerate(CLASSES) if n.lower() == str(name).lower()), label % 5)
+                channel = next((c for c, n in enumerate(CLASS_NAMES) if n.lower() == str(name).lower()), label % 5)
                 masks[row, ..., channel][scene.label_map == label] = label * 37 + 250
             masks[row, ..., 5] = scene.label_map == 0
         images[2] = images[0][::-1]
@@ -206,7 +186,7 @@ DATASET = Dataset(
     source="https://warwick.ac.uk/fac/cross_fac/tia/data/pannuke",
     modality=("histology",),
     target=("nucleus",),
-    classes=CLASSES,
+    classes=CLASS_NAMES,
     tissues=TISSUES,
     group="fold (patients were not published)",
     parts=("fold1", "fold2", "fold3"),

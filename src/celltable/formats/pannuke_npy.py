@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import InputError
-from celltable.geometry import rle
+from celltable.geometry import label_map, rle
 from celltable.records import Finding, Image, Instances, Pixels, Sample
 
 from . import Format, Loss
@@ -154,7 +154,7 @@ def _fold(files: Files, member: str, known: Mapping[str, Image]) -> Iterator[Sam
             image = replace(image, pixels=(Pixels(files.where(pictures).source, pictures, row),))
             load = files.load_row(pictures, row)
         findings: list[Finding] = []
-        cells = cells_of_patch(np.asarray(masks[row]), image_id, findings)
+        cells = _cells(np.asarray(masks[row]), image_id, findings)
         yield Sample(known.get(image_id, image), cells, tuple(findings), load)
 
 
@@ -170,36 +170,47 @@ def _tissue(arrays: Mapping[str, NDArray[Any]], row: int) -> str | None:
     return str(arrays["types"][row]) or None if "types" in arrays else None
 
 
-def cells_of_patch(masks: NDArray[Any], image_id: str, findings: list[Finding]) -> Instances:
-    """The cells of one patch (rows, columns, 6): each value of each class channel is one."""
-    size = int(masks.shape[0]), int(masks.shape[1])
-    values: list[int] = []
-    classes: list[str] = []
-    counts: list[bytes] = []
-    for channel, name in enumerate(CLASS_NAMES):
-        plane = masks[..., channel]
-        if not plane.any():
-            continue
-        labels = plane.astype(np.int32)
-        if (labels != plane).any() or labels.min() < 0:
+def _cells(masks: NDArray[Any], image_id: str, findings: list[Finding]) -> Instances:
+    """The cells of one patch (rows, columns, 6); a channel that holds anything but ids is left out whole."""
+    found = label_map.layers(masks, len(CLASS_NAMES))
+    if found.strange:
+        odd = [c for c in range(len(CLASS_NAMES)) if (masks[..., c] != found.planes[c]).any()]
+        for channel in odd:
             message = f"channel {channel} holds values that are no ids (negative, or not whole)"
             findings.append(Finding("label-not-integer", message, "error", image_id))
-            continue
-        found = rle.from_label_map(labels)
-        values += found.ids.tolist()
-        classes += [name] * len(found.ids)
-        counts += found.counts
-    if not masks.any():
+        found = replace(found, filled=tuple(full and c not in odd for c, full in enumerate(found.filled)))
+    elif found.unclaimed == found.planes[0].size:
         findings.append(Finding("void-patch", "all six channels are zero", "warning", image_id))
-    order: Sequence[int] = range(len(values))
-    columns: dict[str, Any] = {
-        "source_id": [f"{CLASS_NAMES.index(c)}:{v}" for c, v in zip(classes, values, strict=True)]
-    }
-    if len(set(values)) == len(values):
-        order = np.argsort(values, kind="stable").tolist()
-        columns["instance_id"] = np.sort(np.array(values, np.int32))
-    columns["source_id"] = [columns["source_id"][k] for k in order]
-    return Instances.from_rle([counts[k] for k in order], size, class_name=[classes[k] for k in order], **columns)
+    cells, values = cells_of_channels(found)
+    if np.unique(values).size < values.size:
+        return cells
+    order = np.argsort(values)
+    return cells.take(order).with_columns(instance_id=values[order])
+
+
+def cells_of_channels(layers: label_map.Layers, annotator: str | None = None) -> tuple[Instances, NDArray[np.int32]]:
+    """A nucleus for each value of each class channel, in this order, its source id ``channel:value``; and the values.
+
+    >>> cells, values = cells_of_channels(label_map.layers([[[0, 7, 0, 0, 0, 0], [2, 7, 0, 0, 0, 0]]], 5))
+    >>> cells.source_id, cells.class_name, values.tolist()
+    (['0:2', '1:7'], ['Neoplastic', 'Inflammatory'], [2, 7])
+    """
+    size = int(layers.planes.shape[1]), int(layers.planes.shape[2])
+    found = {c: rle.from_label_map(layers.planes[c]) for c, full in enumerate(layers.filled) if full}
+    if not found:
+        return Instances.empty(size), np.zeros(0, np.int32)
+    channels = [c for c, of_class in found.items() for _ in of_class.counts]
+    values = np.concatenate([of_class.ids for of_class in found.values()]).astype(np.int32)
+    cells = Instances(
+        size,
+        [counts for of_class in found.values() for counts in of_class.counts],
+        np.concatenate([of_class.areas for of_class in found.values()]),
+        np.concatenate([of_class.boxes for of_class in found.values()]),
+        class_name=[CLASS_NAMES[c] for c in channels],
+        source_id=[f"{c}:{v}" for c, v in zip(channels, values.tolist(), strict=True)],
+        annotator=annotator,
+    )
+    return cells, values
 
 
 FORMAT = Format(
