@@ -369,7 +369,12 @@ class Simple {
   Offsets ring_first{0}, mask_first{0};
   std::vector<std::uint8_t> is_hole;
 
-  void ring(const std::int32_t *points, i64 n) {
+  void ring(const std::int32_t *points, i64 n, bool hole) {
+    if (!hole && turns(points, n, 0) <= 2 && turns(points, n, 1) <= 2) {  // convex along rows and columns: nowhere a pocket
+      stack_.resize(static_cast<std::size_t>(n));
+      for (i64 k = 0; k < n; ++k) stack_[static_cast<std::size_t>(k)] = {points[2 * k], points[2 * k + 1]};
+      return emit(0);
+    }
     std::size_t size = 16;
     while (size < 4 * static_cast<std::size_t>(n)) size *= 2;
     places_.assign(size, kNone);
@@ -379,11 +384,11 @@ class Simple {
       std::size_t at = (static_cast<std::size_t>(p.x) * 0x9E3779B1u ^ static_cast<std::size_t>(p.y) * 0x85EBCA77u) & (size - 1);
       while (places_[at] != kNone && !(places_[at] < stack_.size() && same(stack_[places_[at]], p))) at = (at + 1) & (size - 1);
       if (places_[at] == kNone) {
-        places_[at] = stack_.size();
+        places_[at] = static_cast<std::uint32_t>(stack_.size());
         stack_.push_back(p);
       } else {
         emit(places_[at]);
-        stack_.resize(places_[at] + 1);
+        stack_.resize(std::size_t(places_[at]) + 1);
       }
     }
     emit(0);
@@ -393,10 +398,23 @@ class Simple {
   struct Point {
     std::int32_t x, y;
   };
-  static constexpr std::size_t kNone = ~std::size_t(0);
+  static constexpr std::uint32_t kNone = ~std::uint32_t(0);
   std::vector<Point> stack_;
-  std::vector<std::size_t> places_;  // hash of points → where they are in stack_; those taken out lead nowhere
+  std::vector<std::uint32_t> places_;  // hash of points → where they are in stack_; those taken out lead nowhere
 
+  // How often a coordinate turns from growing to shrinking or back, once around.
+  static i64 turns(const std::int32_t *points, i64 n, int axis) {
+    i64 found = 0;
+    std::int32_t first = 0, last = 0;
+    for (i64 k = 0; k < n; ++k) {
+      const std::int32_t step = points[2 * (k + 1 < n ? k + 1 : 0) + axis] - points[2 * k + axis];
+      if (!step) continue;
+      if (!last) first = step;
+      else found += (step > 0) != (last > 0);
+      last = step;
+    }
+    return found + ((first > 0) != (last > 0));
+  }
   static bool same(Point a, Point b) { return a.x == b.x && a.y == b.y; }
   void emit(std::size_t from) {
     i64 area = 0;
@@ -490,7 +508,7 @@ nb::tuple grouped(Table<std::int32_t> xy, Vector<i64> ring_first, Vector<i64> ma
     nb::gil_scoped_release release;
     if (simple) {
       for (std::size_t m = 0; m + 1 < masks.size(); ++m) {
-        for (i64 r = masks[m]; r < masks[m + 1]; ++r) split.ring(xy.data() + 2 * rings[r], rings[r + 1] - rings[r]);
+        for (i64 r = masks[m]; r < masks[m + 1]; ++r) split.ring(xy.data() + 2 * rings[r], rings[r + 1] - rings[r], holes[r]);
         split.mask_first.push_back(static_cast<i64>(split.is_hole.size()));
       }
       rings = split.ring_first, masks = split.mask_first, holes = split.is_hole.data();

@@ -70,20 +70,20 @@ class Shapes:
     @property
     def parts(self) -> NDArray[np.int64]:
         """The number of parts of each cell."""
-        return np.diff(self.cell_first)
+        return _lengths(self.cell_first)
 
     @property
     def holed(self) -> NDArray[np.bool_]:
         """The cells of which any part has a hole."""
-        before = np.concatenate([[0], np.cumsum(np.diff(self.part_first) > 1)])[self.cell_first]
-        return np.diff(before) > 0
+        before = np.concatenate([[0], np.cumsum(_lengths(self.part_first) > 1)])[self.cell_first]
+        return _lengths(before) > 0
 
     @property
     def first_holed(self) -> NDArray[np.bool_]:
         """The cells of which the first part has a hole."""
         found = np.zeros(len(self.parts), bool)
         full = self.parts > 0
-        found[full] = np.diff(self.part_first)[self.cell_first[:-1][full]] > 1
+        found[full] = _lengths(self.part_first)[self.cell_first[:-1][full]] > 1
         return found
 
     def among(self, where: NDArray[np.bool_]) -> Shapes:
@@ -115,13 +115,17 @@ class Shapes:
         return Shapes(xy, ring_first, part_first, _first(np.where(cells, self.parts, 0)))
 
 
+def _lengths(first: Offsets) -> NDArray[np.int64]:
+    return first[1:] - first[:-1]  # np.diff takes ten times as long for few
+
+
 def _first(lengths: NDArray[np.int64]) -> Offsets:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
 def _gather(first: Offsets, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], Offsets]:
     """Where the members of the chosen groups are, and their offsets when they stand alone."""
-    lengths = np.diff(first)[chosen]
+    lengths = _lengths(first)[chosen]
     ends = _first(lengths)
     return np.arange(ends[-1]) + np.repeat(first[:-1][chosen] - ends[:-1], lengths), ends
 

@@ -68,9 +68,9 @@ def _collection(sample: Sample, objects: str) -> bytes:
     drawn = published(cells)
     shapes = outlines(cells.rle, cells.size, drawn.parts == 0, simple=True)
     own: list[tuple[str, Column | None]] = [(name, said(cells, name, plain)) for name, plain in OWN.items()]
-    own.append(("published", [True if n else None for n in drawn.parts.tolist()]))
+    own.append(("published", [True if n else None for n in drawn.parts.tolist()] if drawn.parts.any() else None))
     pieces: list[Piece] = [b'{"type":"Feature","geometry":']
-    pieces += [(b"", rings(s, GEOMETRY, closed=True), b"") for s in (drawn, shapes)]
+    pieces += [(b"", rings(s, GEOMETRY, closed=True), b"") for s in (drawn, shapes) if s.parts.any()]
     pieces += [b',"properties":{"objectType":"%s","isLocked":false' % objects.encode(), *_classification(cells)]
     score = dict(own)["score"]
     if score is not None:
@@ -84,9 +84,15 @@ def _collection(sample: Sample, objects: str) -> bytes:
 def _classification(cells: Instances) -> list[Piece]:
     if cells.class_name is None:
         return []
+    if isinstance(cells.class_name, str):
+        return [b',"classification":' + _class(cells.class_name)]
     names = cells.column("class_name")
-    known = {n: msgspec.json.encode({"name": n, "color": colour_of(n)}) for n in dict.fromkeys(names) if n is not None}
+    known = {n: _class(n) for n in dict.fromkeys(names) if n is not None}
     return [(b',"classification":', [known.get(n) for n in names], b"")]
+
+
+def _class(name: str) -> bytes:
+    return msgspec.json.encode({"name": name, "color": colour_of(name)})
 
 
 def colour_of(name: str) -> list[int]:
