@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from celltable.datasets.pannuke import CLASSES
 from celltable.errors import CelltableError, InputError
+from celltable.formats.pannuke_npy import CLASS_NAMES
 
 from .releases import Case, cells_of, check_case, cut, make_example, read_all, rules
 
@@ -87,7 +87,7 @@ def test_cells_are_the_distinct_ids_of_each_channel(pristine: Path) -> None:
         masks = np.load(pristine / MASKS.replace("1", str(fold)))
         for row, planes in enumerate(masks):
             expected = {
-                (CLASSES[c], f"{c}:{int(i)}"): int((planes[..., c] == i).sum())
+                (CLASS_NAMES[c], f"{c}:{int(i)}"): int((planes[..., c] == i).sum())
                 for c in range(5)
                 for i in np.unique(planes[..., c])
                 if i
@@ -114,6 +114,6 @@ def test_the_real_slice_has_the_published_cells_and_tissues(sample: Callable[[st
         "Breast", "Breast", "Esophagus", "Bile-duct", "Cervix", "Colon", "Colon", "Liver", "Testis",
     ]  # fmt: skip
     classes = Counter(c for s in samples.values() for c in s.instances.column("class_name"))
-    assert [classes[c] for c in CLASSES] == [45, 89, 44, 0, 16]
+    assert [classes[c] for c in CLASS_NAMES] == [45, 89, 44, 0, 16]
     assert not set(rules(findings)) & {"cross-class-overlap", "void-pixels", "all-zero-patch", "missing-pair"}
     assert {s.image.leakage_group for s in samples.values()} == {"fold3"}
