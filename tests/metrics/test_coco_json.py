@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pycocotools import mask as coco
 
 from celltable._native.cocojson import CocoFile
 from celltable.errors import InputError, NotFoundError
+from celltable.geometry import polygon
 
 numbers = st.one_of(
     st.integers(-(10**6), 10**6),
@@ -306,3 +308,30 @@ def test_lists_of_numbers_are_read_or_refused_as_json_does_wherever_a_slip_stand
         xy, _, _ = CocoFile.parse(text).polygons(np.array([0]))
         expected = np.array(json.loads(text)[0]["segmentation"][0], np.float64)
         np.testing.assert_array_equal(xy.view(np.int64), expected.view(np.int64))
+
+
+coordinate = st.floats(-5, 40).map(lambda v: round(v, 2)) | st.floats(-5, 40)
+ring = st.lists(coordinate, max_size=20)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(ring, min_size=1, max_size=3), max_size=5), st.integers(0, 30), st.integers(0, 33))
+@example([[[0, 0, 5, 0, 1e12, 5]], [[0, 0, 5, 0, math.inf, 5]], [[0, 0, 5, 0, 5, 5]]], 20, 20)
+def test_polygons_become_the_masks_areas_and_boxes_of_pycocotools_or_a_reason(
+    cells: list[list[list[float]]], height: int, width: int
+) -> None:
+    text = json.dumps([{"segmentation": parts, "id": k} for k, parts in enumerate(cells)]).encode()
+    file = CocoFile.parse(text)
+    counts, packed, areas, boxes, wrong = file.cells(np.arange(len(cells)), height, width)
+    for k, parts in enumerate(cells):
+        good = all(len(p) >= 6 and len(p) % 2 == 0 and all(map(math.isfinite, p)) for p in parts)
+        near = max((abs(v) for p in parts for v in p), default=0) < 1e8
+        assert (counts[k] is not None) == (k not in wrong) == bool(good and near and height and width), wrong
+        if k in wrong:
+            assert packed[k] is None
+            continue
+        mask = coco.merge(coco.frPyObjects(parts, height, width))
+        assert counts[k] == mask["counts"]
+        assert areas[k] == coco.area(mask)
+        assert boxes[k].tolist() == coco.toBbox(mask).tolist()
+        assert [p.ravel().tolist() for p in polygon.unpack(packed[k] or b"")] == parts

@@ -18,6 +18,7 @@
 #include <unordered_map>
 
 #include "jsontext.hpp"
+#include "packing.hpp"
 #include "polygon.hpp"
 #include "runs.hpp"
 #include "spread.hpp"
@@ -612,6 +613,23 @@ void check_rows(const CocoFile &f, const Rows &rows) {
       raise("InputError", "row " + std::to_string(rows.data()[k]) + " of " + thousands(f.size()) + " annotations does not exist");
 }
 
+// The polygons of a row, as published, appended: coordinates, and the end of each part.
+void parts_of(Shapes &shapes, const CocoFile &f, i64 row, std::vector<double> &xy, std::vector<i64> &ends) {
+  if (f.shape[static_cast<size_t>(row)] != polygons) return;
+  Cursor c = shapes.cursor(row);
+  c.expect('[', "a segmentation");
+  if (c.peek("a segmentation") != '[') {
+    c.p = c.begin; // one flat list of numbers
+    numbers_of(c, xy);
+    ends.push_back(static_cast<i64>(xy.size()));
+    return;
+  }
+  do {
+    numbers_of(c, xy);
+    ends.push_back(static_cast<i64>(xy.size()));
+  } while (c.next(']', "a segmentation"));
+}
+
 auto polygons_of(const CocoFile &f, Rows rows) {
   check_rows(f, rows);
   std::vector<double> xy;
@@ -619,25 +637,87 @@ auto polygons_of(const CocoFile &f, Rows rows) {
   guarded(f.name, [&] {
     Shapes shapes(f);
     for (size_t k = 0; k < rows.shape(0); ++k) {
-      const i64 row = rows.data()[k];
-      if (f.shape[static_cast<size_t>(row)] == polygons) {
-        Cursor c = shapes.cursor(row);
-        if (c.end - c.p > 1 && (c.expect('[', "a segmentation"), c.peek("a segmentation") != '[')) {
-          c.p = c.begin; // one flat list of numbers
-          numbers_of(c, xy);
-          parts.push_back(static_cast<i64>(xy.size()));
-        } else {
-          do {
-            numbers_of(c, xy);
-            parts.push_back(static_cast<i64>(xy.size()));
-          } while (c.next(']', "a segmentation"));
-        }
-      }
+      parts_of(shapes, f, rows.data()[k], xy, parts);
       cells.push_back(static_cast<i64>(parts.size()) - 1);
     }
     return 0;
   });
   return std::make_tuple(owned(std::move(xy)), owned(std::move(parts)), owned(std::move(cells)));
+}
+
+// What is wrong with the polygons of a row; nothing if they can be drawn. `ends` begins with 0.
+std::string wrong_polygons(const std::vector<double> &xy, const std::vector<i64> &ends, i64 h, i64 w) {
+  bool odd = ends.size() < 2;
+  for (size_t p = 0; p + 1 < ends.size(); ++p) odd |= ends[p + 1] - ends[p] < 6 || (ends[p + 1] - ends[p]) % 2;
+  if (odd) {
+    std::string shown;
+    for (size_t p = 0; p + 1 < std::min<size_t>(ends.size(), 5); ++p) shown += (p ? ", " : "") + std::to_string(ends[p + 1] - ends[p]);
+    return "a polygon of " + (shown.empty() ? "0" : shown) + " numbers; expected pairs of x and y, three or more";
+  }
+  if (!std::all_of(xy.begin(), xy.end(), [](double v) { return std::isfinite(v); })) return "a polygon with a coordinate that is not finite";
+  return h && w ? "" : "the size of its image is not known";
+}
+
+struct Bytes { // many byte strings, made without the GIL
+  std::string text;
+  std::vector<size_t> ends;
+  nb::object at(size_t k) const {
+    const size_t start = k ? ends[k - 1] : 0;
+    return ends[k] == start ? nb::object(nb::none()) : nb::object(nb::bytes(text.data() + start, ends[k] - start));
+  }
+};
+
+// Rows of polygons as cells: read, drawn, measured and packed one after the other.
+auto cells_of(const CocoFile &f, Rows rows, i64 h, i64 w) {
+  check_rows(f, rows);
+  if (h < 0 || w < 0 || h > 0xffffffffLL || w > 0xffffffffLL || h * w > 0xffffffffLL)
+    raise("InputError", "an image of " + std::to_string(h) + " x " + std::to_string(w) + " px is too large for run lengths");
+  const size_t n = rows.shape(0);
+  Bytes counts, packed;
+  std::vector<i64> areas(n, 0);
+  std::vector<int32_t> boxes(4 * n, 0);
+  std::vector<std::pair<size_t, std::string>> wrong;
+  guarded(f.name, [&] {
+    Shapes shapes(f);
+    std::vector<double> xy;
+    std::vector<i64> ends;
+    Runs whole, next, both;
+    for (size_t k = 0; k < n; ++k) {
+      xy.clear(), ends.assign(1, 0), whole.clear();
+      parts_of(shapes, f, rows.data()[k], xy, ends);
+      std::string reason = wrong_polygons(xy, ends, h, w);
+      for (i64 &end : ends) end /= 2; // points from here on
+      const i64 parts = static_cast<i64>(ends.size()) - 1;
+      try {
+        for (i64 p = 0; reason.empty() && p < parts; ++p) {
+          draw_polygon(xy.data() + 2 * ends[static_cast<size_t>(p)], static_cast<size_t>(ends[static_cast<size_t>(p) + 1] - ends[static_cast<size_t>(p)]), h, w, p ? next : whole);
+          if (p) merge_runs(whole, next, false, both), std::swap(whole, both);
+        }
+      } catch (const std::invalid_argument &e) {
+        reason = e.what();
+      }
+      if (reason.empty()) {
+        append_counts(counts.text, whole.begin(), whole.end(), h * w);
+        pack_polygon(packed.text, xy.data(), ends.data(), parts);
+        areas[k] = area_of(whole);
+        const Box box = box_of(whole, h);
+        const i64 sides[4] = {box.x, box.y, box.w, box.h};
+        std::copy(sides, sides + 4, boxes.begin() + static_cast<std::ptrdiff_t>(4 * k));
+      } else {
+        wrong.emplace_back(k, std::move(reason));
+      }
+      counts.ends.push_back(counts.text.size()), packed.ends.push_back(packed.text.size());
+    }
+    return 0;
+  });
+  nb::list all_counts, all_packed;
+  for (size_t k = 0; k < n; ++k) all_counts.append(counts.at(k)), all_packed.append(packed.at(k));
+  nb::dict reasons;
+  for (const auto &[k, reason] : wrong) reasons[nb::int_(k)] = nb::str(reason.data(), reason.size());
+  auto *held = new std::vector<int32_t>(std::move(boxes));
+  nb::capsule owner(held, [](void *p) noexcept { delete static_cast<std::vector<int32_t> *>(p); });
+  nb::ndarray<nb::numpy, int32_t, nb::ndim<2>> table(held->data(), {n, size_t(4)}, owner);
+  return std::make_tuple(all_counts, all_packed, owned(std::move(areas)), table, reasons);
 }
 
 auto rles_of(const CocoFile &f, Rows rows) {
@@ -834,6 +914,7 @@ NB_MODULE(cocojson, m) {
       }, nb::arg("name"))
       .def("by_image", &by_image)
       .def("polygons", &polygons_of, nb::arg("rows"))
+      .def("cells", &cells_of, nb::arg("rows"), nb::arg("height"), nb::arg("width"))
       .def("rles", &rles_of, nb::arg("rows"))
       .def("counts", &counts_of_all, nb::arg("used"), nb::arg("sizes"), nb::arg("threads") = 1)
       .def("texts", &texts_of, nb::arg("rows"));

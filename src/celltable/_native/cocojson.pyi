@@ -93,6 +93,14 @@ class CocoFile:
         A row whose shape is not 1 has no part. Parts are as published: also empty, odd or shorter than six numbers.
         """
 
+    def cells(
+        self, rows: NDArray[np.int64], height: int, width: int
+    ) -> tuple[list[bytes | None], list[bytes | None], NDArray[np.int64], NDArray[np.int32], dict[int, str]]:
+        """Rows of polygons as masks of one size: compressed counts, packed polygons, areas (n,) and boxes (n, 4).
+
+        The last item says of positions in `rows` why their polygons cannot be drawn; their counts and polygon are None.
+        """
+
     def rles(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]]:
         """Compressed counts of all rows in one array of bytes, starts (n + 1), and 1 for each row that has counts.
 

@@ -17,6 +17,7 @@
 #include <unordered_map>
 
 #include "layers.hpp"
+#include "packing.hpp"
 #include "polygon.hpp"
 #include "runs.hpp"
 #include "scan.hpp"
@@ -958,12 +959,6 @@ nb::list polygons_to_rle(Vector<double> xy, Vector<i64> part_first, Vector<i64> 
   return out.list();
 }
 
-// Packed polygons: a byte that names the coding, then numbers of seven bits a byte, low first.
-void put_number(std::string &out, std::uint64_t v) {
-  while (v >= 0x80) out.push_back(static_cast<char>(v | 0x80)), v >>= 7;
-  out.push_back(static_cast<char>(v));
-}
-
 std::uint64_t get_number(std::string_view text, std::size_t &at) {
   std::uint64_t v = 0;
   for (int shift = 0; shift < 64; shift += 7) {
@@ -975,55 +970,16 @@ std::uint64_t get_number(std::string_view text, std::size_t &at) {
   throw BadMask("a packed polygon holds a number too large");
 }
 
-constexpr char kHundredths = 1, kExact = 2;
-
-// To the nearest whole number, ties to even, as nearbyint; for less than 2^51.
-i64 nearest(double v) {
-  constexpr double shift = 6755399441055744.0; // 2^52 + 2^51: a double this large holds whole numbers in its low bits
-  const double moved = v + shift;
-  i64 bits, zero;
-  std::memcpy(&bits, &moved, sizeof bits);
-  std::memcpy(&zero, &shift, sizeof zero);
-  return bits - zero;
-}
-
-// The coordinates in hundredths, if every one is had back from them exactly.
-bool in_hundredths(const double *v, i64 n, std::vector<i64> &found) {
-  found.resize(static_cast<std::size_t>(n));
-  for (i64 i = 0; i < n; ++i) {
-    if (!(std::abs(v[i]) < 1e7)) return false;
-    const i64 q = found[static_cast<std::size_t>(i)] = nearest(v[i] * 100);
-    const double back = static_cast<double>(q) / 100;
-    if (std::memcmp(&back, v + i, sizeof back) != 0) return false;
-  }
-  return true;
-}
-
 nb::list pack_polygons(Vector<double> xy, Vector<i64> part_first, Vector<i64> mask_first) {
   Strings out;
   const i64 n = static_cast<i64>(mask_first.shape(0)) - 1;
   check_offsets(static_cast<i64>(xy.shape(0)), part_first, mask_first);
   {
     nb::gil_scoped_release release;
-    std::vector<i64> whole;
     for (i64 i = 0; i < n; ++i) {
       const i64 p0 = mask_first.data()[i], p1 = mask_first.data()[i + 1];
-      const double *values = xy.data() + 2 * part_first.data()[p0];
-      const i64 count = 2 * (part_first.data()[p1] - part_first.data()[p0]);
-      const bool hundredths = in_hundredths(values, count, whole);
-      out.text.push_back(hundredths ? kHundredths : kExact);
-      put_number(out.text, static_cast<std::uint64_t>(p1 - p0));
-      for (i64 p = p0; p < p1; ++p) put_number(out.text, static_cast<std::uint64_t>(part_first.data()[p + 1] - part_first.data()[p]));
-      if (hundredths) {
-        i64 last[2] = {0, 0};
-        for (i64 k = 0; k < count; ++k) {
-          const i64 q = whole[static_cast<std::size_t>(k)], delta = q - last[k & 1];
-          last[k & 1] = q;
-          put_number(out.text, (static_cast<std::uint64_t>(delta) << 1) ^ static_cast<std::uint64_t>(delta >> 63));
-        }
-      } else if (count) {
-        out.text.append(reinterpret_cast<const char *>(values), static_cast<std::size_t>(count) * sizeof(double));
-      }
+      const i64 *first = part_first.data() + p0;
+      pack_polygon(out.text, xy.data() + 2 * first[0], first, p1 - p0);
       out.close();
     }
   }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import InputError
-from celltable.geometry import polygon
+from celltable.geometry import rle
 from celltable.records import Finding, Image, Instances, Sample
 
 from ._coco_json import Document, image_of, kind_of, load
@@ -175,6 +175,17 @@ def _repeated(ids: Rows) -> int:
     return 0 if (ids[1:] > ids[:-1]).all() else len(ids) - len(np.unique(ids))
 
 
+@dataclass(frozen=True, slots=True)
+class _Masks:
+    """The masks of one image while they are made: None where an annotation has none, the reason in `wrong`."""
+
+    counts: list[bytes | None]
+    polygons: list[bytes | None]
+    areas: NDArray[np.int64]
+    boxes: NDArray[np.int32]
+    wrong: dict[int, str]
+
+
 class Annotations:
     """The annotations of a file, turned into cells image by image."""
 
@@ -203,19 +214,21 @@ class Annotations:
     def sample(self, key: Any, image: Image, findings: list[Finding]) -> Sample:
         """One image with its cells; annotations without a valid mask become findings."""
         rows = self.rows(key)
-        counts: list[bytes | None] = [None] * len(rows)
-        polygons: list[bytes | None] = [None] * len(rows)
-        wrong = self._run_lengths(rows, image, counts) | self._polygons(rows, image, counts, polygons)
-        for k, row in enumerate(rows.tolist()):
-            if counts[k] is None:
-                reason = wrong.get(k) or self._no_mask(row)
+        n = len(rows)
+        made = _Masks([None] * n, [None] * n, np.zeros(n, np.int64), np.zeros((n, 4), np.int32), {})
+        self._run_lengths(rows, image, made)
+        self._polygons(rows, image, made)
+        for k, row in enumerate(rows.tolist()) if None in made.counts else ():
+            if made.counts[k] is None:
+                reason = made.wrong.get(k) or self._no_mask(row)
                 message = f"annotation {self._name(row)}: {reason}; left out"
                 findings.append(Finding("segmentation-invalid", message, "error", image.image_id))
-        kept = [k for k, c in enumerate(counts) if c is not None]
+        kept = np.array([k for k, c in enumerate(made.counts) if c is not None], np.int64)
         columns = self._columns(rows[kept], image, findings)
-        if any(polygons[k] is not None for k in kept):
-            columns["polygon"] = [polygons[k] for k in kept]
-        cells = Instances.from_rle([counts[k] or b"" for k in kept], image.size, **columns)
+        if made.polygons.count(None) < n:
+            columns["polygon"] = [made.polygons[k] for k in kept.tolist()]
+        counts = [c for c in made.counts if c is not None]
+        cells = Instances(image.size, counts, made.areas[kept], made.boxes[kept], **columns)
         return Sample(image, cells, tuple(findings))
 
     def _name(self, row: int) -> str:
@@ -227,68 +240,38 @@ class Annotations:
             "no segmentation; a box alone is no mask" if self.file.shape[row] == _NO_SHAPE else "no known segmentation"
         )
 
-    def _run_lengths(self, rows: Rows, image: Image, counts: list[bytes | None]) -> dict[int, str]:
+    def _run_lengths(self, rows: Rows, image: Image, made: _Masks) -> None:
         where = np.flatnonzero(np.isin(self.file.shape[rows], (_RLE, _UNCOMPRESSED)))
-        wrong: dict[int, str] = {}
         if not where.size:
-            return wrong
+            return
         data, starts, given = self.file.rles(rows[where])
         text = data.tobytes()
         sizes = self.file.rle_size
         for j, k in enumerate(where.tolist()):
             stated = [0, 0] if sizes is None else sizes[rows[k]].tolist()
             if stated != [0, 0] and tuple(stated) != image.size:
-                wrong[k] = (
+                made.wrong[k] = (
                     f"run lengths of a mask of {stated[0]} × {stated[1]}; the image is {image.height} × {image.width}"
                 )
             elif not given[j]:
-                wrong[k] = "counts is neither text nor a list of whole numbers"
+                made.wrong[k] = "counts is neither text nor a list of whole numbers"
             else:
-                counts[k] = text[starts[j] : starts[j + 1]]
-        found = [k for k in where.tolist() if counts[k] is not None]
-        for j, reason in check_counts([counts[k] or b"" for k in found], image.size).items():
-            counts[found[j]], wrong[found[j]] = None, reason
-        return wrong
+                made.counts[k] = text[starts[j] : starts[j + 1]]
+        found = [k for k in where.tolist() if made.counts[k] is not None]
+        for j, reason in check_counts([made.counts[k] or b"" for k in found], image.size).items():
+            made.counts[found[j]], made.wrong[found[j]] = None, reason
+        found = [k for k in found if made.counts[k] is not None]
+        made.areas[found], made.boxes[found] = rle.measure([made.counts[k] or b"" for k in found], image.size)
 
-    def _polygons(
-        self, rows: Rows, image: Image, counts: list[bytes | None], polygons: list[bytes | None]
-    ) -> dict[int, str]:
+    def _polygons(self, rows: Rows, image: Image, made: _Masks) -> None:
         where = np.flatnonzero(self.file.shape[rows] == _POLYGONS)
-        wrong: dict[int, str] = {}
         if not where.size:
-            return wrong
-        xy, parts, cells = self.file.polygons(rows[where])
-        reasons = self._wrong_polygons(xy, parts, cells, image)
-        for j, k in enumerate(where.tolist()):
-            if reasons[j]:
-                wrong[k] = reasons[j]
-        if wrong:
-            xy, parts, cells = self.file.polygons(
-                rows[where := np.array([k for k in where if k not in wrong], np.int64)]
-            )
-        drawn = polygon.flat_to_rle(xy, parts // 2, cells, image.size) if where.size else []
-        packed = polygon.pack_flat(xy, parts // 2, cells) if where.size else []
-        for k, one, outline in zip(where.tolist(), drawn, packed, strict=True):
-            counts[k], polygons[k] = one, outline
-        return wrong
-
-    def _wrong_polygons(self, xy: NDArray[np.float64], parts: Rows, cells: Rows, image: Image) -> list[str]:
-        """What is wrong with the polygons of each annotation; empty where nothing is."""
-        lengths = np.diff(parts)
-        odd = (lengths < 6) | (lengths % 2 != 0)
-        finite = np.isfinite(xy).all()
-        if not odd.any() and finite and min(image.size) and (np.diff(cells) > 0).all():
-            return [""] * (len(cells) - 1)
-        return [self._wrong_polygon(xy, parts[a : b + 1], image) for a, b in pairwise(cells.tolist())]
-
-    def _wrong_polygon(self, xy: NDArray[np.float64], bounds: Rows, image: Image) -> str:
-        lengths = np.diff(bounds).tolist()
-        if not lengths or any(n < 6 or n % 2 for n in lengths):
-            shown = ", ".join(map(str, lengths[:4])) or "0"
-            return f"a polygon of {shown} numbers; expected pairs of x and y, three or more"
-        if not np.isfinite(xy[bounds[0] : bounds[-1]]).all():
-            return "a polygon with a coordinate that is not finite"
-        return "" if min(image.size) else "the size of its image is not known"
+            return
+        counts, polygons, areas, boxes, wrong = self.file.cells(rows[where], *image.size)
+        made.areas[where], made.boxes[where] = areas, boxes
+        for k, one, outline in zip(where.tolist(), counts, polygons, strict=True):
+            made.counts[k], made.polygons[k] = one, outline
+        made.wrong.update((int(where[j]), reason) for j, reason in wrong.items())
 
     def _columns(self, rows: Rows, image: Image, findings: list[Finding]) -> dict[str, Any]:
         file, listed = self.file, rows.tolist()
@@ -359,8 +342,10 @@ def _one_for_all(values: list[Any]) -> Any:
 
 def _given(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """The numbers (n,) or rows of numbers (n, k) that are finite, NaN elsewhere; None if none is."""
-    known = np.isfinite(values)
-    whole = known if values.ndim == 1 else known.all(axis=1)
-    if not whole.any():
+    absent = ~np.isfinite(values).reshape(len(values), -1 if len(values) else 1).all(axis=1)
+    if absent.all():
         return None
-    return values if whole.all() else np.where(whole if values.ndim == 1 else whole[:, None], values, np.nan)
+    if absent.any():
+        values = values.copy()
+        values[absent] = np.nan
+    return values
