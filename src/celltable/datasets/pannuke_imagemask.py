@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import InputError
+from celltable.formats.image_mask_png import FIRST, PALETTES, classify
+from celltable.formats.pannuke_npy import CLASS_NAMES
 from celltable.geometry import label_map
 from celltable.imagefile import Entry, Release
 from celltable.records import Finding, Instances, Sample
@@ -18,14 +20,7 @@ from celltable.records import Finding, Instances, Sample
 from . import Dataset, Scan
 from ._read import fitting_mask, image_of, located, png, sample, unlabelled, unreadable_is_a_finding
 
-CLASSES: Final = ("Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial")
-PALETTES: Final[dict[str, dict[str, tuple[int, int, int]]]] = {
-    "v1": {"Neoplastic": (0, 255, 0), "Inflammatory": (0, 0, 255), "Connective": (255, 0, 0), "Dead": (0, 255, 255),
-           "Epithelial": (255, 255, 0)},
-    "v2": {"Inflammatory": (0, 255, 0), "Connective": (0, 0, 255), "Dead": (255, 0, 0), "Epithelial": (0, 255, 255)},
-}  # fmt: skip
 NEAR: Final = 64  # of 255 in every channel: half-way blends between a class and black, or two classes, belong to none
-FIRST: Final = 10001  # file number of row 0 of fold 1
 PAIR: Final = r"(?P<split>train|valid|test)/(?P<what>images|masks)/(?P<number>1\d{4})\.(?:jpg|jpeg|png)"
 
 
@@ -102,20 +97,15 @@ def assign(mask: NDArray[Any], version: str) -> tuple[NDArray[np.uint8], int]:
 
     A pixel belongs to a colour (or to black) if every channel is within NEAR of it.
     """
-    out = np.zeros(mask.shape[:2], np.uint8)
-    values = mask.astype(np.int16)
-    known = (values <= NEAR).all(axis=2)
-    for name, colour in PALETTES[version].items():
-        near = (np.abs(values - np.array(colour, np.int16)) <= NEAR).all(axis=2)
-        out[near] = CLASSES.index(name) + 1
-        known |= near
-    return out, int((~known).sum())
+    palette = PALETTES[version]
+    found, blended = classify(mask, list(palette.values()), NEAR)
+    return np.array([0, *(CLASS_NAMES.index(name) + 1 for name in palette)], np.uint8)[found], blended
 
 
 def _cells(classes: NDArray[np.uint8]) -> Instances:
     labels = label_map.components(classes, connectivity=8)
     first = np.unique(labels, return_index=True)
-    names = [CLASSES[classes.flat[at] - 1] for label, at in zip(*(x.tolist() for x in first), strict=True) if label]
+    names = [CLASS_NAMES[classes.flat[at] - 1] for label, at in zip(*(x.tolist() for x in first), strict=True) if label]
     cells = Instances.from_label_map(labels, annotator="derived: components of a semantic mask")
     return cells.with_columns(class_name=names, source_id=None) if names else cells
 
@@ -130,7 +120,7 @@ def example(folder: Path, seed: int = 0) -> Path:
         scene = generate("histology", size=(96, 96), cells=6, seed=seed * 100 + k)
         mask = np.zeros((96, 96, 3), np.float32)
         for label in range(1, int(scene.label_map.max()) + 1):
-            mask[scene.label_map == label] = palette[CLASSES[1 + label % 4]]
+            mask[scene.label_map == label] = palette[CLASS_NAMES[1 + label % 4]]
         blended = (mask + np.roll(mask, 1, axis=1)) / 2
         for what, pixels in (("images", scene.pixels[..., 2::-1]), ("masks", blended)):
             path = root / split / what / f"{10040 + k}.png"
@@ -155,7 +145,7 @@ DATASET = Dataset(
     "https://www.kaggle.com/datasets/andrewmvd/cancer-inst-segmentation-and-classification",
     modality=("histology",),
     target=("nucleus",),
-    classes=CLASSES,
+    classes=CLASS_NAMES,
     group="PanNuke fold 1",
     parts=("v1", "v2"),
     counts={("", "images"): 2656},

@@ -389,11 +389,11 @@ def classify(mask: NDArray[Any], colours: Sequence[Colour], tolerance: int = 0) 
     >>> classify(np.array([[[0, 255, 0], [0, 250, 4], [0, 128, 0]]], np.uint8), [(0, 255, 0)], 8)
     (array([[1, 1, 0]], dtype=uint8), 1)
     """
-    values = mask.astype(np.int16)
-    black = np.abs(values).max(axis=2)
+    values = np.ascontiguousarray(np.moveaxis(mask, -1, 0)).astype(np.int16)  # a plane a channel: quicker to reduce
+    black = np.abs(values).max(axis=0)
     best, nearest = np.zeros(mask.shape[:2], np.uint8), black.copy()
     for k, colour in enumerate(colours, 1):
-        distance = np.abs(values - np.array(colour, np.int16)).max(axis=2)
+        distance = np.abs(values - np.array(colour, np.int16)[:, None, None]).max(axis=0)
         closer = distance < nearest
         best[closer], nearest[closer] = k, distance[closer]
     far = nearest > tolerance
