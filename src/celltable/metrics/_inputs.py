@@ -42,6 +42,8 @@ def checked_map(array: Any, where: str) -> NDArray[Any]:
             "skimage.measure.label makes one from a mask whose cells do not touch"
         )
     if found.dtype.kind == "f":
+        if not np.isfinite(found).all():
+            raise MaskError(f"{where}: found NaN or infinity in the map; expected whole numbers, one a cell")
         whole = found.astype(np.int64)
         if not np.array_equal(whole, found):
             bad = found[whole != found].flat[0]
@@ -58,7 +60,7 @@ def checked_map(array: Any, where: str) -> NDArray[Any]:
 
 def as_maps(value: Any) -> list[Any]:
     """One entry an image: a single 2-D map, a 3-D stack, a 4-D stack of class layers, or a sequence of arrays."""
-    if isinstance(value, np.ndarray) and value.dtype != object:
+    if isinstance(value, np.ndarray) and (value.dtype != object or value.ndim > 1):
         return [value] if value.ndim == 2 else list(value)
     if isinstance(value, Mapping):
         return list(value.values())
@@ -112,15 +114,17 @@ def pairs_from_arrays(
     ids = [str(i) for i in (image_ids if image_ids is not None else range(len(gt_maps)))]
     if len(ids) != len(gt_maps) or len(set(ids)) != len(ids):
         raise MetricError(f"{len(gt_maps)} images and {len(set(ids))} different image ids; expected one id an image")
-    gt_classes, pred_classes = (None, None) if classes is None else (_each(c, len(ids)) for c in classes)
+    gt_classes, pred_classes = _both_classes(classes, len(ids))
+    confidences = None if scores is None else _each(scores, len(ids), "scores")
     sides = [
         (
             _side(g, f"image {i}, ground truth", gt_classes, k, None),
-            _side(p, f"image {i}, prediction", pred_classes, k, scores),
+            _side(p, f"image {i}, prediction", pred_classes, k, confidences),
         )
         for k, (i, g, p) in enumerate(zip(ids, gt_maps, pred_maps, strict=True))
     ]
     words = tuple(vocabulary) or _words(sides)
+    _check_words(sides, words)
     return [
         _pair(i, _named(g, words), _named(p, words), {} if meta is None else meta[k])
         for k, (i, (g, p)) in enumerate(zip(ids, sides, strict=True))
@@ -136,12 +140,34 @@ def _lists(gt: Any, pred: Any, classes: Any, scores: Any) -> tuple[list[Any], li
     return as_maps(gt), as_maps(pred)
 
 
-def _each(values: Any, n: int) -> list[Any]:
+def _both_classes(classes: Any, n: int) -> tuple[list[Any] | None, list[Any] | None]:
+    if classes is None:
+        return None, None
+    if not isinstance(classes, list | tuple) or len(classes) != 2 or any(isinstance(c, str) for c in classes):
+        raise MetricError(
+            "classes is no pair; expected classes=(of the ground truth, of the predictions), each with the class of "
+            "every cell of every image"
+        )
+    gt, pred = (None if c is None else _each(c, n, "classes") for c in classes)
+    return gt, pred
+
+
+def _each(values: Any, n: int, what: str) -> list[Any]:
+    """One entry an image; of a single image its values may be given as they are."""
+    if isinstance(values, str) or (not isinstance(values, Mapping) and np.ndim(_outer(values)) == 0):
+        raise MetricError(f"{what} is {values!r}; expected one entry a cell, in a list for each image")
     if n == 1 and (isinstance(values, Mapping) or not len(values) or _is_flat(values)):
         return [values]
+    if isinstance(values, Mapping) or (len(values) and _is_flat(values) and np.ndim(values) == 1):
+        raise MetricError(f"{what} is one list of {len(values)} for {n} images; expected one list for each image")
     if len(values) != n:
-        raise MetricError(f"classes or scores of {len(values)} images for {n} images; expected one entry an image")
+        raise MetricError(f"{what} of {len(values)} images for {n} images; expected one entry an image")
     return list(values)
+
+
+def _outer(values: Any) -> Any:
+    """What `values` is on the outside: a list of unequal lists makes no array."""
+    return [0] if isinstance(values, list | tuple) else values
 
 
 def _is_flat(values: Any) -> bool:
@@ -150,7 +176,7 @@ def _is_flat(values: Any) -> bool:
     return all(isinstance(v, str | int | float | np.generic) or v is None for v in values)
 
 
-def _side(array: Any, where: str, classes: list[Any] | None, k: int, scores: Any) -> _Raw:
+def _side(array: Any, where: str, classes: list[Any] | None, k: int, scores: list[Any] | None) -> _Raw:
     array = np.asarray(array)
     columns: dict[str, Any] = {}
     if array.ndim == 3:
@@ -164,14 +190,20 @@ def _side(array: Any, where: str, classes: list[Any] | None, k: int, scores: Any
         None if classes is None or classes[k] is None else _per_cell(classes[k], ids, label_map, where, "classes")
     )
     if scores is not None:
-        rows = scores if isinstance(scores, list | tuple) and not _is_flat(scores) else [scores]
-        values = np.asarray(_per_cell(rows[k], ids, label_map, where, "scores"), np.float64)
+        values = _numbers(_per_cell(scores[k], ids, label_map, where, "scores"), where)
         if np.isnan(values).any():
             raise MetricError(
                 f"{where}: {int(np.isnan(values).sum())} scores are NaN; expected a number for every prediction"
             )
         columns["scores"] = values
     return label_map, ids, of_class, columns
+
+
+def _numbers(values: list[Any], where: str) -> NDArray[np.float64]:
+    try:
+        return np.asarray([np.nan if v is None else v for v in values], np.float64)
+    except (TypeError, ValueError) as exc:
+        raise MetricError(f"{where}: found scores such as {values[0]!r}; expected a number for every cell") from exc
 
 
 def _per_cell(values: Any, ids: NDArray[np.int64], label_map: NDArray[Any], where: str, what: str) -> list[Any]:
@@ -202,6 +234,16 @@ def _words(sides: Sequence[tuple[_Raw, _Raw]]) -> tuple[str, ...]:
         return PANNUKE
     numbers = [v for v in found if not isinstance(v, str) and v is not None]
     return tuple(str(v) for v in sorted(numbers)) + tuple(sorted(v for v in found if isinstance(v, str)))
+
+
+def _check_words(sides: Sequence[tuple[_Raw, _Raw]], words: tuple[str, ...]) -> None:
+    found = {str(v) for pair in sides for side in pair if side[2] is not None for v in side[2] if v is not None}
+    strange = sorted(found - set(words))
+    if strange:
+        raise MetricError(
+            f"found cells of class {', '.join(strange[:5])}, which vocabulary lacks: {', '.join(words)}. Add it "
+            "to the vocabulary, or give such cells the class None."
+        )
 
 
 def _named(raw: _Raw, words: tuple[str, ...]) -> Side:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -193,6 +194,10 @@ def source_of(
     """
     if isinstance(given, Store):
         return StoreSource(given, where, kind)
+    if not isinstance(given, str | os.PathLike):
+        raise InputError(
+            f"found {type(given).__name__}; expected a store, a path, a label map, or a list of them, one an image"
+        )
     path = Path(given)
     if (path / "dataset.json").exists():
         return StoreSource(open_store(path), where, kind)

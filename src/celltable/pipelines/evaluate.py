@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial as bound
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from celltable import schema
 from celltable.errors import InputError, MetricError, NotFoundError
@@ -94,11 +94,22 @@ def evaluate(
     >>> evaluate(gt, pred, ["pq_hovernet"])["pq_hovernet"].fields["dq"]
     1.0
     """
+    for name, value, words_of in (
+        ("missing", missing, Missing),
+        ("unknown", unknown, Unknown),
+        ("partial", partial, Partial),
+    ):
+        if value not in get_args(words_of):
+            raise InputError(f"{name} is {value!r}; expected {' or '.join(map(repr, get_args(words_of)))}")
+    by = (by,) if isinstance(by, str) else tuple(by)
     how: dict[str, Any] = {"mode": mode, "by": by, "partial": partial, "options": options, "workers": workers}
     how.update(rounds=rounds, seed=seed, size_edges=size_edges, progress="evaluate" if progress else None)
     if _is_array(gt) or _is_array(pred):
         if not (_is_array(gt) and _is_array(pred)):
-            raise InputError("one side is an array and the other is not; expected two arrays, or two stores or paths")
+            raise InputError(
+                f"one side is an array and the other {type(pred if _is_array(gt) else gt).__name__}; expected two "
+                "arrays, or two stores or paths"
+            )
         if write:
             raise InputError("arrays have no store to write scores into; use write=False")
         pairs = pairs_from_arrays(gt, pred, classes=classes, scores=scores, vocabulary=vocabulary)
