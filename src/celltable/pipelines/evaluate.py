@@ -22,6 +22,9 @@ from ._sides import Source, StoreSource, empty_side, meta_of, source_of, words
 if TYPE_CHECKING:
     import pyarrow as pa
 
+UNREAD = {"label-map-unreadable", "label-map-size", "label-map-shape", "label-not-integer", "label-out-of-range"}
+ALOUD = {"duplicate-annotation-id"}  # of the whole file: no cell is lost, but another reader may lose some
+
 __all__ = ["Comparison", "Parity", "Score", "Scores", "compare", "evaluate", "parity", "scores_table"]
 
 
@@ -66,7 +69,8 @@ def evaluate(
     kind
         "nucleus" or "cell": only those, where a store has both.
     missing
-        An image without predictions: "error" or "empty" (scored as if nothing was found; counted aloud).
+        An image without predictions, or with a file that cannot be read: "error", or "empty" (scored as if nothing was
+        found; counted aloud).
     unknown
         Predictions for images that the ground truth does not have: "error" or "ignore" (counted aloud).
     by
@@ -169,25 +173,45 @@ def paired(
     wanted = set(annotated)
     here = [i for i in there if i in wanted or i not in known]  # predictions for images not asked for are no surprise
     ids, notes = join_images(annotated, here, missing=missing, unknown=unknown)
-    notes += _left_out(found, unknown)
+    _refuse_unread(truth, found, missing)
+    notes += _left_out(truth, "ground-truth cells", unknown) + _left_out(found, "predictions", unknown)
     if left:
         notes.append(f"{left} images are not annotated and were not scored.")
     spoken = tuple(vocabulary) or words(truth, found)
     return map(bound(_pair, truth, found, frozenset(there), spoken), ids), notes
 
 
-def _left_out(found: Source, unknown: Unknown) -> list[str]:
-    """What the reader of predictions had to leave out, said aloud; predictions for unknown images as `unknown` says."""
-    findings = [f for f in getattr(found, "findings", ()) if f.severity == "error"]
+def _refuse_unread(truth: Source, found: Source, missing: Missing) -> None:
+    """Raise where a whole image could not be read: its score would be that of an empty one.
+
+    Of the predictions such an image may be scored as empty, as an image without predictions, where `missing` says so.
+    """
+    for source, side in ((truth, "ground truth"), (found, "predictions")):
+        wrong = [f for f in getattr(source, "findings", ()) if f.rule in UNREAD]
+        if wrong and not (source is found and missing == "empty"):
+            n = len({f.image_id for f in wrong})
+            way = " Mend the file" + ("s" if n > 1 else "")
+            way += ", or score what cannot be read as empty (missing='empty')." if source is found else "."
+            raise InputError(
+                f"{source.name}, {side}: {n} of {len(source.ids)} images cannot be scored, the first "
+                f"{wrong[0].image_id}: {wrong[0].message.rstrip('.')}.{way}"
+            )
+
+
+def _left_out(found: Source, what: str, unknown: Unknown) -> list[str]:
+    """What a reader had to leave out, said aloud; predictions for unknown images as `unknown` says."""
+    findings = [f for f in getattr(found, "findings", ()) if f.severity == "error" or f.rule in ALOUD]
     strange = [f.message for f in findings if f.rule == "unknown-image"]
     if strange and unknown == "error":
         raise NotFoundError(
             f"{strange[0]}. The ground truth has no image of their image ids: score against the images that the "
             "predictions were made for, or ignore the rest (unknown='ignore')."
         )
-    others = [f for f in findings if f.rule != "unknown-image"]
-    notes = [f"{len(others)} predictions could not be read, the first: {others[0].message}."] if others else []
-    return [f"{text}." for text in strange] + notes
+    aloud = [f.message for f in findings if f.rule in ALOUD]
+    others = [f.message for f in findings if f.rule != "unknown-image" and f.rule not in ALOUD]
+    first = others[0].rstrip(".") if others else ""
+    notes = [f"{found.name}: {len(others)} {what} could not be read or are in doubt, the first: {first}."]
+    return [f"{text}." for text in strange + aloud] + (notes if others else [])
 
 
 def _pair(truth: Source, found: Source, there: frozenset[str], vocabulary: tuple[str, ...], image_id: str) -> Pair:
