@@ -30,9 +30,9 @@ class Row:
     """An image and an annotation of a release, and what becomes of each damage to them, in the order of DAMAGES."""
 
     image: str
-    of_image: tuple[str, str, str, str, str]
+    of_image: tuple[str, ...]
     annotation: str
-    of_annotation: tuple[str, str, str, str, str]
+    of_annotation: tuple[str, ...]
 
 
 def row(
