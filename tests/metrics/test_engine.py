@@ -331,3 +331,30 @@ def test_images_of_only_one_side_are_an_error_or_counted_aloud() -> None:
     ids, notes = join_images(["a", "b"], ["a", "c"], missing="empty", unknown="ignore")
     assert ids == ["a", "b"]
     assert len(notes) == 2
+
+
+@pytest.mark.parametrize("column", ["class", "size", "density"])
+def test_models_are_compared_per_group_of_cells_as_each_is_scored_there(column: str) -> None:
+    good = [replace(p, gt=p.gt.take(np.arange(len(p.gt)) < 2 + k)) for k, p in enumerate(typed(6))]
+    bad = [replace(p, pred=p.pred.take(p.pred.areas > 12)) for p in good]
+    result = compare_pairs(bad, good, ["pq_hovernet"], by=[column], rounds=20)
+    alone = [
+        evaluate_pairs(p, ["pq_hovernet"], by=[column], rounds=0)["pq_hovernet"].groups[column] for p in (bad, good)
+    ]
+    rows = {r.group: (r.a, r.b) for r in result.rows if r.group_by == column}
+    assert len(rows) > 1
+    for group, found in rows.items():
+        assert found == pytest.approx([each[str(group)].value for each in alone], nan_ok=True)
+
+
+def test_a_column_that_nothing_has_is_an_error_of_compare_too() -> None:
+    with pytest.raises(NotFoundError, match="no image has the column 'tisue'"):
+        compare_pairs(images(), images(), ["mae"], by=["tisue"])
+    with pytest.raises(NotFoundError, match="no classes on both sides"):
+        compare_pairs(images(), images(), ["mae"], by=["class"])
+
+
+def test_a_headline_keeps_its_name_where_other_fields_are_equal() -> None:
+    perfect, empty = np.array([[1, 0, 2]]), np.zeros((1, 3), np.int32)
+    for gt, pred in ((perfect, perfect), (perfect, empty), (empty, empty)):
+        assert evaluate_pairs(pairs_from_arrays(gt, pred), ["pq_hovernet"])["pq_hovernet"].headline == "pq"

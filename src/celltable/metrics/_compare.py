@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from celltable import registry
-from celltable.errors import MetricError
+from celltable.errors import MetricError, NotFoundError
 
 from . import Metric, Pair
 from ._bootstrap import interval, replicates
@@ -92,8 +92,8 @@ def compare_pairs(
     MetricError
         If the two have no image in common, or no metric applies to both.
     """
-    a = evaluate_pairs(pairs_a, metrics, rounds=0, **how)
-    b = evaluate_pairs(pairs_b, metrics, rounds=0, **how)
+    a = evaluate_pairs(pairs_a, metrics, by=by, rounds=0, **how)
+    b = evaluate_pairs(pairs_b, metrics, by=by, rounds=0, **how)
     return compare_scores(a, b, names=names, by=by, rounds=rounds, seed=seed)
 
 
@@ -106,49 +106,56 @@ def compare_scores(
     rounds: int = ROUNDS,
     seed: int = 0,
 ) -> Comparison:
-    """Compare two evaluations on the images they share, over all and per value of the image columns `by`."""
+    """Compare two evaluations on the images they share, over all and per group of the columns `by`.
+
+    Raises
+    ------
+    MetricError
+        If the two share no metric or no image.
+    NotFoundError
+        If one was not broken down by a column.
+    """
     both = [n for n in a if n in b]
     if not both:
         raise MetricError("the two evaluations have no metric in common, so there is nothing to compare")
-    meta = {i: m for s in (a, b) for i, m in zip(s.image_ids, s.meta, strict=False)}
     rows: list[Difference] = []
     for name in both:
-        metric: Metric = registry.load("metrics", name)
-        shared = [i for i in a[name].images if i in b[name].images]
-        if not shared:
-            raise MetricError(f"{name}: the two models were scored on different images; expected the same image ids")
-        for column, group, members in _groups(shared, meta, by):
-            rows.append(_difference(metric, a[name], b[name], members, column, group, rounds, seed))
+        for column, group, sides in _groups(a[name], b[name], by):
+            shared = [i for i in sides[0] if i in sides[1]]
+            if not shared and column is None:
+                raise MetricError(f"{name}: the two models were scored on different images; expected the same ids")
+            if shared:
+                numbers = tuple([side[i] for i in shared] for side in sides)
+                rows.append(_difference(a[name], numbers, column, group, rounds, seed))
     return Comparison(tuple(rows), names, _notes(a, b, names))
 
 
+_ByImage = Mapping[str, Any]
+
+
 def _groups(
-    shared: Sequence[str], meta: Mapping[str, Mapping[str, Any]], by: Sequence[str]
-) -> list[tuple[str | None, str | None, Sequence[str]]]:
-    out: list[tuple[str | None, str | None, Sequence[str]]] = [(None, None, shared)]
+    a: Score, b: Score, by: Sequence[str]
+) -> Iterator[tuple[str | None, str | None, tuple[_ByImage, _ByImage]]]:
+    """Column, group, and the numbers of both models by image; first those of all images."""
+    whole = [dict(zip(s.images, s.numbers, strict=True)) for s in (a, b)]
+    yield None, None, (whole[0], whole[1])
     for column in by:
-        values = {i: meta.get(i, {}).get(column) for i in shared}
-        for value in sorted({str(v) for v in values.values() if v is not None}):
-            out.append((column, value, [i for i in shared if str(values[i]) == value]))
-    return out
+        if column not in a.groups or column not in b.groups:
+            raise NotFoundError(f"{a.name} was not broken down by '{column}'; evaluate both with by=['{column}']")
+        for group, found in a.groups[column].items():
+            if group in b.groups[column]:
+                yield column, group, (found.numbers, b.groups[column][group].numbers)
 
 
 def _difference(
-    metric: Metric,
-    a: Score,
-    b: Score,
-    members: Sequence[str],
-    column: str | None,
-    group: str | None,
-    rounds: int,
-    seed: int,
+    like: Score, numbers: tuple[Any, ...], column: str | None, group: str | None, rounds: int, seed: int
 ) -> Difference:
+    """B minus A of the metric and options of `like`, from what both counted in the same images."""
+    metric: Metric = registry.load("metrics", like.name)
     sides = []
-    for score in (a, b):
-        at = {image: k for k, image in enumerate(score.images)}
-        numbers = [score.numbers[at[i]] for i in members]
-        value = metric.pool(numbers, score.mode, **score.options).value
-        sides.append((value, replicates(metric, numbers, score.mode, score.options, rounds, seed)))
+    for of_side in numbers:
+        value = metric.pool(of_side, like.mode, **like.options).value
+        sides.append((value, replicates(metric, of_side, like.mode, like.options, rounds, seed)))
     (value_a, drawn_a), (value_b, drawn_b) = sides
     gap = None if drawn_a is None or drawn_b is None else drawn_b - drawn_a
     ci = interval(gap)
@@ -157,7 +164,9 @@ def _difference(
     sure = interval(None if drawn_a is None or drawn_b is None else gain(metric, drawn_a, drawn_b))
     if sure is not None and (sure[0] > 0 or sure[1] < 0):
         verdict = "b" if sure[0] > 0 else "a"
-    return Difference(metric.name, value_a, value_b, value_b - value_a, ci, share, verdict, len(members), column, group)
+    return Difference(
+        metric.name, value_a, value_b, value_b - value_a, ci, share, verdict, len(numbers[0]), column, group
+    )
 
 
 def gain(metric: Metric, a: Any, b: Any) -> Any:

@@ -366,25 +366,27 @@ class _Pooling:
         return Score(name, result.value, result.fields, card, mode, images, groups, ci, options, numbers)
 
     def _groups(self, metric: Metric, kept: Sequence[Counted], column: str) -> dict[str, Group]:
-        members: dict[str, list[Any]] = {}
+        members: dict[str, dict[str, Any]] = {}
         if column in self.plan.cell_columns:
+            if not any(of == column for c in kept for of, _ in c.parts):
+                raise NotFoundError("the cells have no classes on both sides, so there is nothing to break down by")
             for c in kept:
                 for (of, group), numbers in c.parts.items():
                     n = numbers[metric.name]
                     if of == column and n is not None and not isinstance(n, Missing):
-                        members.setdefault(group, []).append(n)
+                        members.setdefault(group, {})[c.image_id] = n
         else:
             for c, label in zip(kept, group_labels(kept, column), strict=True):
                 if label is not None:
-                    members.setdefault(label, []).append(c.numbers[metric.name])
+                    members.setdefault(label, {})[c.image_id] = c.numbers[metric.name]
             members = dict(sorted(members.items(), key=lambda item: natural(item[0])))
         return {group: self._group(metric, numbers) for group, numbers in members.items()}
 
-    def _group(self, metric: Metric, numbers: list[Any]) -> Group:
-        mode, options = self.plan.mode, self.plan.options[metric.name]
+    def _group(self, metric: Metric, by_image: Mapping[str, Any]) -> Group:
+        mode, options, numbers = self.plan.mode, self.plan.options[metric.name], list(by_image.values())
         result: Result = metric.pool(numbers, mode, **options)
         ci = interval(replicates(metric, numbers, mode, options, self.rounds, self.seed))
-        return Group(result.value, len(numbers), ci, result.fields)
+        return Group(result.value, len(numbers), ci, result.fields, by_image)
 
 
 def group_labels(found: Sequence[Counted], column: str) -> list[str | None]:

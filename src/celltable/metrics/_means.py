@@ -62,6 +62,7 @@ def averaged(numbers: Sequence[Mapping[str, float]], headline: str, mode: Mode, 
         else:
             fields[key] = nanmean(column)
     empty = sum(bool(np.isnan(n[headline])) for n in numbers)
+    fields = {headline: fields[headline], **fields}  # first: of equal numbers the first names the headline
     return Result(fields[headline], fields, {reason: empty} if empty and mode != "strict" else {})
 
 

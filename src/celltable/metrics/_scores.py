@@ -15,12 +15,20 @@ from . import Card, Mode
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The score of one group of a breakdown; `ci` is its 95 % bootstrap interval over images, where there is one."""
+    """The score of one group of a breakdown; `ci` is its 95 % bootstrap interval over images, where there is one.
+
+    `numbers` holds what the metric counted in the group, by image.
+    """
 
     value: float
     n_images: int
     ci: tuple[float, float] | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    numbers: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The group as plain values that JSON can hold."""
+        return {name: plain(getattr(self, name)) for name in ("value", "n_images", "ci", "fields")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,7 @@ class Score:
 
     def to_dict(self) -> dict[str, Any]:
         """The score as plain values that JSON can hold; NaN and infinity become None."""
-        groups = {c: {k: plain(asdict(g)) for k, g in each.items()} for c, each in self.groups.items()}
+        groups = {c: {k: g.to_dict() for k, g in each.items()} for c, each in self.groups.items()}
         return {
             "name": self.name,
             "mode": self.mode,

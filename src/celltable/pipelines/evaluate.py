@@ -141,13 +141,14 @@ def compare(
 ) -> Comparison:
     """Which of two models is better, by how much, and how sure that is: a paired bootstrap over images.
 
-    Further arguments are those of `evaluate`; `by` takes columns of the images. Unless `names` says otherwise the two
+    Further arguments are those of `evaluate`. Unless `names` says otherwise the two
     are called by their file names, with as much of the folders before them as tells them apart.
     """
     bad = {"write", "classes", "scores"} & set(how)
     if bad:
         raise InputError(f"compare does not take {', '.join(sorted(bad))}; evaluate each model on its own for that")
-    a, b = (evaluate(gt, pred, metrics, rounds=0, **how) for pred in (pred_a, pred_b))
+    by = (by,) if isinstance(by, str) else tuple(by)
+    a, b = (evaluate(gt, pred, metrics, by=by, rounds=0, **how) for pred in (pred_a, pred_b))
     return compare_scores(a, b, names=names or told_apart(pred_a, pred_b), by=by, rounds=rounds, seed=seed)
 
 
