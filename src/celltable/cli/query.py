@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from ._output import Json, StoreArgument, emit_json, note, say, table
+
+TEXT_ROWS: Final = 100  # of a table for people, unless --limit says otherwise
 
 
 def query(
@@ -14,7 +16,9 @@ def query(
     sql: Annotated[
         str, typer.Argument(metavar="SQL", help="DuckDB SQL over images, instances, findings, edits, scores.")
     ],
-    limit: Annotated[int, typer.Option("--limit", help="Rows to print; 0 prints all.")] = 100,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=0, help="Rows to print, of text 100 by default; 0 prints all.")
+    ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     json: Json = False,
 ) -> None:
@@ -26,18 +30,18 @@ def query(
     from celltable.store import open_store
 
     found = open_store(store).query(sql).arrow
+    most = (0 if csv or json else TEXT_ROWS) if limit is None else limit
+    shown = found.slice(0, most) if most else found
     if csv:
         import sys
 
         from pyarrow import csv as arrow_csv
 
-        arrow_csv.write_csv(found, sys.stdout.buffer)
-        return
-    rows = found.to_pylist()
-    if json:
-        emit_json(rows)
-        return
-    shown = rows if limit == 0 else rows[:limit]
-    say(table([list(r.values()) for r in shown], found.column_names))
-    if len(shown) < len(rows):
-        note(f"{len(shown):,} of {len(rows):,} rows; --limit 0 prints all")
+        arrow_csv.write_csv(shown, sys.stdout.buffer)
+    elif json:
+        emit_json(shown.to_pylist(maps_as_pydicts="lossy"))
+    else:
+        columns = [column.to_pylist(maps_as_pydicts="lossy") for column in shown.columns]
+        say(table(list(zip(*columns, strict=True)), found.column_names))
+    if len(shown) < len(found):
+        note(f"{len(shown):,} of {len(found):,} rows; --limit 0 prints all")

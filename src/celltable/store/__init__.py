@@ -310,7 +310,7 @@ class Store:
                     raise InputError("the query returns no rows; expected a select over images, instances, findings, …")
                 return Table(relation.to_arrow_table())
             except duckdb.Error as exc:
-                raise InputError(f"the query does not run: {exc}") from exc
+                raise InputError(f"the query does not run: {_reason(exc)}") from exc
 
     def update(self, tables: Mapping[str, pa.Table], info: Mapping[str, Any] | None = None, *, done: str = "") -> Store:
         """Replace some tables and entries of dataset.json in one atomic step; returns the store opened anew.
@@ -401,3 +401,11 @@ def _link_files(old: Path, new: Path, skip: set[str]) -> None:
             shutil.copytree(entry, new / entry.name, copy_function=link)
         else:
             link(str(entry), str(new / entry.name))
+
+
+def _reason(exc: Exception) -> str:
+    """DuckDB's words; for an unknown table, with ours in place of the nearest of DuckDB's own."""
+    text = str(exc)
+    if not text.startswith("Catalog Error: Table with name"):
+        return text
+    return f"{text.splitlines()[0]} There are: {', '.join(schema.TABLES)}."
