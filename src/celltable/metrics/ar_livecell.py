@@ -2,70 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
+from ._coco_metrics import LIVECELL_CARD, livecell_metric
 
-from . import Card, Metric, Mode, Pair, Result
-from ._coco import CROWD, LIVECELL, MATCHING, STRICT, TIES, Tally, of_image, pooled, tally
-from ._coco_resample import resample_recall
-
-CARD = Card(
+CARD = replace(
+    LIVECELL_CARD,
     title="LIVECell average recall",
     quantity="mean over IoU 0.50:0.05:0.95 of the recall that 2000 detections an image reach",
-    authority="LIVECell (Sartorius); code/coco_evaluation over COCOeval of pycocotools 2.0.11",
-    citation=(
-        "Edlund et al., LIVECell: a large-scale dataset for label-free live cell segmentation, Nature Methods "
-        "18 (2021), 1038-1045"
-    ),
-    doi="10.1038/s41592-021-01249-6",
-    url="https://github.com/sartorius-research/LIVECell",
     formula="AR = mean over t of TP / cells; AR100, AR500 at smaller limits; ARs, ARm, ARl by area; per IoU",
-    matching=MATCHING,
-    ties=TIES,
-    averaging="detections of all images are ranked together; one class (useCats = 0)",
-    empty="images without cells only add false positives; nothing to be found anywhere: undefined; no detections: 0",
-    thresholds=(
-        "numpy.linspace(.5, .95, 10); areas 18² = 324 and 31² = 961 px², both ends inclusive; at most 2000 "
-        "detections an image"
-    ),
-    strict=STRICT.replace("a detection with a published box has the area of the box; ", ""),
-    flattening="none: masks of one side may overlap",
-    regions=CROWD,
     namesakes="ar_coco allows 100 detections; afnr_livecell is 1 - this",
 )
 
-
-def count(pair: Pair, mode: Mode, **_: Any) -> Tally:
-    """The verdicts of one image."""
-    return tally(pair, mode, LIVECELL)
-
-
-def pool(numbers: Sequence[Tally], mode: Mode, **_: Any) -> Result:
-    """AR2000 of all images, with every number of the LIVECell tables (as fractions; the paper prints them times "
-    "100)."""
-    return pooled(numbers, mode, LIVECELL, "AR2000")
-
-
-def value_of(numbers: Tally, mode: Mode, **_: Any) -> float:
-    """AR of one image."""
-    return of_image(numbers, mode, LIVECELL, "AR")
-
-
-def resampled(numbers: Sequence[Tally], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
-    """AR2000 of resampled images."""
-    return resample_recall(numbers, weights, LIVECELL)
-
-
-METRIC = Metric(
-    "ar_livecell",
-    CARD,
-    count,
-    pool,
-    needs=frozenset({"scores"}),
-    handles=frozenset({"regions"}),
-    value_of=value_of,
-    resample=resampled,
-)
+METRIC = livecell_metric("ar_livecell", "AR", CARD)
