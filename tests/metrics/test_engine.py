@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from celltable import registry
 from celltable.errors import MaskError, MetricError, NotFoundError, UnknownPluginError
-from celltable.metrics import Metric, Pair
+from celltable.geometry import rle
+from celltable.metrics import Metric, Pair, Side
 from celltable.metrics._bootstrap import draws, replicates
 from celltable.metrics._compare import compare_pairs
 from celltable.metrics._engine import evaluate_pairs
@@ -358,3 +359,35 @@ def test_a_headline_keeps_its_name_where_other_fields_are_equal() -> None:
     perfect, empty = np.array([[1, 0, 2]]), np.zeros((1, 3), np.int32)
     for gt, pred in ((perfect, perfect), (perfect, empty), (empty, empty)):
         assert evaluate_pairs(pairs_from_arrays(gt, pred), ["pq_hovernet"])["pq_hovernet"].headline == "pq"
+
+
+def test_overlapping_masks_are_counted_aloud_where_a_metric_paints_them() -> None:
+    def side(*spans: tuple[int, int]) -> Side:
+        masks = [np.array([[start <= x < end for x in range(8)]]) for start, end in spans]
+        return Side.from_rle([rle.encode(m) for m in masks], (1, 8), scores=np.linspace(0, 1, len(spans)))
+
+    def notes(metric: str) -> tuple[str, ...]:
+        return evaluate_pairs([Pair("a", (1, 8), side((0, 3)), side((0, 3), (2, 5), (2, 5)))], [metric]).notes
+
+    (said,) = notes("ap_dsb2018")
+    assert said.startswith("Masks of the predictions overlap in 1 image: ")
+    assert said.endswith("which lost 4 px and 1 whole cell.")
+    assert notes("ap_coco") == ()
+
+
+def test_a_map_without_background_is_pointed_out() -> None:
+    gt = np.array([[0, 1, 2]])
+    assert evaluate_pairs(pairs_from_arrays(gt, gt), ["ap_dsb2018"]).notes == ()
+    (said,) = evaluate_pairs(pairs_from_arrays(gt, gt + 1), ["ap_dsb2018"]).notes
+    assert said.startswith("Warning: 1 image of the predictions has no background pixel (0).")
+
+
+def test_equal_scores_are_warned_of_once() -> None:
+    pairs = pairs_from_arrays(blobs(1), blobs(1), scores=np.full(len(np.unique(blobs(1))) - 1, 0.5))
+    with pytest.warns(UserWarning, match="have the score") as heard:
+        scores = evaluate_pairs(pairs, ["ap_coco", "ar_coco", "ap_livecell"])
+    assert len(heard) == len(scores.notes) == 1
+    assert (
+        scores.notes[0]
+        == "Warning: all predictions have the score 0.5, so their order decides ap_coco, ar_coco, ap_livecell."
+    )

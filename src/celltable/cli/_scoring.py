@@ -47,3 +47,10 @@ def checked(value: str, known: tuple[str, ...], option: str) -> Any:
     if value not in known:
         raise CelltableError(f"{option} is '{value}'; expected {' or '.join(known)}.")
     return value
+
+
+def quiet() -> None:
+    """No warnings of Python's own form: the scores carry each as a note, which is printed with them."""
+    import warnings
+
+    warnings.filterwarnings("ignore", category=UserWarning)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ._output import Json, Seed, Workers, emit_json, pairs, say
-from ._scoring import By, Kind, Metrics, Missing, Option, Partial, Rounds, Strict, Unknown, Where, checked, names
+from ._scoring import By, Kind, Metrics, Missing, Option, Partial, Rounds, Strict, Unknown, Where, checked, names, quiet
 
 
 def compare(
@@ -35,6 +35,7 @@ def compare(
     """
     from celltable.pipelines.evaluate import compare as run
 
+    quiet()
     found = run(
         gt, pred_a, pred_b, names(metrics), by=by or (), rounds=rounds, seed=seed, where=where, kind=kind,
         workers=workers, mode="strict" if strict else "corrected",

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ._output import Json, Workers, emit_json, pairs, say
-from ._scoring import By, Kind, Metrics, Missing, Option, Partial, Rounds, Strict, Unknown, Where, checked, names
+from ._scoring import By, Kind, Metrics, Missing, Option, Partial, Rounds, Strict, Unknown, Where, checked, names, quiet
 
 
 def evaluate(
@@ -36,6 +36,7 @@ def evaluate(
     """
     from celltable.pipelines.evaluate import evaluate as run
 
+    quiet()
     scores = run(
         gt, pred, names(metrics), mode="strict" if strict else "corrected", by=by or (), where=where, kind=kind,
         missing=checked(missing, ("error", "empty"), "--missing"),

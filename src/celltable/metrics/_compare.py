@@ -182,4 +182,7 @@ def _notes(a: Scores, b: Scores, names: tuple[str, str]) -> tuple[str, ...]:
     missing = set(a.image_ids) ^ set(b.image_ids)
     if missing:
         notes.append(f"{len(missing)} images were scored for only one of {names[0]} and {names[1]} and were left out.")
+    notes += [n for n in a.notes if n in b.notes]
+    for scores, other, name in ((a, b, names[0]), (b, a, names[1])):
+        notes += [f"{name}: {n}" for n in scores.notes if n not in other.notes]
     return tuple(notes)

@@ -16,6 +16,7 @@ from celltable.errors import MetricError, NotFoundError
 
 from . import MODES, Metric, Mode, Pair, Result
 from ._bootstrap import interval, replicates
+from ._remarks import Remarks, remarks_of, texts, warned
 from ._scores import Group, Score, Scores
 
 Partial = Literal["skip", "score"]
@@ -42,6 +43,7 @@ class Counted:
     n_pixels: int
     scores: tuple[float, float, int] | None
     exhaustive: bool
+    remarks: Remarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +66,18 @@ class Plan:
             _ = pair.overlap  # both maps are read once, before a metric asks either for its cells alone
         parts = {(c, g): self._numbers(part, False) for c in self.cell_columns for g, part in self._split(pair, c)}
         scores = pair.pred.scores
+        numbers = self._numbers(pair, self.strictly)
         spread = (float(scores.min()), float(scores.max()), len(scores)) if scores is not None and len(scores) else None
         return Counted(
             pair.image_id,
             pair.meta,
-            self._numbers(pair, self.strictly),
+            numbers,
             parts,
             len(pair.gt),
             pair.size[0] * pair.size[1],
             spread,
             pair.exhaustive,
+            remarks_of(pair, pair.seen(self.mode)),
         )
 
     def _numbers(self, pair: Pair, strictly: bool) -> dict[str, Any]:
@@ -297,8 +301,11 @@ def evaluate_pairs(
     _check_images(found, ignored)
     found.sort(key=lambda c: natural(c.image_id))
     made = _Pooling(plan, found, ignored, tuple(by), rounds, seed)
-    scores, unavailable = made.scores()
-    heard = [*notes, *_equal_scores(plan, found)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        scores, unavailable = made.scores()
+    equal = _equal_scores(plan, found)
+    heard = [*notes, *texts([(c.image_id, c.remarks) for c in found]), *equal, *warned(caught, known=bool(equal))]
     if ignored:
         heard.append(f"{ignored} images are marked ignore and were not scored.")
     return Scores(scores, unavailable, tuple(heard), tuple(c.image_id for c in found), [c.meta for c in found])
