@@ -222,3 +222,31 @@ def test_the_command_prints_parts_subsets_and_verdict(tmp_path: Path) -> None:
     assert "certificate: clean" in result.output
     assert "50 % of train" in result.output
     assert json.loads((tmp_path / "c.json").read_text())["clean"] is True
+
+
+def test_strata_of_class_are_the_class_of_most_cells_of_each_image(tmp_path: Path) -> None:
+    store = ingested("pannuke", tmp_path)
+    card = split(store.path, test=0.34, stratify=("class",))
+    parts = parts_of(store.path)
+    again: dict[str, Counter[str]] = {}
+    for image_id, part in parts.items():
+        names = [str(n) for n in store[image_id].instances.column("class_name")]
+        main = min(names, key=lambda n: (-names.count(n), n)) if names else "(no cell)"
+        again.setdefault(main, Counter())[part] += 1
+    assert len(again) > 1
+    assert {s: {p: n for p, n in counts.items() if n} for s, counts in card.strata.items()} == again
+    assert "class" not in open_store(store.path).images.arrow.column_names
+
+
+def test_classes_without_groups_are_divided_in_proportion(tmp_path: Path) -> None:
+    store = ingested("dsb2018", tmp_path)
+    images, cells = store.images.arrow, store.instances.arrow
+    ids = [i for i, n in zip(*(images.column(c).to_pylist() for c in ("image_id", "n_instances")), strict=True) if n]
+    rare = set(ids[::2])
+    names = ["rare" if i in rare else "common" for i in cells.column("image_id").to_pylist()]
+    alone = {"leakage_group": [f"image {k}" for k in range(images.num_rows)]}
+    store.update({"images": with_columns(images, alone), "instances": with_columns(cells, {"class_name": names})})
+    card = split(store.path, test=0.5, stratify=("class",), similarity=False)
+    for name in ("rare", "common"):
+        counts = card.strata[name]
+        assert abs(counts["train"] - counts["test"]) <= 1

@@ -23,7 +23,8 @@ def split(
     stratify: Annotated[
         list[str] | None,
         typer.Option(
-            "--by", help="Column, metadata key or 'density' to divide in proportion; repeat. Default: modality."
+            "--by",
+            help="Column, metadata key, 'density' or 'class' to divide in proportion; repeat. Default: modality.",
         ),
     ] = None,
     kfold: Annotated[int | None, typer.Option("--kfold", min=2, help="Make this many folds instead.")] = None,

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 
@@ -20,6 +21,7 @@ from celltable.store import Store, open_store
 from ._derived import fingerprints, with_columns
 
 PUBLISHED = "published_split"  # metadata key under which the first split keeps what the release said
+CLASS: Final = "class"  # of the cells, for stratifying
 
 
 def split(
@@ -50,7 +52,8 @@ def split(
     seed
         Seed of every random choice.
     stratify
-        Columns, metadata keys or ``density`` whose values are divided in proportion.
+        Columns, metadata keys, ``density`` or ``class`` (that of most cells of an image, the first by name of equals)
+        whose values are divided in proportion.
     kfold
         Make that many folds instead of train, val and test.
     official
@@ -75,6 +78,8 @@ def split(
     """
     ds = store if isinstance(store, Store) else open_store(store)
     everything = ds.images.arrow
+    if CLASS in (*stratify, *(only or ())):
+        everything = _with_main_class(ds, everything)
     images = _selected(everything, only)
     kept = _parts_outside(everything, images)
     _check_percents(subsets)
@@ -98,6 +103,17 @@ def split(
     )
     _write(ds, card, {**kept, **assignment}, chosen, set(kept), _words(test, val, seed, kfold, official, only))
     return card
+
+
+def _with_main_class(ds: Store, images: pa.Table) -> pa.Table:
+    """The images with a column of the class that most of their cells have."""
+    cells = ds.columns("image_id", "class_name").arrow.group_by(["image_id", "class_name"])
+    counted = cells.aggregate([([], "count_all")]).to_pylist()
+    main: dict[str, str] = {}
+    for row in sorted(counted, key=lambda r: (-r["count_all"], r["class_name"] or "")):
+        main.setdefault(row["image_id"], row["class_name"] or "(no class)")
+    of_images = [main.get(i, "(no cell)") for i in _ids(images)]
+    return images.append_column(CLASS, pa.array(of_images, pa.string()))
 
 
 def _ids(images: pa.Table) -> list[str]:
