@@ -401,6 +401,18 @@ def test_an_image_has_its_own_number_as_if_alone_also_without_detections(metric:
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
+def test_a_score_of_resampled_images_is_that_of_each_listed_as_often(metric: Metric) -> None:
+    pairs = [one(1, [0.5]), one(3, [0.4, 0.7]), one(1, [0.9, 0.2]), one(2, [])]
+    numbers = [metric.count(p, "corrected", **metric.options) for p in pairs]
+    weights = np.array([[1, 1, 1, 1], [0, 2, 0, 3], [1, 0, 3, 2]])
+    listed = [[n for n, times in zip(numbers, row, strict=True) for _ in range(times)] for row in weights.tolist()]
+    expected = [metric.pool(rows, "corrected", **metric.options).value for rows in listed]
+    assert metric.resample is not None
+    assert metric.resample(numbers, weights, "corrected", **metric.options).tolist() == expected
+    assert len(set(expected)) == 3
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
 def test_predictions_without_scores_are_refused(metric: Metric) -> None:
     with pytest.raises(MetricError, match="have no scores"):
         metric.score([one(1, None)])
