@@ -66,3 +66,36 @@ def test_ids_that_occur_twice_in_the_ground_truth_are_said_aloud(tmp_path: Path)
     twice, once = coco(tmp_path / "twice.json", (5, 5)), coco(tmp_path / "once.json", (5, 6))
     assert any("repeat the id" in n for n in ct.evaluate(twice, once, "mae").notes)
     assert not ct.evaluate(once, once, "mae").notes
+
+
+def saved(at: Path, array: NDArray[Any]) -> Path:
+    at.parent.mkdir(exist_ok=True)
+    np.save(at, array)
+    return at
+
+
+def test_arrays_on_disk_score_as_in_memory(tmp_path: Path) -> None:
+    other = np.roll(MAP, 1, axis=0)
+    gt, pred = saved(tmp_path / "gt.npy", MAP), saved(tmp_path / "pred.npy", other)
+    found = ct.evaluate(gt, str(pred), "ap_dsb2018")["ap_dsb2018"].value
+    assert (
+        found == ct.evaluate(MAP, other, "ap_dsb2018")["ap_dsb2018"].value == pytest.approx(0.2)
+    )  # IoU 0.6: over 0.5 and 0.55 of ten
+
+
+def test_pannukes_masks_may_be_named_as_files_against_files_of_any_name(tmp_path: Path) -> None:
+    stack = np.zeros((2, 12, 16, 6))
+    stack[..., 0], stack[..., 2] = np.where(MAP == 1, 1, 0), np.where(MAP == 2, 2, 0)
+    gt = saved(tmp_path / "gt" / "masks.npy", stack)
+    for pred in (saved(tmp_path / "pred" / "masks.npy", stack), saved(tmp_path / "pred.npy", stack)):
+        assert ct.evaluate(gt, pred, "pq_pannuke")["pq_pannuke"].fields["Average mPQ"] == pytest.approx(1, abs=1e-5)
+
+
+def test_an_array_file_against_something_else_or_of_objects_is_an_error(tmp_path: Path) -> None:
+    gt, folders = saved(tmp_path / "gt.npy", MAP), folder(tmp_path / "pred", a=MAP)
+    with pytest.raises(CelltableError, match=r"gt.npy: found an array that names no images; expected another \.npy"):
+        ct.evaluate(gt, folders, "ap_dsb2018")
+    broken = tmp_path / "broken.npy"
+    broken.write_bytes(b"no array")
+    with pytest.raises(CelltableError, match=r"broken.npy: .*; expected an \.npy of label maps"):
+        ct.evaluate(gt, broken, "ap_dsb2018")

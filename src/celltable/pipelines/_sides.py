@@ -19,6 +19,7 @@ from celltable.records import Finding, Image, Sample
 from celltable.store import Store, open_store
 
 T = TypeVar("T")
+PANNUKE_MASKS = "masks.npy"
 TIFF = (".tif", ".tiff")
 LABEL_FILES = (*TIFF, ".png")
 LARGE = 1 << 26  # px from which a label map is scored by strips of rows
@@ -204,6 +205,8 @@ def source_of(
     if not path.exists():
         raise NotFoundError(f"{path} does not exist; expected a store, a file of annotations or a folder of label maps")
     form = format_of(path)
+    if path.name == PANNUKE_MASKS:
+        path = path.parent
     streamed = strips_in(path) if form == "label-tiff" and kind in (None, "nucleus") else None
     if streamed is not None:
         return replace(streamed, maps=_alone(streamed.maps, path, images))
@@ -242,6 +245,11 @@ def format_of(path: Path) -> str:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             header = next(csv.reader(stream), [])
         return "hpa-submission" if "PredictionString" in (name.strip() for name in header) else "dsb-csv"
+    if suffix == ".npy" and path.name != PANNUKE_MASKS:
+        raise InputError(
+            f"{path.name}: found an array that names no images; expected another .npy on the other side, or PanNuke's "
+            f"{PANNUKE_MASKS}"
+        )
     known = {".tif": "label-tiff", ".tiff": "label-tiff", ".png": "label-png", ".npy": "pannuke-npy"}
     if suffix not in known:
         raise InputError(

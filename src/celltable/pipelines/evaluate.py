@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial as bound
 from pathlib import Path
@@ -17,7 +18,7 @@ from celltable.metrics._parity import Parity, parity
 from celltable.metrics._scores import Score, Scores
 from celltable.store import Store
 
-from ._sides import Source, StoreSource, empty_side, meta_of, source_of, words
+from ._sides import PANNUKE_MASKS, Source, StoreSource, empty_side, meta_of, source_of, words
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,7 +58,8 @@ def evaluate(
     ----------
     gt, pred
         Both stores or paths (a store, COCO instances or results JSON, a submission CSV, a folder of label images,
-        PanNuke's masks.npy), or both arrays (a label map, a list of them one an image, or a PanNuke stack).
+        PanNuke's masks.npy), or both arrays or .npy files of them (a label map, a list of them one an image, or a
+        PanNuke stack).
     metrics
         Names such as "ap_dsb2018", or "all": all that apply, and why the others do not.
     mode
@@ -108,6 +110,8 @@ def evaluate(
     by = (by,) if isinstance(by, str) else tuple(by)
     how: dict[str, Any] = {"mode": mode, "by": by, "partial": partial, "options": options, "workers": workers}
     how.update(rounds=rounds, seed=seed, size_edges=size_edges, progress="evaluate" if progress else None)
+    if _is_npy(gt) and _is_npy(pred) and {Path(gt).name, Path(pred).name} != {PANNUKE_MASKS}:
+        gt, pred = _loaded(Path(gt)), _loaded(Path(pred))
     if _is_array(gt) or _is_array(pred):
         if not (_is_array(gt) and _is_array(pred)):
             raise InputError(
@@ -220,6 +224,20 @@ def _pair(truth: Source, found: Source, there: frozenset[str], vocabulary: tuple
     gt = truth.side(image_id, vocabulary)
     pred = found.side(image_id, vocabulary) if image_id in there else empty_side(image, vocabulary)
     return Pair(image_id, image.size, gt, pred, meta_of(image), exhaustive=image.exhaustive, ignored=image.ignore)
+
+
+def _is_npy(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike) and Path(value).suffix.lower() == ".npy" and Path(value).is_file()
+
+
+def _loaded(path: Path) -> Any:
+    """The array of an .npy file, mapped and not read."""
+    import numpy as np
+
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as exc:
+        raise InputError(f"{path}: {exc}; expected an .npy of label maps: (rows, columns), or a stack of them") from exc
 
 
 def _is_array(value: Any) -> bool:
