@@ -13,8 +13,10 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import median_filter
+from typer.testing import CliRunner
 
 from celltable import synthetic
+from celltable.cli import build
 from celltable.errors import CelltableError
 from celltable.imagefile import open_release
 from celltable.pipelines.preprocess import LIVECELL_PIXEL_UM, like_livecell, preprocess
@@ -155,3 +157,24 @@ def test_the_images_of_livecell_have_the_look_already(sample: Callable[[str], Pa
         look = like_livecell(image)
         assert np.median(look) == 128
         assert np.abs(look.astype(float) - np.clip(image, 70, 180)).mean() < 0.2
+
+
+def test_masks_beside_the_images_can_be_left_out_by_name(tmp_path: Path) -> None:
+    for name in ("images/a.tif", "images/b c.tif", "masks/a.tif"):
+        path = tmp_path / "mine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(path, scene(0, (40, 40)))
+    made = preprocess(tmp_path / "mine", tmp_path / "out", only=("images/*",))
+    assert [p.relative_to(tmp_path / "out").as_posix() for p in made] == ["images/a.tif", "images/b c.tif"]
+    with pytest.raises(CelltableError, match=r"none of 3 images is named like pictures/\*; the first is images/a.tif"):
+        preprocess(tmp_path / "mine", tmp_path / "no", only=("pictures/*",))
+
+
+def test_the_command_says_when_nothing_told_it_the_scale(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", scene(0, (40, 40)))
+    arguments = ["preprocess", str(tmp_path), str(tmp_path.with_name("out"))]
+    result = CliRunner().invoke(build(["preprocess", "get"]), arguments)
+    assert "1 image like livecell\ntaken as 10x" in result.output
+    result = CliRunner().invoke(build(["preprocess", "get"]), [*arguments, "--magnification", "20"])
+    assert "1 image like livecell\n" in result.output
+    assert "taken as" not in result.output

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._output import Json, Workers, emit_json, say
+from ._output import Json, Workers, count, emit_json, say
 
 
 def preprocess(
@@ -22,6 +22,10 @@ def preprocess(
         bool, typer.Option("--fluorescence", help="Invert images that are bright on black.")
     ] = False,
     background: Annotated[bool, typer.Option(help="Divide out the background.")] = True,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="Names to read, 'images/*' (masks are images, too); may be repeated."),
+    ] = None,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
@@ -33,6 +37,11 @@ def preprocess(
 
     paths = run(
         path, out, like=like, pixel_size_um=pixel_size, magnification=magnification, fluorescence=fluorescence,
-        background=background, workers=workers, progress=not json,
+        background=background, only=only or (), workers=workers, progress=not json,
     )  # fmt: skip
-    emit_json({"files": [str(p) for p in paths]}) if json else say(f"{out}: {len(paths):,} images like {like}")
+    if json:
+        emit_json({"files": [str(p) for p in paths]})
+        return
+    say(f"{out}: {count(len(paths), 'image')} like {like}")
+    if pixel_size is None and magnification is None:
+        say("taken as 10x as they are: neither --pixel-size nor --magnification was given")

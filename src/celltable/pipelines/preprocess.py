@@ -153,12 +153,14 @@ def preprocess(
     magnification: float | None = None,
     fluorescence: bool = False,
     background: bool = True,
+    only: Sequence[str] = (),
     progress: bool = False,
     workers: int | None = None,
 ) -> list[Path]:
     """Preprocess every image of a folder or archive and write 8-bit TIFFs of the same names; returns their paths.
 
-    `pixel_size_um`, `magnification`, `fluorescence` and `background` are those of `like_livecell`.
+    `pixel_size_um`, `magnification`, `fluorescence` and `background` are those of `like_livecell`; `only` are patterns
+    (``images/*``) of the names within the folder or archive, of which one must fit, so that masks can be left out.
 
     Raises
     ------
@@ -176,9 +178,7 @@ def preprocess(
     if target.resolve() == Path(path).resolve():
         raise CelltableError(f"{out} is the folder that is read; give another one, so that the originals stay.")
     with open_release(path) as release:
-        entries = [e for e in release.entries if e.name.lower().endswith(_IMAGES)]
-        if not entries:
-            raise NotFoundError(f"{path}: expected images ({', '.join(_IMAGES)}), found none.")
+        entries = _chosen([e for e in release.entries if e.name.lower().endswith(_IMAGES)], only, path)
         names = _names(entries)
         with plain_os_errors(target):
             target.mkdir(parents=True, exist_ok=True)
@@ -198,6 +198,21 @@ def preprocess(
         label = f"preprocessing like {like}" if progress else None
         pairs = list(zip(entries, names, strict=True))
         return list(parallel.map(one, pairs, workers=workers, progress=label))
+
+
+def _chosen(entries: Sequence[Entry], only: Sequence[str], path: str | Path) -> list[Entry]:
+    """The entries that one of the patterns fits, all without patterns."""
+    from fnmatch import fnmatchcase
+
+    if not entries:
+        raise NotFoundError(f"{path}: expected images ({', '.join(_IMAGES)}), found none.")
+    chosen = [e for e in entries if not only or any(fnmatchcase(e.name, pattern) for pattern in only)]
+    if not chosen:
+        raise NotFoundError(
+            f"{path}: none of {len(entries):,} images is named like {' or '.join(only)}; "
+            f"the first is {entries[0].name}."
+        )
+    return chosen
 
 
 def _names(entries: Sequence[Entry]) -> list[Path]:
