@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from celltable import registry
+from celltable.cli import build
 from celltable.datasets import File
-from celltable.pipelines.get import DownloadError, fetch
+from celltable.errors import CelltableError
+from celltable.pipelines.get import DownloadError, fetch, get
 
 BODY = bytes(range(256)) * 4000
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -121,3 +126,37 @@ def test_what_cannot_be_had_whole_has_no_name(
 def test_a_file_that_is_there_but_damaged_is_fetched_again(server: ThreadingHTTPServer, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"half")
     assert fetch(File(url(server, "/good"), "a", len(BODY)), tmp_path).read_bytes() == BODY
+
+
+def test_where_a_login_is_needed_each_step_has_its_line(tmp_path: Path) -> None:
+    with pytest.raises(CelltableError) as told:
+        get("hpa_single_cell", tmp_path / "hpa", accept=True)
+    first, *steps = str(told.value).splitlines()
+    assert first == "hpa_single_cell cannot be downloaded without a login."
+    assert steps[0].startswith("1. ")
+    assert any(line.startswith("2. ") for line in steps)
+    assert not (tmp_path / "hpa").exists()
+
+
+@pytest.mark.parametrize(
+    ("checksums", "words"),
+    [
+        ((SHA, SHA), "2 files, verified by their SHA-256"),
+        ((None, None), "2 files, verified by their lengths"),
+        ((SHA, None), "2 files, verified by SHA-256 of 1, lengths of all"),
+    ],
+)
+def test_the_command_says_what_was_verified(
+    server: ThreadingHTTPServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    checksums: tuple[str | None, ...],
+    words: str,
+) -> None:
+    files = tuple(File(url(server, "/good"), f"{k}.zip", sha256=sha) for k, sha in enumerate(checksums))
+    reader = replace(registry.load("datasets", "tnbc"), files=files)
+    monkeypatch.setattr(registry, "load", lambda *_: reader)
+    arguments = ["get", "tnbc", str(tmp_path / "my files"), "--accept-licence"]
+    result = CliRunner().invoke(build(["get", "datasets"]), arguments)
+    assert words in result.output
+    assert f"ingest tnbc '{tmp_path / 'my files'}' tnbc.celltable" in result.output

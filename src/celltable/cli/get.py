@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ._output import Json, emit_json, say
+from ._output import Json, count, emit_json, say
 
 
 def get(
@@ -42,8 +43,10 @@ def get(
     if json:
         emit_json({"files": [str(p) for p in paths]})
     else:
-        say(f"{target}: {len(paths)} files, verified.")
-        say(f"Next: celltable ingest {reader.name} {target} {reader.name}.celltable")
+        known = sum(file.sha256 is not None for file in reader.files)
+        kind = {0: "their lengths", len(paths): "their SHA-256"}.get(known, f"SHA-256 of {known:,}, lengths of all")
+        say(f"{target}: {count(len(paths), 'file')}, verified by {kind}.")
+        say(f"Next: celltable ingest {reader.name} {shlex.quote(str(target))} {reader.name}.celltable")
 
 
 def _bar() -> tuple[Callable[..., None] | None, Callable[[], None]]:

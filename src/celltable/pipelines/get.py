@@ -70,7 +70,7 @@ def get(
     reader: Dataset = registry.load("datasets", dataset)
     if reader.access == "login":
         raise CelltableError(
-            f"{reader.name} cannot be downloaded without a login. {reader.how_to_get or reader.source}"
+            f"{reader.name} cannot be downloaded without a login.\n{reader.how_to_get or reader.source}"
         )
     if not reader.files:
         where = reader.how_to_get or f"See {reader.source}."
