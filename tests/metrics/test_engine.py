@@ -391,3 +391,21 @@ def test_equal_scores_are_warned_of_once() -> None:
         scores.notes[0]
         == "Warning: all predictions have the score 0.5, so their order decides ap_coco, ar_coco, ap_livecell."
     )
+
+
+def test_a_breakdown_by_many_groups_stays_readable_and_whole() -> None:
+    groups = [f"a tissue of a long name {k}" for k in range(12)]
+    pairs = [replace(p, meta={"tissue": g}) for p, g in zip(images(12), groups, strict=True)]
+    names = [n for n in registry.names("metrics") if n not in OTHERS]
+    text = str(evaluate_pairs(pairs, names[:15], by=["tissue"], rounds=0))
+    assert max(map(len, text.splitlines())) <= 120
+    assert all(text.count(f"{g} ") + text.count(f"{g}\n") == 1 for g in groups)
+    assert text.count("by tissue") > 1
+
+
+def test_reasons_are_said_once_with_all_the_metrics_they_hold_for() -> None:
+    lines = str(evaluate_pairs(images(1), "all", rounds=0)).splitlines()
+    (said,) = [line for line in lines if "the predictions have no scores" in line]
+    assert {n.strip() for n in said.split(":")[1].split(",")} == OTHERS
+    empty = pairs_from_arrays(np.zeros((2, 2), np.int32), np.zeros((2, 2), np.int32))
+    assert "  1 image without cells on either side: dice_pixel" in str(evaluate_pairs(empty, ["dice_pixel"]))

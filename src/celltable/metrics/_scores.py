@@ -81,7 +81,7 @@ class Score:
         for key, value in asdict(self.card).items():
             if value and key != "skipped":
                 lines.append(f"  {key:<10} {value}")
-        lines += [f"  skipped    {n} {reason}" for reason, n in self.skipped.items()]
+        lines += [f"  skipped    {counted(n, reason)}" for reason, n in self.skipped.items()]
         numbers = [(k, v) for k, v in self.fields.items() if isinstance(v, int | float)]
         width = max((len(k) for k, _ in numbers), default=0)
         lines += ["", *(f"  {k:<{width}}  {show(v)}" for k, v in numbers)]
@@ -147,12 +147,15 @@ class Scores(Mapping[str, Score]):
         reasons: dict[str, list[str]] = {}
         for s in self.scores.values():
             for reason, n in s.skipped.items():
-                reasons.setdefault(f"{n} {reason}", []).append(s.name)
+                reasons.setdefault(counted(n, reason), []).append(s.name)
         if reasons:
             lines += ["", "Left out:"]
             lines += [f"  {what}: {', '.join(names)}" for what, names in reasons.items()]
         if self.unavailable:
-            lines += ["", "Do not apply:", *(f"  {name}: {why}" for name, why in self.unavailable.items())]
+            causes: dict[str, list[str]] = {}
+            for name, why in self.unavailable.items():
+                causes.setdefault(why, []).append(name)
+            lines += ["", "Do not apply:", *(f"  {why}: {', '.join(names)}" for why, names in causes.items())]
         if self.notes:
             lines += ["", *self.notes]
         return "\n".join(lines)
@@ -176,10 +179,10 @@ class Scores(Mapping[str, Score]):
         rows: list[tuple[str, ...]]
         if len(shown) <= len(groups):
             rows = [(g, str(counts[g]), *(_in_group(s, column, g) for s in shown.values())) for g in groups]
-            return table((column, "images", *units), rows, right=tuple(range(1, len(shown) + 2)))
+            return _in_blocks((column, "images", *units), rows)
         rows = [("images", *(str(counts[g]) for g in groups))]
         rows += [(u, *(_in_group(s, column, g) for g in groups)) for u, s in zip(units, shown.values(), strict=True)]
-        return table((f"by {column}", *groups), rows, right=tuple(range(1, len(groups) + 1)))
+        return _in_blocks((f"by {column}", *groups), rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values that JSON can hold."""
@@ -252,6 +255,34 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: tuple[int, 
         return "  ".join(padded).rstrip()
 
     return [line(head), "  ".join("-" * w for w in widths), *map(line, rows)]
+
+
+def _in_blocks(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = 120) -> list[str]:
+    """Lines of a table of numbers; what is wider than `width` goes on below, under the same first column."""
+    wide = [max(len(r[k]) for r in (head, *rows)) for k in range(len(head))]
+    lines: list[str] = []
+    start = 1
+    while start < len(head) or not lines:
+        end, room = start + 1, width - wide[0] - 2 - (wide[start] if start < len(head) else 0)
+        while end < len(head) and wide[end] + 2 <= room:
+            room -= wide[end] + 2
+            end += 1
+        parts = [(r[0], *r[start:end]) for r in (head, *rows)]
+        lines += [*([""] if lines else []), *table(parts[0], parts[1:], right=tuple(range(1, len(parts[0]))))]
+        start = end
+    return lines
+
+
+def counted(n: int, reason: str) -> str:
+    """How many of what, in the singular where it is one.
+
+    >>> counted(1, "images without cells"), counted(3, "no cell to be found")
+    ('1 image without cells', '3 no cell to be found')
+    """
+    for many in ("images", "classes", "scores") if n == 1 else ():
+        if f"{many} " in reason:
+            return f"{n} {reason.replace(many, 'class' if many == 'classes' else many[:-1], 1)}"
+    return f"{n:,} {reason}"
 
 
 def plain(value: Any) -> Any:
