@@ -18,7 +18,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ._pair import Pair, Side
+from ._pair import Pair
+from ._side import Side
 
 __all__ = ["Card", "Metric", "Mode", "Pair", "Result", "Side"]
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from celltable.errors import MaskError, MetricError, NotFoundError
 
-from ._pair import Pair, Side
+from ._pair import Pair
+from ._side import Side
 
 PANNUKE = (
     "Neoplastic",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,262 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from celltable._native import pairing
-from celltable.errors import MaskError, MetricError
+from celltable.errors import MetricError
 from celltable.geometry import overlap as overlaps
 from celltable.geometry import rle as rles
 
-from ._strips import label_sums, paired_strips, strips_of
+from ._side import Floats, Ints, Side, aligned
+from ._strips import label_sums, paired_strips
 
 if TYPE_CHECKING:
     from celltable.geometry.overlap import Overlap
-    from celltable.records import Instances
 
     from ._table import Table
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False)
-class Side:
-    """The cells of one side (ground truth or prediction) of one image.
-
-    Make one with `from_label_map`, `from_rle` or `from_instances`. Either `map` (a label map, 0 = background, which
-    cannot overlap) or `counts` (compressed COCO run lengths, one a cell, which can) is given; the other is made when
-    asked for. All columns have one entry a cell, in the order of `ids`; None where there is no such column.
-
-    Attributes
-    ----------
-    size
-        (height, width).
-    columns of cells
-        `given_ids` int64; `class_codes` int64 index into `vocabulary`, -1 = none; `scores` float64; `crowd`, `ignore`
-        bool; `published_area` float64; `published_boxes` float64 (n, 4) x, y, width, height; `source_ids` the release's
-        own ids (COCO annotation ids); `several`, for cells of more than one class, all (class name, confidence).
-    painted
-        The label map of cells given as `counts`, where it is known already.
-    subset
-        True where `map` holds more cells than `given_ids`.
-    """
-
-    size: tuple[int, int]
-    map: NDArray[Any] | None = None
-    counts: Sequence[bytes] | None = None
-    given_ids: Ints | None = None
-    given_areas: Ints | None = None
-    given_boxes: NDArray[np.int32] | None = None
-    class_codes: Ints | None = None
-    vocabulary: tuple[str, ...] = ()
-    scores: Floats | None = None
-    crowd: Bools | None = None
-    ignore: Bools | None = None
-    published_area: Floats | None = None
-    published_boxes: Floats | None = None
-    source_ids: Sequence[Any] | None = None
-    painted: NDArray[Any] | None = None
-    subset: bool = False
-    several: Sequence[Sequence[tuple[str, float]] | None] | None = None
-
-    @classmethod
-    def from_label_map(cls, label_map: Any, **columns: Any) -> Side:
-        """Cells of an integer label map; columns are in ascending order of the labels (or of `given_ids`).
-
-        The map is an array, or anything with a shape that gives its rows by slices and all of them to `numpy.asarray`,
-        such as `celltable.imagefile.LabelStrips`, which reads a map on disk a few rows at a time.
-        """
-        return cls((int(label_map.shape[0]), int(label_map.shape[1])), map=label_map, **columns)
-
-    @classmethod
-    def from_rle(cls, counts: Sequence[bytes], size: tuple[int, int], **columns: Any) -> Side:
-        """Cells as compressed COCO counts; they may overlap."""
-        return cls(size, counts=list(counts), **columns)
-
-    @classmethod
-    def from_layers(cls, stack: NDArray[Any], vocabulary: Sequence[str], **columns: Any) -> Side:
-        """Cells of a (row, column, class) stack of label maps, as PanNuke has them; further channels are not read.
-
-        Ids are 1, 2, … in the order of class and label; where layers share a pixel the cells overlap, and the later
-        class lies on top.
-        """
-        stack = np.ascontiguousarray(stack)
-        try:
-            painted, classes, twice = pairing.flatten_layers(stack, len(vocabulary))
-        except ValueError as exc:
-            raise MaskError(str(exc)) from exc
-        codes, size = classes.astype(np.int64), (int(stack.shape[0]), int(stack.shape[1]))
-        if not twice:
-            return cls(size, map=painted, class_codes=codes, vocabulary=tuple(vocabulary), **columns)
-        counts: list[bytes] = []
-        for layer in range(len(vocabulary)):
-            counts += rles.from_label_map(np.ascontiguousarray(stack[..., layer]).astype(np.int32)).counts
-        return cls(size, counts=counts, class_codes=codes, vocabulary=tuple(vocabulary), painted=painted, **columns)
-
-    @classmethod
-    def from_instances(cls, cells: Instances, vocabulary: Sequence[str] = ()) -> Side:
-        """Cells of a record or of a store, without decoding their masks; class names become codes of `vocabulary`."""
-        columns: dict[str, Any] = {}
-        if cells.class_name is not None:
-            columns["class_codes"], columns["vocabulary"] = _codes(cells.column("class_name"), vocabulary)
-        for name, column in (("scores", cells.score), ("published_area", cells.published_area)):
-            if column is not None:
-                values = [np.nan if v is None else float(v) for v in column]
-                columns[name] = np.asarray(values, np.float64)
-        if columns.get("published_area") is not None and np.isnan(columns["published_area"]).all():
-            del columns["published_area"]
-        for name in ("crowd", "ignore"):
-            flags = np.asarray(cells.column(name), bool)
-            if flags.any():
-                columns[name] = flags
-        if cells.published_bbox is not None:
-            boxes = [[np.nan] * 4 if b is None else b for b in cells.published_bbox]
-            columns["published_boxes"] = np.asarray(boxes, np.float64).reshape(len(cells), 4)
-        if cells.source_id is not None:
-            columns["source_ids"] = list(cells.source_id)
-        if cells.class_names is not None:
-            columns["several"] = _several(cells.column("class_names"), cells.column("class_scores"))
-        return cls(
-            cells.size,
-            counts=list(cells.rle),
-            given_ids=np.asarray(cells.ids, np.int64),
-            given_areas=np.asarray(cells.area, np.int64),
-            given_boxes=np.asarray(cells.bbox, np.int32).reshape(len(cells), 4),
-            **columns,
-        )
-
-    @classmethod
-    def from_rows(cls, rows: Any, size: tuple[int, int], vocabulary: Sequence[str] = ()) -> Side:
-        """Cells of one image from rows of a store's instances table (an Arrow table), column by column."""
-        n = int(rows.num_rows)
-        columns: dict[str, Any] = {}
-        if vocabulary or (n and rows.column("class_name").null_count < n):
-            names = rows.column("class_name").to_pylist()
-            columns["class_codes"], columns["vocabulary"] = _codes(names, vocabulary)
-        for name, column in (("scores", "score"), ("published_area", "published_area")):
-            if n and rows.column(column).null_count < n:
-                columns[name] = np.asarray(rows.column(column).to_numpy(), np.float64)
-        for name in ("crowd", "ignore"):
-            flags = np.asarray(rows.column(name).to_pylist(), bool)
-            if flags.any():
-                columns[name] = flags
-        if n and rows.column("published_bbox").null_count < n:
-            boxes = [[np.nan] * 4 if b is None else b for b in rows.column("published_bbox").to_pylist()]
-            columns["published_boxes"] = np.asarray(boxes, np.float64).reshape(n, 4)
-        if n and rows.column("source_id").null_count < n:
-            columns["source_ids"] = rows.column("source_id").to_pylist()
-        if n and "class_names" in rows.column_names and rows.column("class_names").null_count < n:
-            names, each = rows.column("class_names").to_pylist(), rows.column("class_scores").to_pylist()
-            columns["several"] = _several(names, each)
-        boxes = [np.asarray(rows.column(f"bbox_{k}").to_numpy(), np.int32) for k in "xywh"]
-        return cls(
-            size,
-            counts=rows.column("rle").to_pylist(),
-            given_ids=np.asarray(rows.column("instance_id").to_numpy(), np.int64),
-            given_areas=np.asarray(rows.column("area").to_numpy(), np.int64),
-            given_boxes=np.stack(boxes, axis=1),
-            **columns,
-        )
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @cached_property
-    def ids(self) -> Ints:
-        """Instance ids, int64 (n,)."""
-        if self.given_ids is not None:
-            return self.given_ids
-        if self.counts is not None:
-            return np.arange(1, len(self.counts) + 1, dtype=np.int64)
-        return self._found.gt_ids
-
-    @cached_property
-    def areas(self) -> Ints:
-        """Mask areas in pixels, int64 (n,)."""
-        if self.given_areas is not None:
-            return self.given_areas
-        if self.counts is not None:
-            return np.asarray(rles.areas(self.counts, self.size), np.int64)
-        return _aligned(self.ids, self._found.gt_ids, self._found.gt_areas)
-
-    @cached_property
-    def boxes(self) -> NDArray[np.int32]:
-        """Tight boxes x, y, width, height of the masks, int32 (n, 4)."""
-        if self.given_boxes is not None:
-            return self.given_boxes
-        if self.counts is not None:
-            return np.asarray(rles.boxes(self.counts, self.size), np.int32).reshape(-1, 4)
-        return _aligned(self.ids, self._found.gt_ids, self._found.gt_boxes)
-
-    def learn(self, ids: Ints, areas: Ints, boxes: NDArray[np.int32]) -> None:
-        """Take over what an overlap table has found in the label map, so that it is not read again."""
-        if self.given_ids is None:
-            for name, value in (("ids", ids), ("areas", areas), ("boxes", boxes)):
-                self.__dict__.setdefault(name, value)
-
-    @cached_property
-    def _found(self) -> Overlap:
-        rows = (rows for _, rows in strips_of(self.label_map))
-        return overlaps.overlap_of_strips((part, np.zeros(part.shape, np.uint8)) for part in rows)
-
-    @cached_property
-    def rle(self) -> Sequence[bytes]:
-        """Compressed COCO counts, one a cell."""
-        if self.counts is not None:
-            return self.counts
-        found = rles.from_label_map(np.asarray(self.map))
-        by_id = dict(zip(found.ids.tolist(), found.counts, strict=True))
-        empty = rles.encode(np.zeros(self.size, bool))
-        return [by_id.get(i, empty) for i in self.ids.tolist()]
-
-    @cached_property
-    def overlapping(self) -> bool:
-        """Whether two masks of this side share a pixel."""
-        if self.map is not None or not len(self):
-            return False
-        if self.painted is not None:
-            return True
-        return not overlaps.disjoint(self.rle, self.size)
-
-    @cached_property
-    def label_map(self) -> NDArray[Any]:
-        """The side as one label map of `ids`; where masks overlap, later ids (in ascending order) lie on top."""
-        if self.map is not None:
-            return np.where(np.isin(self.map, self.ids), self.map, 0) if self.subset else self.map
-        if self.painted is not None:
-            return self.painted
-        order = np.argsort(self.ids, kind="stable")
-        counts = [self.rle[i] for i in order.tolist()]
-        return np.asarray(rles.flatten(counts, self.size, ids=self.ids[order], policy="last-wins").label_map)
-
-    @property
-    def flags(self) -> Bools:
-        """Cells that are crowd or ignore regions, bool (n,)."""
-        found = np.zeros(len(self), bool)
-        for column in (self.crowd, self.ignore):
-            if column is not None:
-                found |= column
-        return found
-
-    def take(self, keep: ArrayLike) -> Side:
-        """The cells where the boolean mask `keep` is true; ids and columns are kept."""
-        mask = np.asarray(keep, bool)
-        where = np.flatnonzero(mask)
-        columns: dict[str, Any] = {
-            "given_ids": self.ids[mask],
-            "given_areas": self.areas[mask],
-            "given_boxes": self.boxes[mask],
-        }
-        for name in ("class_codes", "scores", "crowd", "ignore", "published_area", "published_boxes"):
-            column = getattr(self, name)
-            columns[name] = None if column is None else column[mask]
-        if self.source_ids is not None:
-            columns["source_ids"] = [self.source_ids[i] for i in where.tolist()]
-        if self.several is not None:
-            columns["several"] = [self.several[i] for i in where.tolist()]
-        if self.counts is not None:
-            return replace(self, counts=[self.counts[i] for i in where.tolist()], painted=None, **columns)
-        return replace(self, subset=self.subset or not mask.all(), **columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -388,32 +143,6 @@ class Pair:
         return (gt.class_codes is not None or not len(gt)) and (pred.class_codes is not None or not len(pred))
 
 
-def _several(names: Sequence[Any], scores: Sequence[Any]) -> list[list[tuple[str, float]] | None]:
-    """Names and confidences of the classes of each cell that has more than one; NaN where a class has no confidence."""
-    found: list[list[tuple[str, float]] | None] = []
-    for words, each in zip(names, scores, strict=True):
-        found.append(None if not words else list(zip(words, each or [float("nan")] * len(words), strict=True)))
-    return found
-
-
-def _codes(names: Sequence[str | None], vocabulary: Sequence[str]) -> tuple[Ints, tuple[str, ...]]:
-    words = tuple(vocabulary) or tuple(sorted({n for n in names if n is not None}))
-    index = {word: i for i, word in enumerate(words)}
-    return np.asarray([index.get(n, -1) if n is not None else -1 for n in names], np.int64), words
-
-
-def _aligned(ids: Ints, found: Ints, values: NDArray[Any]) -> NDArray[Any]:
-    """Rows of `values` (one a found id, ascending) for `ids`; zeros for an id that has no pixel."""
-    if len(ids) == len(found) and np.array_equal(ids, found):
-        return values
-    out = np.zeros((len(ids), *values.shape[1:]), values.dtype)
-    position = np.searchsorted(found, ids)
-    there = position < len(found)
-    there[there] = found[position[there]] == ids[there]
-    out[there] = values[position[there]]
-    return out
-
-
 def _placed(table: Overlap, gt: Side, pred: Side) -> Overlap:
     """An overlap of label maps whose rows are those of the sides, also where a side lists its ids in its own order."""
     if gt.given_ids is None and pred.given_ids is None:
@@ -422,12 +151,12 @@ def _placed(table: Overlap, gt: Side, pred: Side) -> Overlap:
     changed: dict[str, Any] = {}
     if gt_ids is not None and not np.array_equal(gt_ids, table.gt_ids):
         changed.update(gt_index=_positions(gt_ids, table.gt_ids)[table.gt_index], gt_ids=gt_ids)
-        changed.update(gt_areas=_aligned(gt_ids, table.gt_ids, table.gt_areas))
-        changed.update(gt_boxes=_aligned(gt_ids, table.gt_ids, table.gt_boxes))
+        changed.update(gt_areas=aligned(gt_ids, table.gt_ids, table.gt_areas))
+        changed.update(gt_boxes=aligned(gt_ids, table.gt_ids, table.gt_boxes))
     if pred_ids is not None and not np.array_equal(pred_ids, table.pred_ids):
         changed.update(pred_index=_positions(pred_ids, table.pred_ids)[table.pred_index], pred_ids=pred_ids)
-        changed.update(pred_areas=_aligned(pred_ids, table.pred_ids, table.pred_areas))
-        changed.update(pred_boxes=_aligned(pred_ids, table.pred_ids, table.pred_boxes))
+        changed.update(pred_areas=aligned(pred_ids, table.pred_ids, table.pred_areas))
+        changed.update(pred_boxes=aligned(pred_ids, table.pred_ids, table.pred_boxes))
     return replace(table, **changed) if changed else table
 
 

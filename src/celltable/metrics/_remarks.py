@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ._pair import Pair, Side
+from ._pair import Pair
+from ._side import Side
 
 ONE_SCORE = "all detections have the same score"
 _SIDES = ("ground truth", "predictions")
