@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -12,8 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
 from celltable import registry, splits, synthetic
+from celltable.cli import build
 from celltable.errors import CelltableError, InputError, StoreError
 from celltable.pipelines.check import check
 from celltable.pipelines.ingest import ingest
@@ -220,12 +223,12 @@ def test_requests_that_make_no_sense_end_in_one_sentence(tmp_path: Path) -> None
     predictions = predict(a, tmp_path / "p")
     requests: list[tuple[list[Store], dict[str, Any], str]] = [
         ([a], {}, "two or more stores"),
-        ([a, a], {}, "two of the stores are called 'a'"),
+        ([a, a], {}, "two of the stores are called 'a'.*rename one"),
         ([b, predictions], {}, "stores of one kind; found annotations and predictions"),
         ([a, b], {"classes": {"Neoplasic": "t"}}, "'Neoplasic', which no store has. Did you mean 'Neoplastic'"),
         ([a, b], {"classes": tmp_path / "list.json"}, "expected old class → new class"),
         ([a, b], {"classes": tmp_path / "bad.toml"}, "expected a TOML or JSON file"),
-        ([a, b], {"classes": tmp_path / "none.toml"}, "expected a TOML or JSON file"),
+        ([a, b], {"classes": tmp_path / "none.toml"}, "old class → new class; No such file or directory"),
     ]
     for these, options, words in requests:
         with pytest.raises(CelltableError, match=words):
@@ -234,3 +237,20 @@ def test_requests_that_make_no_sense_end_in_one_sentence(tmp_path: Path) -> None
     with pytest.raises(StoreError, match="is the store that is read"):
         merge([a, b], a.path, overwrite=True)
     assert replace(a.image("i"), ignore=True).ignore  # the store is still whole
+
+
+def test_the_command_names_every_licence_and_how_to_look_at_the_duplicates(tmp_path: Path) -> None:
+    picture = {"i": np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)}
+    stores = [small(tmp_path / name, name, picture, {}) for name in ("a", "b")]
+    out = tmp_path / "both of them.celltable"
+    arguments = ["merge", *(str(s.path) for s in stores), "-o", str(out)]
+    result = CliRunner().invoke(build(["merge", "query"]), arguments)
+    assert result.exit_code == 0, result.output
+    assert "1 near-duplicate pair\n" in result.output
+    each = next(line for line in result.output.splitlines() if line.startswith("licence of each: "))
+    assert "a: " in each
+    assert "; b: " in each
+    command = next(line for line in result.output.splitlines() if line.startswith("look at them: "))
+    again = CliRunner().invoke(build(["merge", "query"]), shlex.split(command)[4:])
+    assert "a/i" in again.output
+    assert "b/i" in again.output

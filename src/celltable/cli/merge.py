@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +47,11 @@ def merge(
     made = f"{count(len(store), 'image')} and {count(cells, 'cell')} of {len(stores)} data sets"
     compared = count(near, "near-duplicate pair") if similarity else "images not compared (--no-similarity)"
     say(f"{out}: {made}; {compared}" + (f"; {count(edits, 'edit')} of repairs came along" if edits else ""))
-    say(f"licence: {store.info['licence']}" + (" (non-commercial)" if store.info["non_commercial"] else ""))
+    if near:
+        seen = f"select image_id, message from findings where rule = '{NEAR}'"
+        say(f'look at them: celltable query {shlex.quote(str(out))} "{seen}"')
+    say(f"licence: {store.info['licence']}" + (", non-commercial" if store.info["non_commercial"] else ""))
+    each = "; ".join(f"{label}: {text or 'not stated'}" for label, text in store.info["licences"].items())
+    say(f"licence of each: {each}")
     for text in store.info["citation"].split(" | "):
         say(f"cite: {text}")

@@ -102,7 +102,7 @@ def _named(stores: Sequence[Store]) -> dict[str, Store]:
     twice = sorted({n for n in unique if unique.count(n) > 1})
     if twice:
         raise CelltableError(
-            f"two of the stores are called '{twice[0]}'; expected other data sets, or other names of their folders."
+            f"two of the stores are called '{twice[0]}'; expected two data sets, or folders of two names: rename one."
         )
     return dict(zip(unique, stores, strict=True))
 
@@ -116,7 +116,10 @@ def _mapping(classes: Classes | str | Path | None) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         found = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except (OSError, ValueError) as exc:
+    except OSError as exc:
+        why = exc.strerror or exc
+        raise InputError(f"{path}: expected a TOML or JSON file of old class → new class; {why}.") from exc
+    except ValueError as exc:
         raise InputError(f"{path}: expected a TOML or JSON file of old class → new class ({exc}).") from exc
     if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
         raise InputError(f'{path}: expected old class → new class, for example {{"pannuke:Neoplastic": "tumour"}}.')
