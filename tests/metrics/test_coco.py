@@ -23,17 +23,10 @@ from celltable._native import matching
 from celltable._native.cocojson import CocoFile
 from celltable.errors import InputError, MetricError, NotFoundError
 from celltable.metrics import MODES, Metric, Pair, Result, Side
-from celltable.metrics._coco import (
-    COCO,
-    LIVECELL,
-    Evaluation,
-    Protocol,
-    Tally,
-    accumulate,
-    tally,
-)
+from celltable.metrics._coco import COCO, LIVECELL, Protocol, Tally, tally
 from celltable.metrics._coco_files import Columns, Masks, coco_arrays, coco_scores, evaluate
 from celltable.metrics._coco_resample import resample, resample_recall
+from celltable.metrics._coco_summary import Evaluation, accumulate
 from celltable.metrics.afnr_livecell import METRIC as AFNR
 from celltable.metrics.ap_coco import METRIC as AP_COCO
 from celltable.metrics.ap_livecell import METRIC as AP_LIVECELL

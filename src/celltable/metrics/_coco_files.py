@@ -18,7 +18,8 @@ from celltable.errors import InputError, MetricError, NotFoundError
 from celltable.parallel import default_workers
 
 from . import Mode, Result
-from ._coco import COCO, LIVECELL, Evaluation, Protocol, false_negative_rate, undefined_as_nan
+from ._coco import COCO, LIVECELL, Protocol
+from ._coco_summary import Evaluation, false_negative_rate, undefined_as_nan
 
 PROTOCOLS: Mapping[str, Protocol] = {"coco": COCO, "livecell": LIVECELL}
 

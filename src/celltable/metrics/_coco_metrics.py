@@ -10,26 +10,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Card, Metric, Mode, Pair, Result
-from ._coco import (
-    ABOUT,
-    COCO,
-    CROWD,
-    LIVECELL,
-    MATCHING,
-    STRICT,
-    TIES,
-    Protocol,
-    Tally,
-    of_image,
-    pooled,
-    protocol_of,
-    tally,
-)
+from ._coco import COCO, LIVECELL, Protocol, Tally, protocol_of, tally
 from ._coco_resample import resample, resample_recall
+from ._coco_summary import of_image, pooled
 
 NEEDS: Final = frozenset({"scores"})
 HANDLES: Final = frozenset({"regions"})
 OPTIONS: Final = {"shape": "segm", "max_dets": COCO.max_dets, "use_classes": True}
+ABOUT = {
+    "shape": "segm compares masks, bbox boxes (published ones where there are any)",
+    "max_dets": "limits of detections per image and class; the largest is that of AP",
+    "use_classes": "false pools all classes (useCats = 0)",
+}
+
+CROWD = (
+    "crowd is matched last, may absorb many detections (overlap over the detection's own area) and is neither found "
+    "nor missed; "
+    "strict: an ignore mark is not read, as COCO overwrites it; corrected: ignored cells are treated as crowd"
+)
+MATCHING = (
+    "by falling score, each detection takes the free cell of its class with the highest IoU of t or more; detections "
+    "that match "
+    "crowd or a cell outside the area range, or that lie outside it unmatched, are not counted"
+)
+TIES = (
+    "an IoU of exactly t is a hit; of cells with the same IoU the last wins; equal scores keep their order (of "
+    "images, then as "
+    "listed), so AP depends on the order where many scores are equal"
+)
+STRICT = (
+    "an annotation with the id 0 takes its detection but never counts as found; a detection with a published box has "
+    "the area of "
+    "the box; an ignore mark is not read; no detection at all is an error; undefined numbers are -1 (corrected: NaN)"
+)
 
 COCO_CARD: Final = Card(
     title="COCO",

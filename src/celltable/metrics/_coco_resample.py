@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from celltable._native import matching
 
-from ._coco import Floats, Protocol, Tally, join, mean_defined
+from ._coco import Floats, Protocol, Tally
+from ._coco_summary import join, mean_defined
 
 EPS = float(np.spacing(1))  # below precision: COCOeval.accumulate
 CELLS = 8_000_000  # numbers of curves held at once

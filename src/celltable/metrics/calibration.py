@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from celltable.errors import MetricError
 
 from . import Card, Metric, Mode, Pair, Result
-from ._coco import CROWD, MATCHING, Protocol, Tally, checked, join, tally
+from ._coco import Protocol, Tally, tally
+from ._coco_metrics import CROWD, MATCHING
+from ._coco_summary import checked, join
 
 Floats = NDArray[np.float64]
 BINS = 10

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from celltable.errors import MetricError
 
 from . import Card, Metric, Mode, Pair, Result
-from ._coco import CROWD
+from ._coco_metrics import CROWD
 from ._tide import ERRORS, Pooled, Verdicts, resample, verdicts
 
 CARD = Card(
