@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
-from celltable import parallel, synthetic
+from celltable import parallel, registry, synthetic
+from celltable.cli import build
 from celltable.errors import CelltableError, StoreError
 from celltable.pipelines.ingest import ingest
 from celltable.pipelines.predict import predict
@@ -230,3 +234,20 @@ def test_a_published_release_comes_back_from_tiles_cell_by_cell(sample: Callable
     back = stitch(tile(store, tmp_path / "t", size=300, overlap=150), tmp_path / "b", images=open_store(store.path))
     assert len(back.columns("area")) == 1205
     assert same_cells(store, back)
+
+
+def test_the_commands_count_in_singular_and_plural(tmp_path: Path) -> None:
+    first = next(iter(ingest("tnbc", registry.load("datasets", "tnbc").example(tmp_path / "r", 0), tmp_path / "a")))
+    commands = build(["tile", "stitch"])
+    where = ["--where", f"image_id = '{first}'", "--size", "64", "--overlap", "16"]
+    made = CliRunner().invoke(commands, ["tile", str(tmp_path / "a"), str(tmp_path / "t"), *where])
+    assert "tiles of 1 image; " in made.output
+    tiles = open_store(tmp_path / "t")
+    back = CliRunner().invoke(commands, ["stitch", str(tmp_path / "t"), str(tmp_path / "b")])
+    assert f"cells in 1 image, of {len(tiles.instances):,} cells in {len(tiles)} tiles\n" in back.output
+    kept = tiles.images.arrow.slice(1)
+    ids = pa.array(kept.column("image_id").to_pylist())
+    cells = tiles.instances.arrow
+    tiles.update({"images": kept, "instances": cells.filter(pc.is_in(cells.column("image_id"), ids))})
+    less = CliRunner().invoke(commands, ["stitch", str(tmp_path / "t"), str(tmp_path / "c")])
+    assert "1 image lacks tiles and is marked as not exhaustive\n" in less.output

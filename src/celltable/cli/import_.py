@@ -46,3 +46,6 @@ def import_(
     else:
         found = f"{count(len(store), 'image')} and {count(cells, 'cell')} of {path.name}"
         say(f"{out}: {found}, {count(findings, 'finding')} on the way")
+        bare = sum(not row for row in store.images.column("pixels").to_pylist())
+        if bare:
+            say(f"{count(bare, 'image')} without pixels; --images STORE takes them from a store that has them")

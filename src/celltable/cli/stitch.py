@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._output import Json, Overwrite, Workers, emit_json, say
+from ._output import Json, Overwrite, Workers, count, emit_json, say
 
 
 def stitch(
@@ -40,6 +40,8 @@ def stitch(
         numbers = {"images": len(store), "instances": cells, "of_tiles": len(before), "of_instances": fragments}
         emit_json({"store": str(out), **numbers, "incomplete_images": missing})
         return
-    say(f"{out}: {cells:,} cells in {len(store):,} images, of {fragments:,} cells in {len(before):,} tiles")
+    whole = f"{count(cells, 'cell')} in {count(len(store), 'image')}"
+    say(f"{out}: {whole}, of {count(fragments, 'cell')} in {count(len(before), 'tile')}")
     if missing:
-        say(f"{missing:,} images lack tiles and are marked as not exhaustive")
+        lacking = "image lacks tiles and is" if missing == 1 else "images lack tiles and are"
+        say(f"{missing:,} {lacking} marked as not exhaustive")
