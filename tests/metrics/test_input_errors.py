@@ -27,12 +27,15 @@ PRED = np.array([[7, 7, 0, 9, 9, 0, 0, 4]])
         ({"classes": (list("aba"), list("abz")), "vocabulary": ["a", "b"]}, "class z, which vocabulary lacks"),
         ({"missing": "emtpy"}, "missing is 'emtpy'; expected 'error' or 'empty'"),
         ({"unknown": "drop"}, "unknown is 'drop'"),
+        ({"rounds": -1}, "rounds is -1; expected 0"),
+        ({"metrics": []}, "no metric was asked for"),
+        ({"metrics": ""}, "no metric was asked for"),
         ({"partial": "skp"}, "partial is 'skp'"),
     ],
 )
 def test_a_wrong_argument_is_named(given: dict[str, Any], said: str) -> None:
     with pytest.raises(CelltableError, match=said):
-        ct.evaluate(GT, PRED, "ap_coco", **given)
+        ct.evaluate(GT, PRED, **{"metrics": "ap_coco", **given})
 
 
 @pytest.mark.parametrize("scores", [[[0.5, 0.6, 0.7]], [0.5, 0.6], np.array([0.5, 0.6, 0.7]), {4: 0.5, 7: 0.5, 9: 0.5}])

@@ -37,7 +37,7 @@ Rounds = Annotated[int, typer.Option("--rounds", min=0, help="Bootstrap rounds o
 def names(metrics: list[str] | None) -> str | list[str]:
     """Metric names from repeated and comma-separated options."""
     found = [m.strip() for text in metrics or ["ap_dsb2018"] for m in text.split(",") if m.strip()]
-    return "all" if found == ["all"] else found
+    return "all" if "all" in found else found
 
 
 def checked(value: str, known: tuple[str, ...], option: str) -> Any:

@@ -156,7 +156,9 @@ def chosen(metrics: str | Sequence[str]) -> tuple[tuple[Metric, ...], bool]:
         If there is no metric of a name.
     """
     names = [metrics] if isinstance(metrics, str) else list(metrics)
-    if names == ["all"]:
+    if not any(names):
+        raise MetricError("no metric was asked for; name one or several, or 'all'")
+    if "all" in names:
         every = (registry.load("metrics", n) for n in registry.names("metrics"))
         return tuple(m for m in every if not m.heavy), False
     return tuple(registry.load("metrics", n) for n in dict.fromkeys(names)), True
@@ -283,12 +285,14 @@ def evaluate_pairs(
     Raises
     ------
     MetricError
-        If a metric that was asked for by name does not apply, or there is no image to score.
+        If a metric that was asked for by name does not apply, or there is no image to score, or no metric.
     UnknownPluginError
         If there is no metric of a name.
     """
     if mode not in MODES:
         raise MetricError(f"mode is {mode!r}; expected 'strict' or 'corrected'")
+    if rounds < 0:
+        raise MetricError(f"rounds is {rounds}; expected 0 (no intervals) or more")
     loaded, named = chosen(metrics)
     cells = tuple(c for c in by if c in ("size", "class"))
     plan = Plan(loaded, mode, with_options(loaded, options), partial, cells, tuple(size_edges), named)

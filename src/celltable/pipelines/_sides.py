@@ -81,6 +81,13 @@ class StoreSource:
         chosen = set(found)
         return [i for i in self.store if i in chosen]
 
+    @property
+    def kinds(self) -> list[str]:
+        """Of what kinds there are cells."""
+        import pyarrow.compute as pc
+
+        return [str(kind) for kind in pc.unique(self.store.columns("kind").column(0)).to_pylist()]
+
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The classes in the order of the data set, then any others that occur."""

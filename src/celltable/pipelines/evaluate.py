@@ -122,7 +122,11 @@ def evaluate(
             raise InputError("arrays have no store to write scores into; use write=False")
         pairs = pairs_from_arrays(gt, pred, classes=classes, scores=scores, vocabulary=vocabulary)
         return evaluate_pairs(pairs, metrics, **how)
+    if kind not in (None, "nucleus", "cell"):
+        raise InputError(f"kind is {kind!r}; expected 'nucleus' or 'cell'")
     truth = source_of(gt, where=where, kind=kind)
+    if isinstance(truth, StoreSource) and kind not in (None, *truth.kinds):
+        raise InputError(f"{truth.name} has no cell of the kind '{kind}', so there is nothing to score against")
     found = source_of(pred, images=truth.images, kind=kind)
     pairs_of, notes = paired(truth, found, missing, unknown, vocabulary)
     made = evaluate_pairs(pairs_of, metrics, notes=notes, **how)
