@@ -94,14 +94,24 @@ def strata_of(images: pa.Table, by: Sequence[str]) -> list[str]:
     return [" · ".join(row) for row in zip(*parts, strict=True)] if parts else [""] * images.num_rows
 
 
+def nothing(name: str) -> str:
+    """What stands for the value of an image that has none.
+
+    >>> nothing("cell_type")
+    '(no cell type)'
+    """
+    return f"(no {name.replace('_', ' ')})"
+
+
 def values_of(images: pa.Table, name: str) -> list[str]:
-    """The value of each image in a column, a metadata key or ``density``, as text.
+    """The value of each image in a column, a metadata key or ``density``, as text; "(no tissue)" where it has none.
 
     Raises
     ------
     NotFoundError
         If no image has such a column or key.
     """
+    none = nothing(name)
     if name == "density":
         counts = images.column("n_instances").to_numpy()
         edges = np.quantile(counts, np.linspace(0, 1, DENSITY_BINS + 1)[1:-1]) if len(counts) else []
@@ -109,14 +119,14 @@ def values_of(images: pa.Table, name: str) -> list[str]:
     columns = [c for c in images.column_names if c not in ("pixels", "metadata")]
     if name in columns:
         column = images.column(name).to_pylist()
-        return ["+".join(sorted(v)) if isinstance(v, list) else str(v) for v in column]
+        return [none if v is None else "+".join(sorted(v)) if isinstance(v, list) else str(v) for v in column]
     metadata = [dict(m or ()) for m in images.column("metadata").to_pylist()]
     if not any(name in m for m in metadata):
         known = [*columns, "density", *sorted({k for m in metadata for k in m})]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
         raise NotFoundError(f"No column of the images is called '{name}'. {hint}")
-    return [m.get(name, "None") for m in metadata]
+    return [m.get(name, none) for m in metadata]
 
 
 def grouped(

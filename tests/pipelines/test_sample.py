@@ -11,6 +11,7 @@ import pytest
 
 from celltable import registry, schema
 from celltable.errors import CelltableError
+from celltable.pipelines._derived import with_columns
 from celltable.pipelines._rows import apply_rows, to_json
 from celltable.pipelines.check import check
 from celltable.pipelines.ingest import ingest
@@ -154,3 +155,12 @@ def test_findings_of_cells_that_were_not_drawn_stay_behind(tmp_path: Path, pannu
     assert {k for k in found if k[1] is not None} <= keys
     had = [(f["image_id"], f["instance_id"]) for f in source.findings.arrow.to_pylist()]
     assert len(store.findings) == sum(k in keys or (k[0] in store and k[1] is None) for k in had) < len(had)
+
+
+def test_images_without_a_value_are_drawn_under_a_name_that_says_so(tmp_path: Path) -> None:
+    source = ingest("tnbc", registry.load("datasets", "tnbc").example(tmp_path / "r", 0), tmp_path / "a")
+    assert set(drawn(source, "cell_type", "cells")) == {"(no cell type)"}
+    assert set(drawn(source, "cell_type", "images")) == {"(no cell type)"}
+    part = {"metadata": [[("scanner", "A")], *[[] for _ in range(len(source) - 1)]]}
+    marked = source.update({"images": with_columns(source.images.arrow, part)})
+    assert drawn(marked, "scanner", "images") == {"(no scanner)": len(source) - 1, "A": 1}

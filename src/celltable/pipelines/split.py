@@ -63,8 +63,9 @@ def split(
         Percentages of the training part to draw as nested random subsets; kept in the metadata key ``subset``, the
         smallest one that an image belongs to, so that ``cast(metadata['subset'] as double) <= 25`` selects 25 %.
     only
-        Column or metadata key → value: split only these images (one cell type, say). The others keep the parts and
-        subsets that they have, and the certificate counts them, too: a group that they share with these shows.
+        Column or metadata key → value (``none``: no value): split only these images (one cell type, say). The others
+        keep the parts and subsets that they have, and the certificate counts them, too: a group that they share with
+        these shows.
     similarity
         Compare the pixels of all images, so that look-alikes stay on one side and the certificate says so.
     workers, progress
@@ -170,7 +171,8 @@ def _selected(images: pa.Table, only: Mapping[str, str] | None) -> pa.Table:
     kept = images
     for name, value in (only or {}).items():
         had = splits.values_of(kept, name)
-        kept = kept.filter(pa.array([v == value or v.lower() == value.lower() for v in had], pa.bool_()))
+        wanted = splits.nothing(name) if value.lower() == "none" and "None" not in had else value
+        kept = kept.filter(pa.array([v.lower() == wanted.lower() for v in had], pa.bool_()))
         if kept.num_rows == 0:
             most = [v for v, _ in Counter(had).most_common(8)]
             rest = f" and {len(set(had)) - 8:,} more" if len(set(had)) > 8 else ""
