@@ -16,7 +16,7 @@ from celltable.geometry import label_map
 whole = [np.uint8, np.uint16, np.uint32, np.int8, np.int16, np.int32, np.int64, np.float32, np.float64]
 
 
-def by_numpy(stack: np.ndarray[Any, Any], n: int) -> tuple[np.ndarray[Any, Any], int, int, int]:
+def by_numpy(stack: np.ndarray[Any, Any], n: int) -> tuple[np.ndarray[Any, Any], list[int], int, int]:
     """Planes, strange values, shared and unclaimed pixels, slowly."""
     looked_at = stack[..., : n + 1].astype(np.float64)
     good = (looked_at >= 0) & (looked_at == np.floor(looked_at)) & (looked_at < 2**31)
@@ -25,7 +25,8 @@ def by_numpy(stack: np.ndarray[Any, Any], n: int) -> tuple[np.ndarray[Any, Any],
     free = labelled == 0
     if stack.shape[2] > n:
         free &= planes[..., n] == 0
-    return planes[..., :n].transpose(2, 0, 1), int((~good).sum()), int((labelled > 1).sum()), int(free.sum())
+    strange = [int((~good[..., k]).sum()) if k < stack.shape[2] else 0 for k in range(n + 1)]
+    return planes[..., :n].transpose(2, 0, 1), strange, int((labelled > 1).sum()), int(free.sum())
 
 
 @given(
@@ -35,17 +36,22 @@ def by_numpy(stack: np.ndarray[Any, Any], n: int) -> tuple[np.ndarray[Any, Any],
     ),
     st.data(),
 )  # fmt: skip
-def test_layers_are_the_planes_of_the_stack(stack: np.ndarray[Any, Any], data: st.DataObject) -> None:
+def test_cells_of_layers_are_numbered_painted_and_told_apart(stack: np.ndarray[Any, Any], data: st.DataObject) -> None:
     n = data.draw(st.integers(0, stack.shape[2]))
     if stack.dtype.kind == "f" and data.draw(st.booleans()):
         at = tuple(data.draw(st.integers(0, k - 1)) for k in stack.shape)
         stack[at] = data.draw(st.sampled_from([np.nan, -1, 0.5, np.inf, 2.0**31, -0.0]))
     planes, strange, shared, unclaimed = by_numpy(stack, n)
+    keys = [(k, v) for k in range(n) for v in np.unique(planes[k]).tolist() if v]
+    numbered = np.zeros(planes.shape, np.int32)
+    for number, (k, v) in enumerate(keys, 1):
+        numbered[k][planes[k] == v] = number
     for given_stack in (stack, np.asfortranarray(stack)):
         found = label_map.layers(given_stack, n)
-        np.testing.assert_array_equal(found.planes, planes)
-        assert (found.strange, found.shared, found.unclaimed) == (strange, shared, unclaimed)
-        assert found.filled == tuple(bool(p.any()) for p in planes)
+        assert list(zip(found.layer.tolist(), found.value.tolist(), strict=True)) == keys
+        assert (found.strange.tolist(), found.shared, found.unclaimed) == (strange, shared, unclaimed)
+        np.testing.assert_array_equal(found.flat, numbered.max(axis=0, initial=0))
+        np.testing.assert_array_equal(found.planes, numbered if shared else numbered[:0])
 
 
 def test_more_layers_than_there_are_is_an_error() -> None:

@@ -1019,35 +1019,59 @@ nb::tuple unpack_polygons(nb::sequence packed) {
   return nb::make_tuple(array(std::move(xy)), array(std::move(part_first)), array(std::move(mask_first)));
 }
 
-// A stack of layers as label maps of whole numbers, layer after layer. Values that are none are left out and counted, as
-// are pixels that two layers share and pixels that neither these nor the next layer, the background, claims.
-template <class T> nb::tuple layer_planes(nb::ndarray<const T, nb::ndim<3>, nb::c_contig, nb::device::cpu> stack, i64 layers) {
+// A stack of label maps, layer after layer: its cells, numbered in the order of layer and value, painted into one map,
+// later layers on top, and, where two layers share a pixel, into a map for each layer. Values that are no whole numbers
+// are left out and counted for each layer; so are pixels that neither these nor the next layer, the background, claims.
+template <class T> nb::tuple layer_cells(nb::ndarray<const T, nb::ndim<3>, nb::c_contig, nb::device::cpu> stack, i64 layers) {
   const i64 h = static_cast<i64>(stack.shape(0)), w = static_cast<i64>(stack.shape(1)), channels = static_cast<i64>(stack.shape(2));
   check_size(h, w);
   if (layers < 0 || layers > channels) throw BadMask("more layers asked for than the stack has");
   const i64 pixels = h * w;
-  std::vector<std::int32_t> planes(static_cast<std::size_t>(layers * pixels), 0);
-  std::vector<bool> filled(static_cast<std::size_t>(layers), false);
-  i64 strange = 0, shared = 0, unclaimed = 0;
+  std::vector<std::int32_t> flat(static_cast<std::size_t>(pixels), 0), planes, layer;
+  std::vector<i64> value, strange(static_cast<std::size_t>(layers) + 1, 0);
+  i64 shared = 0, unclaimed = 0;
   {
     nb::gil_scoped_release release;
-    std::vector<std::uint8_t> cover(static_cast<std::size_t>(pixels), 0), ground(cover.size(), 0);
-    layer_runs(stack.data(), pixels, channels, std::min(layers + 1, channels), [&](i64 layer, i64 from, i64 to, T value) {
-      const double x = static_cast<double>(value);
-      if (!(x > 0) || x > 2147483647. || x != std::floor(x)) {
-        strange += to - from;
-      } else if (layer == layers) {
-        std::fill(ground.begin() + from, ground.begin() + to, std::uint8_t(1));
-      } else {
-        filled[static_cast<std::size_t>(layer)] = true;
-        std::fill(planes.begin() + layer * pixels + from, planes.begin() + layer * pixels + to, static_cast<std::int32_t>(value));
-        for (i64 p = from; p < to; ++p) cover[static_cast<std::size_t>(p)] = static_cast<std::uint8_t>(std::min(cover[static_cast<std::size_t>(p)] + 1, 2));
-      }
+    struct Stretch { std::int32_t layer; std::int32_t value; i64 from, to; };
+    std::vector<Stretch> found;
+    std::vector<std::uint8_t> ground(static_cast<std::size_t>(pixels), 0);
+    layer_runs(stack.data(), pixels, channels, std::min(layers + 1, channels), [&](i64 of, i64 from, i64 to, T v) {
+      const double x = static_cast<double>(v);
+      if (!(x > 0) || x > 2147483647. || x != std::floor(x)) strange[static_cast<std::size_t>(of)] += to - from;
+      else if (of == layers) std::fill(ground.begin() + from, ground.begin() + to, std::uint8_t(1));
+      else found.push_back({static_cast<std::int32_t>(of), static_cast<std::int32_t>(v), from, to});
     });
-    for (std::size_t p = 0; p < cover.size(); ++p) shared += cover[p] > 1, unclaimed += !(cover[p] | ground[p]);
+    std::vector<std::pair<std::int32_t, std::int32_t>> keys;
+    for (const Stretch &f : found)
+      if (keys.empty() || keys.back() != std::pair(f.layer, f.value)) keys.emplace_back(f.layer, f.value);
+    std::sort(keys.begin(), keys.end());
+    keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+    for (const auto &key : keys) layer.push_back(key.first), value.push_back(key.second);
+    const auto number = [&](const Stretch &f) {
+      return static_cast<std::int32_t>(std::lower_bound(keys.begin(), keys.end(), std::pair(f.layer, f.value)) - keys.begin()) + 1;
+    };
+    bool twice = false;
+    for (const Stretch &f : found) {
+      const std::int32_t n = number(f);
+      for (i64 p = f.from; p < f.to; ++p) twice |= flat[static_cast<std::size_t>(p)] != 0, flat[static_cast<std::size_t>(p)] = n;
+    }
+    if (twice) { // labels of one layer never share a pixel, so that only the order of the layers matters
+      std::stable_sort(found.begin(), found.end(), [](const Stretch &x, const Stretch &y) { return x.layer < y.layer; });
+      planes.assign(static_cast<std::size_t>(layers * pixels), 0);
+      std::vector<std::uint8_t> cover(static_cast<std::size_t>(pixels), 0);
+      for (const Stretch &f : found) {
+        const std::int32_t n = number(f);
+        std::fill(flat.begin() + f.from, flat.begin() + f.to, n);
+        std::fill(planes.begin() + f.layer * pixels + f.from, planes.begin() + f.layer * pixels + f.to, n);
+        for (i64 p = f.from; p < f.to; ++p) shared += ++cover[static_cast<std::size_t>(p)] == 2;
+      }
+    }
+    for (std::size_t p = 0; p < flat.size(); ++p) unclaimed += !flat[p] & !ground[p];
   }
-  return nb::make_tuple(array(std::move(planes), {static_cast<std::size_t>(layers), static_cast<std::size_t>(h), static_cast<std::size_t>(w)}),
-                        filled, strange, shared, unclaimed);
+  const auto rows = static_cast<std::size_t>(h), columns = static_cast<std::size_t>(w);
+  const std::size_t kept = shared ? static_cast<std::size_t>(layers) : 0;
+  return nb::make_tuple(array(std::move(flat), {rows, columns}), array(std::move(planes), {kept, rows, columns}),
+                        array(std::move(layer)), array(std::move(value)), array(std::move(strange)), shared, unclaimed);
 }
 
 // ---------------------------------------------------------------- overlap table of two label maps
@@ -1261,12 +1285,12 @@ NB_MODULE(geometry, m) {
   m.def("label_measures", &label_measures<std::uint16_t>, "map"_a.noconvert());
   m.def("label_measures", &label_measures<std::int32_t>, "map"_a.noconvert());
   m.def("label_measures", &label_measures<i64>, "map"_a.noconvert());
-  m.def("layer_planes", &layer_planes<std::uint8_t>, "stack"_a.noconvert(), "layers"_a);
-  m.def("layer_planes", &layer_planes<std::uint16_t>, "stack"_a.noconvert(), "layers"_a);
-  m.def("layer_planes", &layer_planes<std::int32_t>, "stack"_a.noconvert(), "layers"_a);
-  m.def("layer_planes", &layer_planes<i64>, "stack"_a.noconvert(), "layers"_a);
-  m.def("layer_planes", &layer_planes<float>, "stack"_a.noconvert(), "layers"_a);
-  m.def("layer_planes", &layer_planes<double>, "stack"_a.noconvert(), "layers"_a);
+  m.def("layer_cells", &layer_cells<std::uint8_t>, "stack"_a.noconvert(), "layers"_a);
+  m.def("layer_cells", &layer_cells<std::uint16_t>, "stack"_a.noconvert(), "layers"_a);
+  m.def("layer_cells", &layer_cells<std::int32_t>, "stack"_a.noconvert(), "layers"_a);
+  m.def("layer_cells", &layer_cells<i64>, "stack"_a.noconvert(), "layers"_a);
+  m.def("layer_cells", &layer_cells<float>, "stack"_a.noconvert(), "layers"_a);
+  m.def("layer_cells", &layer_cells<double>, "stack"_a.noconvert(), "layers"_a);
   m.def("components", &components<std::uint8_t>, "map"_a.noconvert(), "connectivity"_a);
   m.def("components", &components<std::uint16_t>, "map"_a.noconvert(), "connectivity"_a);
   m.def("components", &components<std::int32_t>, "map"_a.noconvert(), "connectivity"_a);

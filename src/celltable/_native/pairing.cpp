@@ -1,4 +1,4 @@
-// The loops of metrics that must be fast: sparse optimal assignment, outlines and their dilation, centroids, class layers.
+// The loops of metrics that must be fast: sparse optimal assignment, outlines and their dilation, centroids.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
@@ -17,7 +17,6 @@
 #include <tuple>
 #include <vector>
 
-#include "layers.hpp"
 #include "rowbits.hpp"
 
 namespace nb = nanobind;
@@ -26,7 +25,6 @@ using u64 = uint64_t;
 
 template <class T> using In1 = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <class T> using In2 = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-template <class T> using In3 = nb::ndarray<const T, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
 template <class T, class... N> static auto make(std::vector<T> &&data, N... shape) {
   auto *held = new std::vector<T>(std::move(data));
@@ -411,43 +409,6 @@ template <class T> static auto coordinate_sums(In2<T> map, In1<i64> ids) {
   return make(std::move(sums), n, 2);
 }
 
-// A stack of class layers (row, column, class) painted into one label map, class after class, ids ascending within each.
-// Returns the map, the class of each id, and whether any pixel was covered twice.
-template <class T> struct LayerRun { i64 layer, from, to; T value; };
-
-template <class T> static auto flatten_layers(In3<T> stack, i64 layers) {
-  const i64 h = stack.shape(0), w = stack.shape(1), channels = stack.shape(2);
-  if (layers < 0 || layers > channels) throw std::invalid_argument("more layers asked for than the stack has");
-  std::vector<int32_t> map(h * w, 0), classes;
-  bool twice = false;
-  {
-    nb::gil_scoped_release release;
-    std::vector<LayerRun<T>> runs;
-    celltable::layer_runs(stack.data(), h * w, channels, layers, [&](i64 layer, i64 from, i64 to, T value) {
-      const double x = static_cast<double>(value);
-      if (!(x > 0) || x > 67108864.0 || x != std::floor(x))
-        throw std::invalid_argument("a class layer holds a value that is not a whole number from 0 to 67108864");
-      runs.push_back({layer, from, to, value});
-    });
-    std::vector<std::pair<i64, T>> keys;
-    for (const auto &r : runs) keys.push_back({r.layer, r.value});
-    std::sort(keys.begin(), keys.end());
-    keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
-    for (const auto &k : keys) classes.push_back(static_cast<int32_t>(k.first));
-    std::stable_sort(runs.begin(), runs.end(), [](const auto &x, const auto &y) { return x.layer < y.layer; });
-    for (const auto &r : runs) {
-      const auto at = std::lower_bound(keys.begin(), keys.end(), std::make_pair(r.layer, r.value));
-      // labels of one layer never share a pixel, so that their order within it does not matter
-      for (i64 p = r.from; p < r.to; ++p) {
-        twice |= map[p] != 0;
-        map[p] = static_cast<int32_t>(at - keys.begin()) + 1;
-      }
-    }
-  }
-  const size_t n = classes.size();
-  return std::make_tuple(make(std::move(map), h, w), make(std::move(classes), n), twice);
-}
-
 template <class T> static void of_type(nb::module_ &m) {
   m.def("boundary", &boundary<T>, nb::arg("gt"), nb::arg("pred"), nb::arg("radii"), nb::arg("wrap"), nb::arg("first") = 0,
         nb::arg("last") = -1);
@@ -462,10 +423,4 @@ NB_MODULE(pairing, m) {
   of_type<int32_t>(m);
   of_type<uint32_t>(m);
   of_type<i64>(m);
-  m.def("flatten_layers", &flatten_layers<uint8_t>, nb::arg("stack"), nb::arg("layers"));
-  m.def("flatten_layers", &flatten_layers<uint16_t>, nb::arg("stack"), nb::arg("layers"));
-  m.def("flatten_layers", &flatten_layers<int32_t>, nb::arg("stack"), nb::arg("layers"));
-  m.def("flatten_layers", &flatten_layers<i64>, nb::arg("stack"), nb::arg("layers"));
-  m.def("flatten_layers", &flatten_layers<float>, nb::arg("stack"), nb::arg("layers"));
-  m.def("flatten_layers", &flatten_layers<double>, nb::arg("stack"), nb::arg("layers"));
 }

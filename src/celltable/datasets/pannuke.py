@@ -101,7 +101,7 @@ def load(release: Release, shared: dict[str, Fold], item: tuple[str, int]) -> Sa
         return sample(release, image, Instances.empty(image.size), findings)
     found = label_map.layers(fold.masks[row], len(CLASS_NAMES))
     let_go(fold.masks, row)
-    cells, _ = cells_of_channels(found, annotator="semi-automatic")
+    cells = cells_of_channels(found, annotator="semi-automatic")
     findings += _defects(found, cells, image_id)
     return sample(release, image, cells, findings)
 
@@ -116,12 +116,12 @@ def _defects(found: label_map.Layers, cells: Instances, image_id: str) -> Iterat
     def defect(rule: str, n: int, text: str, severity: Severity = "warning") -> Finding:
         return Finding(rule, f"{n:,} {text}", severity, image_id, value=float(n))
 
-    if found.strange:
+    if strange := int(found.strange.sum()):
         text = "mask values are no whole numbers of 0 or more; they count as background"
-        yield defect("mask-values", found.strange, text, "error")
+        yield defect("mask-values", strange, text, "error")
     if found.shared:
         yield defect("cross-class-overlap", found.shared, "px lie in nuclei of two classes")
-    if found.unclaimed == found.planes[0].size:
+    if found.unclaimed == found.flat.size:
         yield Finding("all-zero-patch", "all six channels are zero: neither nuclei nor background", "warning", image_id)
     elif found.unclaimed:
         yield defect("void-pixels", found.unclaimed, "px are neither nucleus nor background")

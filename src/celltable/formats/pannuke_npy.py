@@ -173,44 +173,38 @@ def _tissue(arrays: Mapping[str, NDArray[Any]], row: int) -> str | None:
 def _cells(masks: NDArray[Any], image_id: str, findings: list[Finding]) -> Instances:
     """The cells of one patch (rows, columns, 6); a channel that holds anything but ids is left out whole."""
     found = label_map.layers(masks, len(CLASS_NAMES))
-    if found.strange:
-        odd = [c for c in range(len(CLASS_NAMES)) if (masks[..., c] != found.planes[c]).any()]
-        for channel in odd:
-            message = f"channel {channel} holds values that are no ids (negative, or not whole)"
-            findings.append(Finding("label-not-integer", message, "error", image_id))
-        found = replace(found, filled=tuple(full and c not in odd for c, full in enumerate(found.filled)))
-    elif found.unclaimed == found.planes[0].size:
+    odd = np.flatnonzero(found.strange[: len(CLASS_NAMES)])
+    for channel in odd.tolist():
+        message = f"channel {channel} holds values that are no ids (negative, or not whole)"
+        findings.append(Finding("label-not-integer", message, "error", image_id))
+    if not found.strange.any() and found.unclaimed == found.flat.size:
         findings.append(Finding("void-patch", "all six channels are zero", "warning", image_id))
-    cells, values = cells_of_channels(found)
+    kept = ~np.isin(found.layer, odd)
+    cells, values = cells_of_channels(found).take(kept), found.value[kept].astype(np.int32)
     if np.unique(values).size < values.size:
-        return cells
+        return cells.with_columns(instance_id=None)
     order = np.argsort(values)
     return cells.take(order).with_columns(instance_id=values[order])
 
 
-def cells_of_channels(layers: label_map.Layers, annotator: str | None = None) -> tuple[Instances, NDArray[np.int32]]:
-    """A nucleus for each value of each class channel, in this order, its source id ``channel:value``; and the values.
+def cells_of_channels(layers: label_map.Layers, annotator: str | None = None) -> Instances:
+    """A nucleus for each value of each class channel, in this order; its source id is ``channel:value``.
 
-    >>> cells, values = cells_of_channels(label_map.layers([[[0, 7, 0, 0, 0, 0], [2, 7, 0, 0, 0, 0]]], 5))
-    >>> cells.source_id, cells.class_name, values.tolist()
-    (['0:2', '1:7'], ['Neoplastic', 'Inflammatory'], [2, 7])
+    >>> cells = cells_of_channels(label_map.layers([[[0, 7, 0, 0, 0, 0], [2, 7, 0, 0, 0, 0]]], 5))
+    >>> cells.source_id, cells.class_name
+    (['0:2', '1:7'], ['Neoplastic', 'Inflammatory'])
     """
-    size = int(layers.planes.shape[1]), int(layers.planes.shape[2])
-    found = {c: rle.from_label_map(layers.planes[c]) for c, full in enumerate(layers.filled) if full}
-    if not found:
-        return Instances.empty(size), np.zeros(0, np.int32)
-    channels = [c for c, of_class in found.items() for _ in of_class.counts]
-    values = np.concatenate([of_class.ids for of_class in found.values()]).astype(np.int32)
-    cells = Instances(
-        size,
-        [counts for of_class in found.values() for counts in of_class.counts],
-        np.concatenate([of_class.areas for of_class in found.values()]),
-        np.concatenate([of_class.boxes for of_class in found.values()]),
+    found = [rle.from_label_map(m) for m in layers.maps]
+    channels = layers.layer.tolist()
+    return Instances(
+        (int(layers.flat.shape[0]), int(layers.flat.shape[1])),
+        [counts for of_map in found for counts in of_map.counts],
+        np.concatenate([of_map.areas for of_map in found]),
+        np.concatenate([of_map.boxes for of_map in found]),
         class_name=[CLASS_NAMES[c] for c in channels],
-        source_id=[f"{c}:{v}" for c, v in zip(channels, values.tolist(), strict=True)],
+        source_id=[f"{c}:{v}" for c, v in zip(channels, layers.value.tolist(), strict=True)],
         annotator=annotator,
     )
-    return cells, values
 
 
 FORMAT = Format(

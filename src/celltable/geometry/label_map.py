@@ -34,35 +34,42 @@ def measure(label_map: ArrayLike) -> Measures:
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """The label maps of a stack: `planes` int32 (layer, row, column), and what they could not hold or show.
+    """The cells of a stack of label maps, numbered 1, 2, … in the order of layer and value.
 
-    `filled` says of each plane whether it holds any label. `strange` counts values that are no whole numbers of 0 or
-    more, left out; `shared` pixels that lie in two layers; `unclaimed` pixels that lie in none, nor in the background,
-    the layer behind those asked for, where there is one.
+    `layer` int32 (n,) and `value` int64 (n,) say where each comes from. `flat` int32 (row, column) holds the numbers,
+    later layers on top; `planes` int32 (layer, row, column) holds them layer by layer where two layers share a pixel,
+    and has no layers otherwise. `strange` int64 (layers + 1,) counts in each layer, and in the background behind them,
+    the values that are no whole numbers of 0 or more, which are left out; `shared` the pixels of several layers;
+    `unclaimed` those of none, nor of the background, where there is one.
     """
 
+    flat: NDArray[np.int32]
     planes: NDArray[np.int32]
-    filled: tuple[bool, ...]
-    strange: int
+    layer: NDArray[np.int32]
+    value: NDArray[np.int64]
+    strange: NDArray[np.int64]
     shared: int
     unclaimed: int
+
+    @property
+    def maps(self) -> tuple[NDArray[np.int32], ...]:
+        """Label maps that hold every cell whole: one, or one a layer where layers share pixels."""
+        return tuple(self.planes) if self.shared else (self.flat,)
 
 
 def layers(stack: ArrayLike, n: int) -> Layers:
     """The first n layers of a stack (row, column, layer) of label maps, whatever their number type.
 
-    >>> layers(np.array([[[7.0, 0, 0], [0, 0, 1], [7, 2, 0], [0, 0, 0]]]), 2)
-    Layers(planes=array([[[7, 0, 7, 0]],
-    <BLANKLINE>
-           [[0, 0, 2, 0]]], dtype=int32), filled=(True, True), strange=0, shared=1, unclaimed=1)
+    >>> found = layers(np.array([[[7.0, 0, 0], [0, 0, 1], [7, 2, 0], [0, 0, 0]]]), 2)
+    >>> found.flat.tolist(), found.layer.tolist(), found.value.tolist(), found.shared, found.unclaimed
+    ([[1, 0, 2, 0]], [0, 1], [7, 2], 1, 1)
     """
     array = np.ascontiguousarray(stack)
     if array.dtype.kind in "bu" and array.dtype.itemsize != 2:
         array = array.view(np.uint8) if array.dtype.itemsize == 1 else array.astype(np.int64)
     elif array.dtype not in _LAYER_TYPES:
         array = array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
-    planes, filled, strange, shared, unclaimed = _core.layer_planes(array, n)
-    return Layers(planes, tuple(filled), strange, shared, unclaimed)
+    return Layers(*_core.layer_cells(array, n))
 
 
 _LAYER_TYPES = [np.dtype(t) for t in (np.uint16, np.int32, np.int64, np.float32, np.float64)]

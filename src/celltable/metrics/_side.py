@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from celltable._native import pairing
 from celltable.errors import MaskError
+from celltable.geometry import label_map as maps
 from celltable.geometry import overlap as overlaps
 from celltable.geometry import rle as rles
 
@@ -87,18 +87,14 @@ class Side:
         Ids are 1, 2, … in the order of class and label; where layers share a pixel the cells overlap, and the later
         class lies on top.
         """
-        stack = np.ascontiguousarray(stack)
-        try:
-            painted, classes, twice = pairing.flatten_layers(stack, len(vocabulary))
-        except ValueError as exc:
-            raise MaskError(str(exc)) from exc
-        codes, size = classes.astype(np.int64), (int(stack.shape[0]), int(stack.shape[1]))
-        if not twice:
-            return cls(size, map=painted, class_codes=codes, vocabulary=tuple(vocabulary), **columns)
-        counts: list[bytes] = []
-        for layer in range(len(vocabulary)):
-            counts += rles.from_label_map(np.ascontiguousarray(stack[..., layer]).astype(np.int32)).counts
-        return cls(size, counts=counts, class_codes=codes, vocabulary=tuple(vocabulary), painted=painted, **columns)
+        found = maps.layers(stack, len(vocabulary))
+        if found.strange[: len(vocabulary)].any():
+            raise MaskError("a class layer holds a value that is not a whole number from 0 to 2147483647")
+        codes, names, size = found.layer.astype(np.int64), tuple(vocabulary), (int(stack.shape[0]), int(stack.shape[1]))
+        if not found.shared:
+            return cls(size, map=found.flat, class_codes=codes, vocabulary=names, **columns)
+        counts = [c for plane in found.maps for c in rles.from_label_map(plane).counts]
+        return cls(size, counts=counts, class_codes=codes, vocabulary=names, painted=found.flat, **columns)
 
     @classmethod
     def from_instances(cls, cells: Instances, vocabulary: Sequence[str] = ()) -> Side:
