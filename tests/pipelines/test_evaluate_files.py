@@ -99,3 +99,12 @@ def test_an_array_file_against_something_else_or_of_objects_is_an_error(tmp_path
     broken.write_bytes(b"no array")
     with pytest.raises(CelltableError, match=r"broken.npy: .*; expected an \.npy of label maps"):
         ct.evaluate(gt, broken, "ap_dsb2018")
+
+
+def test_results_without_a_prediction_are_empty_predictions_of_every_image(tmp_path: Path) -> None:
+    gt, nothing = coco(tmp_path / "gt.json", (5, 6)), tmp_path / "results.json"
+    nothing.write_text("[ ]\n")
+    with pytest.raises(CelltableError, match="1 of 1 images have no prediction: a"):
+        ct.evaluate(gt, nothing, "ap_coco")
+    found = ct.evaluate(gt, nothing, ["ap_coco", "mae"], missing="empty")
+    assert {name: score.value for name, score in found.items()} == {"ap_coco": 0.0, "mae": 2.0}

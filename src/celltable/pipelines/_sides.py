@@ -217,6 +217,8 @@ def source_of(
     streamed = strips_in(path) if form == "label-tiff" and kind in (None, "nucleus") else None
     if streamed is not None:
         return replace(streamed, maps=_alone(streamed.maps, path, images))
+    if images and form == "coco" and _is_empty_list(path):
+        return SampleSource(path.name, {}, kind)
     read = registry.load("formats", form).read
     samples: dict[str, Sample] = {}
     for sample in read(path, images or {}):
@@ -226,6 +228,11 @@ def source_of(
     if not samples:
         raise InputError(f"{path.name} ({form}) holds no image")
     return SampleSource(path.name, _alone(samples, path, images), kind)
+
+
+def _is_empty_list(path: Path) -> bool:
+    """Whether COCO results hold no prediction at all: a model that found nothing anywhere."""
+    return path.stat().st_size < SMALL_FILE and b"".join(path.read_bytes().split()) == b"[]"
 
 
 def _alone(found: Mapping[str, T], path: Path, images: Mapping[str, Image] | None) -> Mapping[str, T]:
