@@ -298,3 +298,17 @@ def test_an_unknown_class_is_a_finding_and_nothing_else_is_lost(
     told = [sum(f.value or 1 for f in some if f.rule == rule) for some in (found, now)]
     assert told[1] > told[0]
     assert sorted(after) == sorted(before)
+
+
+@pytest.mark.parametrize("damage", ["empty", "noise"])
+def test_a_table_of_labels_that_is_none_is_a_finding_and_its_images_stay(
+    damage: str, pristine: dict[str, Path], tmp_path: Path
+) -> None:
+    root = copied(pristine["hpa_single_cell"], tmp_path)
+    before, found = read_all("hpa_single_cell", root)
+    DAMAGE[damage](only(root, "train.csv"))
+    after, now = read_all("hpa_single_cell", root)
+    assert not rules(found)["unreadable-labels"]
+    assert rules(now)["unreadable-labels"] == 1
+    assert sorted(after) == sorted(before)
+    assert not any(s.image.labels for s in after.values())

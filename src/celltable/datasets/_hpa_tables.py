@@ -40,6 +40,9 @@ def read_labels(release: Release, images: Container[str], findings: list[Finding
     found: dict[str, Labelled] = {}
     for entry, rows in tables:
         name = entry.name.rpartition("/")[2]
+        if name == "train.csv" and not rows:
+            text = f"{entry.name} holds no labels; expected the columns ID and Label"
+            findings.append(Finding("unreadable-labels", text, "error"))
         for row in rows:
             image_id = _image_id(row, images)
             said = _said(row, genes)
