@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -134,6 +135,20 @@ def open_files(path: str | Path, endings: tuple[str, ...] = ()) -> Iterator[File
             yield files
         finally:
             files.closed = True
+
+
+def pictures_and_labels(files: Files, pattern: re.Pattern[str], ending: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Members of folders images and labels by name, where labels and they alone have that ending.
+
+    `pattern` tells the folder, the name and the ending of a member.
+    """
+    found: dict[str, dict[str, str]] = {"images": {}, "labels": {}}
+    for member in files.names:
+        if hit := pattern.match(member):
+            place = hit[1].lower()
+            if (hit[3].lower() == ending) == (place == "labels"):
+                found[place][hit[2]] = member
+    return found["images"], found["labels"]
 
 
 def image_of(

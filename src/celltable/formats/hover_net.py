@@ -17,7 +17,7 @@ from celltable.geometry import rle
 from celltable.records import Image, Instances, Sample
 
 from . import Format, Loss
-from ._files import Files, open_files
+from ._files import Files, open_files, pictures_and_labels
 from ._labels import read_pairs
 from ._loss import flatten
 from ._out import new_folder, to_name
@@ -95,15 +95,10 @@ def centroids_xy(labels: NDArray[Any], ids: NDArray[Any]) -> NDArray[np.float64]
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
     """Read such a folder, or a zip of it; class names come from type_info.json, else they are the type numbers."""
     with open_files(path) as files:
-        found: dict[str, dict[str, str]] = {"images": {}, "labels": {}}
-        for member in files.names:
-            if hit := _FILE.match(member):
-                place = hit[1].lower()
-                if (hit[3].lower() == "mat") == (place == "labels"):
-                    found[place][hit[2]] = member
-        files.expect(found["labels"], "Labels/*.mat and Images/*.png")
+        pictures, labels = pictures_and_labels(files, _FILE, "mat")
+        files.expect(labels, "Labels/*.mat and Images/*.png")
         names = _type_names(files)
-        yield from read_pairs(files, found["labels"], found["images"], images or {}, lambda m: _decode(files, m, names))
+        yield from read_pairs(files, labels, pictures, images or {}, lambda m: _decode(files, m, names))
 
 
 def _type_names(files: Files) -> dict[int, str]:

@@ -14,7 +14,7 @@ from celltable.geometry import polygon
 from celltable.records import Finding, Image, Instances, Sample
 
 from . import Format, Loss
-from ._files import Files, image_of, open_files
+from ._files import Files, image_of, open_files, pictures_and_labels
 from ._loss import GIVEN_CLASS, HOLES, PARTS, drop_empty, tally
 from ._out import from_name, new_folder, to_name
 from ._pixels import encode, write_bytes
@@ -103,16 +103,11 @@ def _quote(text: str) -> str:
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
     """Read such a folder or zip; an image without a text file has no cells, as YOLO takes it."""
     with open_files(path) as files:
-        found: dict[str, dict[str, str]] = {"images": {}, "labels": {}}
-        for member in files.names:
-            if hit := _FILE.match(member):
-                place = hit[1].lower()
-                if (hit[3].lower() == "txt") == (place == "labels"):
-                    found[place][hit[2]] = member
-        files.expect(found["labels"], "labels/*.txt and images/*.png")
+        pictures, labels = pictures_and_labels(files, _FILE, "txt")
+        files.expect(labels, "labels/*.txt and images/*.png")
         names = _class_names(files)
-        for name in sorted(set(found["images"]) | set(found["labels"]), key=from_name):
-            members = found["images"].get(name), found["labels"].get(name)
+        for name in sorted(set(pictures) | set(labels), key=from_name):
+            members = pictures.get(name), labels.get(name)
             yield _sample(files, from_name(name), members, names, images or {})
 
 
