@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from ._output import Json, Overwrite, Workers, count, emit_json, say
+
+MOST_RULES: Final = 6  # named in the line of findings
 
 
 def ingest(
@@ -37,4 +40,8 @@ def ingest(
         return
     images, noted = count(len(store), "image"), count(findings, "finding")
     say(f"{out}: {images} and {count(cells, 'cell')} of {store.info['title']}, {noted} on the way.")
+    rules = Counter(store.findings["rule"].to_pylist()).most_common()
+    if rules:
+        more = f", and {count(len(rules) - MOST_RULES, 'kind')} more" if len(rules) > MOST_RULES else ""
+        say("Findings: " + ", ".join(f"{rule} {n:,}" for rule, n in rules[:MOST_RULES]) + more + ".")
     say(f"Licence: {store.info['licence']}. Next: celltable show {shlex.quote(str(out))}")
