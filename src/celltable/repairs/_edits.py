@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.errors import CelltableError
 from celltable.geometry import rle
+from celltable.geometry.shapes import Part, Shapes
 from celltable.records import Edit, Instances, Sample
 
 
@@ -67,3 +69,19 @@ def next_id(cells: Instances) -> int:
 def flags(cells: Instances, name: str) -> NDArray[np.bool_]:
     """A boolean column, one value a cell."""
     return np.asarray(cells.column(name), dtype=bool).reshape(len(cells))
+
+
+def several_parts(cells: Instances, connectivity: float) -> Iterator[tuple[int, list[Part]]]:
+    """The position and the parts of each cell of several, crowd left out, under 4- or 8-connectivity.
+
+    Raises
+    ------
+    CelltableError
+        If the connectivity is neither.
+    """
+    if connectivity not in (4, 8):
+        raise CelltableError(f"connectivity is {connectivity}; expected 4 (joined by edges) or 8 (also by corners).")
+    shapes = Shapes.of(cells)
+    count = shapes.parts4 if connectivity == 4 else shapes.parts8
+    chosen = np.flatnonzero((count > 1) & ~flags(cells, "crowd"))
+    return zip(chosen.tolist(), shapes.components(chosen, int(connectivity)), strict=True)

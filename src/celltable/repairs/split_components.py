@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
-from celltable.errors import CelltableError
-from celltable.geometry.shapes import Shapes
 from celltable.records import Edit, Sample
 from celltable.repairs import Repair
-from celltable.repairs._edits import flags, next_id, replace_mask, split
+from celltable.repairs._edits import next_id, replace_mask, several_parts, split
 
 MIN_PX = 10  # as the check speck: smaller parts are strays, not cells
 
 
 def propose(sample: Sample, *, connectivity: float = 4, min_px: float = MIN_PX) -> Iterator[Edit]:
     """Removes each cell of several parts and adds its parts; parts below `min_px` are dropped (the largest never)."""
-    if connectivity not in (4, 8):
-        raise CelltableError(f"connectivity is {connectivity}; expected 4 (joined by edges) or 8 (also by corners).")
     cells = sample.instances
-    shapes = Shapes.of(cells)
-    count = shapes.parts4 if connectivity == 4 else shapes.parts8
-    chosen = np.flatnonzero((count > 1) & ~flags(cells, "crowd"))
     new = next_id(cells)
-    for i, parts in zip(chosen.tolist(), shapes.components(chosen, int(connectivity)), strict=True):
+    for i, parts in several_parts(cells, connectivity):
         largest = max(parts, key=lambda part: part.area)
         kept = [part.mask for part in parts if part is largest or part.area >= min_px]
         if len(kept) == 1:
