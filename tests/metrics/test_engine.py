@@ -410,3 +410,12 @@ def test_reasons_are_said_once_with_all_the_metrics_they_hold_for() -> None:
     assert {n.strip() for n in said.split(":")[1].split(",")} == OTHERS
     empty = pairs_from_arrays(np.zeros((2, 2), np.int32), np.zeros((2, 2), np.int32))
     assert "  1 image without cells on either side: dice_pixel" in str(evaluate_pairs(empty, ["dice_pixel"]))
+
+
+def test_a_warning_of_a_metric_is_a_note_too_and_heard_once() -> None:
+    cells = np.array([[1, 0, 2, 0, 3]])
+    pairs = pairs_from_arrays(cells, cells, classes=(["a"] * 3, ["a"] * 3), scores=[0.5, 0.5, 0.9])
+    with pytest.warns(UserWarning, match="2 of 3 detections share their score") as heard:
+        scores = evaluate_pairs(pairs, ["map_hpa2021"], by=["size"])
+    assert len(heard) == len(scores.notes) == 1
+    assert scores.notes[0].startswith("Warning: 2 of 3 detections share their score")
