@@ -214,10 +214,12 @@ def _mask(was: Any, now: Any, case: Case, found: Counter[str]) -> None:
     base = was
     if case.largest_part and n > 1:
         sizes = np.bincount(parts.ravel())[1:]
-        base = parts == 1 + int(np.argmax(sizes))
+        largest = [parts == label for label in 1 + np.flatnonzero(sizes == sizes.max())]  # any of equals may stay
+        base = max(largest, key=lambda part: int((part & now).sum()))
         found[kinds.PARTS] += 1
-    if (now & ~base).any():
-        assert np.array_equal(now, ndimage.binary_fill_holes(base)), "pixels came that were no hole"
+    if (now & ~base).any():  # parts are joined by edges, so what is around them is joined by corners, too
+        corners = np.ones((3, 3), bool)
+        assert np.array_equal(now, ndimage.binary_fill_holes(base, corners)), "pixels came that were no hole"
         found[kinds.HOLES] += 1
     found[kinds.HIDDEN] += int((base & ~now).sum())
 
