@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._pair import Pair
-from ._side import Side
+from ._side import Side, StoredCells
 
-__all__ = ["Card", "Metric", "Mode", "Pair", "Result", "Side"]
+__all__ = ["Card", "Metric", "Mode", "Pair", "Result", "Side", "StoredCells"]
 
 Mode = Literal["strict", "corrected"]
 MODES: tuple[Mode, ...] = ("strict", "corrected")

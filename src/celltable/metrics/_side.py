@@ -131,35 +131,7 @@ class Side:
     @classmethod
     def from_rows(cls, rows: Any, size: tuple[int, int], vocabulary: Sequence[str] = ()) -> Side:
         """Cells of one image from rows of a store's instances table (an Arrow table), column by column."""
-        n = int(rows.num_rows)
-        columns: dict[str, Any] = {}
-        if vocabulary or (n and rows.column("class_name").null_count < n):
-            names = rows.column("class_name").to_pylist()
-            columns["class_codes"], columns["vocabulary"] = _codes(names, vocabulary)
-        for name, column in (("scores", "score"), ("published_area", "published_area")):
-            if n and rows.column(column).null_count < n:
-                columns[name] = np.asarray(rows.column(column).to_numpy(), np.float64)
-        for name in ("crowd", "ignore"):
-            flags = np.asarray(rows.column(name).to_pylist(), bool)
-            if flags.any():
-                columns[name] = flags
-        if n and rows.column("published_bbox").null_count < n:
-            boxes = [[np.nan] * 4 if b is None else b for b in rows.column("published_bbox").to_pylist()]
-            columns["published_boxes"] = np.asarray(boxes, np.float64).reshape(n, 4)
-        if n and rows.column("source_id").null_count < n:
-            columns["source_ids"] = rows.column("source_id").to_pylist()
-        if n and "class_names" in rows.column_names and rows.column("class_names").null_count < n:
-            names, each = rows.column("class_names").to_pylist(), rows.column("class_scores").to_pylist()
-            columns["several"] = _several(names, each)
-        boxes = [np.asarray(rows.column(f"bbox_{k}").to_numpy(), np.int32) for k in "xywh"]
-        return cls(
-            size,
-            counts=rows.column("rle").to_pylist(),
-            given_ids=np.asarray(rows.column("instance_id").to_numpy(), np.int64),
-            given_areas=np.asarray(rows.column("area").to_numpy(), np.int64),
-            given_boxes=np.stack(boxes, axis=1),
-            **columns,
-        )
+        return StoredCells(rows, vocabulary).side(0, int(rows.num_rows), size)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -268,6 +240,71 @@ def _several(names: Sequence[Any], scores: Sequence[Any]) -> list[list[tuple[str
     for words, each in zip(names, scores, strict=True):
         found.append(None if not words else list(zip(words, each or [float("nan")] * len(words), strict=True)))
     return found
+
+
+class StoredCells:
+    """Rows of a store's instances table as columns: made once for many images, which are stretches of them.
+
+    `vocabulary` gives the codes of classes; without one each image has its own. A column that has nothing in an image
+    is None there.
+    """
+
+    def __init__(self, rows: Any, vocabulary: Sequence[str] = ()) -> None:
+        self.vocabulary = tuple(vocabulary)
+        n = int(rows.num_rows)
+
+        def there(name: str) -> bool:
+            return name in rows.column_names and rows.column(name).null_count < n
+
+        def listed(name: str) -> list[Any]:
+            found: list[Any] = rows.column(name).to_pylist()
+            return found
+
+        self.counts: list[bytes] = listed("rle")
+        self.ids = np.asarray(rows.column("instance_id").to_numpy(), np.int64)
+        self.areas = np.asarray(rows.column("area").to_numpy(), np.int64)
+        boxes = [np.asarray(rows.column(f"bbox_{k}").to_numpy(), np.int32) for k in "xywh"]
+        self.boxes = np.stack(boxes, axis=1) if n else np.zeros((0, 4), np.int32)
+        self.names = listed("class_name") if there("class_name") else None
+        self.codes = _codes(self.names or [None] * n, vocabulary)[0] if vocabulary else None
+        self.floats = {
+            name: np.asarray(rows.column(column).to_numpy(), np.float64)
+            for name, column in (("scores", "score"), ("published_area", "published_area"))
+            if there(column)
+        }
+        if there("published_bbox"):
+            stated = [[np.nan] * 4 if b is None else b for b in listed("published_bbox")]
+            self.floats["published_boxes"] = np.asarray(stated, np.float64).reshape(n, 4)
+        flags = {name: np.asarray(listed(name), bool) for name in ("crowd", "ignore")}
+        self.flags = {name: values for name, values in flags.items() if values.any()}
+        self.sources = listed("source_id") if there("source_id") else None
+        self.several = _several(listed("class_names"), listed("class_scores")) if there("class_names") else None
+
+    def side(self, first: int, stop: int, size: tuple[int, int]) -> Side:
+        """The cells `first` to `stop - 1`, of an image of `size` (height, width)."""
+        columns: dict[str, Any] = {}
+        if self.codes is not None:
+            columns["class_codes"], columns["vocabulary"] = self.codes[first:stop], self.vocabulary
+        elif self.names is not None and any(name is not None for name in self.names[first:stop]):
+            columns["class_codes"], columns["vocabulary"] = _codes(self.names[first:stop], ())
+        for name, numbers in self.floats.items():
+            if not np.isnan(numbers[first:stop]).all():
+                columns[name] = numbers[first:stop]
+        for name, flags in self.flags.items():
+            if flags[first:stop].any():
+                columns[name] = flags[first:stop]
+        if self.sources is not None and any(s is not None for s in self.sources[first:stop]):
+            columns["source_ids"] = self.sources[first:stop]
+        if self.several is not None and any(s is not None for s in self.several[first:stop]):
+            columns["several"] = self.several[first:stop]
+        return Side(
+            size,
+            counts=self.counts[first:stop],
+            given_ids=self.ids[first:stop],
+            given_areas=self.areas[first:stop],
+            given_boxes=self.boxes[first:stop],
+            **columns,
+        )
 
 
 def _codes(names: Sequence[str | None], vocabulary: Sequence[str]) -> tuple[Ints, tuple[str, ...]]:

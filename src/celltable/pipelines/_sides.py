@@ -14,7 +14,7 @@ from celltable import registry
 from celltable.errors import InputError, NotFoundError
 from celltable.formats._out import from_name
 from celltable.imagefile import LabelStrips, open_strips
-from celltable.metrics import Side
+from celltable.metrics import Side, StoredCells
 from celltable.records import Finding, Image, Sample
 from celltable.store import Store, open_store
 
@@ -59,6 +59,7 @@ class StoreSource:
     store: Store
     where: str | None = None
     kind: str | None = None
+    _recent: dict[tuple[int, tuple[str, ...]], StoredCells] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -84,27 +85,32 @@ class StoreSource:
     @property
     def kinds(self) -> list[str]:
         """Of what kinds there are cells."""
-        import pyarrow.compute as pc
-
-        return [str(kind) for kind in pc.unique(self.store.columns("kind").column(0)).to_pylist()]
+        return list(self.store.value_counts("kind"))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The classes in the order of the data set, then any others that occur."""
-        import pyarrow.compute as pc
-
-        found = {v for v in pc.unique(self.store.columns("class_name").column(0)).to_pylist() if v is not None}
+        found = set(self.store.value_counts("class_name"))
         listed = [c for c in self.store.info.get("classes") or () if c in found]
         return (*listed, *sorted(found - set(listed)))
 
     def side(self, image_id: str, vocabulary: tuple[str, ...]) -> Side:
         """The cells of one image."""
-        image, rows = self.images[image_id], self.store.rows_of(image_id)
+        size = self.images[image_id].size
         if self.kind is not None:
             import pyarrow.compute as pc
 
-            rows = rows.filter(pc.equal(rows.column("kind"), self.kind))
-        return Side.from_rows(rows, image.size, vocabulary)
+            rows = self.store.rows_of(image_id)
+            return Side.from_rows(rows.filter(pc.equal(rows.column("kind"), self.kind)), size, vocabulary)
+        group, first, stop = self.store.place_of(image_id)
+        if first == stop:
+            return Side.from_rows(self.store.rows_of(image_id), size, vocabulary)
+        cells = self._recent.get((group, vocabulary))
+        if cells is None:
+            cells = StoredCells(self.store.group(group), vocabulary)
+            self._recent.clear()
+            self._recent[group, vocabulary] = cells
+        return cells.side(first, stop, size)
 
 
 @dataclass(frozen=True)

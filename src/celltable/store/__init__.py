@@ -223,15 +223,19 @@ class Store:
 
     def rows_of(self, image_id: str) -> pa.Table:
         """The instance rows of one image, read from its row group only."""
+        group, first, stop = self.place_of(image_id)
+        return schema.empty("instances") if first == stop else self.group(group).slice(first, stop - first)
+
+    def place_of(self, image_id: str) -> tuple[int, int, int]:
+        """Where the rows of an image are: its row group, the first of them in it, and the one behind the last."""
         position = self._position(image_id)
         _, _, first, groups = self._index
         start, stop = first[position], first[position + 1]
-        if start == stop:
-            return schema.empty("instances")
-        group = bisect_right(groups, start) - 1
-        return self._group(group).slice(start - groups[group], stop - start)
+        group = bisect_right(groups, start) - 1 if start < stop else 0
+        return group, start - groups[group], stop - groups[group]
 
-    def _group(self, group: int) -> pa.Table:
+    def group(self, group: int) -> pa.Table:
+        """The instance rows of one row group, which holds some images whole; the last ones asked for are kept."""
         found = self._groups.get(group)
         if found is None:
             with self._lock:
