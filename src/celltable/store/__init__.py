@@ -71,15 +71,23 @@ class Table:
 class ImageView:
     """One image of a store: its record, cells and pixels, each loaded when asked for."""
 
-    __slots__ = ("_store", "image")
+    __slots__ = ("_record", "_store", "image_id")
 
-    def __init__(self, store: Store, image: Image) -> None:
-        self._store, self.image = store, image
+    def __init__(self, store: Store, image_id: str) -> None:
+        self._store, self.image_id = store, image_id
+        self._record: Image | None = None
+
+    @property
+    def image(self) -> Image:
+        """The record of the image."""
+        if self._record is None:
+            self._record = self._store.image(self.image_id)
+        return self._record
 
     @property
     def instances(self) -> Instances:
         """The cells as columns."""
-        return self._store.instances_of(self.image.image_id)
+        return self._store.instances_of(self.image_id)
 
     @property
     def pixels(self) -> NDArray[Any]:
@@ -185,10 +193,17 @@ class Store:
         return pq.ParquetFile(self.path / "instances.parquet", memory_map=True)
 
     @cached_property
+    def _outline(self) -> pa.Table:
+        """What the cells of an image cannot be read without: the ids, counts and sizes of all images."""
+        if "images" in self.__dict__:
+            return self.images.arrow
+        return read_table(self.path / "images.parquet", ["image_id", "n_instances", "height", "width"])
+
+    @cached_property
     def _index(self) -> tuple[list[str], dict[str, int], list[int], list[int]]:
         """Image ids, their positions, first instance row of each image, first row of each row group."""
-        ids = self.images.column("image_id").to_pylist()
-        first = [0, *accumulate(self.images.column("n_instances").to_pylist())]
+        ids = self._outline.column("image_id").to_pylist()
+        first = [0, *accumulate(self._outline.column("n_instances").to_pylist())]
         meta, groups = self._instances.metadata, [0]
         for g in range(meta.num_row_groups):
             groups.append(groups[-1] + meta.row_group(g).num_rows)
@@ -200,7 +215,8 @@ class Store:
         return ids, {image: i for i, image in enumerate(ids)}, first, groups
 
     def __getitem__(self, image_id: str) -> ImageView:
-        return ImageView(self, self.image(image_id))
+        self._position(image_id)  # an image that is not there is refused here
+        return ImageView(self, image_id)
 
     def image(self, image_id: str) -> Image:
         """The record of one image."""
@@ -253,7 +269,7 @@ class Store:
 
     @cached_property
     def _sizes(self) -> tuple[list[int], list[int]]:
-        return self.images.column("height").to_pylist(), self.images.column("width").to_pylist()
+        return self._outline.column("height").to_pylist(), self._outline.column("width").to_pylist()
 
     def pixels_of(self, image: Image) -> NDArray[Any]:
         """The pixels of one image, from the release or from the store's own copy."""

@@ -24,9 +24,9 @@ def write_info(folder: Path, info: Mapping[str, Any]) -> None:
     (folder / "dataset.json").write_text(text + "\n", encoding="utf-8")
 
 
-def read_table(path: Path) -> pa.Table:
-    """A table whole; without pyarrow.dataset, whose import alone takes longer than to read the tables of a store."""
-    return pq.ParquetFile(path, memory_map=True).read()
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """A table, or some columns of it; pyarrow.dataset, whose import alone takes longer, is not needed."""
+    return pq.ParquetFile(path, memory_map=True).read(columns, use_threads=columns is None)
 
 
 def write_table(path: Path, table: pa.Table) -> None:
