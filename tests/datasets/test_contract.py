@@ -93,8 +93,7 @@ class TestEveryDataset:
         assert d.source.startswith("https://") or d.source.startswith("http://")
         assert d.modality
         assert set(d.target) <= {"nucleus", "cell"}
-        assert d.access == "free" or d.how_to_get
-        assert d.files or d.how_to_get
+        assert d.files if d.access == "free" else d.how_to_get
         assert all(f.url.startswith("http") and f.name and len(f.sha256 or "0" * 64) == 64 for f in d.files)
 
     def test_names_metrics_that_exist(self, example: Example) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from celltable.imagefile import Release, open_release
 from celltable.records import Finding, Sample
 
-Access = Literal["free", "login"]
+Access = Literal["free", "by hand", "login"]  # by hand: free, but no file has a stable address
 
 
 @dataclass(frozen=True, slots=True)

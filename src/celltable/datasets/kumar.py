@@ -148,6 +148,7 @@ DATASET = Dataset(
         ("monuseg_test", "images"): 14,
     },
     files=(),
+    access="by hand",
     how_to_get="Download the archive from https://nucleisegmentationbenchmark.weebly.com/dataset.html (Google Drive), "
     "MoNuSeg from https://monuseg.grand-challenge.org/Data/.",
     layout="Tissue images/TCGA-….tif and Annotations/TCGA-….xml\n"
