@@ -175,7 +175,7 @@ def pooled(tallies: Sequence[Tally], mode: Mode, protocol: Protocol, headline: s
     checked(tallies, mode)
     evaluation = accumulate(tallies, protocol)
     fields = evaluation.summary()
-    if protocol.max_dets[-1] == LIVECELL.max_dets[-1]:
+    if protocol == LIVECELL:
         fields["AFNR"] = false_negative_rate(fields[f"AR{protocol.max_dets[-1]}"], mode)
     fields = undefined_as_nan(fields, mode)
     nothing = int((evaluation.recall == -1).all())
