@@ -94,6 +94,15 @@ def test_values_of_a_column_are_counted_nulls_left_out(tmp_path: Path, monkeypat
     assert ds.value_counts("annotator") == {}
 
 
+def test_numbers_of_a_column_are_counted_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("celltable.store.BATCH_ROWS", 5)
+    ds = write(tmp_path / "a", [make_sample(f"i{k}", 7, k) for k in range(3)])
+    for name in ("area", "instance_id", "bbox_x", "parent"):
+        values, counts = ds.number_counts(name)
+        expected = np.unique(ds.columns(name).column(0).drop_null().to_numpy(), return_counts=True)
+        assert [values.tolist(), counts.tolist()] == [e.tolist() for e in expected]
+
+
 def test_row_groups_never_cut_an_image(tmp_path: Path) -> None:
     store = write(
         tmp_path / "s",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 
 GROUPS_KEPT = 16  # row groups held in memory: about 64,000 cells
+BATCH_ROWS = 1 << 16  # of a column that is counted
 
 __all__ = ["ImageView", "Store", "StoreWriter", "Table", "open_store"]
 
@@ -183,6 +184,25 @@ class Store:
             counts = np.bincount(codes[codes >= 0].astype(np.int64), minlength=len(chunk.dictionary))
             found.update(dict(zip(chunk.dictionary.to_pylist(), counts.tolist(), strict=True)))
         return {value: n for value, n in sorted(found.items(), key=lambda item: (-item[1], item[0])) if n}
+
+    def number_counts(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Distinct values of a column of whole numbers, ascending, and how many cells have each; read in batches."""
+        small, large = np.zeros(0, np.int64), []
+        with self._lock:
+            for batch in self._instances.iter_batches(BATCH_ROWS, columns=[name], use_threads=False):
+                values = batch.column(0).to_numpy(zero_copy_only=False)
+                if batch.column(0).null_count:  # nulls have made floats of the numbers
+                    values = values[~np.isnan(values)].astype(np.int64)
+                usual = (values >= 0) & (values < BATCH_ROWS)
+                found = np.bincount(values if usual.all() else values[usual], minlength=len(small))
+                found[: len(small)] += small
+                small = found
+                large.append(values[~usual])
+        rare, times = np.unique(np.concatenate([np.zeros(0, np.int64), *large]), return_counts=True)
+        known = np.flatnonzero(small)
+        values, counts = np.concatenate([known, rare]), np.concatenate([small[known], times])
+        order = np.argsort(values, kind="stable")
+        return values[order], counts[order]
 
     def _optional(self, name: str) -> Table:
         path = self.path / f"{name}.parquet"
