@@ -215,6 +215,17 @@ def test_the_gallery_prefers_annotated_images_and_says_where_there_are_none(
         assert cells.startswith("not annotated") == (image_id not in known)
 
 
+def test_images_without_pixels_show_their_contours_on_black(tmp_path: Path) -> None:
+    store = ingested("dsb2018", tmp_path)
+    images = store.images.arrow
+    pixels = schema.IMAGES.field("pixels")
+    nothing = pa.array([[]] * images.num_rows, pixels.type)
+    bare = store.update({"images": images.set_column(images.schema.get_field_index("pixels"), pixels, nothing)})
+    assert bare[next(iter(bare))].sample.load_pixels is None
+    report(bare, tmp_path / "r.html")
+    assert "(no pixels)" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
 def test_findings_of_two_severities_have_two_rows_as_check_counts_them(tmp_path: Path) -> None:
     store = ingested("dsb2018", tmp_path)
     found = check(store, pixels=False)

@@ -107,11 +107,15 @@ def picture(
 ) -> str:
     """An image with contour layers (colour → cells) as a figure.
 
-    `window` (x, y, width, height) shows a part of it; `places_xy` are circled.
+    `window` (x, y, width, height) shows a part of it; `places_xy` are circled. Contours of an image without pixels
+    stand on black, and the caption says so.
     """
     height, width = sample.image.size
     x, y, w, h = window or (0, 0, width, height)
-    rgb = to_rgb(sample.pixels(), sample.image.channels)[y : y + h, x : x + w]
+    if sample.load_pixels is None:
+        rgb, caption = np.zeros((h, w, 3), np.uint8), f"{caption} (no pixels)"
+    else:
+        rgb = to_rgb(sample.pixels(), sample.image.channels)[y : y + h, x : x + w]
     stroke = max(w, h) / SIDE * 1.6
     paths = "".join(
         f'<path d="{path_of(_inside(cells, (x, y, w, h)))}" fill="none" stroke="{colour}" stroke-width="{stroke:.2f}"/>'

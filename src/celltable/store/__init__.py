@@ -12,7 +12,7 @@ import threading
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,7 +110,9 @@ class ImageView:
     def sample(self) -> Sample:
         """The image as a Sample, for checks, repairs, formats and models."""
         image = self.image
-        return Sample(image, self.instances, load_pixels=lambda: self._store.pixels_of(image))
+        return Sample(
+            image, self.instances, load_pixels=partial(self._store.pixels_of, image) if image.pixels else None
+        )
 
     def __repr__(self) -> str:
         image = self.image
