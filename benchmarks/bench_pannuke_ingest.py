@@ -96,9 +96,8 @@ def main() -> None:
     print(f"loop over channels and ids   {usual:8.2f} s  {max(r[1] for r in runs['loop']):6.2f} GB")
     for workers in ("1", "2"):
         seconds, peak = statistics.median(r[0] for r in runs[workers]), max(r[1] for r in runs[workers])
-        print(
-            f"celltable ingest, {workers} workers  {seconds:8.2f} s  {peak:6.2f} GB  {usual / seconds:5.1f}× (target 10)"
-        )
+        ratio = usual / seconds
+        print(f"celltable ingest, {workers} workers  {seconds:8.2f} s  {peak:6.2f} GB  {ratio:5.1f}× (target 10)")
     print(f"load after: {os.getloadavg()[0]:.1f}")
 
 
