@@ -177,34 +177,35 @@ class Store:
     def value_counts(self, name: str) -> dict[str, int]:
         """How many cells have each value of a text column of instances, the most frequent first; nulls are left out."""
         found: Counter[str] = Counter()
-        with self._lock:
-            path, meta = self.path / "instances.parquet", self._instances.metadata
-            file = pq.ParquetFile(path, memory_map=True, metadata=meta, read_dictionary=[name])
-            column = file.read(columns=[name]).column(0)
-        for chunk in column.chunks:
-            codes: NDArray[Any] = chunk.indices.to_numpy(zero_copy_only=False)  # NaN where some are null
-            counts = np.bincount(codes[codes >= 0].astype(np.int64), minlength=len(chunk.dictionary))
-            found.update(dict(zip(chunk.dictionary.to_pylist(), counts.tolist(), strict=True)))
+        for column in self._batches(name, read_dictionary=[name]):
+            codes: NDArray[Any] = column.indices.to_numpy(zero_copy_only=False)  # NaN where some are null
+            counts = np.bincount(codes[codes >= 0].astype(np.int64), minlength=len(column.dictionary))
+            found.update(dict(zip(column.dictionary.to_pylist(), counts.tolist(), strict=True)))
         return {value: n for value, n in sorted(found.items(), key=lambda item: (-item[1], item[0])) if n}
 
     def number_counts(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Distinct values of a column of whole numbers, ascending, and how many cells have each; read in batches."""
         small, large = np.zeros(0, np.int64), []
-        with self._lock:
-            for batch in self._instances.iter_batches(BATCH_ROWS, columns=[name], use_threads=False):
-                values = batch.column(0).to_numpy(zero_copy_only=False)
-                if batch.column(0).null_count:  # nulls have made floats of the numbers
-                    values = values[~np.isnan(values)].astype(np.int64)
-                usual = (values >= 0) & (values < BATCH_ROWS)
-                found = np.bincount(values if usual.all() else values[usual], minlength=len(small))
-                found[: len(small)] += small
-                small = found
-                large.append(values[~usual])
+        for column in self._batches(name):
+            values = column.to_numpy(zero_copy_only=False)
+            if column.null_count:  # nulls have made floats of the numbers
+                values = values[~np.isnan(values)].astype(np.int64)
+            usual = (values >= 0) & (values < BATCH_ROWS)
+            found = np.bincount(values if usual.all() else values[usual], minlength=len(small))
+            found[: len(small)] += small
+            small = found
+            large.append(values[~usual])
         rare, times = np.unique(np.concatenate([np.zeros(0, np.int64), *large]), return_counts=True)
         known = np.flatnonzero(small)
         values, counts = np.concatenate([known, rare]), np.concatenate([small[known], times])
         order = np.argsort(values, kind="stable")
         return values[order], counts[order]
+
+    def _batches(self, name: str, **options: Any) -> Iterator[Any]:
+        """A column of instances, batch by batch; read rather than mapped, so that what was read does not stay."""
+        file = pq.ParquetFile(self.path / "instances.parquet", metadata=self._instances.metadata, **options)
+        for batch in file.iter_batches(BATCH_ROWS, columns=[name], use_threads=False):
+            yield batch.column(0)
 
     def _optional(self, name: str) -> Table:
         path = self.path / f"{name}.parquet"
