@@ -178,6 +178,8 @@ class Store:
         """How many cells have each value of a text column of instances, the most frequent first; nulls are left out."""
         found: Counter[str] = Counter()
         for column in self._batches(name, read_dictionary=[name]):
+            if column.null_count == len(column):
+                continue
             codes: NDArray[Any] = column.indices.to_numpy(zero_copy_only=False)  # NaN where some are null
             counts = np.bincount(codes[codes >= 0].astype(np.int64), minlength=len(column.dictionary))
             found.update(dict(zip(column.dictionary.to_pylist(), counts.tolist(), strict=True)))
