@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from celltable import registry
-from celltable.metrics import Metric, Pair, Side
-from celltable.metrics._bootstrap import draws, replicates
+from celltable import plugins
+from celltable.scoring import Metric, Pair, Side
+from celltable.scoring.bootstrap import draws, replicates
 
 METRICS = ("ap_coco", "ar_coco", "ap_livecell", "ar_livecell", "afnr_livecell", "tide")
 SIDE, LITERAL = 360, 10  # px of an image; rounds of the slow way, whose time is scaled
@@ -52,7 +52,7 @@ def main() -> None:
     print(f"{chosen.images} images of {chosen.cells} cells, {chosen.rounds} resamples")
     print(f"{'':14} {'weights s':>9} {'copies s':>9} {'ratio':>7}")
     for name in METRICS:
-        metric: Metric = registry.load("metrics", name)
+        metric: Metric = plugins.load("metrics", name)
         numbers = [metric.count(p, "corrected", **metric.options) for p in pairs]
         times, found = [], None
         for _ in range(3):

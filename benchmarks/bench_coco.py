@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from _cells import write_coco
-from celltable.metrics._coco import LIVECELL
-from celltable.metrics._coco_files import coco_arrays
+from celltable.scoring.coco.files import coco_arrays
+from celltable.scoring.coco.protocol import LIVECELL
 
 AREAS = [[low, high] for _, low, high in LIVECELL.areas]
 LIMITS = list(LIVECELL.max_dets)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import celltable as ct
-from celltable.metrics import Side
+from celltable.scoring import Side
 from celltable.store import open_store
 
 THRESHOLDS = tuple(np.arange(0.5, 1.0, 0.05).tolist())

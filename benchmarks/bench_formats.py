@@ -32,8 +32,8 @@ import pyarrow.parquet as pq
 import scipy.io
 import tifffile
 
-from celltable import registry
-from celltable.records import Image, Instances, Sample
+from celltable import plugins
+from celltable.cells import Image, Instances, Sample
 
 ROUNDS = 5
 IMAGES, CELLS, SIZE = 8, 300, (520, 704)
@@ -137,7 +137,7 @@ def _encoder_of(data: bytes) -> Callable[[], object]:
 
 def measure(name: str, samples: list[Sample], rounds: int) -> tuple[float, float, float, float]:
     """Seconds of the writer, of its encoders alone, and of writing its files alone, and the ratio; medians."""
-    form = registry.load("formats", name)
+    form = plugins.load("formats", name)
     with tempfile.TemporaryDirectory() as folder:
         count = iter(range(10**6))
         calls: Calls = []
@@ -171,8 +171,8 @@ def main() -> None:
     samples = data_set()
     print(f"{IMAGES} images of {SIZE[0]} × {SIZE[1]}, {CELLS} cells each; medians of {args.rounds} rounds, ms")
     print(f"{'format':18}{'writer':>9}{'encoder':>9}{'files':>9}{'ratio':>8}")
-    for name in args.formats or registry.names("formats"):
-        if registry.load("formats", name).write is None:
+    for name in args.formats or plugins.names("formats"):
+        if plugins.load("formats", name).write is None:
             continue
         writer, encoder, files, ratio = measure(name, samples, args.rounds)
         print(f"{name:18}{writer * 1e3:9.1f}{encoder * 1e3:9.1f}{files * 1e3:9.1f}{ratio:8.2f}")

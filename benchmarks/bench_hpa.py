@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from _cells import counts_of, outlines, predicted
-from celltable.metrics import Pair, Side
 from celltable.metrics.map_hpa2021 import METRIC
+from celltable.scoring import Pair, Side
 
 SIZE = (2048, 2048)
 CLASSES = 19

@@ -25,8 +25,8 @@ def from_columns(folder: Path) -> None:
     """Columns on disk, as Arrow holds them, to 12 numbers; reading them is part of the time."""
     import pyarrow.parquet as pq
 
-    from celltable.metrics._coco import LIVECELL
-    from celltable.metrics._coco_files import Columns, Masks, evaluate
+    from celltable.scoring.coco.files import Columns, Masks, evaluate
+    from celltable.scoring.coco.protocol import LIVECELL
 
     start = time.perf_counter()
     sides = []
@@ -53,7 +53,7 @@ def from_columns(folder: Path) -> None:
 
 def from_json(folder: Path) -> None:
     """Two JSON files to 12 numbers."""
-    from celltable.metrics._coco_files import coco_scores
+    from celltable.scoring.coco.files import coco_scores
 
     start = time.perf_counter()
     report(

@@ -23,10 +23,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from celltable import registry
-from celltable.metrics import Pair, Side, StoredCells
-from celltable.metrics._engine import evaluate_pairs
-from celltable.records import Instances
+from celltable import plugins
+from celltable.cells import Instances
+from celltable.scoring import Pair, Side, StoredCells
+from celltable.scoring.engine import evaluate_pairs
 
 Map = NDArray[np.int32]
 LABEL_MAP_METRICS = (
@@ -226,7 +226,7 @@ def all_label_map_metrics(quick: bool) -> None:
 def matching(quick: bool) -> None:
     rng = np.random.default_rng(1)
     gt, pred = cells(rng, 1024, 1024, 500)
-    metric = registry.load("metrics", "ap_stardist")
+    metric = plugins.load("metrics", "ap_stardist")
     options = {**metric.options, "thresholds": (0.5,)}
     ours = median(lambda: metric.count(pair(gt, pred), "strict", **options), 9)
     theirs = None

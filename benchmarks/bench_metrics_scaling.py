@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.metrics import Pair, Side
-from celltable.metrics._engine import evaluate_pairs
+from celltable.scoring import Pair, Side
+from celltable.scoring.engine import evaluate_pairs
 
 METRICS = (
     "ap_dsb2018",

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from _timing import compare, print_table
 from celltable import synthetic, tiling
-from celltable.records import Instances
+from celltable.cells import Instances
 from celltable.tiling import Tile
 
 Tiles = list[tuple[Tile, NDArray[Any]]]

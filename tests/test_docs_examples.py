@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import celltable
-from celltable import registry
+from celltable import plugins
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -36,7 +36,7 @@ def test_the_examples_of_a_page_give_what_they_print(page: Path) -> None:
 
 
 METRICS = ROOT / "docs" / "metrics"
-OWN = [n for n in registry.names("metrics") if (Path(celltable.__file__).parent / "metrics" / f"{n}.py").exists()]
+OWN = [n for n in plugins.names("metrics") if (Path(celltable.__file__).parent / "metrics" / f"{n}.py").exists()]
 
 
 def lacking(name: str, folder: Path) -> str:
@@ -87,7 +87,7 @@ def test_the_reference_page_of_a_metric_holds_its_card_its_options_and_its_examp
     tool = importlib.util.module_from_spec(spec)
     loader.exec_module(tool)
     for name in OWN:
-        metric = registry.load("metrics", name)
+        metric = plugins.load("metrics", name)
         text = tool.metric_page(metric)
         where = r"\(\d{4}\), e?\d+(-\d+)?|LNCS \d+, \d+-\d+|arXiv \d{4}\.\d+"  # volume and page, or the preprint
         assert re.search(where, metric.card.citation), f"{name}: the citation has no volume and page"

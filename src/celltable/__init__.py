@@ -16,10 +16,10 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "CelltableError": "errors",
-    "Finding": "records",
-    "Image": "records",
-    "Instances": "records",
-    "Sample": "records",
+    "Finding": "cells",
+    "Image": "cells",
+    "Instances": "cells",
+    "Sample": "cells",
     "Store": "store",
     "check": "pipelines.check",
     "compare": "pipelines.evaluate",
@@ -29,7 +29,7 @@ _WHERE = {
     "generate": "synthetic",
     "get": "pipelines.get",
     "import_annotations": "pipelines.convert",
-    "coco_scores": "metrics._coco_files",
+    "coco_scores": "scoring.coco.files",
     "ingest": "pipelines.ingest",
     "list_datasets": "pipelines.datasets",
     "merge": "pipelines.merge",
@@ -50,8 +50,13 @@ _WHERE = {
 __all__ = [*sorted(_WHERE), "__version__"]
 
 if TYPE_CHECKING:
+    from celltable.cells import Finding as Finding
+    from celltable.cells import Image as Image
+    from celltable.cells import Instances as Instances
+    from celltable.cells import Sample as Sample
+    from celltable.scoring.coco.files import coco_scores as coco_scores
+
     from .errors import CelltableError as CelltableError
-    from .metrics._coco_files import coco_scores as coco_scores
     from .pipelines.check import check as check
     from .pipelines.convert import export as export
     from .pipelines.convert import import_annotations as import_annotations
@@ -74,10 +79,6 @@ if TYPE_CHECKING:
     from .pipelines.tile import tile as tile
     from .pipelines.torch_dataset import torch_dataset as torch_dataset
     from .pipelines.torch_dataset import training_items as training_items
-    from .records import Finding as Finding
-    from .records import Image as Image
-    from .records import Instances as Instances
-    from .records import Sample as Sample
     from .store import Store as Store
     from .store import open_store as open  # noqa: F401
     from .synthetic import generate as generate

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from celltable import registry
+from celltable import plugins
+from celltable.cells import Finding, Image, Instances, Pixels, Sample
 from celltable.checks import Check
-from celltable.records import Finding, Image, Instances, Pixels, Sample
 from celltable.schema import SEVERITIES
 
 SIZE = (40, 60)
@@ -36,19 +36,19 @@ def sample_of(
 
 
 def run(rule: str, sample: Sample, **options: float) -> list[Finding]:
-    check: Check = registry.load("checks", rule)
+    check: Check = plugins.load("checks", rule)
     return list(check.find(sample, **options))
 
 
 def run_all(rule: str, samples: Iterable[Sample], dataset: dict[str, Any] | None = None) -> list[Finding]:
-    check: Check = registry.load("checks", rule)
+    check: Check = plugins.load("checks", rule)
     assert check.gather is not None
     return list(check.find([check.gather(s) for s in samples], dataset or {}))
 
 
 CLEAN = [disc(10, 10, 6), disc(28, 12, 6), disc(12, 30, 6), disc(28, 30, 6), disc(12, 48, 6), disc(29, 48, 6)]
-IMAGE_RULES = [r for r in registry.names("checks") if registry.load("checks", r).scope == "image"]
-SHAPE_RULES = [r for r in IMAGE_RULES if not registry.load("checks", r).needs_pixels]
+IMAGE_RULES = [r for r in plugins.names("checks") if plugins.load("checks", r).scope == "image"]
+SHAPE_RULES = [r for r in IMAGE_RULES if not plugins.load("checks", r).needs_pixels]
 
 
 @pytest.mark.parametrize("rule", IMAGE_RULES)
@@ -57,15 +57,15 @@ def test_clean_cells_have_no_findings(rule: str) -> None:
     assert run(rule, sample_of(CLEAN, pixels)) == []
 
 
-@pytest.mark.parametrize("rule", registry.names("checks"))
+@pytest.mark.parametrize("rule", plugins.names("checks"))
 def test_a_check_is_named_after_its_file_and_says_what_its_value_is(rule: str) -> None:
-    check: Check = registry.load("checks", rule)
+    check: Check = plugins.load("checks", rule)
     assert check.rule == rule
     assert "Value: " in check.description
     assert check.severity in SEVERITIES
     assert (check.scope == "dataset") == (check.gather is not None)
-    assert set(check.repairs) <= set(registry.names("repairs"))
-    assert all(rule in registry.load("repairs", name).mends for name in check.repairs)
+    assert set(check.repairs) <= set(plugins.names("repairs"))
+    assert all(rule in plugins.load("repairs", name).mends for name in check.repairs)
 
 
 def test_an_empty_mask_is_an_error_at_its_cell() -> None:
@@ -280,6 +280,6 @@ def test_findings_do_not_depend_on_the_order_of_the_cells(masks: Mask, rng: Any)
     order = list(range(len(masks)))
     rng.shuffle(order)
     for rule in SHAPE_RULES:
-        check: Check = registry.load("checks", rule)
+        check: Check = plugins.load("checks", rule)
         found = [sorted(map(repr, check.find(Sample(Image("a", *size), c)))) for c in (cells, cells.take(order))]
         assert found[0] == found[1], rule

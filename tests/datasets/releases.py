@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable import registry
+from celltable import plugins
+from celltable.cells import Finding, Sample
 from celltable.imagefile import open_release, read_pixels
-from celltable.records import Finding, Sample
 
 
 def make_example(name: str, folder: Path, seed: int = 0) -> Path:
     """The generated example of a data set."""
-    path: Path = registry.load("datasets", name).example(folder, seed)
+    path: Path = plugins.load("datasets", name).example(folder, seed)
     return path
 
 
 def read_all(name: str, path: Path, parts: tuple[str, ...] = ()) -> tuple[dict[str, Sample], list[Finding]]:
     """Samples by image id, and all findings."""
-    dataset = registry.load("datasets", name)
+    dataset = plugins.load("datasets", name)
     with open_release(path) as release:
         scan = dataset.scan(release, parts)
         samples = [dataset.load(release, scan.shared, item) for item in scan.items]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from celltable import registry
+from celltable import plugins
 from celltable.errors import CelltableError, InputError
 from celltable.imagefile.container import is_archive
 from celltable.pipelines.ingest import ingest
@@ -128,9 +128,9 @@ CASES = [
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The example of every reader, its archives unpacked, below a path with spaces and letters beyond ASCII."""
     found = {}
-    for name in registry.names("datasets"):
+    for name in plugins.names("datasets"):
         root = tmp_path_factory.mktemp(name) / "Bilder für Zellen, 細胞"
-        registry.load("datasets", name).example(root, 0)
+        plugins.load("datasets", name).example(root, 0)
         for archive in [p for p in sorted(root.rglob("*")) if is_archive(p.name)]:
             shutil.unpack_archive(archive, archive.with_name(archive.stem))
             archive.unlink()
@@ -143,7 +143,7 @@ def copied(root: Path, folder: Path) -> Path:
 
 
 def test_every_reader_has_its_row() -> None:
-    assert sorted(TABLE) == sorted(registry.names("datasets"))
+    assert sorted(TABLE) == sorted(plugins.names("datasets"))
 
 
 @pytest.mark.parametrize(("name", "pattern", "damage", "expected"), CASES)

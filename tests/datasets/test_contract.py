@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from celltable import registry
+from celltable import plugins
+from celltable.cells import Finding, Instances, Sample, images_table
 from celltable.datasets import Dataset, Scan
 from celltable.geometry import rle
 from celltable.imagefile import Release, open_release
 from celltable.imagefile.container import is_archive, stem
-from celltable.records import Finding, Instances, Sample, images_table
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ def read(dataset: Dataset, release: Release, parts: tuple[str, ...] = ()) -> tup
     return scan, [dataset.load(release, scan.shared, item) for item in scan.items]
 
 
-@pytest.fixture(scope="module", params=registry.names("datasets"))
+@pytest.fixture(scope="module", params=plugins.names("datasets"))
 def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
-    dataset = registry.load("datasets", request.param)
+    dataset = plugins.load("datasets", request.param)
     path = dataset.example(tmp_path_factory.mktemp(dataset.name), 0)
     with open_release(path) as release:
         scan, samples = read(dataset, release)
@@ -97,7 +97,7 @@ class TestEveryDataset:
         assert all(f.url.startswith("http") and f.name and len(f.sha256 or "0" * 64) == 64 for f in d.files)
 
     def test_names_metrics_that_exist(self, example: Example) -> None:
-        assert set(example.dataset.protocols) <= set(registry.names("metrics"))
+        assert set(example.dataset.protocols) <= set(plugins.names("metrics"))
 
     def test_counts_are_of_images_or_instances_and_positive(self, example: Example) -> None:
         for (_, what), n in example.dataset.counts.items():

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from celltable.cells import Finding, Sample
 from celltable.datasets.dsb2018 import DATASET
 from celltable.errors import ArchiveError
 from celltable.geometry import rle
 from celltable.geometry.look import colour_name, look_at
 from celltable.imagefile import open_release
-from celltable.records import Finding, Sample
 
 from .releases import make_example, only, read_all, rules
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Image, Instances, Sample
 from celltable.geometry import polygon
-from celltable.records import Image, Instances, Sample
 
 Mask = NDArray[np.bool_]
 

@@ -10,24 +10,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from celltable import registry
+from celltable import plugins
+from celltable.cells import Sample
 from celltable.errors import CelltableError, InputError
 from celltable.formats import Format, aperio_xml, matrix, parse_options
 from celltable.formats._out import from_name, to_name
-from celltable.records import Sample
 
 from .corpus import corpus, disc, sample
 
 FOLDERS = [
     n
-    for n in registry.names("formats")
-    if (f := registry.load("formats", n)).read is not None and f.write is not None and not f.extensions
+    for n in plugins.names("formats")
+    if (f := plugins.load("formats", n)).read is not None and f.write is not None and not f.extensions
 ]
 
 
 def one(name: str, folder: Path) -> tuple[Format, Path]:
     """A layout of two small images, written where spaces and umlauts are in the path."""
-    form: Format = registry.load("formats", name)
+    form: Format = plugins.load("formats", name)
     size = (32, 32)
     masks = [disc(size, 8, 8, 4), disc(size, 22, 20, 5)]
     columns = {"class_name": ["Neoplastic", "Dead"]}
@@ -61,7 +61,7 @@ class TestEveryLayout:
             assert [(s.image.image_id, list(s.instances.rle)) for s in read(form, path)] == expected
 
     def test_a_missing_or_empty_folder_ends_with_one_sentence(self, name: str, tmp_path: Path) -> None:
-        form: Format = registry.load("formats", name)
+        form: Format = plugins.load("formats", name)
         with pytest.raises(CelltableError):
             read(form, tmp_path / "nothing")
         (tmp_path / "empty").mkdir()
@@ -167,7 +167,7 @@ def test_a_channel_of_other_values_than_ids_is_left_out_and_the_others_stay(tmp_
 
 
 def test_images_of_two_sizes_do_not_fit_one_array(tmp_path: Path) -> None:
-    form: Format = registry.load("formats", "pannuke-npy")
+    form: Format = plugins.load("formats", "pannuke-npy")
     assert form.write is not None
     with pytest.raises(InputError, match="Cut them into tiles"):
         form.write([sample("a", [], (8, 8)), sample("b", [], (9, 8))], tmp_path / "out")
@@ -201,7 +201,7 @@ def test_file_names_are_safe_and_turn_back(image_id: str) -> None:
 
 
 def test_options_are_converted_by_their_types() -> None:
-    write: Callable[..., object] = registry.load("formats", "image-mask-png").write
+    write: Callable[..., object] = plugins.load("formats", "image-mask-png").write
     assert parse_options(write, {"size": "512", "as-published": "yes"}) == {"size": 512, "as_published": True}
     with pytest.raises(InputError, match="no option"):
         parse_options(write, {"sizes": "1"})
@@ -210,11 +210,11 @@ def test_options_are_converted_by_their_types() -> None:
 
 
 def test_the_matrix_has_a_row_for_each_format() -> None:
-    assert [row["format"] for row in matrix()] == list(registry.names("formats"))
+    assert [row["format"] for row in matrix()] == list(plugins.names("formats"))
 
 
 def test_sixteen_bit_files_number_cells_anew_beyond_65535(tmp_path: Path) -> None:
-    form: Format = registry.load("formats", "label-png")
+    form: Format = plugins.load("formats", "label-png")
     size = (16, 16)
     given = sample("a", [disc(size, 4, 4, 2), disc(size, 11, 11, 2)], size, columns={"instance_id": [5, 70_000]})
     assert form.write is not None
@@ -225,7 +225,7 @@ def test_sixteen_bit_files_number_cells_anew_beyond_65535(tmp_path: Path) -> Non
 
 
 def test_as_published_loses_ids_up_to_ten_and_swaps_red_and_blue(tmp_path: Path) -> None:
-    form: Format = registry.load("formats", "image-mask-png")
+    form: Format = plugins.load("formats", "image-mask-png")
     size = (32, 32)
     columns = {"class_name": ["Dead", "Dead"], "instance_id": [10, 11]}
     given = sample("a", [disc(size, 8, 8, 4), disc(size, 22, 20, 5)], size, columns=columns)

@@ -12,10 +12,10 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError, NotFoundError
 from celltable.formats import coco
 from celltable.formats._loss import GIVEN_PIXELS
-from celltable.records import Image, Instances, Sample
 
 from .corpus import corpus, disc
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from celltable.cells import Image, Instances, Sample
 from celltable.errors import CelltableError, InputError, NotFoundError
 from celltable.formats import dsb_csv
-from celltable.records import Image, Instances, Sample
 
 SIZE = {"a": Image("a", 5, 4)}  # 20 pixels in four columns of five
 

@@ -28,10 +28,10 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from scipy import ndimage
 
-from celltable import registry
+from celltable import plugins
+from celltable.cells import Sample
 from celltable.formats import Format, Loss
 from celltable.formats import _loss as kinds
-from celltable.records import Sample
 
 from .corpus import corpus
 from .test_real_samples import RELEASES, Find, _read
@@ -68,7 +68,7 @@ def _plain(whole: Sample) -> Sample:
 
 
 def written(form: str, samples: list[Sample], folder: Path, **options: Any) -> tuple[Path, Loss]:
-    plugin: Format = registry.load("formats", form)
+    plugin: Format = plugins.load("formats", form)
     out = folder / ("out" + "".join(plugin.extensions[:1]))
     assert plugin.write is not None
     return out, plugin.write(iter(samples), out, **options)
@@ -378,5 +378,5 @@ def test_every_format_that_is_written_is_decoded_here() -> None:
     here: dict[str, Callable[..., Any]] = {**LABEL_MAPS, **SEPARATE, **ONE_RING}
     others = {"pannuke-npy", "image-mask-png"}
     elsewhere = {"nuclei-coco", "livecell"}  # COCO in layouts of their own
-    names = {n for n in registry.names("formats") if registry.load("formats", n).write is not None}
+    names = {n for n in plugins.names("formats") if plugins.load("formats", n).write is not None}
     assert names - set(here) - others - elsewhere == set()

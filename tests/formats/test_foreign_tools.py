@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from celltable import registry
+from celltable import plugins
+from celltable.cells import Image, Instances, Sample
 from celltable.formats import hf_parquet
 from celltable.geometry import polygon, rle
-from celltable.records import Image, Instances, Sample
 
 from .corpus import blobs, corpus, disc, sample
 
@@ -25,7 +25,7 @@ foreign = pytest.mark.filterwarnings("ignore")  # theirs
 
 
 def _written(name: str, folder: Path, samples: list[Sample], **options: Any) -> Path:
-    form = registry.load("formats", name)
+    form = plugins.load("formats", name)
     out = folder / ("out" + "".join(form.extensions[:1]))
     assert form.write is not None
     form.write(iter(samples), out, **options)

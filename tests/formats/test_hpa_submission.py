@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.formats import hpa_submission
-from celltable.records import Image, Instances, Sample
 
 
 @pytest.mark.real

@@ -14,13 +14,13 @@ import pytest
 from pycocotools import mask as masks_of_coco
 from pycocotools.coco import COCO
 
-from celltable import registry
+from celltable import plugins
+from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.formats import Loss
 from celltable.formats._out import to_name
 from celltable.formats.livecell import write
 from celltable.imagefile import open_release
-from celltable.records import Image, Instances, Sample
 
 from .corpus import corpus, disc
 
@@ -31,7 +31,7 @@ SIZES = {"0_train2percent": 2, "1_train4percent": 4, "2_train5percent": 5, "3_tr
 
 def read(root: Path, *parts: str) -> dict[str, Sample]:
     """What the reader of the data set sees, by image."""
-    data = registry.load("datasets", "livecell")
+    data = plugins.load("datasets", "livecell")
     with open_release(root) as release:
         scan = data.scan(release, parts)
         samples = [data.load(release, scan.shared, item) for item in scan.items]
@@ -60,7 +60,7 @@ def many(per_type: int, parts: tuple[str, ...] = ("train",)) -> Iterator[Sample]
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root: Path = registry.load("datasets", "livecell").example(tmp_path_factory.mktemp("livecell"))
+    root: Path = plugins.load("datasets", "livecell").example(tmp_path_factory.mktemp("livecell"))
     return root
 
 

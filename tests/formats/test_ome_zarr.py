@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.formats import ome_zarr
-from celltable.records import Image, Instances, Sample
 
 from .corpus import disc, picture
 

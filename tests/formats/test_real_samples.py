@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from celltable import registry
+from celltable import plugins
+from celltable.cells import Image, Sample
 from celltable.formats import Format
 from celltable.formats import _loss as kinds
 from celltable.imagefile import open_release
-from celltable.records import Image, Sample
 from celltable.tiling import Tile, cut
 
 from .test_roundtrip import WRITABLE, _unreadable_without_sizes, difference
@@ -63,7 +63,7 @@ def published(sample: Find) -> Callable[[str], list[Sample]]:
 
 
 def _read(name: str, path: Path) -> list[Sample]:
-    chosen, dataset = RELEASES[name], registry.load("datasets", name)
+    chosen, dataset = RELEASES[name], plugins.load("datasets", name)
     with open_release(path) as release:
         found = dataset.scan(release, ())
         samples = [dataset.load(release, found.shared, item) for item in found.items[chosen.which]]
@@ -86,7 +86,7 @@ def _window(whole: Sample, edge: int) -> Sample:
 def test_a_published_sample_comes_back_with_the_stated_loss(
     name: str, form: str, published: Callable[[str], list[Sample]], tmp_path: Path
 ) -> None:
-    plugin: Format = registry.load("formats", form)
+    plugin: Format = plugins.load("formats", form)
     before = published(name)
     assert sum(len(s.instances) for s in before) > 5
     if form == "pannuke-npy":  # one array: images of one size
@@ -116,11 +116,11 @@ def test_what_is_written_only_is_read_by_the_reader_of_that_release(
     name: str, form: str, published: Callable[[str], list[Sample]], tmp_path: Path
 ) -> None:
     before = [dataclasses.replace(s, image=dataclasses.replace(s.image, dataset=name)) for s in published(name)]
-    form_of: Format = registry.load("formats", form)
+    form_of: Format = plugins.load("formats", form)
     assert form_of.read is None
     assert form_of.write is not None
     loss = form_of.write(iter(before), tmp_path / "out")
-    dataset = registry.load("datasets", form.replace("-", "_"))
+    dataset = plugins.load("datasets", form.replace("-", "_"))
     with open_release(tmp_path / "out") as release:
         found = dataset.scan(release, ())
         after = [dataset.load(release, found.shared, item) for item in found.items]

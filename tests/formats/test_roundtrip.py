@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from celltable import registry
+from celltable import plugins
+from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.formats import FEATURES, Format, Loss
 from celltable.formats import _loss as kinds
 from celltable.formats.image_mask_png import DIVIDED, MOVED, PALETTES
-from celltable.records import Image, Instances, Sample
 
 from .corpus import corpus
 
@@ -53,7 +53,7 @@ CASES["yolo-seg"] = Case(default_class="nucleus", largest_part=True)
 CASES["aperio-xml"] = Case(largest_part=True)
 CASES["labelme"] = Case(default_class="nucleus")
 CASES["image-mask-png"] = Case(semantic=True, places=True)
-WRITABLE = [n for n in registry.names("formats") if registry.load("formats", n).write is not None]
+WRITABLE = [n for n in plugins.names("formats") if plugins.load("formats", n).write is not None]
 
 
 def difference(name: str, before: Sequence[Sample], after: Sequence[Sample], loss: Loss) -> Counter[str]:
@@ -229,7 +229,7 @@ class TestEveryFormat:
     """What holds for a format by being registered."""
 
     def test_what_comes_back_differs_by_exactly_the_stated_loss(self, name: str, tmp_path: Path) -> None:
-        form: Format = registry.load("formats", name)
+        form: Format = plugins.load("formats", name)
         before = CASES.get(name, Case()).samples()
         out = tmp_path / ("out" + "".join(form.extensions[:1]))
         assert form.write is not None
@@ -247,7 +247,7 @@ class TestEveryFormat:
         assert dict(loss.items) == dict(+expected)
 
     def test_only_features_that_are_not_kept_are_lost(self, name: str, tmp_path: Path) -> None:
-        form: Format = registry.load("formats", name)
+        form: Format = plugins.load("formats", name)
         assert form.keeps <= set(FEATURES)
         assert form.write is not None
         loss = form.write(iter(CASES.get(name, Case()).samples()), tmp_path / ("out" + "".join(form.extensions[:1])))
@@ -266,7 +266,7 @@ class TestEveryFormat:
         assert not lost & (form.keeps - {"image-size"})
 
     def test_the_same_samples_give_the_same_bytes(self, name: str, tmp_path: Path) -> None:
-        form: Format = registry.load("formats", name)
+        form: Format = plugins.load("formats", name)
         assert form.write is not None
         ending = "".join(form.extensions[:1])
         for folder in ("one", "two"):
@@ -275,7 +275,7 @@ class TestEveryFormat:
         assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
     def test_a_failure_half_way_leaves_nothing_behind(self, name: str, tmp_path: Path) -> None:
-        form: Format = registry.load("formats", name)
+        form: Format = plugins.load("formats", name)
         assert form.write is not None
 
         def failing() -> Any:
@@ -287,7 +287,7 @@ class TestEveryFormat:
         assert list(tmp_path.iterdir()) == []
 
     def test_what_exists_is_replaced_only_when_asked(self, name: str, tmp_path: Path) -> None:
-        form: Format = registry.load("formats", name)
+        form: Format = plugins.load("formats", name)
         assert form.write is not None
         samples = CASES.get(name, Case()).samples()[:2]
         out = tmp_path / ("out" + "".join(form.extensions[:1]))
@@ -302,7 +302,7 @@ class TestEveryFormat:
     def test_options_are_those_of_the_functions(self, name: str, tmp_path: Path) -> None:
         import inspect
 
-        form: Format = registry.load("formats", name)
+        form: Format = plugins.load("formats", name)
         spelt = set(form.options)
         assert form.write is not None
         taken = {n for n, p in inspect.signature(form.write).parameters.items() if p.kind is p.KEYWORD_ONLY}

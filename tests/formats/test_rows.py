@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from celltable import registry
+from celltable import plugins
 from celltable.errors import MaskError
 from celltable.formats._coco_json import Numbers
 from celltable.formats._polygons import Part, Shapes, draw, outlines
@@ -180,7 +180,7 @@ def test_many_numbers_at_once_are_those_taken_one_by_one(groups: list[list[str |
 
 @pytest.mark.parametrize("name", ["coco", "geojson", "labelme"])
 def test_the_json_of_every_file_is_as_msgspec_writes_what_it_says(name: str, tmp_path: Path) -> None:
-    form = registry.load("formats", name)
+    form = plugins.load("formats", name)
     assert form.write is not None
     form.write(iter(corpus()), tmp_path / "out.json" if form.extensions else tmp_path / "out")
     files = [p for p in sorted(tmp_path.rglob("*")) if p.suffix in (".json", ".geojson")]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from celltable import cli, registry
+from celltable import cli, plugins
 from celltable.pipelines.ingest import ingest
 
 from .tools import SEED, Outcome
@@ -18,7 +18,7 @@ from .tools import SEED, Outcome
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example of dsb2018: three archives and their tables."""
-    path: Path = registry.load("datasets", "dsb2018").example(tmp_path_factory.mktemp("bowl"), SEED)
+    path: Path = plugins.load("datasets", "dsb2018").example(tmp_path_factory.mktemp("bowl"), SEED)
     return path
 
 

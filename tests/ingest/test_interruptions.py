@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from celltable.cells import Sample
 from celltable.errors import CelltableError
 from celltable.pipelines.ingest import _load, ingest
-from celltable.records import Sample
 from celltable.store import StoreWriter
 
 from .tools import Outcome, digest, litter, refused

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from celltable import registry
+from celltable import plugins
 from celltable.errors import CelltableError
 from celltable.pipelines.ingest import ingest
 from celltable.store import Store, open_store
@@ -23,14 +23,14 @@ COPIED = ("dsb2018", "pannuke", "hpa_single_cell", "kumar", "bbbc006")
 @pytest.mark.parametrize("name", ["dsb2018", "pannuke", "livecell", "hpa_single_cell"])
 @pytest.mark.parametrize("copy", [False, True], ids=["in-place", "copied"])
 def test_the_bytes_do_not_depend_on_the_number_of_workers(name: str, copy: bool, tmp_path: Path) -> None:
-    release = registry.load("datasets", name).example(tmp_path / "release", SEED)
+    release = plugins.load("datasets", name).example(tmp_path / "release", SEED)
     made = [digest(ingest(name, release, tmp_path / f"{n}.celltable", copy=copy, workers=n).path) for n in (1, 2, 4)]
     assert made[0] == made[1] == made[2]
 
 
 @pytest.mark.parametrize("name", COPIED)
 def test_a_copied_store_needs_the_release_no_more(name: str, tmp_path: Path) -> None:
-    release = registry.load("datasets", name).example(tmp_path / "release", SEED)
+    release = plugins.load("datasets", name).example(tmp_path / "release", SEED)
     plain = ingest(name, release, tmp_path / "plain.celltable")
     readable = [i for i in plain if plain.image(i).pixels and _pixels(plain, i) is not None]
     assert readable

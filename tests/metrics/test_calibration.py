@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celltable.geometry import rle
-from celltable.metrics import Pair, Side
 from celltable.metrics.calibration import METRIC, lowest_lrp, reliability
+from celltable.scoring import Pair, Side
 
 rows = st.lists(
     st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.7, 0.95, 1.0]), st.booleans(), st.floats(0.5, 1)), max_size=12

@@ -22,16 +22,16 @@ from pycocotools.cocoeval import COCOeval
 from celltable._native import matching
 from celltable._native.cocojson import CocoFile
 from celltable.errors import InputError, MetricError, NotFoundError
-from celltable.metrics import MODES, Metric, Pair, Result, Side
-from celltable.metrics._coco import COCO, LIVECELL, Protocol, Tally, tally
-from celltable.metrics._coco_files import Columns, Masks, coco_arrays, coco_scores, evaluate
-from celltable.metrics._coco_resample import resample, resample_recall
-from celltable.metrics._coco_summary import Evaluation, accumulate
 from celltable.metrics.afnr_livecell import METRIC as AFNR
 from celltable.metrics.ap_coco import METRIC as AP_COCO
 from celltable.metrics.ap_livecell import METRIC as AP_LIVECELL
 from celltable.metrics.ar_coco import METRIC as AR_COCO
 from celltable.metrics.ar_livecell import METRIC as AR_LIVECELL
+from celltable.scoring import MODES, Metric, Pair, Result, Side
+from celltable.scoring.coco.files import Columns, Masks, coco_arrays, coco_scores, evaluate
+from celltable.scoring.coco.protocol import COCO, LIVECELL, Protocol, Tally, tally
+from celltable.scoring.coco.resample import resample, resample_recall
+from celltable.scoring.coco.summary import Evaluation, accumulate
 
 ARRAYS = ("precision", "recall", "scores")
 Document = dict[str, Any]

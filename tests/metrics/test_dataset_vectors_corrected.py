@@ -18,8 +18,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from celltable import registry
-from celltable.metrics import MODES, Metric, Mode, Pair, Side
+from celltable import plugins
+from celltable.scoring import MODES, Metric, Mode, Pair, Side
 
 NAN = float("nan")
 T10 = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -27,7 +27,7 @@ Document = dict[str, Any]
 
 
 def metric(name: str) -> Metric:
-    loaded = registry.load("metrics", name)
+    loaded = plugins.load("metrics", name)
     assert isinstance(loaded, Metric)
     return loaded
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from celltable import registry
+from celltable import plugins
 from celltable.errors import MaskError, MetricError, NotFoundError, UnknownPluginError
 from celltable.geometry import rle
-from celltable.metrics import Metric, Pair, Side
-from celltable.metrics._bootstrap import draws, replicates
-from celltable.metrics._compare import compare_pairs
-from celltable.metrics._engine import evaluate_pairs
-from celltable.metrics._inputs import PANNUKE, join_images, pairs_from_arrays
+from celltable.scoring import Metric, Pair, Side
+from celltable.scoring.arrays import PANNUKE, join_images, pairs_from_arrays
+from celltable.scoring.bootstrap import draws, replicates
+from celltable.scoring.compare import compare_pairs
+from celltable.scoring.engine import evaluate_pairs
 
 FEW = ("ap_dsb2018", "pq_hovernet", "mae")
 OTHERS = {"ap_coco", "ar_coco", "ap_livecell", "ar_livecell", "afnr_livecell", "map_hpa2021", "tide", "calibration"}
@@ -47,14 +47,14 @@ def typed(n: int = 4) -> list[Pair]:
 
 def test_all_gives_every_metric_that_applies_and_says_why_others_do_not() -> None:
     scores = evaluate_pairs(images(), "all", rounds=0)
-    assert set(scores) == set(registry.names("metrics")) - OTHERS
+    assert set(scores) == set(plugins.names("metrics")) - OTHERS
     assert scores.unavailable == dict.fromkeys(sorted(OTHERS), "the predictions have no scores")
 
 
 @pytest.mark.parametrize("mode", ["strict", "corrected"])
 def test_order_of_images_and_number_of_workers_change_nothing(mode: Any) -> None:
     pairs = typed(7)
-    names = [n for n in registry.names("metrics") if n not in OTHERS and not registry.load("metrics", n).needs]
+    names = [n for n in plugins.names("metrics") if n not in OTHERS and not plugins.load("metrics", n).needs]
     one = evaluate_pairs(pairs, names, mode=mode, by=["class", "size"], rounds=20)
     assert np.isfinite([one[n].value for n in names if n != "counts_livecell"]).all()
     for order, workers in ((pairs[::-1], 1), (pairs, 3)):
@@ -66,7 +66,7 @@ def test_a_metric_is_counted_once_an_image_and_pooled_by_its_protocol() -> None:
     pairs = images()
     scores = evaluate_pairs(pairs, FEW, rounds=0)
     for name in FEW:
-        assert scores[name].value == registry.load("metrics", name).score(pairs).value
+        assert scores[name].value == plugins.load("metrics", name).score(pairs).value
         assert list(scores[name].images) == [p.image_id for p in pairs]
     assert scores["ap_dsb2018"].value == pytest.approx(np.mean(list(scores["ap_dsb2018"].images.values())))
 
@@ -100,11 +100,11 @@ def test_ignore_regions_take_cells_and_what_lies_on_them_out_of_the_corrected_sc
     pred = np.array([[1, 1, 0, 4, 4, 0, 5]], np.int32)
     plain = pairs_from_arrays(gt, pred)[0]
     marked = replace(plain, gt=replace(plain.gt, ignore=np.array([False, True])))
-    pq: Metric = registry.load("metrics", "pq_hovernet")
+    pq: Metric = plugins.load("metrics", "pq_hovernet")
     assert pq.score([marked], "strict").value == pq.score([plain], "strict").value
     kept = pairs_from_arrays(np.array([[1, 1, 0, 0, 0, 0, 0]]), np.array([[1, 1, 0, 0, 0, 0, 5]]))[0]
     for name in ("pq_hovernet", "ap_dsb2018", "dice_pixel", "boundary_f_cellpose", "f_hovernet", "mae", "aji_plus"):
-        found: Metric = registry.load("metrics", name)
+        found: Metric = plugins.load("metrics", name)
         assert found.score([marked]).value == found.score([kept]).value, name
 
 
@@ -113,7 +113,7 @@ def test_monusac_cuts_predictions_by_ambiguous_regions() -> None:
     pred = np.array([[0, 7, 7, 7, 7, 0]], np.int32)
     plain = pairs_from_arrays(gt, pred)[0]
     marked = replace(plain, gt=replace(plain.gt, ignore=np.array([False, True])))
-    pq: Metric = registry.load("metrics", "pq_monusac")
+    pq: Metric = plugins.load("metrics", "pq_monusac")
     assert pq.score([plain]).value == 0
     assert pq.score([marked]).value == pytest.approx(2 / 3)  # the prediction loses two of its four pixels
 
@@ -154,8 +154,8 @@ def test_class_groups_equal_the_scores_of_the_class_alone() -> None:
 def test_vectorised_bootstrap_equals_pooling_the_drawn_images(mode: Any) -> None:
     pairs = [replace(p, meta={"tissue": "ab"[k % 2]}) for k, p in enumerate(typed(5))]
     checked = 0
-    for name in registry.names("metrics"):
-        metric: Metric = registry.load("metrics", name)
+    for name in plugins.names("metrics"):
+        metric: Metric = plugins.load("metrics", name)
         if name in OTHERS or "scores" in metric.needs or metric.resample is None:
             continue
         options = dict(metric.options)
@@ -397,7 +397,7 @@ def test_equal_scores_are_warned_of_once() -> None:
 def test_a_breakdown_by_many_groups_stays_readable_and_whole() -> None:
     groups = [f"a tissue of a long name {k}" for k in range(12)]
     pairs = [replace(p, meta={"tissue": g}) for p, g in zip(images(12), groups, strict=True)]
-    names = [n for n in registry.names("metrics") if n not in OTHERS]
+    names = [n for n in plugins.names("metrics") if n not in OTHERS]
     text = str(evaluate_pairs(pairs, names[:15], by=["tissue"], rounds=0))
     assert max(map(len, text.splitlines())) <= 120
     assert all(text.count(f"{g} ") + text.count(f"{g}\n") == 1 for g in groups)

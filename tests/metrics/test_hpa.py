@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from celltable.errors import MetricError
 from celltable.geometry import rle
-from celltable.metrics import Pair, Side
 from celltable.metrics.map_hpa2021 import METRIC
+from celltable.scoring import Pair, Side
 
 WORDS = tuple(str(k) for k in range(19))
 

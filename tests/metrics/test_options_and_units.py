@@ -13,26 +13,26 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from celltable import registry
+from celltable import plugins
+from celltable.cells import Image, Instances, Sample
 from celltable.cli import build
 from celltable.errors import MetricError
 from celltable.geometry import rle
-from celltable.metrics import Metric, Pair, Side
-from celltable.metrics._compare import compare_pairs
-from celltable.metrics._engine import evaluate_pairs
 from celltable.pipelines.evaluate import compare, evaluate, scores_table, told_apart
-from celltable.records import Image, Instances, Sample
 from celltable.reports import Material
 from celltable.reports.scores import SECTION
+from celltable.scoring import Metric, Pair, Side
+from celltable.scoring.compare import compare_pairs
+from celltable.scoring.engine import evaluate_pairs
 from celltable.store import Store, StoreWriter
 
-NAMES = registry.names("metrics")
+NAMES = plugins.names("metrics")
 GT = np.array([[1, 1, 1, 1, 0, 2, 2, 2, 2, 0]])
 PRED = np.array([[1, 1, 1, 0, 0, 2, 2, 0, 0, 0]])  # IoU 3/4 and 1/2
 
 
 def metric(name: str) -> Metric:
-    found: Metric = registry.load("metrics", name)
+    found: Metric = plugins.load("metrics", name)
     return found
 
 

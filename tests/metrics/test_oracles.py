@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from celltable import registry
+from celltable import plugins
 from celltable._native import pairing
-from celltable.metrics import Metric, Pair, Side
+from celltable.scoring import Metric, Pair, Side
 
 Map = NDArray[np.int32]
 LABEL_MAP_METRICS = (
@@ -44,7 +44,7 @@ LABEL_MAP_METRICS = (
 
 
 def metric(name: str) -> Metric:
-    loaded = registry.load("metrics", name)
+    loaded = plugins.load("metrics", name)
     assert isinstance(loaded, Metric)
     return loaded
 

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from celltable import registry
-from celltable.metrics import Pair, _pq
-from celltable.metrics._parity import Row, parity
-from celltable.metrics._table import Table
+from celltable import plugins
+from celltable.scoring import Pair, panoptic
+from celltable.scoring.parity import Row, parity
+from celltable.scoring.table import Table
 
 
 def test_every_protocol_is_within_its_tolerance() -> None:
@@ -22,10 +22,10 @@ def test_every_protocol_is_within_its_tolerance() -> None:
 
 def test_every_metric_has_vectors() -> None:
     covered = {row.protocol for row in parity()}
-    missing = sorted(set(registry.names("metrics")) - covered)
+    missing = sorted(set(plugins.names("metrics")) - covered)
     assert not missing, (
         f"celltable parity shows nothing of {', '.join(missing)}: add a few pixels with the numbers worked out by hand "
-        "to metrics/_parity/rules.json, or a reference to tools/make-parity-vectors"
+        "to scoring/parity/rules.json, or a reference to tools/make-parity-vectors"
     )
 
 
@@ -41,7 +41,7 @@ def test_a_tie_counted_the_other_way_is_noticed(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_another_constant_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pq, "SQ_EPS", 2e-6)
+    monkeypatch.setattr(panoptic, "SQ_EPS", 2e-6)
     assert {"pq_hovernet", "pq_pannuke", "pq_cellvit"} <= set(broken())
 
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from celltable import registry
+from celltable import plugins
 from celltable.geometry import rle
-from celltable.metrics import Pair, Side
+from celltable.scoring import Pair, Side
 
 METRICS = ("ap_dsb2018", "ap_stardist", "aji_plus", "dice_pixel", "boundary_f_cellpose", "f_hovernet", "mae")
 
@@ -30,7 +30,7 @@ def test_run_lengths_that_do_not_overlap_score_as_their_label_map(seed: int) -> 
     one, other = Pair("a", (9, 12), gt, pred), Pair("a", (9, 12), runs[0], runs[1])
     assert other.flat is other.overlap
     for name in METRICS:
-        metric = registry.load("metrics", name)
+        metric = plugins.load("metrics", name)
         assert metric.score([one]).value == metric.score([other]).value, name
 
 
@@ -63,7 +63,7 @@ def test_class_layers_that_share_pixels_keep_both_cells_and_paint_the_later_clas
     assert side.areas.tolist() == [4, 4]
     assert side.label_map.tolist() == [[1, 2, 2], [1, 2, 2]]
     pair = Pair("a", (2, 3), side, side)
-    found = registry.load("metrics", "pq_pannuke").count(pair, "corrected")
+    found = plugins.load("metrics", "pq_pannuke").count(pair, "corrected")
     assert [round(v, 5) for v in found["classes"]] == [1.0, 1.0]
 
 
@@ -75,5 +75,5 @@ def test_restricting_a_pair_equals_making_it_of_fewer_cells() -> None:
     kept = np.concatenate([[False], keep])
     alone = Pair("a", (10, 10), Side.from_label_map(gt * kept[gt]), Side.from_label_map(pred * ~kept[pred]))
     for name in METRICS:
-        metric = registry.load("metrics", name)
+        metric = plugins.load("metrics", name)
         assert metric.score([part]).value == metric.score([alone]).value, name

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from celltable.metrics import Side, StoredCells
-from celltable.records import Instances
+from celltable.cells import Instances
+from celltable.scoring import Side, StoredCells
 
 SIZE = (6, 7)
 

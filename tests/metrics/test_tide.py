@@ -12,8 +12,8 @@ import pytest
 
 from celltable.errors import MetricError
 from celltable.geometry import rle
-from celltable.metrics import Pair, Side
 from celltable.metrics.tide import METRIC
+from celltable.scoring import Pair, Side
 
 
 def vector_pairs(vectors: Path, case: str) -> list[Pair]:

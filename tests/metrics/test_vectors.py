@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from celltable import registry
+from celltable import plugins
 from celltable.errors import MetricError
-from celltable.metrics import Metric, Pair, Side
+from celltable.scoring import Metric, Pair, Side
 
 T10 = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 
 def metric(name: str) -> Metric:
-    loaded = registry.load("metrics", name)
+    loaded = plugins.load("metrics", name)
     assert isinstance(loaded, Metric)
     return loaded
 
@@ -292,7 +292,7 @@ def test_pannuke_run_is_bit_equal_per_class_per_tissue_and_over_all(vectors: Pat
 
 
 def pairing_of(entry: dict[str, Any]) -> Any:
-    from celltable.metrics import _centroids as c
+    from celltable.scoring import centroids as c
 
     whole = c.total([])
     for image in entry["inputs"]:

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-from celltable import registry
+from celltable import plugins
 from celltable.errors import MetricError
-from celltable.metrics import MODES, Metric, Mode, Pair, Side
+from celltable.scoring import MODES, Metric, Mode, Pair, Side
 
 NAN = float("nan")
 T10 = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -406,7 +406,7 @@ class Protocol:
     undefined: float | None = None
 
     def metric_of(self) -> Metric:
-        loaded = registry.load("metrics", self.metric)
+        loaded = plugins.load("metrics", self.metric)
         assert isinstance(loaded, Metric)
         return loaded
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
+from celltable.cells import Image
 from celltable.errors import InputError
 from celltable.models.otsu_watershed import MODEL, nucleus_signal, predict, segment
-from celltable.records import Image
 
 DISCS = [(20, 20, 9), (20, 60, 8), (60, 30, 12), (70, 76, 7)]
 

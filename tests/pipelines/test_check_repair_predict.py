@@ -12,13 +12,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from celltable.cells import Finding, Image, Instances, Pixels, Sample
 from celltable.errors import CelltableError, InputError, NotFoundError, StoreError, UnknownPluginError
 from celltable.geometry import polygon
 from celltable.pipelines import predict as predict_module
 from celltable.pipelines.check import check
 from celltable.pipelines.predict import predict
 from celltable.pipelines.repair import apply_patch, export_patch, repair, undo
-from celltable.records import Finding, Image, Instances, Pixels, Sample
 from celltable.store import Store, StoreWriter, open_store
 
 SIZE = (64, 80)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from celltable import registry
+from celltable import plugins
 from celltable.errors import CelltableError, InputError, NotFoundError, UnknownPluginError
 from celltable.pipelines.convert import export, import_annotations, selected
 from celltable.pipelines.demo import MARKER, demo
@@ -24,7 +24,7 @@ from celltable.store import Store, open_store
 @pytest.fixture(scope="module")
 def bowl(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("bowl")
-    release = registry.load("datasets", "dsb2018").example(folder / "release", 3)
+    release = plugins.load("datasets", "dsb2018").example(folder / "release", 3)
     return ingest("dsb2018", release, folder / "dsb.celltable")
 
 
@@ -55,7 +55,7 @@ def test_the_demo_runs_the_whole_chain_and_names_the_report(tmp_path: Path) -> N
     text = "\n".join(lines)
     assert path.exists()
     assert str(path) in text
-    for name in registry.names("datasets"):
+    for name in plugins.names("datasets"):
         assert (tmp_path / "demo" / f"{name}.celltable" / "dataset.json").exists()
         assert f"  {name} " in text
     with pytest.raises(CelltableError, match="--overwrite"):
@@ -78,7 +78,7 @@ def test_the_report_needs_no_network_and_shows_every_section(bowl: Store, tmp_pa
     assert page.open == []
     assert all(a.startswith(("#", "data:")) for a in page.addresses)
     anchors = set(re.findall(r'<section id="(\w+)"', text))
-    assert anchors == {s.name for s in registry.load_all("reports").values()}
+    assert anchors == {s.name for s in plugins.load_all("reports").values()}
     assert f"{summary(bowl)['instances']:,}" in text
     assert "ap_dsb2018" in text
     assert "protocol card" in text

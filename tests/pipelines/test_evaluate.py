@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError, MetricError, NotFoundError
 from celltable.pipelines.convert import export
 from celltable.pipelines.evaluate import compare, evaluate, scores_table
-from celltable.records import Image, Instances, Sample
 from celltable.store import Store, StoreWriter, open_store
 
 METRICS = ("ap_dsb2018", "pq_hovernet", "aji_plus")

@@ -19,7 +19,7 @@ from PIL import Image as Picture
 from scipy import ndimage
 from typer.testing import CliRunner
 
-from celltable import registry
+from celltable import plugins
 from celltable.cli import build
 from celltable.errors import CelltableError
 from celltable.pipelines.convert import export, import_annotations
@@ -34,7 +34,7 @@ COMMAND = ["--to", "image-mask-png", "--palette", "v1", "--size", "512", "--spli
 @pytest.fixture(scope="module")
 def folds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two folds of PanNuke in which some ids are at most 10."""
-    folder: Path = registry.load("datasets", "pannuke").example(tmp_path_factory.mktemp("pannuke") / "release", 3)
+    folder: Path = plugins.load("datasets", "pannuke").example(tmp_path_factory.mktemp("pannuke") / "release", 3)
     for k in (1, 2):
         path = folder / f"Fold {k}" / "masks" / f"fold{k}" / "masks.npy"
         masks = np.load(path)
@@ -211,7 +211,7 @@ def test_the_loss_says_that_the_shuffle_moves_images_and_divides_folds(pannuke: 
     own = {i: pannuke.image(i).leakage_group for i in pannuke}
     groups = {g: {parts[i] for i in parts if own[i] == g} for g in own.values()}
     assert loss.items[divided] == sum(len(p) > 1 for p in groups.values()) > 0
-    bowl = registry.load("datasets", "dsb2018").example(tmp_path / "release", 1)
+    bowl = plugins.load("datasets", "dsb2018").example(tmp_path / "release", 1)
     store = ingest("dsb2018", bowl, tmp_path / "dsb.celltable")
     kept = export(store, "image-mask-png", tmp_path / "b", palette="binary", split="keep")
     splits = Counter(store.image(i).split for i in store)
@@ -272,7 +272,7 @@ def test_nothing_appears_when_the_export_or_its_figure_fails(
 
     export(pannuke, "image-mask-png", tmp_path / "old", seed=3)
     before = (tmp_path / "old" / "ids.csv").read_bytes()
-    monkeypatch.setattr("celltable.reports._statistics.statistics", fail)
+    monkeypatch.setattr("celltable.drawing.statistics.statistics", fail)
     for name in ("new", "old"):
         with pytest.raises(RuntimeError, match="no ink"):
             export(pannuke, "image-mask-png", tmp_path / name, seed=4, overwrite=True)
@@ -283,7 +283,7 @@ def test_nothing_appears_when_the_export_or_its_figure_fails(
 def test_several_stores_go_out_together_and_common_ids_are_refused(
     pannuke: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bowl = registry.load("datasets", "tnbc").example(tmp_path / "release", 1)
+    bowl = plugins.load("datasets", "tnbc").example(tmp_path / "release", 1)
     other = ingest("tnbc", bowl, tmp_path / "tnbc.celltable")
     said = run(pannuke.path, other.path, tmp_path / "both", *COMMAND, "--palette", "binary")
     assert said["written"]["images"] == len(pannuke) + len(other)
@@ -330,7 +330,7 @@ def test_the_real_slice_loses_the_ids_up_to_ten_and_nothing_else(sample: Callabl
 
 
 def test_the_figure_file_is_the_figure(pannuke: Store) -> None:
-    from celltable.reports._statistics import statistics
+    from celltable.drawing.statistics import statistics
 
     cells = pannuke.columns("image_id", "instance_id", "area", "class_name").arrow
     text = statistics(pannuke.images.arrow, cells, dict.fromkeys(pannuke, "all of it"), title="a < b & c")

@@ -16,7 +16,8 @@ from pycocotools import mask as coco_mask
 from scipy import ndimage
 from typer.testing import CliRunner
 
-from celltable import registry
+from celltable import plugins
+from celltable.cells import Instances
 from celltable.cli import build
 from celltable.errors import InputError
 from celltable.formats._nuclei_tiles import redrawn
@@ -24,7 +25,6 @@ from celltable.formats.nuclei_coco import DEFECTS, SOURCES
 from celltable.pipelines.convert import export, import_annotations
 from celltable.pipelines.ingest import ingest
 from celltable.pipelines.merge import merge
-from celltable.records import Instances
 from celltable.store import Store
 
 NATIVE = ("dsb2018", *SOURCES)
@@ -47,7 +47,7 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Stores:
     def of(name: str) -> Store:
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
-            release = registry.load("datasets", name).example(folder / "release", 5)
+            release = plugins.load("datasets", name).example(folder / "release", 5)
             made[name] = ingest(name, release, folder / f"{name}.celltable")
         return made[name]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from celltable import registry
+from celltable import plugins
 from celltable.cli import build
 from celltable.datasets import File
 from celltable.errors import CelltableError
@@ -154,8 +154,8 @@ def test_the_command_says_what_was_verified(
     words: str,
 ) -> None:
     files = tuple(File(url(server, "/good"), f"{k}.zip", sha256=sha) for k, sha in enumerate(checksums))
-    reader = replace(registry.load("datasets", "tnbc"), files=files)
-    monkeypatch.setattr(registry, "load", lambda *_: reader)
+    reader = replace(plugins.load("datasets", "tnbc"), files=files)
+    monkeypatch.setattr(plugins, "load", lambda *_: reader)
     arguments = ["get", "tnbc", str(tmp_path / "my files"), "--accept-licence"]
     result = CliRunner().invoke(build(["get", "datasets"]), arguments)
     assert words in result.output

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from celltable import registry
+from celltable import plugins
 from celltable.cli import build
 from celltable.pipelines.convert import export
 from celltable.pipelines.ingest import ingest
@@ -15,7 +15,7 @@ from celltable.pipelines.ingest import ingest
 
 def test_images_without_pixels_are_counted_aloud(tmp_path: Path) -> None:
     commands = build(["import", "export"])
-    store = ingest("tnbc", registry.load("datasets", "tnbc").example(tmp_path / "r", 0), tmp_path / "a.celltable")
+    store = ingest("tnbc", plugins.load("datasets", "tnbc").example(tmp_path / "r", 0), tmp_path / "a.celltable")
     export(store, "coco", tmp_path / "a.json")
     document = json.loads((tmp_path / "a.json").read_text())
     arguments = ["import", "coco", str(tmp_path / "a.json")]

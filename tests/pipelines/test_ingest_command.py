@@ -7,14 +7,14 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from celltable import registry
+from celltable import plugins
 from celltable.cli import build
 from celltable.cli.ingest import MOST_RULES
 from celltable.store import open_store
 
 
 def printed(name: str, folder: Path) -> tuple[list[str], Counter[str]]:
-    release = registry.load("datasets", name).example(folder / "release", 0)
+    release = plugins.load("datasets", name).example(folder / "release", 0)
     out = folder / "a.celltable"
     result = CliRunner().invoke(build(["ingest", "datasets"]), ["ingest", name, str(release), str(out)])
     assert result.exit_code == 0, result.output

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from celltable import registry, splits, synthetic
+from celltable import plugins, splits, synthetic
+from celltable.cells import Image, Instances, Pixels, Sample
 from celltable.cli import build
 from celltable.errors import CelltableError, InputError, StoreError
 from celltable.pipelines.check import check
@@ -25,13 +26,12 @@ from celltable.pipelines.predict import predict
 from celltable.pipelines.repair import repair, undo
 from celltable.pipelines.sample import sample
 from celltable.pipelines.split import split
-from celltable.records import Image, Instances, Pixels, Sample
 from celltable.store import Store, StoreWriter, open_store
 
 
 def ingested(name: str, folder: Path, seed: int, **options: Any) -> Store:
     release = folder / f"{name}-release"
-    found = registry.load("datasets", name).example(release, seed)
+    found = plugins.load("datasets", name).example(release, seed)
     return ingest(name, found or release, folder / f"{name}.celltable", **options)
 
 

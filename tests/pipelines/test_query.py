@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from celltable import registry
+from celltable import plugins
 from celltable.cli import build
 from celltable.pipelines.ingest import ingest
 
@@ -18,7 +18,7 @@ from celltable.pipelines.ingest import ingest
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("query")
-    return ingest("bbbc039", registry.load("datasets", "bbbc039").example(folder, 0), folder / "a.celltable").path
+    return ingest("bbbc039", plugins.load("datasets", "bbbc039").example(folder, 0), folder / "a.celltable").path
 
 
 def asked(store: Path, sql: str, *options: str) -> tuple[str, str]:

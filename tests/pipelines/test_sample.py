@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pytest
 
-from celltable import registry, schema
+from celltable import plugins, schema
 from celltable.errors import CelltableError
 from celltable.pipelines._derived import with_columns
 from celltable.pipelines._rows import apply_rows, to_json
@@ -23,7 +23,7 @@ from celltable.store import Store, open_store
 @pytest.fixture(scope="module")
 def pannuke(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("pannuke")
-    found = registry.load("datasets", "pannuke").example(folder / "release", 5)
+    found = plugins.load("datasets", "pannuke").example(folder / "release", 5)
     return ingest("pannuke", found or folder / "release", folder / "s")
 
 
@@ -73,7 +73,7 @@ def test_whole_images_are_drawn_until_each_value_has_enough(tmp_path: Path, pann
 def test_pixels_that_a_store_holds_itself_are_found_from_its_sample(
     tmp_path: Path, what: Literal["cells", "images"]
 ) -> None:
-    found = registry.load("datasets", "tnbc").example(tmp_path / "release", 5)
+    found = plugins.load("datasets", "tnbc").example(tmp_path / "release", 5)
     store = ingest("tnbc", found or tmp_path / "release", tmp_path / "s", copy=True)
     drawn_store = sample(store, tmp_path / "d", n=2, what=what)
     assert all((drawn_store[i].pixels == store[i].pixels).all() for i in drawn_store)
@@ -97,7 +97,7 @@ def test_a_sample_of_nothing_or_of_an_unknown_column_is_refused(tmp_path: Path, 
 @pytest.mark.parametrize("name", ["tnbc", "bbbc020"])
 @pytest.mark.parametrize("what", ["cells", "images"])
 def test_edits_of_what_is_drawn_go_along_and_can_be_taken_back(tmp_path: Path, name: str, what: Any) -> None:
-    found = registry.load("datasets", name).example(tmp_path / "release", 2)
+    found = plugins.load("datasets", name).example(tmp_path / "release", 2)
     source = ingest(name, found or tmp_path / "release", tmp_path / "s")
     published = {(r["image_id"], r["instance_id"]): r for r in source.instances.arrow.to_pylist()}
     if name == "bbbc020":  # nuclei with parents, of which not all are drawn
@@ -158,7 +158,7 @@ def test_findings_of_cells_that_were_not_drawn_stay_behind(tmp_path: Path, pannu
 
 
 def test_images_without_a_value_are_drawn_under_a_name_that_says_so(tmp_path: Path) -> None:
-    source = ingest("tnbc", registry.load("datasets", "tnbc").example(tmp_path / "r", 0), tmp_path / "a")
+    source = ingest("tnbc", plugins.load("datasets", "tnbc").example(tmp_path / "r", 0), tmp_path / "a")
     assert set(drawn(source, "cell_type", "cells")) == {"(no cell type)"}
     assert set(drawn(source, "cell_type", "images")) == {"(no cell type)"}
     part = {"metadata": [[("scanner", "A")], *[[] for _ in range(len(source) - 1)]]}

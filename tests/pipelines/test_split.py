@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pytest
 from typer.testing import CliRunner
 
-from celltable import registry
+from celltable import plugins
 from celltable.cli import build
 from celltable.errors import CelltableError
 from celltable.geometry.fingerprint import NEAR_BITS, perceptual_hash
@@ -26,7 +26,7 @@ from celltable.store import Store, open_store
 
 
 def ingested(name: str, folder: Path, seed: int = 1) -> Store:
-    found = registry.load("datasets", name).example(folder / f"{name}-release", seed)
+    found = plugins.load("datasets", name).example(folder / f"{name}-release", seed)
     return ingest(name, found or folder / f"{name}-release", folder / name)
 
 

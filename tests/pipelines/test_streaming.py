@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 import celltable as ct
 from celltable.errors import MetricError
-from celltable.metrics import MODES, Mode, _strips
-from celltable.pipelines import _sides
+from celltable.scoring import MODES, Mode, sources, strips
 
 PACKINGS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -47,10 +46,10 @@ def cells(seed: int, size: tuple[int, int] = (190, 140)) -> tuple[NDArray[Any], 
 @pytest.fixture
 def by_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every map counts as large, and is read some rows at a time."""
-    monkeypatch.setattr(_sides, "LARGE", 0)
-    monkeypatch.setattr(_sides, "SMALL_FILE", 0)
-    monkeypatch.setattr(_strips, "STRIP", 140 * 17)
-    monkeypatch.setattr(_strips, "WINDOW", 140 * 30)
+    monkeypatch.setattr(sources, "LARGE", 0)
+    monkeypatch.setattr(sources, "SMALL_FILE", 0)
+    monkeypatch.setattr(strips, "STRIP", 140 * 17)
+    monkeypatch.setattr(strips, "WINDOW", 140 * 30)
 
 
 def numbers(scores: Any) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def test_every_metric_of_maps_on_disk_is_that_of_the_maps_in_memory(tmp_path: Pa
     gt, pred = cells(len(packing))
     tifffile.imwrite(tmp_path / "truth.tif", gt, **PACKINGS[packing])
     tifffile.imwrite(tmp_path / "found.tif", pred.astype(np.uint16), **PACKINGS["plain"])
-    assert _sides.strips_in(tmp_path / "truth.tif") is not None
+    assert sources.strips_in(tmp_path / "truth.tif") is not None
     found = ct.evaluate(tmp_path / "truth.tif", tmp_path / "found.tif", mode=mode)
     expected = ct.evaluate(gt, pred, mode=mode)
     assert found.image_ids == ("truth",)

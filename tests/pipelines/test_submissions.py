@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from celltable import cli, registry
+from celltable import cli, plugins
 
 Celltable = Callable[..., str]
 HPA = "hpa-single-cell-image-classification"
@@ -79,7 +79,7 @@ def rows_of_csv(path: Path) -> Counter[tuple[str, str]]:
 
 
 def test_the_labels_table_made_of_the_masks_is_the_published_one(celltable: Celltable, tmp_path: Path) -> None:
-    root = registry.load("datasets", "dsb2018").example(tmp_path / "release", 5)
+    root = plugins.load("datasets", "dsb2018").example(tmp_path / "release", 5)
     published = (root / "stage1_train_labels.csv").read_text()
     (root / "stage1_train_labels.csv").unlink()  # so that the masks are all there is
     celltable("ingest", "dsb2018", root, "bowl.celltable", "--part", "stage1_train")
@@ -122,7 +122,7 @@ def test_the_labels_table_of_all_real_masks_is_what_an_independent_encoder_write
 def test_a_sample_submission_of_the_bowl_comes_out_byte_for_byte(
     celltable: Celltable, tmp_path: Path, sample_of: str, table: str, backwards: bool
 ) -> None:
-    root = registry.load("datasets", "dsb2018").example(tmp_path / "release", 6)
+    root = plugins.load("datasets", "dsb2018").example(tmp_path / "release", 6)
     ids = sorted({image_id for image_id, _ in rows_of_csv(root / f"{table}.csv")}, reverse=backwards)
     path = tmp_path / f"{sample_of}.csv"
     path.write_bytes(b"ImageId,EncodedPixels\n" + b"".join(f"{i},1 1\n".encode() for i in ids))
@@ -161,7 +161,7 @@ def test_a_submission_to_the_atlas_comes_out_byte_for_byte(
 def test_the_sample_submission_of_a_generated_release_comes_out_byte_for_byte(
     celltable: Celltable, tmp_path: Path
 ) -> None:
-    path = registry.load("datasets", "hpa_single_cell").example(tmp_path / "release", 2) / "sample_submission.csv"
+    path = plugins.load("datasets", "hpa_single_cell").example(tmp_path / "release", 2) / "sample_submission.csv"
     celltable("import", "hpa-submission", path, "sub.celltable")
     celltable("export", "sub.celltable", "--to", "hpa-submission", "again.csv")
     assert (tmp_path / "again.csv").read_bytes() == path.read_bytes()

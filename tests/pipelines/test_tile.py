@@ -14,13 +14,13 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from celltable import parallel, registry, synthetic
+from celltable import plugins, synthetic, work
+from celltable.cells import Image, Instances, Pixels, Sample
 from celltable.cli import build
 from celltable.errors import CelltableError, StoreError
 from celltable.pipelines.ingest import ingest
 from celltable.pipelines.predict import predict
 from celltable.pipelines.tile import PARENT, stitch, tile
-from celltable.records import Image, Instances, Pixels, Sample
 from celltable.store import Store, StoreWriter, open_store
 
 
@@ -126,7 +126,7 @@ def test_the_number_of_workers_and_an_interruption_do_not_change_a_byte(
     one = tile(store, tmp_path / "one", size=32, overlap=8, workers=1)
     tile(store, tmp_path / "two", size=32, overlap=8, workers=3)
     monkeypatch.setattr(StoreWriter, "PART_IMAGES", 5)
-    plain = parallel.map
+    plain = work.map
 
     def broken(function: Callable[[Any], Any], items: Any, **options: Any) -> Any:
         for k, result in enumerate(plain(function, items, **options)):
@@ -134,11 +134,11 @@ def test_the_number_of_workers_and_an_interruption_do_not_change_a_byte(
                 raise KeyboardInterrupt
             yield result
 
-    monkeypatch.setattr(parallel, "map", broken)
+    monkeypatch.setattr(work, "map", broken)
     with pytest.raises(KeyboardInterrupt):
         tile(store, tmp_path / "three", size=32, overlap=8)
     assert not (tmp_path / "three").exists()
-    monkeypatch.setattr(parallel, "map", plain)
+    monkeypatch.setattr(work, "map", plain)
     tile(store, tmp_path / "three", size=32, overlap=8)
     files = sorted(p.relative_to(one.path) for p in one.path.rglob("*") if p.is_file())
     assert len(files) == 6 * 12 + 4
@@ -237,7 +237,7 @@ def test_a_published_release_comes_back_from_tiles_cell_by_cell(sample: Callable
 
 
 def test_the_commands_count_in_singular_and_plural(tmp_path: Path) -> None:
-    first = next(iter(ingest("tnbc", registry.load("datasets", "tnbc").example(tmp_path / "r", 0), tmp_path / "a")))
+    first = next(iter(ingest("tnbc", plugins.load("datasets", "tnbc").example(tmp_path / "r", 0), tmp_path / "a")))
     commands = build(["tile", "stitch"])
     where = ["--where", f"image_id = '{first}'", "--size", "64", "--overlap", "16"]
     made = CliRunner().invoke(commands, ["tile", str(tmp_path / "a"), str(tmp_path / "t"), *where])

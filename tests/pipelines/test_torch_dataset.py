@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from celltable.cells import Image, Instances, Pixels, Sample
 from celltable.errors import NotFoundError
 from celltable.pipelines.torch_dataset import torch_dataset, training_items
-from celltable.records import Image, Instances, Pixels, Sample
 from celltable.store import Store, StoreWriter
 
 SIZE = (12, 16)

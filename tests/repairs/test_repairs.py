@@ -13,11 +13,11 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from celltable import registry
+from celltable import plugins
+from celltable.cells import Edit, Image, Instances, Sample
 from celltable.errors import CelltableError
 from celltable.geometry import rle
 from celltable.pipelines.repair import applied, choose
-from celltable.records import Edit, Image, Instances, Sample
 from celltable.repairs import Repair
 
 SIZE = (40, 60)
@@ -34,7 +34,7 @@ def sample_of(masks: Iterable[Mask], size: tuple[int, int] = SIZE, **columns: An
 
 
 def propose(name: str, sample: Sample, **options: Any) -> list[Edit]:
-    repair: Repair = registry.load("repairs", name)
+    repair: Repair = plugins.load("repairs", name)
     return list(repair.propose(sample, **options))
 
 
@@ -47,23 +47,23 @@ def masks_of(sample: Sample) -> dict[int, Mask]:
 
 
 def findings(rule: str, sample: Sample) -> list[Any]:
-    return list(registry.load("checks", rule).find(sample))
+    return list(plugins.load("checks", rule).find(sample))
 
 
 CLEAN = [disc(10, 10, 6), disc(28, 12, 6), disc(12, 30, 6), disc(28, 30, 6), disc(12, 48, 6), disc(29, 48, 6)]
 
 
-@pytest.mark.parametrize("name", registry.names("repairs"))
+@pytest.mark.parametrize("name", plugins.names("repairs"))
 def test_clean_cells_are_left_alone(name: str) -> None:
     assert propose(name, sample_of(CLEAN)) == []
 
 
-@pytest.mark.parametrize("name", registry.names("repairs"))
+@pytest.mark.parametrize("name", plugins.names("repairs"))
 def test_a_repair_is_named_after_its_file_and_mends_known_rules(name: str) -> None:
-    repair: Repair = registry.load("repairs", name)
+    repair: Repair = plugins.load("repairs", name)
     assert repair.name == name
     assert repair.mends
-    assert set(repair.mends) <= set(registry.names("checks"))
+    assert set(repair.mends) <= set(plugins.names("checks"))
 
 
 def test_holes_are_filled_but_not_over_a_cell_inside() -> None:
@@ -205,7 +205,7 @@ def test_resolving_overlaps_covers_the_same_pixels_once(masks: Mask) -> None:
     assert (total == masks.any(axis=0)).all()
 
 
-@pytest.mark.parametrize("name", registry.names("repairs"))
+@pytest.mark.parametrize("name", plugins.names("repairs"))
 @given(masks=stacks)
 def test_proposals_are_the_same_twice_and_leave_the_sample_as_it_was(name: str, masks: Mask) -> None:
     size = (int(masks.shape[1]), int(masks.shape[2]))

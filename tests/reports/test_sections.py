@@ -16,17 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from celltable import registry, schema
+from celltable import plugins, schema
+from celltable.cells import Instances
 from celltable.cli import build
+from celltable.drawing.picture import path_of
+from celltable.drawing.svg import histogram, ranges
 from celltable.pipelines._derived import with_columns
 from celltable.pipelines.check import check
 from celltable.pipelines.ingest import ingest
 from celltable.pipelines.report import report
 from celltable.pipelines.show import summary
-from celltable.records import Instances
 from celltable.reports._beside import count_table, share_bars
-from celltable.reports._picture import path_of
-from celltable.reports._svg import histogram, ranges
 from celltable.store import Store, open_store
 
 
@@ -66,7 +66,7 @@ class Tables(HTMLParser):
 
 
 def ingested(name: str, folder: Path, seed: int = 1) -> Store:
-    found = registry.load("datasets", name).example(folder / f"{name}-release", seed)
+    found = plugins.load("datasets", name).example(folder / f"{name}-release", seed)
     return ingest(name, found or folder / f"{name}-release", folder / f"{name}.celltable")
 
 

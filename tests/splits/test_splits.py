@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celltable import splits
+from celltable.cells import Image, images_table
 from celltable.errors import CelltableError, NotFoundError
 from celltable.geometry.fingerprint import near_pairs, perceptual_hash
-from celltable.records import Image, images_table
 
 
 def table(groups: list[str | None], modality: list[str] | None = None, counts: list[int] | None = None) -> pa.Table:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from celltable import schema
-from celltable.records import Finding, Image, Instances, Pixels, Sample
+from celltable.cells import Finding, Image, Instances, Pixels, Sample
 from celltable.store import Store, StoreWriter, open_store
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"

@@ -14,8 +14,8 @@ import pytest
 from pycocotools import mask as coco
 
 from celltable import schema
+from celltable.cells import Finding, Image, Instances, Pixels, Sample
 from celltable.errors import InputError, NotFoundError, StoreError
-from celltable.records import Finding, Image, Instances, Pixels, Sample
 from celltable.store import Store, StoreWriter, open_store
 
 SIZE = (24, 36)

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 
 from celltable import tiling
+from celltable.cells import Instances
 from celltable.geometry import rle
-from celltable.records import Instances
 
 
 def disks(side: int, n: int, seed: int = 0) -> Instances:

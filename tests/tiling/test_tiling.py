@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from celltable import tiling
+from celltable.cells import Instances
 from celltable.errors import CelltableError
 from celltable.geometry import polygon, rle
-from celltable.records import Instances
 from celltable.tiling import Tile
 
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from celltable.records import Finding, Sample, Severity
+from celltable.cells import Finding, Sample, Severity
 
 Scope = Literal["image", "dataset"]
 

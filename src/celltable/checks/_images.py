@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from celltable.records import Finding, Sample, Severity
+from celltable.cells import Finding, Sample, Severity
 
 
 class Place(NamedTuple):

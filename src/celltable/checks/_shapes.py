@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Instances, Sample
 from celltable.geometry.shapes import Shapes, on_border
-from celltable.records import Instances, Sample
 
 _last = threading.local()
 

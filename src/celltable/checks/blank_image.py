@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from celltable.cells import Finding, Sample
 from celltable.checks import Check
-from celltable.records import Finding, Sample
 
 
 def find(sample: Sample) -> Iterator[Finding]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from celltable.cells import Finding, Sample
 from celltable.checks import Check
-from celltable.records import Finding, Sample
 
 
 class Feature(NamedTuple):

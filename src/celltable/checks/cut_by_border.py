@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from celltable.cells import Finding, Sample
 from celltable.checks import Check
 from celltable.checks._shapes import cut_by_border
-from celltable.records import Finding, Sample
 
 
 def find(sample: Sample) -> Iterator[Finding]:

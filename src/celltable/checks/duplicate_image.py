@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Finding, Sample
 from celltable.checks import Check
 from celltable.checks._images import Place, first_of_each, place, twin
-from celltable.records import Finding, Sample
 
 
 def gather(sample: Sample) -> tuple[Place, bytes | None]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from celltable.cells import Finding, Sample
 from celltable.checks import Check
 from celltable.checks._shapes import judged, shapes_of
-from celltable.records import Finding, Sample
 
 SERIOUS_PX = 10  # fewer pixels hardly move an IoU; DSB2018's trackers list holes from about this size
 

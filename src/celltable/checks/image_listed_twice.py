@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from celltable.cells import Finding, Pixels, Sample
 from celltable.checks import Check
 from celltable.checks._images import Place, first_of_each, place, twin
-from celltable.records import Finding, Pixels, Sample
 
 Feature = tuple[Place, tuple[Pixels, ...] | None]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from celltable.cells import Finding, Sample
 from celltable.checks import Check
 from celltable.checks._images import Place, place, twin
 from celltable.geometry.fingerprint import NEAR_BITS, near_pairs, perceptual_hash
-from celltable.records import Finding, Sample
 
 
 def gather(sample: Sample) -> tuple[Place, int]:

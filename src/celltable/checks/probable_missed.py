@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Finding, Sample
 from celltable.checks import Check
-from celltable.records import Finding, Sample
 
 Float = NDArray[np.float32]
 

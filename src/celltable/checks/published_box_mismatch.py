@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from celltable.cells import Finding, Sample
 from celltable.checks import Check
-from celltable.records import Finding, Sample
 
 SLACK_PX = 2.0  # boxes of polygons have fractions, and some releases count the last pixel, some do not
 

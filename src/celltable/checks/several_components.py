@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from celltable.cells import Finding, Sample, Severity
 from celltable.checks import Check
 from celltable.checks._shapes import judged, shapes_of
-from celltable.records import Finding, Sample, Severity
 
 
 def find(sample: Sample) -> Iterator[Finding]:

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from celltable.cells import Finding, Sample
 from celltable.checks import Check
 from celltable.checks._images import Place, place
-from celltable.records import Finding, Sample
 
 
 def gather(sample: Sample) -> Place:

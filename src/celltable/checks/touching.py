@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from celltable.cells import Finding, Sample
 from celltable.checks import Check
 from celltable.checks._shapes import shapes_of
-from celltable.records import Finding, Sample
 
 
 def find(sample: Sample) -> Iterator[Finding]:

@@ -73,9 +73,9 @@ def _print(found: Checked, examples: int) -> None:
 
 
 def _list(json: bool) -> None:
-    from celltable import registry
+    from celltable import plugins
 
-    checks = registry.load_all("checks").values()
+    checks = plugins.load_all("checks").values()
     if json:
         emit_json([{"rule": c.rule, "title": c.title, "severity": c.severity, "about": c.description} for c in checks])
         return

@@ -17,14 +17,14 @@ def datasets(
 
     Example: celltable datasets livecell
     """
-    from celltable import registry
+    from celltable import plugins
     from celltable.pipelines.datasets import row
 
     if name is not None:
-        found = row(registry.load("datasets", name))
+        found = row(plugins.load("datasets", name))
         emit_json(found) if json else _one(found)
         return
-    rows = [row(reader) for reader in registry.load_all("datasets").values()]
+    rows = [row(reader) for reader in plugins.load_all("datasets").values()]
     if json:
         emit_json(rows)
         return

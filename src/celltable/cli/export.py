@@ -75,9 +75,9 @@ def export(
 
 
 def _list(json: bool, only: str | None) -> None:
-    from celltable import registry
+    from celltable import plugins
 
-    formats = registry.load_all("formats") if only is None else {only: registry.load("formats", only)}
+    formats = plugins.load_all("formats") if only is None else {only: plugins.load("formats", only)}
     if json:
         rows = [{"name": f.name, "title": f.title, "read": f.read is not None, "write": f.write is not None,
                  "keeps": sorted(f.keeps), "options": dict(f.options)} for f in formats.values()]  # fmt: skip

@@ -27,10 +27,10 @@ def get(
 
     Example: celltable get bbbc039 bbbc039/
     """
-    from celltable import registry
+    from celltable import plugins
     from celltable.pipelines.get import get as run
 
-    reader = registry.load("datasets", name)
+    reader = plugins.load("datasets", name)
     target = folder or Path(reader.name)
     if not accept and reader.access == "free" and reader.files and sys.stdin.isatty():
         terms = f"{reader.title}\nlicence: {reader.licence}\ncite: {reader.citation}\nDo you accept the licence?"

@@ -10,7 +10,7 @@ import typer
 from ._output import Json, emit_json, say, table
 
 if TYPE_CHECKING:
-    from celltable.metrics import Metric
+    from celltable.scoring import Metric
 
 
 def metrics(
@@ -21,13 +21,13 @@ def metrics(
 
     Example: celltable metrics ap_coco
     """
-    from celltable import registry
+    from celltable import plugins
 
     if name is not None:
-        found: Metric = registry.load("metrics", name)
+        found: Metric = plugins.load("metrics", name)
         emit_json(row(found)) if json else _one(found)
         return
-    every = list(registry.load_all("metrics").values())
+    every = list(plugins.load_all("metrics").values())
     if json:
         emit_json([row(m) for m in every])
         return

@@ -75,9 +75,9 @@ def _print(found: Repaired, where: str, json: bool) -> None:
 
 
 def _list(json: bool) -> None:
-    from celltable import registry
+    from celltable import plugins
 
-    repairs = registry.load_all("repairs").values()
+    repairs = plugins.load_all("repairs").values()
     if json:
         emit_json(
             [{"name": r.name, "about": r.description, "mends": list(r.mends), "default": r.default} for r in repairs]

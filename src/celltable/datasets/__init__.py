@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from celltable.cells import Finding, Sample
 from celltable.imagefile import Release, open_release
-from celltable.records import Finding, Sample
 
 Access = Literal["free", "by hand", "login"]  # by hand: free, but no file has a stable address
 

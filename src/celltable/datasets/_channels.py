@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Finding, Image, Pixels
 from celltable.errors import ArchiveError, ImageFileError
 from celltable.imagefile import Entry, ImageInfo, Release
-from celltable.records import Finding, Image, Pixels
 
 from ._read import located
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.records import Instances
+from celltable.cells import Instances
 
 from ._dsb_example import Scene, scene
 from ._example import eight_bits, guid, litter_files, write_files

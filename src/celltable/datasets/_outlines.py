@@ -9,10 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Finding, Image, Instances, Kind, Sample
 from celltable.geometry import label_map
 from celltable.geometry.overlap import overlap_of_rles
 from celltable.imagefile import Release
-from celltable.records import Finding, Image, Instances, Kind, Sample
 
 from ._read import sample, unlabelled
 

@@ -10,9 +10,9 @@ from typing import Any, ParamSpec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from celltable.cells import Finding, Image, Instances, Pixels, Sample, compose
 from celltable.errors import ArchiveError, ImageFileError
 from celltable.imagefile import Entry, Release
-from celltable.records import Finding, Image, Instances, Pixels, Sample, compose
 
 
 def located(entry: Entry, *, index: int | None = None, role: str = "", channel: int | None = None) -> Pixels:

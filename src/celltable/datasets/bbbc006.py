@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from celltable.cells import Finding, Instances, Sample
 from celltable.imagefile import Entry, Release
-from celltable.records import Finding, Instances, Sample
 
 from . import Dataset, File, Scan
 from ._channels import image_of_channels

@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from celltable.cells import Finding, Image, Instances, Kind, Sample
 from celltable.geometry import rle
 from celltable.imagefile import Entry, Release
-from celltable.records import Finding, Image, Instances, Kind, Sample
 
 from . import Dataset, File, Scan
 from ._channels import Channel, data_channel, decoded, image_of_channels

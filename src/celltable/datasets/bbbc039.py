@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import ArchiveError, ImageFileError
 from celltable.geometry import label_map
 from celltable.imagefile import Entry, Release
-from celltable.records import Finding, Image, Instances, Sample
 
 from . import Dataset, File, Scan
 from ._read import image_of, png, read_or_finding, sample, size_finding, tiff, unlabelled

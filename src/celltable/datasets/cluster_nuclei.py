@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Finding, Image, Instances, Sample
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
-from celltable.records import Finding, Image, Instances, Sample
 
 from . import Dataset, File, Scan
 from ._channels import decoded

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from celltable.cells import Finding, Sample
 from celltable.formats.dsb_csv import Rows, rows_by_image
 from celltable.imagefile import Release
-from celltable.records import Finding, Sample
 
 from . import Dataset, File, Scan
 from ._dsb import Item, find_images, load_image

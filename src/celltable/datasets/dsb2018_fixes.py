@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from celltable.cells import Finding, Sample
 from celltable.imagefile import Release
-from celltable.records import Finding, Sample
 
 from . import Dataset, File, Scan
 from ._dsb import Item, find_images, load_image

@@ -9,10 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import ArchiveError, ImageFileError
 from celltable.formats._hpa import CLASSES
 from celltable.imagefile import Entry, Release
-from celltable.records import Finding, Image, Instances, Sample
 
 from . import Dataset, Scan
 from ._hpa_tables import Labelled, read_labels

@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import ArchiveError, ImageFileError
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
-from celltable.records import Finding, Image, Instances, Sample
 
 from . import Dataset, File, Scan
 from ._read import fitting_mask, image_of, png, sample, unlabelled, unreadable_is_a_finding

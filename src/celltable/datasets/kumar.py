@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from celltable.cells import Finding, Sample
 from celltable.errors import ArchiveError, InputError
 from celltable.formats import aperio_xml
 from celltable.imagefile import Entry, Release
-from celltable.records import Finding, Sample
 
 from . import Dataset, Scan
 from ._read import image_of, sample, tiff, unlabelled, unreadable_is_a_finding

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.formats import _coco_read as coco
 from celltable.formats._coco_json import Document
 from celltable.formats._coco_json import load as load_coco
 from celltable.imagefile import Entry, Release
-from celltable.records import Finding, Image, Instances, Sample
 
 from . import Dataset, File, Scan
 from ._livecell import PIXEL_UM, TYPES, parse

@@ -7,9 +7,9 @@ import math
 from pathlib import Path
 from typing import Any, Final
 
+from celltable.cells import Finding, Instances, Sample
 from celltable.errors import InputError
 from celltable.imagefile import Entry, Release
-from celltable.records import Finding, Instances, Sample
 
 from . import Dataset, File, Scan
 from ._livecell import PIXEL_UM, parse

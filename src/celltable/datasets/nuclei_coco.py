@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
 
+from celltable.cells import Finding, Image, Sample
 from celltable.errors import ArchiveError, ImageFileError, InputError
 from celltable.formats._coco_json import load as load_json
 from celltable.formats._coco_read import Annotations, prepare
 from celltable.imagefile import Entry, Release
-from celltable.records import Finding, Image, Sample
 
 from . import Dataset, Scan
 from ._read import loader, located, truncated

@@ -11,11 +11,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Finding, Image, Instances, Sample, Severity
 from celltable.errors import ReleaseError
 from celltable.formats.pannuke_npy import CLASS_NAMES, cells_of_channels
 from celltable.geometry import label_map, rle
 from celltable.imagefile import Entry, Release, let_go
-from celltable.records import Finding, Image, Instances, Sample, Severity
 
 from . import Dataset, File, Scan
 from ._read import located, sample

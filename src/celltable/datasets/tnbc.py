@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from celltable.cells import Finding, Instances, Sample
 from celltable.geometry import label_map
 from celltable.imagefile import Entry, Release
-from celltable.records import Finding, Instances, Sample
 
 from . import Dataset, File, Scan
 from ._read import fitting_mask, image_of, png, sample, unlabelled, unreadable_is_a_finding

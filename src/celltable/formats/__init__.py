@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from celltable import registry
+from celltable import plugins
+from celltable.cells import Image, Sample
 from celltable.errors import InputError
-from celltable.records import Image, Sample
 
 # What a format may be able to hold; the docs' matrix has one column each.
 FEATURES = (
@@ -105,7 +105,7 @@ def matrix() -> list[dict[str, str]]:
     ['yes', '']
     """
     rows = []
-    for name, plugin in registry.load_all("formats").items():
+    for name, plugin in plugins.load_all("formats").items():
         row = {"format": name, "title": plugin.title}
         row["reads"] = "yes" if plugin.read else ""
         row["writes"] = "yes" if plugin.write else ""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from celltable.cells import Image
 from celltable.errors import InputError, NotFoundError
-from celltable.records import Image
 
 if TYPE_CHECKING:
     from celltable._native.cocojson import CocoFile

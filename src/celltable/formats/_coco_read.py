@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry import rle
-from celltable.records import Finding, Image, Instances, Sample
 
 from ._coco_json import Document, image_of, kind_of, load
 from ._files import open_files, with_pixels

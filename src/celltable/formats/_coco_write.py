@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.records import Image, Instances, Sample
+from celltable.cells import Image, Instances, Sample
 
 from ._coco_json import Numbers, extra_keys, kind_of, load
 from ._out import to_name

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Finding, Image, Pixels, Sample
 from celltable.errors import InputError, NotFoundError
 from celltable.imagefile import MaskBatch, Release, image_info, open_release, read_pixels
-from celltable.records import Finding, Image, Pixels, Sample
 
 Load = Callable[[], NDArray[Any]]
 

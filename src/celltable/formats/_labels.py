@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry import rle
-from celltable.records import Finding, Image, Instances, Sample
 
 from . import Loss
 from ._files import Files, image_of, open_files

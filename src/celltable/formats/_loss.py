@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Image, Instances, Sample
 from celltable.geometry.label_map import measure
 from celltable.geometry.rle import Flattened
-from celltable.records import Image, Instances, Sample
 
 from . import Loss
 

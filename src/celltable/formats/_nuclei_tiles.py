@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Instances
 from celltable.geometry import rle
-from celltable.records import Instances
 
 SMALL_CONTOUR_PX: Final = 30  # contours smaller than this, or sharing more with an accepted one, were dropped
 LARGEST_SHARE: Final = 0.5  # and those larger than this share of the image

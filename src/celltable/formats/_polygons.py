@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable._native import geometry, writing
+from celltable.cells import Instances
 from celltable.errors import MaskError
 from celltable.geometry import polygon, rle
-from celltable.records import Instances
 
 Offsets = NDArray[np.int64]
 Ring = list[float]  # x, y, x, y, … not closed: the first point is not repeated

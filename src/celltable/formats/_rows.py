@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable._native import writing
-from celltable.records import Instances
+from celltable.cells import Instances
 
 from ._polygons import Shapes
 

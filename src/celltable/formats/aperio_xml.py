@@ -12,9 +12,9 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
+from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry import polygon
-from celltable.records import Finding, Image, Instances, Sample
 
 from . import Format, Loss
 from ._files import Files, image_of, open_files

@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
+from celltable.cells import Sample
 from celltable.errors import InputError
-from celltable.records import Sample
 
 from . import Format, Loss
 from ._coco_read import read as read  # part of the format's face

@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError, MaskError
 from celltable.geometry import rle
-from celltable.records import Finding, Image, Instances, Sample
 
 from . import Format, Loss
 from ._loss import drop_empty, flatten, tally

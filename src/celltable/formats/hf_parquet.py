@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError, NotFoundError
 from celltable.imagefile import read_pixels
-from celltable.records import Finding, Image, Instances, Sample
 
 from . import Format, Loss
 from ._coco_json import decode_text, extra_keys, image_of

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError, MaskError
 from celltable.geometry import rle
-from celltable.records import Finding, Image, Instances, Sample
 
 from . import Format, Loss
 from ._hpa import CLASSES, NEGATIVE, class_number

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from celltable.records import Image, Sample
+from celltable.cells import Image, Sample
 
 from . import Format, Loss
 from ._labels import read_label_maps, smallest

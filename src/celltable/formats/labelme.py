@@ -15,10 +15,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError, MaskError
 from celltable.geometry import rle
 from celltable.imagefile import read_pixels
-from celltable.records import Finding, Image, Instances, Sample
 
 from . import Format, Loss
 from ._files import Files, open_files

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
-from celltable.records import Image, Instances, Sample
 from celltable.subsets import LIVECELL_PERCENTS, nested
 
 from . import Format, Loss

@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
+from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry import rle
-from celltable.records import Finding, Image, Instances, Sample
 
 from . import Format, Loss
 from ._files import Files, image_of, open_files

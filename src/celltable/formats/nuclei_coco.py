@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry.look import image_class, look_at
-from celltable.records import Image, Instances, Sample
 
 from . import Format, Loss
 from ._coco_json import Numbers

@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
-from celltable.records import Finding, Image, Instances, Sample
 
 from . import Format, Loss
 from ._files import Files, image_of, open_files

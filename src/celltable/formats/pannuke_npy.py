@@ -11,9 +11,9 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Finding, Image, Instances, Pixels, Sample
 from celltable.errors import InputError
 from celltable.geometry import label_map, rle
-from celltable.records import Finding, Image, Instances, Pixels, Sample
 
 from . import Format, Loss
 from ._files import Files, open_files

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from celltable.records import Image, Sample
+from celltable.cells import Image, Sample
 
 from . import Format, Loss
 from ._files import open_files

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from . import Card, Metric, Mode, Pair, Result
-from ._means import averaged, ratio, resample_mean, value_of
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.means import averaged, ratio, resample_mean, value_of
 
 CARD = Card(
     title="Cellpose aggregated Jaccard index",

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from celltable.errors import MetricError
-
-from . import Card, Metric, Mode, Pair, Result
-from ._means import averaged, ratio, resample_mean, value_of
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.means import averaged, ratio, resample_mean, value_of
 
 EPS = 1e-6  # added to every union before the quotient: stats_utils.get_fast_aji
 

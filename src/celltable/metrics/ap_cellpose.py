@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import Card, Metric, Mode, Pair, Result
-from ._means import nanmean, weighted_mean
-from ._table import Table
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.means import nanmean, weighted_mean
+from celltable.scoring.table import Table
 
 THRESHOLDS = (0.5, 0.75, 0.9)
 Counts = dict[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ._coco_metrics import COCO_CARD, coco_metric
+from celltable.scoring.coco.metrics import COCO_CARD, coco_metric
 
 CARD = replace(
     COCO_CARD,

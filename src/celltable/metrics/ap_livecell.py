@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ._coco_metrics import LIVECELL_CARD, livecell_metric
+from celltable.scoring.coco.metrics import LIVECELL_CARD, livecell_metric
 
 CARD = replace(
     LIVECELL_CARD,

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import MetricError
-
-from . import Card, Metric, Mode, Pair, Result
-from ._means import divided, nanmeans, weighted_sums
-from ._table import Table
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.means import divided, nanmeans, weighted_sums
+from celltable.scoring.table import Table
 
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 Counts = dict[str, Any]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ._counts import CARD as COUNTS
-from ._counts import Floats, difference, mean_error
-from ._means import ratio
+from celltable.scoring.counts import CARD as COUNTS
+from celltable.scoring.counts import Floats, difference, mean_error
+from celltable.scoring.means import ratio
 
 CARD = replace(
     COUNTS,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import Card, Metric, Mode, Pair, Result
-from ._means import nanmean, ratio, weighted_mean
-from ._strips import boundary_counts
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.means import nanmean, ratio, weighted_mean
+from celltable.scoring.strips import boundary_counts
 
 SCALES = (0.05, 0.1, 0.25)
 Counts = dict[str, Any]

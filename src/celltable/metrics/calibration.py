@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import MetricError
-
-from . import Card, Metric, Mode, Pair, Result
-from ._coco import Protocol, Tally, tally
-from ._coco_metrics import CROWD, MATCHING
-from ._coco_summary import checked, join
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.coco.metrics import CROWD, MATCHING
+from celltable.scoring.coco.protocol import Protocol, Tally, tally
+from celltable.scoring.coco.summary import checked, join
 
 Floats = NDArray[np.float64]
 BINS = 10

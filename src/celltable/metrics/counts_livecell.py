@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import Card, Metric, Mode, Result
-from ._counts import Floats, columns, count, difference, r2_score
-from ._means import divided
+from celltable.scoring import Card, Metric, Mode, Result
+from celltable.scoring.counts import Floats, columns, count, difference, r2_score
+from celltable.scoring.means import divided
 
 FULL = 1600  # cells an image, roughly full confluency: the notebook's threshold
 START, STEP, P_CUTOFF, NEIGHBOURS = 500, 1, 1e-5, 5  # the notebook's defaults

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from celltable.errors import MetricError
-
-from . import Card, Metric, Mode, Pair, Result
-from ._means import averaged, resample_mean, value_of
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.means import averaged, resample_mean, value_of
 
 CARD = Card(
     title="Ensemble Dice (Dice 2)",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import Card, Metric, Mode, Pair, Result
-from ._centroids import Pairing, confusion, detection, resample, total, type_scores
-from ._centroids import count as count_pairs
-from ._means import nanmean
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.centroids import Pairing, confusion, detection, resample, total, type_scores
+from celltable.scoring.centroids import count as count_pairs
+from celltable.scoring.means import nanmean
 
 RADIUS_40X, RADIUS_20X = 12.0, 6.0  # px: inference_cellvit_experiment_pannuke.py
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from . import Card, Metric, Mode, Pair, Result
-from ._centroids import Pairing, confusion, detection, resample, total, type_scores
-from ._centroids import count as count_pairs
-from ._means import ratio
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.centroids import Pairing, confusion, detection, resample, total, type_scores
+from celltable.scoring.centroids import count as count_pairs
+from celltable.scoring.means import ratio
 
 RADIUS = 12.0  # px at 40x: run_nuclei_type_stat
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import Card, Metric, Mode, Pair, Result
-from ._means import averaged, ratio, resample_mean, value_of
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.means import averaged, ratio, resample_mean, value_of
 
 CARD = Card(
     title="Pixel IoU",

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from . import Mode
-from ._counts import CARD as COUNTS
-from ._counts import Counts, Floats, difference, mean_error
-from ._means import nanmean
+from celltable.scoring import Mode
+from celltable.scoring.counts import CARD as COUNTS
+from celltable.scoring.counts import Counts, Floats, difference, mean_error
+from celltable.scoring.means import nanmean
 
 CARD = replace(
     COUNTS,

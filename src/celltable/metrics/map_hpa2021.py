@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import Card, Metric, Mode, Pair, Result
-from ._hpa import Numbers, average_precision, image_numbers, warn_of_ties
-from ._means import nanmean
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.hpa import Numbers, average_precision, image_numbers, warn_of_ties
+from celltable.scoring.means import nanmean
 
 CARD = Card(
     title="HPA 2021 mean average precision",

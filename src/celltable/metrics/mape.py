@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from . import Mode
-from ._counts import CARD as COUNTS
-from ._counts import Counts, mean_error
-from ._means import ratio
+from celltable.scoring import Mode
+from celltable.scoring.counts import CARD as COUNTS
+from celltable.scoring.counts import Counts, mean_error
+from celltable.scoring.means import ratio
 
 CARD = replace(
     COUNTS,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import Card, Metric, Mode, Pair, Result
-from ._means import nanmean, weighted_mean
-from ._pq import counts, counts_by_class, quality
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.means import nanmean, weighted_mean
+from celltable.scoring.panoptic import counts, counts_by_class, quality
 
 DQ_EPS = 1e-6  # metrics.get_fast_pq
 Counts = dict[str, Any]

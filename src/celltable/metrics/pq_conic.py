@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import Card, Metric, Mode, Pair, Result
-from ._counts import r2_score
-from ._means import divided, nanmean, weighted_mean, weighted_sums
-from ._pq import Counts as Matches
-from ._pq import counts, counts_by_class, quality
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.counts import r2_score
+from celltable.scoring.means import divided, nanmean, weighted_mean, weighted_sums
+from celltable.scoring.panoptic import Counts as Matches
+from celltable.scoring.panoptic import counts, counts_by_class, quality
 
 DQ_EPS = 1e-6  # stats_utils.get_pq
 Counts = dict[str, Any]

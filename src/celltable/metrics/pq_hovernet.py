@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import Card, Metric, Mode, Pair, Result
-from ._means import averaged, resample_mean, value_of
-from ._pq import counts, quality, refuse_empty
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.means import averaged, resample_mean, value_of
+from celltable.scoring.panoptic import counts, quality, refuse_empty
 
 CARD = Card(
     title="HoVer-Net panoptic quality",

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import MetricError
-
-from . import Card, Metric, Mode, Pair, Result
-from ._means import nanmean, weighted_mean
-from ._table import Table
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.means import nanmean, weighted_mean
+from celltable.scoring.table import Table
 
 Counts = dict[str, Any]
 

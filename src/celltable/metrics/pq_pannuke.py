@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import Card, Metric, Mode, Pair, Result
-from ._means import divided, nanmean
-from ._pq import counts, counts_by_class, quality
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.means import divided, nanmean
+from celltable.scoring.panoptic import counts, counts_by_class, quality
 
 TISSUES = (  # the order of run.py, in which means are summed
     "Adrenal_gland",

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import Card, Metric, Mode, Pair, Result
-from ._means import divided, weighted_sums
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.means import divided, weighted_sums
 
 Counts = dict[str, Any]
 

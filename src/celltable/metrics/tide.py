@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import MetricError
-
-from . import Card, Metric, Mode, Pair, Result
-from ._coco_metrics import CROWD
-from ._tide import ERRORS, Pooled, Verdicts, resample, verdicts
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.coco.metrics import CROWD
+from celltable.scoring.tide import ERRORS, Pooled, Verdicts, resample, verdicts
 
 CARD = Card(
     title="TIDE error analysis",

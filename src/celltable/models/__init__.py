@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from celltable.records import Image, Instances
+from celltable.cells import Image, Instances
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from celltable.cells import Image, Instances
 from celltable.errors import InputError
 from celltable.models import Model
-from celltable.records import Image, Instances
 
 Float = NDArray[np.float32]
 Field = Literal["dark", "bright", "stain"]

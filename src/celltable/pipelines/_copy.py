@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from celltable.cells import Pixels
 from celltable.disk import plain_os_errors
 from celltable.imagefile import Release
-from celltable.records import Pixels
 
 
 def copied(release: Release, dataset: str, pixels: tuple[Pixels, ...], extra: Path) -> tuple[Pixels, ...]:

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from celltable import parallel, schema
+from celltable import schema, work
+from celltable.cells import Finding
 from celltable.disk import exchange, locked, plain_os_errors, staging
 from celltable.errors import InputError, NotFoundError, StoreError
 from celltable.geometry.fingerprint import perceptual_hash
-from celltable.records import Finding
 from celltable.store import Store, open_store
 from celltable.store._tables import aligned, write_info, write_instances, write_table
 
@@ -100,7 +100,7 @@ def fingerprints(
             return str(exc)
 
     label = "comparing images" if progress else None
-    found = list(parallel.map(hashed, entries, workers=workers, progress=label))
+    found = list(work.map(hashed, entries, workers=workers, progress=label))
     trouble = [
         Finding(UNREADABLE, f"not compared with other images: {value}", "warning", name)
         for name, value in zip(names, found, strict=True)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from celltable import parallel, registry
+from celltable import plugins, work
+from celltable.cells import Finding, Sample, findings_table
 from celltable.checks import Check
 from celltable.errors import CelltableError, InputError, NotFoundError
-from celltable.records import Finding, Sample, findings_table
 from celltable.schema import SEVERITIES
 from celltable.store import Store, open_store
 
@@ -81,13 +81,13 @@ def check(
         If an option is unknown.
     """
     ds = open_store(store.path if isinstance(store, Store) else store)  # as it is now: others may have changed it
-    chosen = [registry.load("checks", name) for name in (dict.fromkeys(rules) or registry.names("checks"))]
+    chosen = [plugins.load("checks", name) for name in (dict.fromkeys(rules) or plugins.names("checks"))]
     ran = [c for c in chosen if pixels or not c.needs_pixels]
     skipped = {c.rule: "it needs pixels" for c in chosen if c.needs_pixels and not pixels}
     thresholds = _thresholds(ran, options or {})
     label = "checking" if progress else None
     # The rows are read in this thread, one row group after the other; pixels and measuring are the workers' part.
-    results = list(parallel.map(_worker(ran, thresholds), ds.samples(), workers=workers, progress=label, total=len(ds)))
+    results = list(work.map(_worker(ran, thresholds), ds.samples(), workers=workers, progress=label, total=len(ds)))
     found = [finding for part, _ in results for finding in part]
     for i, item in enumerate(c for c in ran if c.scope == "dataset"):
         features = [gathered[i] for _, gathered in results if gathered[i] is not _MISSING]

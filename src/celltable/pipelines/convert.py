@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from celltable import __version__, parallel, registry
+from celltable import __version__, plugins, work
+from celltable.cells import Image, Sample
 from celltable.disk import exchange, plain_os_errors, staging
 from celltable.errors import CelltableError, InputError, NotFoundError
 from celltable.formats import Format, Loss
 from celltable.imagefile import open_release
-from celltable.records import Image, Sample
 from celltable.store import Store, StoreWriter, open_store
 
 from .ingest import provenance, source_key
@@ -56,7 +56,7 @@ def export(
     """
     given = [store] if isinstance(store, Store | str | Path) else list(store)
     stores = [s if isinstance(s, Store) else open_store(s) for s in given]
-    kind: Format = registry.load("formats", to)
+    kind: Format = plugins.load("formats", to)
     if kind.write is None:
         raise CelltableError(f"{kind.name} can be read but not written. Writable: {', '.join(writable())}.")
     _known_options(kind, options)
@@ -67,7 +67,7 @@ def export(
     _distinct(stores, ids)
     samples: Iterator[Sample] = chain.from_iterable(ds.samples(i) for ds, i in zip(stores, ids, strict=True))
     if progress:
-        samples = parallel.track(samples, f"writing {kind.name}", sum(map(len, ids)))
+        samples = work.track(samples, f"writing {kind.name}", sum(map(len, ids)))
     if overwrite and "overwrite" in kind.options:
         options["overwrite"] = True
     write = partial(kind.write, samples, **options)
@@ -80,7 +80,7 @@ def default_name(stores: Sequence[str | Path], to: str) -> Path:
     >>> default_name(["data/dsb.celltable"], "coco"), default_name(["a.celltable", "b.celltable"], "nuclei-coco")
     (PosixPath('dsb-coco.json'), PosixPath('nuclei-coco'))
     """
-    kind: Format = registry.load("formats", to)
+    kind: Format = plugins.load("formats", to)
     stem = f"{Path(stores[0]).resolve().stem}-" if len(stores) == 1 else ""
     return Path(stem + kind.name + "".join(kind.extensions[:1]))
 
@@ -115,7 +115,7 @@ def _distinct(stores: Sequence[Store], ids: Sequence[Sequence[str]]) -> None:
 
 def _with_figure(write: Callable[[Path], Loss], stores: Sequence[Store], target: Path) -> Loss:
     """Write a folder and draw the statistics of what is in it; both appear at once."""
-    from celltable.reports._statistics import statistics
+    from celltable.drawing.statistics import statistics
 
     licences = "; ".join(dict.fromkeys(str(ds.info.get("licence") or "not stated") for ds in stores))
     with plain_os_errors(target), staging(target) as around:
@@ -168,7 +168,7 @@ def import_annotations(
     **options
         Options of the format.
     """
-    kind: Format = registry.load("formats", form)
+    kind: Format = plugins.load("formats", form)
     if kind.read is None:
         raise CelltableError(f"{kind.name} can be written but not read. Readable: {', '.join(readable())}.")
     _known_options(kind, options)
@@ -181,7 +181,7 @@ def import_annotations(
     with StoreWriter(out, request, overwrite=overwrite) as writer:
         samples = kind.read(source, known, **options)
         placed: set[str] = set()
-        for position, sample in enumerate(parallel.track(samples, f"reading {kind.name}") if progress else samples):
+        for position, sample in enumerate(work.track(samples, f"reading {kind.name}") if progress else samples):
             if sample.image.image_id not in known:
                 sample = _located(sample, kind.name, placed)
             if position >= writer.done:
@@ -226,12 +226,12 @@ def selected(ds: Store, where: str | None) -> list[str]:
 
 def writable() -> list[str]:
     """Formats that can be written."""
-    return [name for name, kind in registry.load_all("formats").items() if kind.write is not None]
+    return [name for name, kind in plugins.load_all("formats").items() if kind.write is not None]
 
 
 def readable() -> list[str]:
     """Formats that can be read."""
-    return [name for name, kind in registry.load_all("formats").items() if kind.read is not None]
+    return [name for name, kind in plugins.load_all("formats").items() if kind.read is not None]
 
 
 def _known_options(kind: Format, options: dict[str, Any]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from celltable import registry
+from celltable import plugins
 from celltable.datasets import Dataset
 
 
 def list_datasets() -> tuple[str, ...]:
     """Names of all data sets that can be read."""
-    return registry.names("datasets")
+    return plugins.names("datasets")
 
 
 def row(reader: Dataset) -> dict[str, Any]:

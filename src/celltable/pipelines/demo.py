@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from celltable import registry
+from celltable import plugins
 from celltable.datasets import Dataset
 from celltable.errors import CelltableError
 from celltable.store import Store
@@ -30,7 +30,7 @@ def demo(
     started = time.perf_counter()
     say("Generated releases, each in its publisher's layout, into one table:")
     stores = {}
-    for name, reader in registry.load_all("datasets").items():
+    for name, reader in plugins.load_all("datasets").items():
         stores[name] = _ingested(reader, root, seed, say)
     report = _chain(stores[MAIN], list(stores.values()), root, seed, say)
     say(f"\nDone in {time.perf_counter() - started:.0f} s. Open {report} in a browser; the stores lie in {root}/.")

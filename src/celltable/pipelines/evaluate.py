@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from celltable import schema
 from celltable.errors import InputError, MetricError, NotFoundError
-from celltable.metrics import Mode, Pair
-from celltable.metrics._compare import Comparison, compare_scores
-from celltable.metrics._engine import ROUNDS, SIZE_EDGES, Partial, evaluate_pairs
-from celltable.metrics._inputs import Missing, Unknown, join_images, pairs_from_arrays
-from celltable.metrics._parity import Parity, parity
-from celltable.metrics._scores import Score, Scores
+from celltable.scoring import Mode, Pair
+from celltable.scoring.arrays import Missing, Unknown, join_images, pairs_from_arrays
+from celltable.scoring.compare import Comparison, compare_scores
+from celltable.scoring.engine import ROUNDS, SIZE_EDGES, Partial, evaluate_pairs
+from celltable.scoring.parity import Parity, parity
+from celltable.scoring.scores import Score, Scores
+from celltable.scoring.sources import PANNUKE_MASKS, Source, StoreSource, empty_side, meta_of, source_of, words
 from celltable.store import Store
-
-from ._sides import PANNUKE_MASKS, Source, StoreSource, empty_side, meta_of, source_of, words
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,7 +16,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, Final
 
-from celltable import __version__, registry
+from celltable import __version__, plugins
 from celltable.datasets import Dataset, File
 from celltable.disk import locked, plain_os_errors
 from celltable.errors import CelltableError
@@ -67,7 +67,7 @@ def get(
     DownloadError
         If a file cannot be had whole; what has arrived is kept for the next try where it can be resumed.
     """
-    reader: Dataset = registry.load("datasets", dataset)
+    reader: Dataset = plugins.load("datasets", dataset)
     if reader.access == "login":
         raise CelltableError(
             f"{reader.name} cannot be downloaded without a login.\n{reader.how_to_get or reader.source}"

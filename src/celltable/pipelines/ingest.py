@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from celltable import __version__, parallel, registry
+from celltable import __version__, plugins, work
+from celltable.cells import Finding, Pixels, Sample, findings_table
 from celltable.datasets import Dataset, Scan
 from celltable.errors import ArchiveError, CelltableError, ReleaseError
 from celltable.imagefile import Release, Source, open_release
-from celltable.records import Finding, Pixels, Sample, findings_table
 from celltable.store import Store, StoreWriter
 
 
@@ -54,9 +54,9 @@ def ingest(
     UnknownPluginError, ReleaseError, ArchiveError, StoreError
         With one sentence that says what to do. Defects of single images or cells become findings instead.
     """
-    reader: Dataset = registry.load("datasets", dataset)
+    reader: Dataset = plugins.load("datasets", dataset)
     _known_parts(reader, parts)
-    with open_release(path) as release, parallel.background(release.hash_sources) as hashed:
+    with open_release(path) as release, work.background(release.hash_sources) as hashed:
         request = {"dataset": reader.name, "release": _stamp(release), "parts": list(parts), "copy": copy}
         writer = StoreWriter(out, {**request, "celltable": __version__}, overwrite=overwrite)
         with writer:
@@ -66,7 +66,7 @@ def ingest(
             load = partial(_load, reader, release, scan, writer.extra if copy else None)
             label = f"reading {reader.name}" if progress else None
             rest = scan.items[writer.done :]
-            for sample in parallel.map(load, rest, workers=workers, progress=label):
+            for sample in work.map(load, rest, workers=workers, progress=label):
                 writer.append(sample)
             info = describe(reader, hashed(), release, parts, Path(out))
             findings = findings_table([*scan.findings, *_junk(release)])

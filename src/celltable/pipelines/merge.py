@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from celltable import __version__, schema
+from celltable.cells import Finding, findings_table
 from celltable.errors import CelltableError, InputError
 from celltable.geometry.fingerprint import near_pairs
-from celltable.records import Finding, findings_table
 from celltable.store import Store, open_store
 
 from ._derived import fingerprints, own_source, refuse_occupied, sources_beside, with_columns, write_store

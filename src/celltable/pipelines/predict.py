@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from celltable import __version__, parallel, registry
+from celltable import __version__, plugins, work
+from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import CelltableError, InputError, NotFoundError
 from celltable.models import Model
-from celltable.records import Finding, Image, Instances, Sample
 from celltable.store import Store, StoreWriter, open_store
 
 TERMS = (
@@ -64,14 +64,14 @@ def predict(
         If there is no such model or option, or `out` cannot be written. An image that cannot be read becomes a finding.
     """
     ds = store if isinstance(store, Store) else open_store(store)
-    chosen: Model = registry.load("models", model)
+    chosen: Model = plugins.load("models", model)
     settings = _settings(chosen, options or {})
     origin = _origin(ds)
     request = {"predict": chosen.name, "options": settings, "of": origin, "celltable": __version__}
     with StoreWriter(out, request, overwrite=overwrite) as writer:
         rest = [ds.image(image_id) for image_id in list(ds)[writer.done :]]
         run = partial(_predicted, ds, partial(chosen.predict, **settings))
-        for sample in parallel.map(run, rest, workers=workers, progress=f"running {model}" if progress else None):
+        for sample in work.map(run, rest, workers=workers, progress=f"running {model}" if progress else None):
             writer.append(sample)
         return writer.finish(_describe(ds, chosen, settings, origin, Path(out)))
 

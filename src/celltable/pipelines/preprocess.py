@@ -168,7 +168,7 @@ def preprocess(
         If there is no such look, no image, an image that cannot be read, two images that would get one name, or `out`
         is the folder that is read. What was written until then is whole.
     """
-    from celltable import parallel
+    from celltable import work
     from celltable.imagefile import open_release, read_pixels
 
     if like not in LOOKS:
@@ -197,7 +197,7 @@ def preprocess(
 
         label = f"preprocessing like {like}" if progress else None
         pairs = list(zip(entries, names, strict=True))
-        return list(parallel.map(one, pairs, workers=workers, progress=label))
+        return list(work.map(one, pairs, workers=workers, progress=label))
 
 
 def _chosen(entries: Sequence[Entry], only: Sequence[str], path: str | Path) -> list[Entry]:

@@ -11,10 +11,10 @@ from typing import Final
 
 import pyarrow as pa
 
-from celltable import parallel, registry, schema
+from celltable import plugins, schema, work
+from celltable.cells import Edit, Instances, Sample
 from celltable.errors import CelltableError, InputError, NotFoundError, StoreError
 from celltable.pipelines._rows import Row, apply_rows, to_json, undone
-from celltable.records import Edit, Instances, Sample
 from celltable.repairs import Repair
 from celltable.store import Store, open_store
 
@@ -91,7 +91,7 @@ def repair(
     ids = list(ds) if images is None else [ds.image(i).image_id for i in images]
     mend = partial(_mend, chosen, settings)
     label = "repairing" if progress else None
-    found = parallel.map(mend, ds.samples(ids), workers=workers, progress=label, total=len(ids))
+    found = work.map(mend, ds.samples(ids), workers=workers, progress=label, total=len(ids))
     edits = [edit for part in found for edit in part]
     names = tuple(r.name for r in chosen)
     table, batch = _edit_rows(ds, edits)
@@ -103,20 +103,20 @@ def repair(
 
 def choose(names: Sequence[str]) -> list[Repair]:
     """Repairs by their own names or by the rules that they mend, in the order in which they are applied."""
-    known = registry.names("repairs")
+    known = plugins.names("repairs")
     wanted = [n.replace("_", "-") for n in names]
     if not wanted:
-        chosen = [r for r in registry.load_all("repairs").values() if r.default]
+        chosen = [r for r in plugins.load_all("repairs").values() if r.default]
     else:
-        chosen = [registry.load("repairs", n if n in known else _mender(n)) for n in dict.fromkeys(wanted)]
+        chosen = [plugins.load("repairs", n if n in known else _mender(n)) for n in dict.fromkeys(wanted)]
     place = {name: i for i, name in enumerate(ORDER)}
     return sorted({r.name: r for r in chosen}.values(), key=lambda r: (place.get(r.name, len(ORDER)), r.name))
 
 
 def _mender(rule: str) -> str:
-    if rule not in registry.names("checks"):
-        raise NotFoundError(f"No repair or rule is called '{rule}'. Repairs: {', '.join(registry.names('repairs'))}.")
-    repairs: tuple[str, ...] = registry.load("checks", rule).repairs
+    if rule not in plugins.names("checks"):
+        raise NotFoundError(f"No repair or rule is called '{rule}'. Repairs: {', '.join(plugins.names('repairs'))}.")
+    repairs: tuple[str, ...] = plugins.load("checks", rule).repairs
     if not repairs:
         raise CelltableError(f"No repair mends the rule '{rule}': its findings need a person to look at them.")
     return repairs[0]

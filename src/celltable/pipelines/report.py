@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from celltable import registry
+from celltable import plugins
+from celltable.cells import Sample
 from celltable.disk import plain_os_errors
-from celltable.records import Sample
+from celltable.drawing.page import page
 from celltable.reports import Material, Section
-from celltable.reports._html import page
 from celltable.store import Store, open_store
 
 from .show import model_of, summary
@@ -59,7 +59,7 @@ def report(
         cards=cards,
         headline=metrics[0] if pred is not None and metrics else None,
     )
-    sections: list[Section] = sorted(registry.load_all("reports").values(), key=lambda s: s.order)
+    sections: list[Section] = sorted(plugins.load_all("reports").values(), key=lambda s: s.order)
     made = [(s.name, s.title, s.render(material)) for s in sections]
     title = str(ds.info.get("title") or ds.name)
     subtitle = f"{len(ds):,} images, {material.instances.num_rows:,} cells"
@@ -102,4 +102,4 @@ def _scores(ds: Store, pred: Store | None, metrics: Sequence[str]) -> tuple[list
         tables.append(scores_table(evaluate(ds, pred, metrics=missing), predictions=pred.name))
     rows = pa.concat_tables(tables).to_pylist() if tables else []
     used = dict.fromkeys(r["metric"] for r in rows)
-    return rows, {m: registry.load("metrics", m).card.to_dict() for m in used}
+    return rows, {m: plugins.load("metrics", m).card.to_dict() for m in used}

@@ -11,7 +11,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from celltable import registry, splits
+from celltable import plugins, splits
 from celltable.disk import plain_os_errors
 from celltable.errors import CelltableError, NotFoundError
 from celltable.geometry.fingerprint import near_pairs
@@ -214,7 +214,7 @@ def _official(ds: Store, images: pa.Table, name: str) -> dict[str, str]:
 
 def _named_splits(ds: Store) -> Mapping[str, Mapping[str, str]]:
     reader = ds.info.get("reader", {}).get("name")
-    found: Mapping[str, Mapping[str, str]] = registry.load("datasets", reader).splits if reader else {}
+    found: Mapping[str, Mapping[str, str]] = plugins.load("datasets", reader).splits if reader else {}
     return found
 
 

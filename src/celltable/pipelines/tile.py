@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from celltable import __version__, parallel, tiling
+from celltable import __version__, tiling, work
+from celltable.cells import Finding, Image, Pixels, Sample
 from celltable.errors import CelltableError, InputError, NotFoundError
-from celltable.records import Finding, Image, Pixels, Sample
 from celltable.store import Store, StoreWriter, open_store
 from celltable.tiling import Tile
 
@@ -96,7 +96,7 @@ def tile(
     with StoreWriter(target, request, overwrite=overwrite) as writer:
         rest, skip = _rest(images, plan, writer.done)
         run = partial(_cut_image, ds, plan, writer.extra / "pixels")
-        for samples in parallel.map(run, rest, workers=workers, progress="cutting tiles" if progress else None):
+        for samples in work.map(run, rest, workers=workers, progress="cutting tiles" if progress else None):
             for sample in samples[skip:]:
                 writer.append(sample)
             skip = 0
@@ -234,7 +234,7 @@ def stitch(
     with StoreWriter(target, request, overwrite=overwrite) as writer:
         run = partial(_stitch_image, ds, base, match)
         rest = parents[writer.done :]
-        for sample in parallel.map(run, rest, workers=workers, progress="stitching" if progress else None):
+        for sample in work.map(run, rest, workers=workers, progress="stitching" if progress else None):
             writer.append(sample)
         return writer.finish(_stitched_info(ds, base, target))
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Sample
 from celltable.errors import MissingExtraError
-from celltable.records import Sample
 from celltable.store import Store, open_store
 
 from .convert import selected

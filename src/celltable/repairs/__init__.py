@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from celltable.records import Edit
+from celltable.cells import Edit
 
 
 @dataclass(frozen=True, slots=True)

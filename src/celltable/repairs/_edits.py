@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Edit, Instances, Sample
 from celltable.errors import CelltableError
 from celltable.geometry import rle
 from celltable.geometry.shapes import Part, Shapes
-from celltable.records import Edit, Instances, Sample
 
 
 def one(cells: Instances, i: int) -> Instances:

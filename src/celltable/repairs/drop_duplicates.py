@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from celltable.cells import Edit, Sample
 from celltable.geometry.shapes import Shapes
-from celltable.records import Edit, Sample
 from celltable.repairs import Repair
 from celltable.repairs._edits import remove
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from celltable.cells import Edit, Sample
 from celltable.geometry.shapes import on_border
-from celltable.records import Edit, Sample
 from celltable.repairs import Repair
 from celltable.repairs._edits import remove
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from celltable.cells import Edit, Sample
 from celltable.geometry.shapes import Shapes
-from celltable.records import Edit, Sample
 from celltable.repairs import Repair
 from celltable.repairs._edits import flags, remove, replace_mask
 

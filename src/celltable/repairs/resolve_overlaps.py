@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Edit, Instances, Sample
 from celltable.errors import CelltableError
 from celltable.geometry.shapes import Shapes
-from celltable.records import Edit, Instances, Sample
 from celltable.repairs import Repair
 from celltable.repairs._edits import remove, replace_mask
 

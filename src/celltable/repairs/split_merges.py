@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Edit, Sample
 from celltable.geometry.shapes import Shapes
-from celltable.records import Edit, Sample
 from celltable.repairs import Repair
 from celltable.repairs._edits import flags, next_id, split
 

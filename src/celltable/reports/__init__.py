@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from celltable.records import Sample
+from celltable.cells import Sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final
 
-from ._html import key, table
-from ._svg import COLOURS, WIDTH
+from celltable.drawing.page import key, table
+from celltable.drawing.svg import COLOURS, WIDTH
 
 MOST: Final = 20  # values of a plot or table; the rest is counted together
 _LEFT, _RIGHT, _BAR = 140, 52, 11

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
+from celltable.drawing.page import key
+from celltable.drawing.picture import PREDICTION, TRUTH, picture
+
 from . import Material, Section
-from ._html import key
-from ._picture import PREDICTION, TRUTH, picture
 
 SHOWN = 6
 

@@ -7,9 +7,10 @@ from typing import Any, Final
 import numpy as np
 import pyarrow.compute as pc
 
+from celltable.drawing.svg import bars, histogram, ranges
+
 from . import Material, Section
 from ._beside import count_table, legend, share_bars
-from ._svg import bars, histogram, ranges
 
 OVERLAID: Final = 4  # more curves than this in one plot cannot be told apart
 _SPREAD: Final = "5, 25, 50, 75 and 95 %"

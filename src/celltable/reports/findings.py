@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from celltable.records import Sample
+from celltable.cells import Sample
+from celltable.drawing.page import key, table
+from celltable.drawing.picture import MARK, TRUTH, picture
 
 from . import Material, Section
-from ._html import key, table
-from ._picture import MARK, TRUTH, picture
 
 SHOWN = 3  # pictures a rule
 RULES = 12

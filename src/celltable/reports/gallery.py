@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from celltable.records import Instances, Sample
+from celltable.cells import Instances, Sample
+from celltable.drawing.page import key
+from celltable.drawing.picture import CLASSES, TRUTH, picture
 
 from . import Material, Section
-from ._html import key
-from ._picture import CLASSES, TRUTH, picture
 
 Fetch = Callable[[str], Sample]
 MOST: Final = 12

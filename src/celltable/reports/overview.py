@@ -5,8 +5,9 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from celltable.drawing.page import number, table, tile
+
 from . import Material, Section
-from ._html import number, table, tile
 
 
 def render(material: Material) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from celltable.drawing.page import table
+from celltable.drawing.svg import bars, histogram
+
 from . import Material, Section
-from ._html import table
-from ._svg import bars, histogram
 
 
 def render(material: Material) -> str:

@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from celltable import schema
+from celltable.cells import Image, Instances, Sample, compose
 from celltable.disk import exchange, locked, plain_os_errors, staging
 from celltable.errors import InputError, NotFoundError, StoreError
-from celltable.records import Image, Instances, Sample, compose
 
 from ._tables import aligned, read_table, write_info, write_instances, write_table
 from ._views import ImageView, Table

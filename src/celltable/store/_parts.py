@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 
 from celltable import schema
+from celltable.cells import Finding, Image, Instances, Sample, findings_table, images_table, instances_table
 from celltable.disk import lock, plain_os_errors
 from celltable.errors import StoreError
-from celltable.records import Finding, Image, Instances, Sample, findings_table, images_table, instances_table
 
 from ._tables import write_instances, write_table
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from celltable.records import Image, Instances, Sample
+from celltable.cells import Image, Instances, Sample
 
 if TYPE_CHECKING:
     import numpy as np

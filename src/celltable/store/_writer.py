@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
+from celltable.cells import Sample
 from celltable.disk import exchange, locked, plain_os_errors
 from celltable.errors import StoreError
-from celltable.records import Sample
 
 from ._parts import Parts
 from ._tables import write_info

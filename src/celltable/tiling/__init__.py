@@ -1,7 +1,7 @@
 """Large images as overlapping tiles, and predictions of tiles as one image again, without seams.
 
 >>> import numpy as np
->>> from celltable.records import Instances
+>>> from celltable.cells import Instances
 >>> truth = Instances.from_label_map(np.array([[1, 1, 1, 0, 2, 2]]))
 >>> tiles = [(tile, cut(truth, tile)) for tile in grid(truth.size, (3, 4), overlap=2)]
 >>> stitch(tiles, truth.size).label_map().label_map.tolist()

@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Instances
 from celltable.errors import CelltableError
 from celltable.geometry import rle
 from celltable.geometry.overlap import Overlap, overlap_of_rles
-from celltable.records import Instances
 
 from ._tiles import Tile, concatenate, paint, place
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.cells import Instances
 from celltable.errors import CelltableError
 from celltable.geometry import polygon, rle
-from celltable.records import Instances
 
 STRIP_PIXELS: Final = 1 << 22  # painted at once: 16 MB
 

@@ -1,0 +1,1 @@
+"""Pictures, plots and pages shared by reports, figures and the viewer."""

@@ -1,0 +1,9 @@
+"""Scoring: pairs of ground truth and prediction, what protocols share, the engine, and what comes out of it."""
+
+from __future__ import annotations
+
+from .pair import Pair
+from .protocol import MODES, Card, Metric, Mode, Result
+from .side import Side, StoredCells
+
+__all__ = ["MODES", "Card", "Metric", "Mode", "Pair", "Result", "Side", "StoredCells"]

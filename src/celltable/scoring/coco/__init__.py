@@ -1,0 +1,1 @@
+"""COCO's evaluation: matching, accumulation, resampling, and scores straight from JSON files."""

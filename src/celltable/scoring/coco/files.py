@@ -1,0 +1,401 @@
+"""From COCO columns or files to COCO's numbers, without a Python object per annotation."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable._native import matching
+from celltable._native.cocojson import CocoFile
+from celltable.errors import InputError, MetricError, NotFoundError
+from celltable.scoring import Mode, Result
+from celltable.scoring.coco.protocol import COCO, LIVECELL, Protocol
+from celltable.scoring.coco.summary import Evaluation, false_negative_rate, undefined_as_nan
+from celltable.work import default_workers
+
+PROTOCOLS: Mapping[str, Protocol] = {"coco": COCO, "livecell": LIVECELL}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Masks:
+    """Compressed COCO run lengths of n masks in one array.
+
+    Attributes
+    ----------
+    text : uint8
+        The counts of all masks, one after the other.
+    ends : int64 (n + 1,)
+        Mask i is ``text[ends[i]:ends[i + 1]]``.
+    sizes : int32 (n, 2)
+        Height and width in pixels.
+    """
+
+    text: NDArray[np.uint8]
+    ends: NDArray[np.int64]
+    sizes: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, counts: Sequence[bytes], sizes: Any) -> Masks:
+        """From a list of counts and their (height, width), one pair for all or one each."""
+        ends = np.zeros(len(counts) + 1, np.int64)
+        np.cumsum([len(c) for c in counts], out=ends[1:])
+        every = np.broadcast_to(np.asarray(sizes, np.int32), (len(counts), 2))
+        return cls(np.frombuffer(b"".join(counts), np.uint8), ends, np.ascontiguousarray(every))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """One side of a data set: one row an annotation or detection, in any order.
+
+    Attributes
+    ----------
+    image, category
+        int32 (n,): positions in lists of images and of categories that both sides share; a negative one leaves the
+        row out. The order of images and categories is that of their ids, ascending.
+    masks, boxes
+        What is compared: masks, or float64 (n, 4) boxes x, y, width, height.
+    area
+        float64 (n,) px²: of ground truth as published. Detections without it have the area of their mask.
+    score
+        float64 (n,): of detections.
+    crowd, id_zero
+        uint8 (n,): of ground truth; id_zero marks annotations with the id 0.
+    """
+
+    image: NDArray[np.int32]
+    category: NDArray[np.int32]
+    masks: Masks | None = None
+    boxes: NDArray[np.float64] | None = None
+    area: NDArray[np.float64] | None = None
+    score: NDArray[np.float64] | None = None
+    crowd: NDArray[np.uint8] | None = None
+    id_zero: NDArray[np.uint8] | None = None
+
+
+def evaluate(
+    gt: Columns,
+    dt: Columns,
+    images: int,
+    names: Sequence[str],
+    protocol: Protocol,
+    mode: Mode,
+    threads: int | None = None,
+) -> Evaluation:
+    """COCOeval's arrays of two sides; rows of one image and category count in the order given."""
+    threads = default_workers() if threads is None else threads
+    if not protocol.use_classes:
+        gt, dt, names = _pooled(gt), _pooled(dt), names[:1] or ("all",)
+    if dt.score is None:
+        raise MetricError("the detections have no scores; expected a number for each")
+    if gt.area is None:
+        raise MetricError("the ground truth has no areas; expected COCO's area of each annotation")
+    flags = np.zeros(len(gt.image), np.uint8) if gt.crowd is None else gt.crowd.copy()
+    if mode == "strict" and gt.id_zero is not None:
+        flags |= 2 * gt.id_zero
+    try:
+        found = matching.evaluate(
+            images=images,
+            categories=max(len(names), 1),
+            gt_image=gt.image,
+            gt_category=gt.category,
+            gt_area=gt.area,
+            gt_flags=flags,
+            dt_image=dt.image,
+            dt_category=dt.category,
+            dt_score=dt.score,
+            dt_area=dt.area,
+            thresholds=np.array(protocol.thresholds),
+            areas=protocol.area_ranges,
+            max_det=protocol.max_dets[-1],
+            threads=threads,
+            **_shapes("gt", gt),
+            **_shapes("dt", dt),
+        )
+    except ValueError as exc:
+        raise InputError(str(exc)) from exc
+    arrays = matching.accumulate(
+        score=found["score"],
+        category=found["category"],
+        rank=found["rank"],
+        codes=found["codes"],
+        n_gt=found["n_gt"].sum(axis=0),
+        max_dets=list(protocol.max_dets),
+        recalls=np.array(protocol.recalls),
+        threads=threads,
+    )
+    return Evaluation(protocol, *arrays, tuple(names))
+
+
+def _pooled(side: Columns) -> Columns:
+    """All categories as one, in the order in which the reference strings them together: by category, then as listed."""
+    kept = side.category >= 0
+    first = side.category[kept][:1]
+    if kept.all() and (side.category == (first[0] if len(first) else 0)).all():
+        return replace(side, category=np.zeros(len(side.category), np.int32))
+    order = np.argsort(side.category, kind="stable")
+    category = np.where(side.category[order] >= 0, 0, -1).astype(np.int32)
+    columns: dict[str, Any] = {"image": side.image[order], "category": category}
+    for name in ("boxes", "area", "score", "crowd", "id_zero"):
+        column = getattr(side, name)
+        columns[name] = None if column is None else np.ascontiguousarray(column[order])
+    if side.masks is not None:
+        columns["masks"] = _taken(side.masks, order)
+    return Columns(**columns)
+
+
+def _taken(masks: Masks, order: NDArray[np.intp]) -> Masks:
+    lengths = np.diff(masks.ends)[order]
+    ends = np.zeros(len(order) + 1, np.int64)
+    np.cumsum(lengths, out=ends[1:])
+    at = np.repeat(masks.ends[:-1][order] - ends[:-1], lengths) + np.arange(ends[-1])
+    return Masks(masks.text[at], ends, np.ascontiguousarray(masks.sizes[order]))
+
+
+def _shapes(prefix: str, side: Columns) -> dict[str, Any]:
+    masks = side.masks
+    return {
+        f"{prefix}_text": None if masks is None else masks.text,
+        f"{prefix}_ends": None if masks is None else masks.ends,
+        f"{prefix}_sizes": None if masks is None else masks.sizes,
+        f"{prefix}_boxes": side.boxes,
+    }
+
+
+def coco_scores(
+    gt: str | Path | CocoFile,
+    dt: str | Path | CocoFile,
+    *,
+    protocol: str | Protocol = "coco",
+    mode: Mode = "corrected",
+    threads: int | None = None,
+) -> Result:
+    """COCO's or LIVECell's numbers of a results file against a ground-truth file.
+
+    Parameters
+    ----------
+    gt, dt
+        COCO JSON of instances and of results: paths, or files already read.
+    protocol
+        "coco", "livecell" (2000 detections, its areas, category 1 alone), or a Protocol.
+    mode
+        "strict" repeats pycocotools: an annotation with the id 0 is never matched, a result with a box has the area of
+        the box, empty results are refused, undefined numbers are -1. "corrected" does none of this: undefined numbers
+        are NaN.
+    threads
+        Threads to run on; None uses every core.
+
+    Returns
+    -------
+    Result
+        value is AP; fields are those of `Evaluation.summary`; for "livecell" also AFNR = 1 - AR2000.
+
+    Raises
+    ------
+    InputError
+        If a file is not COCO JSON, a mask is not valid, or results name images that the ground truth does not have.
+    """
+    evaluation = coco_arrays(gt, dt, protocol=protocol, mode=mode, threads=threads)
+    fields = evaluation.summary()
+    if _protocol(protocol) == LIVECELL:
+        fields["AFNR"] = false_negative_rate(fields["AR2000"], mode)
+    fields = undefined_as_nan(fields, mode)
+    return Result(float(fields["AP"]), fields)
+
+
+def coco_arrays(
+    gt: str | Path | CocoFile,
+    dt: str | Path | CocoFile,
+    *,
+    protocol: str | Protocol = "coco",
+    mode: Mode = "corrected",
+    threads: int | None = None,
+) -> Evaluation:
+    """As `coco_scores`, the full precision, recall and score arrays of COCOeval.eval."""
+    chosen = _protocol(protocol)
+    workers = default_workers() if threads is None else threads
+    truth, guess = _opened(gt), _opened(dt)
+    frame = _Frame.of(truth, [1] if chosen == LIVECELL else None)
+    left, right = _truth(truth, frame, chosen, mode, workers), _guess(guess, truth, frame, chosen, mode, workers)
+    return evaluate(left, right, len(frame.images), frame.names, chosen, mode, workers)
+
+
+def _protocol(protocol: str | Protocol) -> Protocol:
+    if isinstance(protocol, Protocol):
+        return protocol
+    if protocol not in PROTOCOLS:
+        raise NotFoundError(f"No COCO protocol is called '{protocol}'; expected one of {', '.join(PROTOCOLS)}.")
+    return PROTOCOLS[protocol]
+
+
+def _opened(source: str | Path | CocoFile) -> CocoFile:
+    if isinstance(source, CocoFile):
+        return source
+    path = Path(source)
+    if not path.is_file():
+        raise NotFoundError(f"There is no file {path}.")
+    return CocoFile.open(str(path))
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The images and categories of the ground truth, in ascending order of their ids."""
+
+    images: Mapping[Any, int]
+    sizes: NDArray[np.int32]
+    categories: Mapping[Any, int]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, file: CocoFile, categories: Sequence[Any] | None) -> _Frame:
+        records = _members(file, "images")
+        listed = (
+            _members(file, "categories") if "categories" in file.members else [{"id": k} for k in file.category_keys]
+        )
+        images = {r["id"]: (r.get("height"), r.get("width")) for r in records}
+        keys = _ascending(list(images), file.name, "image")
+        named = {c["id"]: str(c.get("name", c["id"])) for c in listed}
+        chosen = _ascending(list(named), file.name, "category") if categories is None else list(categories)
+        sizes = [tuple(-1 if not isinstance(n, int) else n for n in images[k]) for k in keys]
+        return cls(
+            {k: i for i, k in enumerate(keys)},
+            np.array(sizes, np.int32).reshape(-1, 2),
+            {k: i for i, k in enumerate(chosen)},
+            tuple(named.get(k, str(k)) for k in chosen),
+        )
+
+    def columns(self, file: CocoFile) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Positions of the image and category of each annotation; -1 for those of no listed one."""
+        return _translated(file.image, file.image_keys, self.images), _translated(
+            file.category, file.category_keys, self.categories
+        )
+
+
+def _members(file: CocoFile, key: str) -> list[dict[str, Any]]:
+    found = msgspec.json.decode(file.members[key]) if key in file.members else None
+    if not isinstance(found, list) or not all(isinstance(r, dict) and "id" in r for r in found):
+        raise InputError(f"{file.name} is not COCO ground truth: expected {key}, a list of objects with an id")
+    return found
+
+
+def _ascending(keys: list[Any], name: str, what: str) -> list[Any]:
+    try:
+        return sorted(keys)
+    except TypeError as exc:
+        raise InputError(f"{name}: {what} ids are of different kinds; expected all numbers or all texts") from exc
+
+
+def _translated(column: NDArray[np.int32], keys: list[Any], positions: Mapping[Any, int]) -> NDArray[np.int32]:
+    table = np.array([*(positions.get(k, -1) for k in keys), -1], np.int32)  # the last is for "none", -1
+    return table[column]
+
+
+def _truth(file: CocoFile, frame: _Frame, protocol: Protocol, mode: Mode, threads: int) -> Columns:
+    image, category = frame.columns(file)
+    used = (image >= 0) & (category >= 0)
+    bad = np.flatnonzero(used & np.isnan(file.area))
+    if len(bad):
+        raise InputError(
+            f"{file.name}: {len(bad):,} annotations have no area, the first at position {bad[0]:,}; COCO's rule needs "
+            "it"
+        )
+    zero = (file.ids == 0).astype(np.uint8)
+    if mode == "strict":
+        _need_unique(file)
+    elif zero.any():
+        warnings.warn(
+            f"{file.name} has an annotation with the id 0: pycocotools never counts it as found; here it is an "
+            f"ordinary cell "
+            "(mode='strict' repeats pycocotools)",
+            stacklevel=5,
+        )
+    shapes = _boxes(file, used) if protocol.shape == "bbox" else _masks(file, frame, image, used, threads)
+    return Columns(image, category, **shapes, area=file.area, crowd=file.iscrowd, id_zero=zero)
+
+
+def _need_unique(file: CocoFile) -> None:
+    ids = np.sort(np.delete(file.ids, list(file.odd_ids)) if file.odd_ids else file.ids)
+    repeated = int((ids[1:] == ids[:-1]).sum()) if len(ids) > 1 else 0
+    if repeated:
+        raise MetricError(
+            f"{file.name}: {repeated:,} annotations repeat the id of another, which pycocotools silently mixes up; "
+            "use corrected mode"
+        )
+
+
+def _guess(file: CocoFile, truth: CocoFile, frame: _Frame, protocol: Protocol, mode: Mode, threads: int) -> Columns:
+    if not len(file) and mode == "strict":
+        raise MetricError(f"{file.name} has no results, and pycocotools raises IndexError; use corrected mode")
+    unknown = [k for k in file.image_keys if k not in frame.images]
+    if unknown:
+        raise InputError(
+            f"{file.name} names {len(unknown)} images that {truth.name} does not list, the first {unknown[0]!r}; "
+            f"expected results "
+            "for its images only"
+        )
+    image, category = frame.columns(file)
+    used = (image >= 0) & (category >= 0)
+    score = np.zeros(0) if not len(file) else file.score
+    if score is None or np.isnan(score[used]).any():
+        lacking = len(file) if score is None else int(np.isnan(score[used]).sum())
+        raise InputError(f"{file.name}: {lacking:,} of {len(file):,} results have no score that is a number")
+    if file.mask_score is not None and protocol == LIVECELL:
+        score = np.where(np.isnan(file.mask_score), score, file.mask_score)
+    boxed = file.bbox is not None and bool(len(file)) and not np.isnan(file.bbox[0]).any()
+    if protocol.shape == "bbox":
+        if not boxed:  # loadRes: the tight box, and the area of the mask
+            boxes, area = _tight(file, frame, image, used, threads)
+            return Columns(image, category, boxes=boxes, area=area, score=score)
+        boxes = _boxes(file, used)["boxes"]
+        return Columns(image, category, boxes=boxes, area=boxes[:, 2] * boxes[:, 3], score=score)
+    mask_area: NDArray[np.float64] | None = None
+    if mode == "strict" and boxed and protocol.box_areas and file.bbox is not None:
+        mask_area = np.ascontiguousarray(file.bbox[:, 2] * file.bbox[:, 3])
+    return Columns(image, category, **_masks(file, frame, image, used, threads), area=mask_area, score=score)
+
+
+def _boxes(file: CocoFile, used: NDArray[np.bool_]) -> dict[str, Any]:
+    boxes = np.zeros((0, 4)) if not len(file) else file.bbox
+    if boxes is None or np.isnan(boxes[used]).any():
+        raise InputError(f"{file.name}: not every annotation has a bbox of four numbers")
+    return {"boxes": np.where(used[:, None], boxes, 0.0)}
+
+
+def _tight(
+    file: CocoFile, frame: _Frame, image: NDArray[np.int32], used: NDArray[np.bool_], threads: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Tight boxes and areas of the masks of results, image size by image size."""
+    from celltable.geometry import rle
+
+    masks: Masks = _masks(file, frame, image, used, threads)["masks"]
+    boxes, areas, text = np.zeros((len(file), 4)), np.zeros(len(file)), masks.text.tobytes()
+    counts = [text[a:b] for a, b in zip(masks.ends[:-1].tolist(), masks.ends[1:].tolist(), strict=True)]
+    for height, width in np.unique(masks.sizes[used], axis=0).tolist():
+        rows = np.flatnonzero(used & (masks.sizes == (height, width)).all(axis=1))
+        some = [counts[k] for k in rows.tolist()]
+        boxes[rows], areas[rows] = rle.boxes(some, (height, width)), rle.areas(some, (height, width))
+    return boxes, areas
+
+
+def _masks(
+    file: CocoFile, frame: _Frame, image: NDArray[np.int32], used: NDArray[np.bool_], threads: int
+) -> dict[str, Any]:
+    sizes = np.where(used[:, None], frame.sizes[image] if len(frame.sizes) else 0, 0).astype(np.int32)
+    if file.rle_size is not None:
+        sizes = np.where((file.shape > 1)[:, None], file.rle_size, sizes)
+    sizes = np.ascontiguousarray(np.where(used[:, None], sizes, 0))
+    odd = np.flatnonzero(used & ((file.shape == 0) | (file.shape == 4) | (sizes < 0).any(axis=1)))
+    if len(odd):
+        raise InputError(
+            f"{file.name}: {len(odd):,} annotations have no mask that can be read, the first at position {odd[0]:,} "
+            f"(id "
+            f"{file.ids[odd[0]]}); expected polygons or run lengths with a size"
+        )
+    text, ends = file.counts(np.where(used, 1, 0).astype(np.uint8), sizes, threads)
+    return {"masks": Masks(text, ends, sizes)}

@@ -1,0 +1,155 @@
+"""The metrics of COCO's family: each is one number of the same summary, under the parameters of COCO or of LIVECell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.scoring.coco.protocol import COCO, LIVECELL, Protocol, Tally, protocol_of, tally
+from celltable.scoring.coco.resample import resample, resample_recall
+from celltable.scoring.coco.summary import of_image, pooled
+
+NEEDS: Final = frozenset({"scores"})
+HANDLES: Final = frozenset({"regions"})
+OPTIONS: Final = {"shape": "segm", "max_dets": COCO.max_dets, "use_classes": True}
+ABOUT = {
+    "shape": "segm compares masks, bbox boxes (published ones where there are any)",
+    "max_dets": "limits of detections per image and class; the largest is that of AP",
+    "use_classes": "false pools all classes (useCats = 0)",
+}
+
+CROWD = (
+    "crowd is matched last, may absorb many detections (overlap over the detection's own area) and is neither found "
+    "nor missed; "
+    "strict: an ignore mark is not read, as COCO overwrites it; corrected: ignored cells are treated as crowd"
+)
+MATCHING = (
+    "by falling score, each detection takes the free cell of its class with the highest IoU of t or more; detections "
+    "that match "
+    "crowd or a cell outside the area range, or that lie outside it unmatched, are not counted"
+)
+TIES = (
+    "an IoU of exactly t is a hit; of cells with the same IoU the last wins; equal scores keep their order (of "
+    "images, then as "
+    "listed), so AP depends on the order where many scores are equal"
+)
+STRICT = (
+    "an annotation with the id 0 takes its detection but never counts as found; a detection with a published box has "
+    "the area of "
+    "the box; an ignore mark is not read; no detection at all is an error; undefined numbers are -1 (corrected: NaN)"
+)
+
+COCO_CARD: Final = Card(
+    title="COCO",
+    quantity="",
+    authority="Microsoft COCO; COCOeval of pycocotools 2.0.11",
+    citation="Lin et al., Microsoft COCO: common objects in context, ECCV 2014, LNCS 8693, 740-755",
+    doi="10.1007/978-3-319-10602-1_48",
+    url="https://github.com/ppwwyyxx/cocoapi",
+    formula="",
+    matching=MATCHING,
+    ties=TIES,
+    averaging=(
+        "detections of all images are ranked together, per class; classes count alike; a class without cells is left "
+        "out"
+    ),
+    empty="images without cells only add false positives; nothing to be found anywhere: undefined; no detections: 0",
+    thresholds=(
+        "numpy.linspace(.5, .95, 10); areas 32² and 96² px², both ends inclusive; at most 1, 10, 100 detections an "
+        "image"
+    ),
+    strict=STRICT,
+    flattening="none: masks of one side may overlap",
+    regions=CROWD,
+)
+LIVECELL_CARD: Final = replace(
+    COCO_CARD,
+    title="LIVECell",
+    authority="LIVECell (Sartorius); code/coco_evaluation over COCOeval of pycocotools 2.0.11",
+    citation=(
+        "Edlund et al., LIVECell: a large-scale dataset for label-free live cell segmentation, Nature Methods "
+        "18 (2021), 1038-1045"
+    ),
+    doi="10.1038/s41592-021-01249-6",
+    url="https://github.com/sartorius-research/LIVECell",
+    averaging="detections of all images are ranked together; one class (useCats = 0)",
+    thresholds=(
+        "numpy.linspace(.5, .95, 10); areas 18² = 324 and 31² = 961 px², both ends inclusive; at most 2000 "
+        "detections an image"
+    ),
+    strict=STRICT.replace("a detection with a published box has the area of the box; ", ""),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """One number of the summary: average precision, average recall, or LIVECell's false-negative rate.
+
+    `protocol` makes the parameters of COCO from a metric's options.
+    """
+
+    name: Literal["AP", "AR", "AFNR"]
+    protocol: Callable[..., Protocol]
+
+    def count(self, pair: Pair, mode: Mode, **options: Any) -> Tally:
+        """The verdicts of one image."""
+        return tally(pair, mode, self.protocol(**options))
+
+    def pool(self, numbers: Sequence[Tally], mode: Mode, **options: Any) -> Result:
+        """The number of all images, with all others of COCOeval.summarize (as fractions; papers print percent)."""
+        protocol = self.protocol(**options)
+        result = pooled(numbers, mode, protocol, f"AR{protocol.max_dets[-1]}" if self.name == "AR" else self.name)
+        if self._unread(protocol, mode):
+            return Result(-1.0, {**result.fields, "AP": -1.0}, result.skipped)
+        return result
+
+    def value_of(self, numbers: Tally, mode: Mode, **options: Any) -> float:
+        """The number of one image."""
+        protocol = self.protocol(**options)
+        return -1.0 if self._unread(protocol, mode) else of_image(numbers, mode, protocol, self.name)
+
+    def _unread(self, protocol: Protocol, mode: Mode) -> bool:
+        """_summarize(1) asks for AP at maxDets=100 whatever the parameters are."""
+        return self.name == "AP" and mode == "strict" and 100 not in protocol.max_dets
+
+    def resample(
+        self, numbers: Sequence[Tally], weights: NDArray[Any], mode: Mode, **options: Any
+    ) -> NDArray[np.float64]:
+        """The number of resampled images."""
+        protocol = self.protocol(**options)
+        if self.name == "AP":
+            return resample(numbers, weights, protocol)
+        recall = resample_recall(numbers, weights, protocol)
+        return recall if self.name == "AR" else 1 - recall
+
+
+def _coco(
+    shape: Literal["segm", "bbox"] = "segm", max_dets: Sequence[int] = COCO.max_dets, use_classes: bool = True
+) -> Protocol:
+    return protocol_of(shape, max_dets, use_classes)
+
+
+def _livecell(**_: Any) -> Protocol:
+    return LIVECELL
+
+
+def coco_metric(metric: str, number: Literal["AP", "AR"], card: Card) -> Metric:
+    """A metric with COCO's parameters, which its options change."""
+    n = Number(number, _coco)
+    return Metric(
+        metric, card, n.count, n.pool, NEEDS, OPTIONS, ABOUT, HANDLES, value_of=n.value_of, resample=n.resample
+    )  # fmt: skip
+
+
+def livecell_metric(metric: str, number: Literal["AP", "AR", "AFNR"], card: Card) -> Metric:
+    """A metric with LIVECell's parameters, which are fixed; a rate of cells missed is better the lower it is."""
+    n = Number(number, _livecell)
+    better: Literal["higher", "lower"] = "lower" if number == "AFNR" else "higher"
+    return Metric(
+        metric, card, n.count, n.pool, NEEDS, handles=HANDLES, value_of=n.value_of, resample=n.resample, better=better
+    )  # fmt: skip

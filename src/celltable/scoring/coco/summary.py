@@ -1,0 +1,193 @@
+"""COCO's precision and recall over all images, from the verdicts of each, and every number of its summary."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from celltable._native import matching
+from celltable.errors import MetricError
+from celltable.scoring import Mode, Result
+from celltable.scoring.coco.protocol import LIVECELL, Floats, Protocol, Tally
+
+SUFFIXES = {"all": "", "small": "s", "medium": "m", "large": "l"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """COCOeval.eval: precision and scores (T, R, K, A, M), recall (T, K, A, M); -1 where there is no cell to be "
+    "found."""
+
+    protocol: Protocol
+    precision: Floats
+    recall: Floats
+    scores: Floats
+    names: tuple[str, ...] = field(default=())
+
+    def average_precision(
+        self, threshold: int | None = None, area: int = 0, limit: int = -1, category: int | None = None
+    ) -> float:
+        """Mean of precision over thresholds, recalls and classes; -1 where nothing is defined."""
+        block = self.precision[:, :, :, area, limit]
+        return mean_defined(_part(block, threshold, category, axis=2))
+
+    def average_recall(
+        self, threshold: int | None = None, area: int = 0, limit: int = -1, category: int | None = None
+    ) -> float:
+        """Mean of the final recall over thresholds and classes; -1 where nothing is defined."""
+        block = self.recall[:, :, area, limit]
+        return mean_defined(_part(block, threshold, category, axis=1))
+
+    def at(self, threshold: float) -> int | None:
+        """The position of a threshold, where it is one."""
+        found = np.flatnonzero(np.array(self.protocol.thresholds) == threshold)
+        return int(found[0]) if len(found) else None
+
+    def summary(self) -> dict[str, Any]:
+        """Every number of COCOeval.summarize, with the means per IoU and per class."""
+        protocol = self.protocol
+        fields: dict[str, Any] = {"AP": self.average_precision()}
+        for name, t in (("AP50", 0.5), ("AP75", 0.75)):
+            where = self.at(t)
+            fields[name] = -1.0 if where is None else self.average_precision(where)
+        areas = [(a, SUFFIXES.get(name, f"_{name}")) for a, (name, _, _) in enumerate(protocol.areas)]
+        fields.update({f"AP{s}": self.average_precision(area=a) for a, s in areas[1:]})
+        fields.update({f"AR{n}": self.average_recall(limit=m) for m, n in enumerate(protocol.max_dets)})
+        fields.update({f"AR{s}": self.average_recall(area=a) for a, s in areas[1:]})
+        steps = range(len(protocol.thresholds))
+        fields["AP_per_iou"] = [self.average_precision(t) for t in steps]
+        fields["AR_per_iou"] = [self.average_recall(t) for t in steps]
+        if len(self.names) > 1:
+            fields["AP_per_class"] = {n: self.average_precision(category=k) for k, n in enumerate(self.names)}
+            fields["AR_per_class"] = {n: self.average_recall(category=k) for k, n in enumerate(self.names)}
+        return fields
+
+
+def _part(block: Floats, threshold: int | None, category: int | None, axis: int) -> Floats:
+    if category is not None:
+        block = np.take(block, [category], axis=axis)
+    return block if threshold is None else block[[threshold]]
+
+
+def mean_defined(block: Floats) -> float:
+    """The mean of what is not -1, in the order in which the reference sums it; -1 where nothing is."""
+    there = block[block > -1]
+    return float(np.mean(there)) if len(there) else -1.0
+
+
+def accumulate(tallies: Sequence[Tally], protocol: Protocol, threads: int = 1) -> Evaluation:
+    """Precision and recall over all images; the tallies are in the order of the images."""
+    joined = join(tallies, protocol)
+    precision, recall, scores = matching.accumulate(
+        score=joined["score"],
+        category=joined["category"],
+        rank=joined["rank"],
+        codes=joined["codes"],
+        n_gt=joined["n_gt"],
+        max_dets=list(protocol.max_dets),
+        recalls=np.array(protocol.recalls),
+        threads=threads,
+    )
+    return Evaluation(protocol, precision, recall, scores, joined["names"])
+
+
+def join(tallies: Sequence[Tally], protocol: Protocol) -> Tally:
+    """The tallies of some images as one; numbers of cells are summed."""
+    shape = (len(protocol.areas), len(protocol.thresholds), 0)
+    if len(tallies) == 1:
+        return tallies[0]
+    if not tallies:
+        nothing = np.zeros(0)
+        whole = np.zeros(0, np.int32)
+        return Tally(
+            category=whole,
+            rank=whole,
+            score=nothing,
+            iou=nothing,
+            codes=np.zeros(shape, np.uint8),
+            n_gt=np.zeros((1, len(protocol.areas)), np.int64),
+            names=(),
+        )
+    categories = max(len(t["n_gt"]) for t in tallies)
+    n_gt = np.zeros((categories, len(protocol.areas)), np.int64)
+    for t in tallies:
+        n_gt[: len(t["n_gt"])] += t["n_gt"]
+    return Tally(
+        category=np.concatenate([t["category"] for t in tallies]),
+        rank=np.concatenate([t["rank"] for t in tallies]),
+        score=np.concatenate([t["score"] for t in tallies]),
+        iou=np.concatenate([t["iou"] for t in tallies]),
+        codes=np.concatenate([t["codes"] for t in tallies], axis=2),
+        n_gt=n_gt,
+        names=max((t["names"] for t in tallies), key=len),
+    )
+
+
+def undefined_as_nan(value: Any, mode: Mode) -> Any:
+    """-1, the reference's sign for "no cell of that kind", as NaN in corrected mode, also inside lists and mappings."""
+    if mode == "strict":
+        return value
+    if isinstance(value, dict):
+        return {k: undefined_as_nan(v, mode) for k, v in value.items()}
+    if isinstance(value, list):
+        return [undefined_as_nan(v, mode) for v in value]
+    return float("nan") if value == -1 else value
+
+
+def false_negative_rate(recall: float, mode: Mode) -> float:
+    """LIVECell's AFNR of an average recall; of the -1 of an undefined one the plain difference makes 2 (strict).
+
+    >>> false_negative_rate(0.75, "strict"), false_negative_rate(-1, "strict"), false_negative_rate(-1, "corrected")
+    (0.25, 2, nan)
+    """
+    return float("nan") if mode == "corrected" and recall == -1 else 1 - recall
+
+
+def one_score(tallies: Sequence[Tally]) -> bool:
+    """Whether two or more detections all have the same score, so that AP hangs on their order."""
+    scores = np.concatenate([t["score"] for t in tallies]) if tallies else np.zeros(0)
+    return len(scores) > 1 and bool((scores == scores[0]).all())
+
+
+def checked(tallies: Sequence[Tally], mode: Mode) -> None:
+    """Raise where the reference does, and warn where the score hangs on the order of the detections.
+
+    Raises
+    ------
+    MetricError
+        In strict mode, if there is no detection at all.
+    """
+    if mode == "strict" and not any(len(t["score"]) for t in tallies):
+        raise MetricError(
+            "there is no detection at all, and pycocotools' loadRes raises IndexError; use corrected mode"
+        )
+    if one_score(tallies):
+        warnings.warn("all detections have the same score: average precision then depends on their order", stacklevel=4)
+
+
+def pooled(tallies: Sequence[Tally], mode: Mode, protocol: Protocol, headline: str) -> Result:
+    """The summary of all images with one of its numbers as the value."""
+    checked(tallies, mode)
+    evaluation = accumulate(tallies, protocol)
+    fields = evaluation.summary()
+    if protocol == LIVECELL:
+        fields["AFNR"] = false_negative_rate(fields[f"AR{protocol.max_dets[-1]}"], mode)
+    fields = undefined_as_nan(fields, mode)
+    nothing = int((evaluation.recall == -1).all())
+    fields = {headline: fields[headline], **fields}
+    return Result(float(fields[headline]), fields, {"no cell to be found": nothing} if nothing else {})
+
+
+def of_image(one: Tally, mode: Mode, protocol: Protocol, headline: str) -> float:
+    """The headline number (AP, AR or AFNR) of one image, whose detections may be none or all of one score."""
+    alone = replace(protocol, areas=protocol.areas[:1], max_dets=protocol.max_dets[-1:])
+    part = Tally(**{**one, "codes": np.ascontiguousarray(one["codes"][:1]), "n_gt": one["n_gt"][:, :1].copy()})
+    evaluation = accumulate([part], alone)
+    value = evaluation.average_precision() if headline == "AP" else evaluation.average_recall()
+    if headline == "AFNR":
+        return false_negative_rate(value, mode)
+    return float(undefined_as_nan(value, mode))

@@ -1,0 +1,187 @@
+"""Which of two models is better, by how much, and how sure that is: a paired bootstrap over the images both scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from celltable import plugins
+from celltable.errors import MetricError, NotFoundError
+from celltable.scoring import Metric, Pair
+from celltable.scoring.bootstrap import interval, replicates
+from celltable.scoring.engine import ROUNDS, evaluate_pairs
+from celltable.scoring.scores import Score, Scores, plain, show, table, with_unit
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """B minus A for one metric and group.
+
+    Attributes
+    ----------
+    metric, group_by, group
+        The metric; the column and value of the group, or None for all images.
+    a, b, difference
+        The two scores, and b - a.
+    ci
+        95 % bootstrap interval of the difference, over images drawn alike for both.
+    share_b_better
+        Share of the resamples in which B is better.
+    verdict
+        "a", "b", or "no clear difference" where the interval holds 0 or there is none.
+    """
+
+    metric: str
+    a: float
+    b: float
+    difference: float
+    ci: tuple[float, float] | None
+    share_b_better: float | None
+    verdict: str
+    n_images: int
+    group_by: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Differences by metric and group; `print` shows a table."""
+
+    rows: tuple[Difference, ...]
+    names: tuple[str, str] = ("A", "B")
+    notes: tuple[str, ...] = field(default=())
+
+    def __str__(self) -> str:
+        a, b = self.names
+        head = ("metric", "group", a, b, "difference", "95 % interval", "better", "images")
+        lines = table(head, [_line(r, self.names) for r in self.rows], right=(2, 3, 4, 7))
+        return "\n".join([*lines, *(["", *self.notes] if self.notes else [])])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values that JSON can hold."""
+        return {"names": list(self.names), "rows": [plain(asdict(r)) for r in self.rows], "notes": list(self.notes)}
+
+
+def _line(r: Difference, names: tuple[str, str]) -> tuple[str, ...]:
+    better = {"a": names[0], "b": names[1]}.get(r.verdict, r.verdict)
+    ci = f"[{r.ci[0]:+.4f}, {r.ci[1]:+.4f}]" if r.ci else ""
+    group = f"{r.group_by} = {r.group}" if r.group_by else "all images"
+    metric = with_unit(r.metric, plugins.load("metrics", r.metric).card.unit)
+    return metric, group, show(r.a), show(r.b), f"{r.difference:+.4f}", ci, better, str(r.n_images)
+
+
+def compare_pairs(
+    pairs_a: Iterable[Pair],
+    pairs_b: Iterable[Pair],
+    metrics: str | Sequence[str] = "all",
+    *,
+    names: tuple[str, str] = ("A", "B"),
+    by: Sequence[str] = (),
+    rounds: int = ROUNDS,
+    seed: int = 0,
+    **how: Any,
+) -> Comparison:
+    """Score two models on the same images and compare them; further arguments are those of `evaluate_pairs`.
+
+    Raises
+    ------
+    MetricError
+        If the two have no image in common, or no metric applies to both.
+    """
+    a = evaluate_pairs(pairs_a, metrics, by=by, rounds=0, **how)
+    b = evaluate_pairs(pairs_b, metrics, by=by, rounds=0, **how)
+    return compare_scores(a, b, names=names, by=by, rounds=rounds, seed=seed)
+
+
+def compare_scores(
+    a: Scores,
+    b: Scores,
+    *,
+    names: tuple[str, str] = ("A", "B"),
+    by: Sequence[str] = (),
+    rounds: int = ROUNDS,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two evaluations on the images they share, over all and per group of the columns `by`.
+
+    Raises
+    ------
+    MetricError
+        If the two share no metric or no image.
+    NotFoundError
+        If one was not broken down by a column.
+    """
+    both = [n for n in a if n in b]
+    if not both:
+        raise MetricError("the two evaluations have no metric in common, so there is nothing to compare")
+    rows: list[Difference] = []
+    for name in both:
+        for column, group, sides in _groups(a[name], b[name], by):
+            shared = [i for i in sides[0] if i in sides[1]]
+            if not shared and column is None:
+                raise MetricError(f"{name}: the two models were scored on different images; expected the same ids")
+            if shared:
+                numbers = tuple([side[i] for i in shared] for side in sides)
+                rows.append(_difference(a[name], numbers, column, group, rounds, seed))
+    return Comparison(tuple(rows), names, _notes(a, b, names))
+
+
+_ByImage = Mapping[str, Any]
+
+
+def _groups(
+    a: Score, b: Score, by: Sequence[str]
+) -> Iterator[tuple[str | None, str | None, tuple[_ByImage, _ByImage]]]:
+    """Column, group, and the numbers of both models by image; first those of all images."""
+    whole = [dict(zip(s.images, s.numbers, strict=True)) for s in (a, b)]
+    yield None, None, (whole[0], whole[1])
+    for column in by:
+        if column not in a.groups or column not in b.groups:
+            raise NotFoundError(f"{a.name} was not broken down by '{column}'; evaluate both with by=['{column}']")
+        for group, found in a.groups[column].items():
+            if group in b.groups[column]:
+                yield column, group, (found.numbers, b.groups[column][group].numbers)
+
+
+def _difference(
+    like: Score, numbers: tuple[Any, ...], column: str | None, group: str | None, rounds: int, seed: int
+) -> Difference:
+    """B minus A of the metric and options of `like`, from what both counted in the same images."""
+    metric: Metric = plugins.load("metrics", like.name)
+    sides = []
+    for of_side in numbers:
+        value = metric.pool(of_side, like.mode, **like.options).value
+        sides.append((value, replicates(metric, of_side, like.mode, like.options, rounds, seed)))
+    (value_a, drawn_a), (value_b, drawn_b) = sides
+    gap = None if drawn_a is None or drawn_b is None else drawn_b - drawn_a
+    ci = interval(gap)
+    share = None if drawn_a is None or drawn_b is None else float(np.nanmean(gain(metric, drawn_a, drawn_b) > 0))
+    verdict = "no clear difference"
+    sure = interval(None if drawn_a is None or drawn_b is None else gain(metric, drawn_a, drawn_b))
+    if sure is not None and (sure[0] > 0 or sure[1] < 0):
+        verdict = "b" if sure[0] > 0 else "a"
+    return Difference(
+        metric.name, value_a, value_b, value_b - value_a, ci, share, verdict, len(numbers[0]), column, group
+    )
+
+
+def gain(metric: Metric, a: Any, b: Any) -> Any:
+    """How much better b is than a, whichever way the metric points."""
+    if metric.better == "higher":
+        return b - a
+    return a - b if metric.better == "lower" else np.abs(a) - np.abs(b)
+
+
+def _notes(a: Scores, b: Scores, names: tuple[str, str]) -> tuple[str, ...]:
+    only = [n for n in a if n not in b] + [n for n in b if n not in a]
+    notes = [f"{', '.join(only)}: scored for one model only."] if only else []
+    missing = set(a.image_ids) ^ set(b.image_ids)
+    if missing:
+        notes.append(f"{len(missing)} images were scored for only one of {names[0]} and {names[1]} and were left out.")
+    notes += [n for n in a.notes if n in b.notes]
+    for scores, other, name in ((a, b, names[0]), (b, a, names[1])):
+        notes += [f"{name}: {n}" for n in scores.notes if n not in other.notes]
+    return tuple(notes)

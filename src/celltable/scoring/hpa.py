@@ -1,0 +1,168 @@
+"""The Open Images rule of scored matching: each detection looks at the one cell it overlaps most, in float32."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.errors import MetricError
+from celltable.scoring import Mode, Pair, Side
+from celltable.scoring.coco.protocol import scores_of
+
+Floats = NDArray[np.float64]
+EPSILON = np.float32(1e-7)  # np_mask_ops.py
+Numbers = dict[str, "ClassNumbers"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassNumbers:
+    """One class of one image: scores of its detections by falling score, whether each hit, and the cells that count."""
+
+    scores: Floats
+    hits: NDArray[np.bool_]
+    n_gt: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Cells of one side, repeated for each of their classes."""
+
+    cell: NDArray[np.int64]
+    names: NDArray[np.str_]
+    scores: Floats
+
+
+def _rows(side: Side, scores: Floats | None) -> _Rows:
+    cell, names, found = [], [], []
+    codes = [-1] * len(side) if side.class_codes is None else side.class_codes.tolist()
+    several: Sequence[Any] = side.several or [None] * len(side)
+    own = [float("nan")] * len(side) if scores is None else scores.tolist()
+    for k, (code, more) in enumerate(zip(codes, several, strict=True)):
+        for name, score in more or ([(side.vocabulary[code], own[k])] if code >= 0 else []):
+            cell.append(k)
+            names.append(name)
+            found.append(own[k] if np.isnan(score) else score)
+    return _Rows(np.array(cell, np.int64), np.array(names, np.str_), np.array(found, np.float64))
+
+
+def image_numbers(pair: Pair, mode: Mode, threshold: float, absent_class: str, shape: str) -> Numbers:
+    """Hits of every class of one image.
+
+    Raises
+    ------
+    MetricError
+        If `absent_class` or `shape` is unknown, or a prediction has no score.
+    """
+    if absent_class not in ("ignore", "fp") or shape not in ("segm", "bbox"):
+        raise MetricError(
+            f"absent_class is {absent_class!r} and shape {shape!r}; expected 'ignore' or 'fp', and 'segm' or 'bbox'"
+        )
+    gt, dt = _rows(pair.gt, None), _rows(pair.pred, scores_of(pair))
+    dt = _keep(dt, pair.pred.areas[dt.cell] > 0)  # empty boxes are dropped
+    group = pair.gt.flags if mode == "corrected" else _crowd(pair.gt)
+    overlaps = _Overlaps.of(pair, shape)
+    present = set(gt.names.tolist())
+    wanted = sorted(present if absent_class == "ignore" else present | set(dt.names.tolist()))
+    return {
+        n: _of_class(_keep(gt, gt.names == n), _keep(dt, dt.names == n), group, overlaps, threshold) for n in wanted
+    }
+
+
+def _crowd(side: Side) -> NDArray[np.bool_]:
+    return np.zeros(len(side), bool) if side.crowd is None else side.crowd
+
+
+def _keep(rows: _Rows, mask: NDArray[np.bool_]) -> _Rows:
+    return _Rows(rows.cell[mask], rows.names[mask], rows.scores[mask])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Overlaps:
+    """Overlapping pairs of cells, sorted by prediction, with IoU and overlap over own area in float32."""
+
+    first: NDArray[np.int64]
+    gt: NDArray[np.int64]
+    iou: NDArray[np.float32]
+    ioa: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, pair: Pair, shape: str) -> _Overlaps:
+        if shape == "bbox":
+            gt, dt, shared, a, b = _box_pairs(pair)
+        else:
+            table = pair.overlap
+            gt, dt = np.asarray(table.gt_index, np.int64), np.asarray(table.pred_index, np.int64)
+            shared = table.pixels.astype(np.float32)
+            a, b = table.gt_areas.astype(np.float32), table.pred_areas.astype(np.float32)
+        order = np.lexsort((gt, dt))
+        gt, dt, shared = gt[order], dt[order], shared[order]
+        union = b[dt] + a[gt] - shared
+        first = np.searchsorted(dt, np.arange(len(pair.pred) + 1))
+        return cls(first, gt, shared / np.maximum(union, EPSILON), shared / np.maximum(b[dt], EPSILON))
+
+
+def _box_pairs(pair: Pair) -> tuple[Any, ...]:
+    gt, dt = pair.gt.boxes.astype(np.float32), pair.pred.boxes.astype(np.float32)
+    low = np.maximum(gt[:, None, :2], dt[None, :, :2])
+    high = np.minimum((gt[:, :2] + gt[:, 2:])[:, None], (dt[:, :2] + dt[:, 2:])[None])
+    side = np.maximum(high - low, 0)
+    shared = side[..., 0] * side[..., 1]
+    g, d = np.nonzero(shared > 0)
+    return g, d, shared[g, d], gt[:, 2] * gt[:, 3], dt[:, 2] * dt[:, 3]
+
+
+def _of_class(gt: _Rows, dt: _Rows, group: NDArray[np.bool_], overlaps: _Overlaps, threshold: float) -> ClassNumbers:
+    order = np.argsort(-dt.scores, kind="stable")
+    place = {c: k for k, c in enumerate(gt.cell.tolist()) if not group[c]}
+    grouped = {c for c in gt.cell.tolist() if group[c]}
+    hits, kept, taken = np.zeros(len(order), bool), np.ones(len(order), bool), set[int]()
+    bar = np.float32(threshold)
+    for k, cell in enumerate(dt.cell[order].tolist()):
+        best, chosen, most = np.float32(0), -1, np.float32(0)
+        for j in range(overlaps.first[cell], overlaps.first[cell + 1]):
+            other = int(overlaps.gt[j])
+            if other in place and overlaps.iou[j] > best:  # the first of equals
+                best, chosen = overlaps.iou[j], other
+            elif other in grouped:
+                most = max(most, overlaps.ioa[j])
+        if chosen >= 0 and best >= bar and chosen not in taken:
+            hits[k] = True
+            taken.add(chosen)
+        elif most >= bar:
+            kept[k] = False
+    return ClassNumbers(dt.scores[order][kept], hits[kept], len(place))
+
+
+def average_precision(parts: Sequence[ClassNumbers]) -> float:
+    """Area under the monotone precision envelope (VOC 2010, all points); NaN for a class without cells."""
+    n_gt = sum(p.n_gt for p in parts)
+    if not n_gt:
+        return float("nan")
+    scores = np.concatenate([p.scores for p in parts])
+    hits = np.concatenate([p.hits for p in parts])[np.argsort(-scores, kind="stable")]
+    true, false = np.cumsum(hits), np.cumsum(~hits)
+    recall = np.concatenate([[0], true / n_gt, [1]])
+    precision = np.concatenate([[0], true / (true + false), [0]])
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    steps = np.flatnonzero(recall[1:] != recall[:-1]) + 1
+    return float(np.sum((recall[steps] - recall[steps - 1]) * precision[steps]))
+
+
+def warn_of_ties(numbers: Sequence[Numbers], mode: Mode) -> None:
+    """Warn where more than half of the detections share their score with another of the class."""
+    tied = total = 0
+    for name in {n for image in numbers for n in image}:
+        scores = np.concatenate([image[name].scores for image in numbers if name in image])
+        _, counts = np.unique(scores, return_counts=True)
+        tied, total = tied + int(counts[counts > 1].sum()), total + len(scores)
+    if total > 1 and 2 * tied > total:
+        warnings.warn(
+            f"{tied:,} of {total:,} detections share their score with another of their class; the official evaluator "
+            "orders them by an unstable sort, so its number may differ",
+            stacklevel=4,
+        )

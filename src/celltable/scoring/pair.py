@@ -1,0 +1,188 @@
+"""One image with its ground truth and its prediction, and everything metrics read of them, computed once and shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from celltable.errors import MetricError
+from celltable.geometry import overlap as overlaps
+from celltable.geometry import rle as rles
+from celltable.scoring.side import Floats, Ints, Side, aligned
+from celltable.scoring.strips import label_sums, paired_strips
+
+if TYPE_CHECKING:
+    from celltable.geometry.overlap import Overlap
+    from celltable.scoring.table import Table
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Ground truth and prediction of one image; `meta` holds its columns (tissue, cell_type, modality, split, …).
+
+    `exhaustive` is False where not every cell was annotated; `ignored` images are never scored.
+    """
+
+    image_id: str
+    size: tuple[int, int]
+    gt: Side
+    pred: Side
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    exhaustive: bool = True
+    ignored: bool = False
+
+    @cached_property
+    def overlap(self) -> Overlap:
+        """The sparse overlaps of all cells as they are: gt_index, pred_index (positions in the sides), pixels."""
+        if self.gt.size != self.pred.size:
+            raise MetricError(
+                f"image {self.image_id}: the ground truth is {self.gt.size[0]}×{self.gt.size[1]} and the prediction "
+                f"{self.pred.size[0]}×{self.pred.size[1]} pixels; expected the same size"
+            )
+        if self.gt.map is not None and self.pred.map is not None:
+            found = overlaps.overlap_of_strips(paired_strips(self.gt.label_map, self.pred.label_map))
+            self.gt.learn(found.gt_ids, found.gt_areas, found.gt_boxes)
+            self.pred.learn(found.pred_ids, found.pred_areas, found.pred_boxes)
+            return _placed(found, self.gt, self.pred)
+        return _numbered(overlaps.overlap_of_rles(self.gt.rle, self.pred.rle, self.size), self.gt, self.pred)
+
+    @cached_property
+    def flat(self) -> Overlap:
+        """The overlaps after each side was painted into one label map (later ids on top); covered cells are gone."""
+        if not self.gt.overlapping and not self.pred.overlapping:
+            return self.overlap
+        return overlaps.overlap_of_strips(paired_strips(self.gt.label_map, self.pred.label_map))
+
+    @cached_property
+    def table(self) -> Table:
+        """`flat` with everything that label-map protocols derive from it."""
+        from celltable.scoring.table import Table
+
+        return Table.of(self, self.flat)
+
+    @cached_property
+    def class_table(self) -> Table:
+        """As `table`, but of the cells as they are, for protocols that look at each class on its own."""
+        from celltable.scoring.table import Table
+
+        return self.table if self.flat is self.overlap else Table.of(self, self.overlap)
+
+    @cached_property
+    def clean(self) -> Pair:
+        """Without crowd and ignore regions of the ground truth, and predictions that lie half or more on them."""
+        if self.gt.crowd is None and self.gt.ignore is None:
+            return self
+        regions, table = self.gt.flags, self.overlap
+        on_region = np.bincount(
+            table.pred_index, weights=table.pixels * regions[table.gt_index], minlength=len(self.pred)
+        )
+        hidden = (2 * on_region >= table.pred_areas) & (table.pred_areas > 0)
+        return self.kept(~regions, ~hidden)
+
+    def seen(self, mode: str) -> Pair:
+        """What a label-map protocol looks at: all cells in strict mode, `clean` in corrected mode."""
+        return self if mode == "strict" else self.clean
+
+    def kept(self, gt: ArrayLike, pred: ArrayLike) -> Pair:
+        """The pair with only the cells where the boolean masks are true; overlaps are carried over, not recomputed."""
+        gt_mask, pred_mask = np.asarray(gt, bool), np.asarray(pred, bool)
+        made = replace(self, gt=self.gt.take(gt_mask), pred=self.pred.take(pred_mask))
+        table = self.overlap
+        pairs = gt_mask[table.gt_index] & pred_mask[table.pred_index]
+        made.__dict__["overlap"] = replace(
+            table,
+            gt_ids=table.gt_ids[gt_mask],
+            gt_areas=table.gt_areas[gt_mask],
+            gt_boxes=table.gt_boxes[gt_mask],
+            pred_ids=table.pred_ids[pred_mask],
+            pred_areas=table.pred_areas[pred_mask],
+            pred_boxes=table.pred_boxes[pred_mask],
+            gt_index=(np.cumsum(gt_mask) - 1)[table.gt_index[pairs]],
+            pred_index=(np.cumsum(pred_mask) - 1)[table.pred_index[pairs]],
+            pixels=table.pixels[pairs],
+        )
+        return made
+
+    @cached_property
+    def gt_centroids(self) -> Floats:
+        """Mean x and y of the pixels of each ground-truth cell, float64 (n, 2)."""
+        return _centroids(self.gt)
+
+    @cached_property
+    def pred_centroids(self) -> Floats:
+        """Mean x and y of the pixels of each predicted cell, float64 (n, 2)."""
+        return _centroids(self.pred)
+
+    @cached_property
+    def nearest_centres(self) -> tuple[Ints, Ints, Floats]:
+        """The assignment of centres with the least sum of distances over all pairs, and the distances."""
+        from celltable.scoring.centroids import nearest_assignment
+
+        return nearest_assignment(self.gt_centroids, self.pred_centroids)
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Class names that both sides' class codes point into; empty where either has no classes."""
+        if self.gt.class_codes is None or self.pred.class_codes is None:
+            return ()
+        return self.gt.vocabulary
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether both sides have classes (a side without cells needs none)."""
+        gt, pred = self.gt, self.pred
+        if gt.class_codes is None and pred.class_codes is None:
+            return False
+        return (gt.class_codes is not None or not len(gt)) and (pred.class_codes is not None or not len(pred))
+
+
+def _placed(table: Overlap, gt: Side, pred: Side) -> Overlap:
+    """An overlap of label maps whose rows are those of the sides, also where a side lists its ids in its own order."""
+    if gt.given_ids is None and pred.given_ids is None:
+        return table
+    gt_ids, pred_ids = gt.given_ids, pred.given_ids
+    changed: dict[str, Any] = {}
+    if gt_ids is not None and not np.array_equal(gt_ids, table.gt_ids):
+        changed.update(gt_index=_positions(gt_ids, table.gt_ids)[table.gt_index], gt_ids=gt_ids)
+        changed.update(gt_areas=aligned(gt_ids, table.gt_ids, table.gt_areas))
+        changed.update(gt_boxes=aligned(gt_ids, table.gt_ids, table.gt_boxes))
+    if pred_ids is not None and not np.array_equal(pred_ids, table.pred_ids):
+        changed.update(pred_index=_positions(pred_ids, table.pred_ids)[table.pred_index], pred_ids=pred_ids)
+        changed.update(pred_areas=aligned(pred_ids, table.pred_ids, table.pred_areas))
+        changed.update(pred_boxes=aligned(pred_ids, table.pred_ids, table.pred_boxes))
+    return replace(table, **changed) if changed else table
+
+
+def _positions(ids: Ints, found: Ints) -> Ints:
+    order = np.argsort(ids, kind="stable")
+    where = np.searchsorted(ids[order], found)
+    if len(found) and (where.max(initial=0) >= len(ids) or not np.array_equal(ids[order][where], found)):
+        missing = sorted(set(found.tolist()) - set(ids.tolist()))[:5]
+        raise MetricError(f"the label map holds ids {missing} that the list of ids does not; give every id one row")
+    return np.asarray(order[where], np.int64)
+
+
+def _numbered(table: Overlap, gt: Side, pred: Side) -> Overlap:
+    return replace(table, gt_ids=gt.ids, pred_ids=pred.ids)
+
+
+def _centroids(side: Side) -> Floats:
+    if not len(side):
+        return np.zeros((0, 2))
+    if side.overlapping:
+        sums = np.asarray([_coordinate_sums(rles.decode(c, side.size)) for c in side.rle], np.float64)
+    else:
+        order = np.argsort(side.ids, kind="stable")
+        sums = np.empty((len(side), 2))
+        sums[order] = label_sums(side.label_map, np.ascontiguousarray(side.ids[order]))
+    return np.asarray(sums / np.maximum(side.areas, 1)[:, None], np.float64)
+
+
+def _coordinate_sums(mask: NDArray[np.bool_]) -> tuple[int, int]:
+    y, x = np.nonzero(mask)
+    return int(x.sum()), int(y.sum())

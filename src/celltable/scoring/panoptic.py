@@ -1,0 +1,84 @@
+"""Panoptic quality of one overlap table: the counts that every variant starts from, and the variants' ratios."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from celltable.errors import MetricError
+from celltable.scoring.table import Table
+
+SQ_EPS = 1e-6  # in the denominator of SQ: PanNuke-metrics, HoVer-Net, CoNIC and CellViT alike
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Matched, spurious and missed cells, and the sum of IoU of the matched ones."""
+
+    tp: int
+    fp: int
+    fn: int
+    iou: float
+
+    @property
+    def n_gt(self) -> int:
+        """Number of ground-truth cells."""
+        return self.tp + self.fn
+
+    @property
+    def n_pred(self) -> int:
+        """Number of predicted cells."""
+        return self.tp + self.fp
+
+
+def counts(table: Table, match_iou: float = 0.5, *, by_prediction: bool = False) -> Counts:
+    """Match by IoU > `match_iou`; the IoU are summed in order of the ground truth, or of the prediction.
+
+    The order decides the last bit of the sum.
+    """
+    found = table.over(match_iou)
+    if by_prediction:
+        found = found[np.argsort(table.p[found], kind="stable")]
+    tp = len(found)
+    return Counts(tp, table.n_pred - tp, table.n_gt - tp, float(table.iou[found].sum()))
+
+
+def counts_by_class(
+    table: Table, n_classes: int, match_iou: float = 0.5, *, by_prediction: bool = False
+) -> list[Counts]:
+    """`counts` of the cells of each class alone (both sides must have classes)."""
+    if match_iou < 0.5 or table.gt_class is None or table.pred_class is None:
+        return [counts(t, match_iou, by_prediction=by_prediction) for t in table.by_class(n_classes)]
+    found = table.over(match_iou)
+    code = table.gt_class[table.g[found]]
+    same = (code == table.pred_class[table.p[found]]) & (code >= 0)
+    found, code = found[same], code[same]
+    if by_prediction:
+        order = np.argsort(table.p[found], kind="stable")
+        found, code = found[order], code[order]
+    iou = table.iou[found]
+    n_gt, n_pred, tp = (
+        np.bincount(c[c >= 0], minlength=n_classes).tolist() for c in (table.gt_class, table.pred_class, code)
+    )
+    sums = [float(iou[code == k].sum()) if n else 0.0 for k, n in enumerate(tp)]
+    return [Counts(tp[k], n_pred[k] - tp[k], n_gt[k] - tp[k], sums[k]) for k in range(n_classes)]
+
+
+def quality(n: Counts, dq_eps: float = 0.0) -> tuple[float, float, float]:
+    """(DQ, SQ, PQ) as the scripts compute them; 0/0 is NaN."""
+    below = n.tp + 0.5 * n.fp + 0.5 * n.fn + dq_eps
+    if below == 0:
+        return float("nan"), float("nan"), float("nan")
+    dq = n.tp / below
+    sq = n.iou / (n.tp + SQ_EPS)
+    return dq, sq, dq * sq
+
+
+def refuse_empty(table: Table, code: str) -> None:
+    """Strict mode: raise where the official code divides by zero because no side has a cell."""
+    if not table.n_gt and not table.n_pred:
+        raise MetricError(
+            f"image {table.image_id} has no cell on either side, and {code} then divides by zero; use corrected mode, "
+            "which leaves such images out of the mean"
+        )

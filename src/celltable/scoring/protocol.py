@@ -1,0 +1,157 @@
+"""Metrics, one published protocol per file: two sides of one image in, numbers out; pooled numbers make a score.
+
+A module here holds one frozen ``METRIC``, found by its file name. Its two functions split the work so that it runs on
+any number of workers: ``count`` looks at one `Pair` and returns small picklable numbers, ``pool`` turns the numbers of
+all images into a `Result`. Everything a metric may read of a pair (areas, the sparse overlaps, matches, centroids) is
+computed once and shared.
+
+Two modes: *strict* reproduces the official code bit for bit, its quirks included, and raises `MetricError` where that
+code raises; *corrected* (the default) differs only where the card says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.scoring.pair import Pair
+from celltable.scoring.side import Side, StoredCells
+
+__all__ = ["Card", "Metric", "Mode", "Pair", "Result", "Side", "StoredCells"]
+
+Mode = Literal["strict", "corrected"]
+MODES: tuple[Mode, ...] = ("strict", "corrected")
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a number means: the protocol a metric follows, in words.
+
+    Attributes
+    ----------
+    title, quantity, authority
+        The name to print, what is measured, and whose definition it is.
+    citation, doi, url
+        The paper and the code that is reproduced.
+    formula, matching, ties, averaging, empty
+        How objects are paired, what happens at exactly the threshold, how images are averaged, and what an image
+        without cells counts.
+    flattening
+        What is done where masks of one side overlap.
+    regions, partial
+        How crowd, ambiguous and ignore regions, and partially annotated images, are treated.
+    thresholds
+        The thresholds, in words or numbers.
+    strict
+        Where the official code departs from what is sane, which strict mode reproduces and corrected mode does not.
+    namesakes
+        Metrics of a similar name and how they differ.
+    unit
+        Of the headline number, where it is no plain ratio: "percent", "cells".
+    skipped
+        Filled in by a run: what was left out, and how often.
+    """
+
+    title: str
+    quantity: str
+    authority: str
+    citation: str
+    formula: str
+    matching: str
+    ties: str
+    averaging: str
+    empty: str
+    strict: str = "no difference"
+    doi: str = ""
+    url: str = ""
+    thresholds: str = ""
+    flattening: str = "overlapping masks are painted into one label map, later ids over earlier ones"
+    regions: str = (
+        "corrected: cells marked ignore or crowd are taken out of the ground truth, and predictions that lie by half "
+        "or more on them are not counted; strict: they are ordinary cells, as the official code knows no such mark"
+    )
+    partial: str = "partially annotated images are left out (their false positives are unknown) unless asked for"
+    namesakes: str = ""
+    unit: str = ""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The card's entries by name, empty ones left out."""
+        entries = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: dict(v) if isinstance(v, Mapping) else v for name, v in entries.items() if v}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A pooled score: the headline `value`, and `fields`, every number under the name its reference gives it.
+
+    `skipped` counts what the pooling left out, by reason ("image without cells": 3).
+    """
+
+    value: float
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A published protocol.
+
+    Attributes
+    ----------
+    name
+        Quantity and authority, the same as the file's name: ``ap_dsb2018``.
+    count
+        ``count(pair, mode, **options)`` → picklable numbers of one image (an array or a small tuple or dict of them).
+    pool
+        ``pool(numbers, mode, **options)`` → Result, `numbers` being a list with one entry an image, in the natural
+        order of image ids.
+    needs
+        What a pair must have: of "scores" (predictions have confidences), "classes" (both sides), "tissue" (in meta),
+        "pixels". A metric that lacks something says so instead of running.
+    options
+        Every option of count and pool with its default.
+    about
+        What each option means, in words that follow its name: ``celltable metrics NAME`` prints them.
+    handles
+        "partial": partially annotated images do not harm it, as it counts no false positives; all others leave them
+        out.
+    value_of
+        ``value_of(numbers, mode, **options)`` → one image's headline value, for per-image tables; by default
+        ``pool([numbers]).value``.
+    resample
+        ``resample(numbers, weights, mode, **options)`` → float64 (B,): the pooled value when image i counts weights[b,
+        i] times (int, (B, n)). Without it the bootstrap calls `pool` on repeated lists.
+    better
+        "higher", "lower" or "zero" (a bias), for comparing models.
+    heavy
+        True keeps it out of ``"all"``: it must be asked for by name.
+    """
+
+    name: str
+    card: Card
+    count: Callable[..., Any]
+    pool: Callable[..., Result]
+    needs: frozenset[str] = frozenset()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
+    handles: frozenset[str] = frozenset()
+    value_of: Callable[..., float] | None = None
+    resample: Callable[..., NDArray[np.float64]] | None = None
+    better: Literal["higher", "lower", "zero"] = "higher"
+    heavy: bool = False
+
+    def one(self, numbers: Any, mode: Mode, **options: Any) -> float:
+        """The headline value of one image."""
+        if self.value_of is not None:
+            return float(self.value_of(numbers, mode, **options))
+        return float(self.pool([numbers], mode, **options).value)
+
+    def score(self, pairs: Sequence[Pair], mode: Mode = "corrected", **options: Any) -> Result:
+        """Count and pool some pairs at once, without the engine's skipping of ignored and partial images."""
+        chosen = {**self.options, **options}
+        return self.pool([self.count(p, mode, **chosen) for p in pairs], mode, **chosen)

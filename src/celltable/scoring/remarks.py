@@ -1,0 +1,81 @@
+"""What a reader must know of the pairs besides their scores: masks that overlap, maps without background, warnings."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from celltable.scoring.pair import Pair
+from celltable.scoring.side import Side
+
+ONE_SCORE = "all detections have the same score"
+_SIDES = ("ground truth", "predictions")
+
+
+class Remarks(NamedTuple):
+    """Of the ground truth and the predictions of one image.
+
+    `hidden` holds the pixels and whole cells that painting overlapping masks into one label map lost (0, 0 where no
+    metric painted them); `full` says whether cells cover every pixel.
+    """
+
+    hidden: tuple[tuple[int, int], tuple[int, int]]
+    full: tuple[bool, bool]
+
+
+def remarks_of(pair: Pair, seen: Pair) -> Remarks:
+    """The remarks on a pair that metrics have looked at as `seen`; nothing is decoded for them."""
+    hidden = ((0, 0), (0, 0))
+    if "flat" in seen.__dict__ and seen.flat is not seen.overlap:
+        flat = seen.flat
+        gt, pred = (seen.gt, flat.gt_areas), (seen.pred, flat.pred_areas)
+        gone = [(int(side.areas.sum() - a.sum()), len(side) - int((a > 0).sum())) for side, a in (gt, pred)]
+        hidden = (gone[0], gone[1])
+    return Remarks(hidden, (_full(pair.gt), _full(pair.pred)))
+
+
+def _full(side: Side) -> bool:
+    known = side.given_areas is not None or (side.counts is None and "ids" in side.__dict__)
+    return known and len(side) > 0 and int(side.areas.sum()) == side.size[0] * side.size[1]
+
+
+def texts(found: Sequence[tuple[str, Remarks]]) -> list[str]:
+    """The remarks on all images (id, remarks) in words."""
+    out = []
+    for k, side in enumerate(_SIDES):
+        hidden = [r.hidden[k] for _, r in found if r.hidden[k][0]]
+        if hidden:
+            pixels, cells = (sum(h[i] for h in hidden) for i in (0, 1))
+            out.append(
+                f"Masks of the {side} overlap in {_count(len(hidden), 'image')}: metrics of label maps painted later "
+                f"cells over earlier ones, which lost {pixels:,} px and {_count(cells, 'whole cell')}."
+            )
+        full = [i for i, r in found if r.full[k]]
+        if full:
+            has, more = ("has", "") if len(full) == 1 else ("have", ", …")
+            out.append(
+                f"Warning: {_count(len(full), 'image')} of the {side} {has} no background pixel ({full[0]}{more}). "
+                "Is the background labelled? It must be 0."
+            )
+    return out
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def warned(caught: Sequence[warnings.WarningMessage], *, known: bool) -> list[str]:
+    """Warnings of metrics as notes, those that differ by their numbers once, each warned of again.
+
+    `known` says that equal scores have been told of already.
+    """
+    kept: dict[str, warnings.WarningMessage] = {}
+    for one in caught:
+        text = str(one.message)
+        if not (known and text.startswith(ONE_SCORE)):
+            kept.setdefault(re.sub(r"[\d.,]+", "#", text), one)
+    for one in kept.values():
+        warnings.warn(str(one.message), one.category, stacklevel=4)
+    return [f"Warning: {one.message}." for one in kept.values() if one.category is UserWarning]

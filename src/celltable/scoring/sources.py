@@ -1,0 +1,318 @@
+"""What can be scored, whatever it comes as: a store, or a file or folder of annotations; one image at a time."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from celltable import plugins
+from celltable.cells import Finding, Image, Sample
+from celltable.errors import InputError, NotFoundError
+from celltable.formats._out import from_name
+from celltable.imagefile import LabelStrips, open_strips
+from celltable.scoring import Side, StoredCells
+from celltable.store import Store, open_store
+
+T = TypeVar("T")
+PANNUKE_MASKS = "masks.npy"
+TIFF = (".tif", ".tiff")
+LABEL_FILES = (*TIFF, ".png")
+LARGE = 1 << 26  # px from which a label map is scored by strips of rows
+SMALL_FILE = 1 << 16  # bytes; no map that large is packed into less
+IMAGE_COLUMNS = (
+    "dataset",
+    "modality",
+    "image_class",
+    "tissue",
+    "cell_type",
+    "split",
+    "leakage_group",
+    "count",
+    "magnification",
+    "pixel_size_um",
+)
+
+
+class Source(Protocol):
+    """One side of an evaluation: images by id, and the cells of each."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def ids(self) -> list[str]: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def images(self) -> Mapping[str, Image]: ...
+    def side(self, image_id: str, vocabulary: tuple[str, ...]) -> Side: ...
+
+
+@dataclass(frozen=True)
+class StoreSource:
+    """A store; the cells of an image are read when it is scored, without decoding their masks."""
+
+    store: Store
+    where: str | None = None
+    kind: str | None = None
+    _recent: dict[tuple[int, tuple[str, ...]], StoredCells] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """The store's name."""
+        return self.store.name
+
+    @cached_property
+    def images(self) -> Mapping[str, Image]:
+        """The images by id, in the order of the store."""
+        return {row["image_id"]: Image.from_row(row) for row in self.store.images.to_pylist()}
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Ids of the images to score."""
+        if self.where is None:
+            return list(self.store)
+        found = self.store.query(f"select image_id from images where {self.where}").column("image_id").to_pylist()
+        if not found:
+            raise NotFoundError(f"no image of {self.store.path.name} has {self.where}")
+        chosen = set(found)
+        return [i for i in self.store if i in chosen]
+
+    @property
+    def kinds(self) -> list[str]:
+        """Of what kinds there are cells."""
+        return list(self.store.value_counts("kind"))
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The classes in the order of the data set, then any others that occur."""
+        found = set(self.store.value_counts("class_name"))
+        listed = [c for c in self.store.info.get("classes") or () if c in found]
+        return (*listed, *sorted(found - set(listed)))
+
+    def side(self, image_id: str, vocabulary: tuple[str, ...]) -> Side:
+        """The cells of one image."""
+        size = self.images[image_id].size
+        if self.kind is not None:
+            import pyarrow.compute as pc
+
+            rows = self.store.rows_of(image_id)
+            return Side.from_rows(rows.filter(pc.equal(rows.column("kind"), self.kind)), size, vocabulary)
+        group, first, stop = self.store.place_of(image_id)
+        if first == stop:
+            return Side.from_rows(self.store.rows_of(image_id), size, vocabulary)
+        cells = self._recent.get((group, vocabulary))
+        if cells is None:
+            cells = StoredCells(self.store.group(group), vocabulary)
+            self._recent.clear()
+            self._recent[group, vocabulary] = cells
+        return cells.side(first, stop, size)
+
+
+@dataclass(frozen=True)
+class SampleSource:
+    """Samples read from a file or folder, kept in memory."""
+
+    name: str
+    samples: Mapping[str, Sample] = field(repr=False)
+    kind: str | None = None
+
+    @property
+    def images(self) -> Mapping[str, Image]:
+        """The images by id."""
+        return {i: s.image for i, s in self.samples.items()}
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What reading found wrong."""
+        return [f for s in self.samples.values() for f in s.findings]
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the images."""
+        return list(self.samples)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that occur, sorted."""
+        found = {c for s in self.samples.values() for c in s.instances.column("class_name") if c is not None}
+        return tuple(sorted(found))
+
+    def side(self, image_id: str, vocabulary: tuple[str, ...]) -> Side:
+        """The cells of one image."""
+        cells = self.samples[image_id].instances
+        if self.kind is not None:
+            cells = cells.take([k == self.kind for k in cells.column("kind")])
+        return Side.from_instances(cells, vocabulary)
+
+
+@dataclass(frozen=True)
+class StripSource:
+    """Label maps in TIFF files, some of them large: only headers are read, and an image's rows when it is scored."""
+
+    name: str
+    maps: Mapping[str, LabelStrips] = field(repr=False)
+    classes: tuple[str, ...] = ()
+
+    @cached_property
+    def images(self) -> Mapping[str, Image]:
+        """The images by id."""
+        return {i: Image(i, *strips.shape) for i, strips in self.maps.items()}
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the images."""
+        return list(self.maps)
+
+    def side(self, image_id: str, vocabulary: tuple[str, ...]) -> Side:
+        """The cells of one image."""
+        return Side.from_label_map(self.maps[image_id])
+
+
+def strips_in(path: Path) -> StripSource | None:
+    """Label maps of a TIFF file, or a folder of them, as strips; None where none is large or one is no label map."""
+    inside = [path] if path.is_file() else sorted(path.rglob("*"))
+    files = [f for f in inside if f.suffix.lower() in TIFF and f.is_file()]
+    if not files or max(f.stat().st_size for f in files) < SMALL_FILE:
+        return None
+    maps = {from_name(f.stem): open_strips(f) for f in files}
+    known = {i: m for i, m in maps.items() if m is not None}
+    large = any(m.shape[0] * m.shape[1] >= LARGE for m in known.values())
+    return StripSource(path.name, known) if large and len(known) == len(files) else None
+
+
+def source_of(
+    given: Any, *, images: Mapping[str, Image] | None = None, where: str | None = None, kind: str | None = None
+) -> Source:
+    """A store, its path, or the path of annotations in any format that can be read.
+
+    Parameters
+    ----------
+    given
+        A Store or a path.
+    images
+        Known images, for formats that name no sizes or ids (COCO results need them).
+    where
+        SQL condition on the images of a store.
+    kind
+        "nucleus" or "cell": only those.
+
+    Raises
+    ------
+    InputError
+        If the path is in no format that celltable reads.
+    """
+    if isinstance(given, Store):
+        return StoreSource(given, where, kind)
+    if not isinstance(given, str | os.PathLike):
+        raise InputError(
+            f"found {type(given).__name__}; expected a store, a path, a label map, or a list of them, one an image"
+        )
+    path = Path(given)
+    if (path / "dataset.json").exists():
+        return StoreSource(open_store(path), where, kind)
+    if not path.exists():
+        raise NotFoundError(f"{path} does not exist; expected a store, a file of annotations or a folder of label maps")
+    form = format_of(path)
+    if path.name == PANNUKE_MASKS:
+        path = path.parent
+    streamed = strips_in(path) if form == "label-tiff" and kind in (None, "nucleus") else None
+    if streamed is not None:
+        return replace(streamed, maps=_alone(streamed.maps, path, images))
+    if images and form == "coco" and _is_empty_list(path):
+        return SampleSource(path.name, {}, kind)
+    read = plugins.load("formats", form).read
+    samples: dict[str, Sample] = {}
+    for sample in read(path, images or {}):
+        if sample.image.image_id in samples:
+            raise InputError(f"{path.name} ({form}): image {sample.image.image_id!r} occurs more than once")
+        samples[sample.image.image_id] = sample
+    if not samples:
+        raise InputError(f"{path.name} ({form}) holds no image")
+    return SampleSource(path.name, _alone(samples, path, images), kind)
+
+
+def _is_empty_list(path: Path) -> bool:
+    """Whether COCO results hold no prediction at all: a model that found nothing anywhere."""
+    return path.stat().st_size < SMALL_FILE and b"".join(path.read_bytes().split()) == b"[]"
+
+
+def _alone(found: Mapping[str, T], path: Path, images: Mapping[str, Image] | None) -> Mapping[str, T]:
+    """Of one label map scored against one image, under the id of that image: their files need not be named alike."""
+    if len(found) == 1 and images is not None and len(images) == 1 and path.suffix.lower() in LABEL_FILES:
+        return {next(iter(images)): value for value in found.values()}
+    return found
+
+
+def format_of(path: Path) -> str:
+    """The name of the format that a file or folder seems to be in.
+
+    Raises
+    ------
+    InputError
+        If it looks like none.
+    """
+    if path.is_dir():
+        return _folder_format(path)
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        return "coco"
+    if suffix == ".csv":
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            header = next(csv.reader(stream), [])
+        return "hpa-submission" if "PredictionString" in (name.strip() for name in header) else "dsb-csv"
+    if suffix == ".npy" and path.name != PANNUKE_MASKS:
+        raise InputError(
+            f"{path.name}: found an array that names no images; expected another .npy on the other side, or PanNuke's "
+            f"{PANNUKE_MASKS}"
+        )
+    known = {".tif": "label-tiff", ".tiff": "label-tiff", ".png": "label-png", ".npy": "pannuke-npy"}
+    if suffix not in known:
+        raise InputError(
+            f"{path.name}: found the ending '{suffix}'; expected a store, COCO .json, a submission .csv, label maps "
+            "(.tif, .png), masks.npy or a folder of such. Other formats: celltable import makes a store of them."
+        )
+    return known[suffix]
+
+
+def _folder_format(path: Path) -> str:
+    def any_of(pattern: str) -> bool:
+        return next(path.rglob(pattern), None) is not None
+
+    if any_of("masks.npy"):
+        return "pannuke-npy"
+    if any_of("*/masks/*.png"):
+        return "mask-folder"
+    for pattern, form in (("*.tif", "label-tiff"), ("*.tiff", "label-tiff"), ("*.png", "label-png")):
+        if any_of(pattern):
+            return form
+    raise InputError(
+        f"{path}: found neither masks.npy, label maps (*.tif, *.png) nor a store; celltable import reads other formats"
+    )
+
+
+def meta_of(image: Image) -> dict[str, Any]:
+    """The columns of an image by which scores can be broken down."""
+    meta = {name: getattr(image, name) for name in IMAGE_COLUMNS}
+    meta.update(image.metadata)
+    if "fold" not in meta:
+        group = next((v for v in (image.split, image.leakage_group) if v and "fold" in v.lower()), None)
+        meta["fold"] = group
+    return {k: v for k, v in meta.items() if v is not None}
+
+
+def words(*sources: Source) -> tuple[str, ...]:
+    """The classes of all sources, each once, those of the first source first."""
+    return tuple(dict.fromkeys(c for s in sources for c in s.classes))
+
+
+def empty_side(image: Image, vocabulary: Iterable[str]) -> Side:
+    """No cells."""
+    import numpy as np
+
+    codes = np.zeros(0, np.int64)
+    return Side.from_rle([], image.size, class_codes=codes, vocabulary=tuple(vocabulary), scores=np.zeros(0))
