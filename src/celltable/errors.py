@@ -9,9 +9,11 @@
     │   ├── ArchiveError        a zip or tar that is damaged or unsafe
     │   ├── ImageFileError      an image file that is damaged or in an unknown format
     │   ├── MaskError           an RLE, polygon or label map that is not valid
+    │   ├── OptionError         an option that does not exist, or a value that it does not take
     │   └── ReleaseError        a folder or archive that is not the release it was said to be
     ├── StoreError              a store that is missing, damaged, locked or written by a newer version
     ├── MetricError             a metric that cannot be computed on the given pair
+    ├── RuleError               a finding whose rule nobody declared, or a rule declared twice
     └── MissingExtraError       an optional dependency that is not installed (also an ImportError)
 
 Defects of the data themselves are not exceptions: they are rows of the findings table.
@@ -48,6 +50,10 @@ class MaskError(InputError):
     """An RLE, polygon or label map that is not valid."""
 
 
+class OptionError(InputError):
+    """An option that does not exist, or a value that it does not take."""
+
+
 class ReleaseError(InputError):
     """A folder or archive that is not the release it was said to be."""
 
@@ -58,6 +64,10 @@ class StoreError(CelltableError):
 
 class MetricError(CelltableError):
     """A metric that cannot be computed on the given pair."""
+
+
+class RuleError(CelltableError):
+    """A finding whose rule nobody declared, or a rule declared twice with different words."""
 
 
 class MissingExtraError(CelltableError, ImportError):

@@ -1,0 +1,276 @@
+"""Options of plug-ins: declared once, then parsed from text and checked by the same code for Python and the shell.
+
+A plug-in lists its options as `Option` objects. `settle` turns what a caller gave, either ``name=value`` texts of the
+command line or keyword arguments from Python, into a complete set of values, or says in one sentence what is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from celltable.errors import OptionError
+from celltable.words import hint
+
+TRUE: Final = frozenset({"yes", "true", "on", "1"})
+FALSE: Final = frozenset({"no", "false", "off", "0"})
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a plug-in.
+
+    Attributes
+    ----------
+    name
+        With underscores, as a keyword argument; the command line takes hyphens as well.
+    default
+        Its value where none is given; None means "not given" and is then a valid value.
+    about
+        What it means, in words that follow the name.
+    type
+        bool, int, float, str or pathlib.Path; taken from the default unless given (required where that is None).
+    several
+        Whether the value is a tuple of `type`: text is split at commas, a single value stands for a tuple of one.
+    choices
+        The only values allowed.
+    low, high
+        Inclusive bounds of numbers; `above` and `below` are exclusive ones.
+    unit
+        Of a number: "px", "px²", "µm".
+    """
+
+    name: str
+    default: Any
+    about: str
+    type: type | None = None
+    several: bool = False
+    choices: tuple[Any, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    below: float | None = None
+    unit: str = ""
+
+    @property
+    def kind(self) -> type:
+        """The type of a value, or of each of several."""
+        if self.type is not None:
+            return self.type
+        sample = next(iter(self.default), 0.0) if self.several else self.default
+        if sample is None:
+            raise OptionError(f"option {self.name} has the default None and declares no type")
+        return type(sample)
+
+    @property
+    def expected(self) -> str:
+        """What a value must be, in words.
+
+        >>> Option("iou", 0.5, "", low=0, high=1).expected
+        'a number from 0 to 1'
+        """
+        if self.choices:
+            return _either(self.choices)
+        one, many = _KINDS.get(self.kind, ("a value", "values"))
+        noun = f"{many} separated by commas" if self.several else one
+        return f"{noun}{self._bounds()}"
+
+    def _bounds(self) -> str:
+        low = (
+            f"of {self.low:g} or more"
+            if self.low is not None
+            else f"above {self.above:g}"
+            if self.above is not None
+            else ""
+        )
+        high = (
+            f"of at most {self.high:g}"
+            if self.high is not None
+            else f"below {self.below:g}"
+            if self.below is not None
+            else ""
+        )
+        if self.low is not None and self.high is not None:
+            return f" from {self.low:g} to {self.high:g}"
+        return "".join(f" {text}" for text in (low, "and" if low and high else "", high) if text)
+
+    def value(self, given: Any, owner: str = "") -> Any:
+        """The given value in the option's type, or an error.
+
+        >>> Option("as_published", False, "").value("no")
+        False
+        >>> Option("thresholds", (0.5,), "", several=True, low=0, high=1).value("0.5,0.75")
+        (0.5, 0.75)
+
+        Raises
+        ------
+        OptionError
+            If the value is not of the type, not among the choices or out of range.
+        """
+        if given is None and self.default is None:
+            return None
+        try:
+            return self._several(given) if self.several else self._one(given)
+        except (ValueError, TypeError):
+            where = f"{owner}: " if owner else ""
+            usual = "" if self.default is None else f" (default {_shown(self.default)})"
+            raise OptionError(
+                f"{where}option {self.name} is {_shown(given)!r}; expected {self.expected}{usual}."
+            ) from None
+
+    def _several(self, given: Any) -> tuple[Any, ...]:
+        if isinstance(given, str):
+            parts: Iterable[Any] = [part.strip() for part in given.split(",") if part.strip()]
+        elif hasattr(given, "tolist"):
+            found = given.tolist()
+            parts = found if isinstance(found, list) else [found]
+        elif isinstance(given, Iterable) and not isinstance(given, Mapping):
+            parts = given
+        else:
+            parts = [given]
+        values = tuple(self._one(part) for part in parts)
+        if not values:
+            raise ValueError("empty")
+        return values
+
+    def _one(self, given: Any) -> Any:
+        value = _converted(given.item() if hasattr(given, "item") else given, self.kind)
+        if self.choices and value not in self.choices:
+            raise ValueError("not among the choices")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            self._check_range(value)
+        return value
+
+    def _check_range(self, value: float) -> None:
+        if isinstance(value, float) and math.isnan(value):
+            raise ValueError("not a number")
+        inside = (
+            (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+        if not inside:
+            raise ValueError("out of range")
+
+
+_KINDS: Final[dict[type, tuple[str, str]]] = {
+    bool: ("yes or no", "yes or no"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("text", "words"),
+    Path: ("a path", "paths"),
+}
+
+
+def _converted(given: Any, kind: type) -> Any:
+    if kind is bool:
+        return _boolean(given)
+    if kind is int:
+        return _integer(given)
+    if kind is float:
+        if isinstance(given, bool) or not isinstance(given, int | float | str):
+            raise ValueError("not a number")
+        return float(given)
+    if kind is str:
+        if not isinstance(given, str):
+            raise TypeError("not text")
+        return given
+    if issubclass(kind, Path):
+        if not isinstance(given, str | os.PathLike):
+            raise TypeError("not a path")
+        return Path(given)
+    if isinstance(given, kind):
+        return given
+    raise TypeError(f"not {kind.__name__}")
+
+
+def _boolean(given: Any) -> bool:
+    if isinstance(given, bool):
+        return given
+    if isinstance(given, int | str):
+        text = str(given).strip().lower()
+        if text in TRUE | FALSE:
+            return text in TRUE
+    raise ValueError("neither yes nor no")
+
+
+def _integer(given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, int | float | str):
+        raise TypeError("not a number")
+    if isinstance(given, float) or (isinstance(given, str) and not given.strip().lstrip("+-").isdigit()):
+        number = float(given)
+        if number != int(number):
+            raise ValueError("not a whole number")
+        return int(number)
+    return int(given)
+
+
+def _either(values: Sequence[Any]) -> str:
+    words = [_shown(v) for v in values]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple | list):
+        return ",".join(_shown(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def split_texts(texts: Iterable[str]) -> dict[str, str]:
+    """``name=value`` arguments of the command line as a mapping; hyphens in names become underscores.
+
+    >>> split_texts(["size=512", "as-published=no"])
+    {'size': '512', 'as_published': 'no'}
+
+    Raises
+    ------
+    OptionError
+        If an argument has no ``=`` or a name is given twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, sep, value = text.partition("=")
+        key = name.strip().replace("-", "_")
+        if not sep or not key:
+            raise OptionError(f"'{text}' is not an option; expected NAME=VALUE, for example size=512.")
+        if key in found:
+            raise OptionError(f"option {key} is given twice: {found[key]} and {value}; give it once.")
+        found[key] = value
+    return found
+
+
+def settle(options: Sequence[Option], given: Mapping[str, Any] | None, owner: str) -> dict[str, Any]:
+    """Every option's value: the one given, parsed and checked, or the default.
+
+    Parameters
+    ----------
+    options
+        What the plug-in declares.
+    given
+        Names to values; text is parsed, so that the command line and Python share one set of rules.
+    owner
+        Who has the options, for messages: "the format coco".
+
+    >>> settle([Option("size", 256, "", low=1), Option("seed", 0, "")], {"size": "512"}, "the format x")
+    {'size': 512, 'seed': 0}
+
+    Raises
+    ------
+    OptionError
+        If there is no option of a name (the near miss is suggested), or a value does not fit.
+    """
+    known = {option.name: option for option in options}
+    values = {name: option.default for name, option in known.items()}
+    for spelt, value in (given or {}).items():
+        name = spelt.replace("-", "_")
+        if name not in known:
+            raise OptionError(f"{owner} has no option '{spelt}'. {hint(name, known, what='Its options')}")
+        values[name] = known[name].value(value, owner)
+    return values
