@@ -88,7 +88,7 @@ def torch_dataset(
     path = store.path if isinstance(store, Store) else Path(store)
     ids = usable(open_store(path), where)
 
-    class StoreDataset(torch.utils.data.Dataset):  # type: ignore[misc]
+    class StoreDataset(torch.utils.data.Dataset[Any]):
         """Images of a celltable store with their label maps."""
 
         def __init__(self) -> None:

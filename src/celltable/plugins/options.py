@@ -6,6 +6,7 @@ command line or keyword arguments from Python, into a complete set of values, or
 
 from __future__ import annotations
 
+import builtins
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +48,7 @@ class Option:
     name: str
     default: Any
     about: str
-    type: type | None = None
+    type: builtins.type[Any] | None = None
     several: bool = False
     choices: tuple[Any, ...] = ()
     low: float | None = None
@@ -57,7 +58,7 @@ class Option:
     unit: str = ""
 
     @property
-    def kind(self) -> type:
+    def kind(self) -> builtins.type[Any]:
         """The type of a value, or of each of several."""
         if self.type is not None:
             return self.type

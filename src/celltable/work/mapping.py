@@ -113,7 +113,8 @@ def _dask_client(workers: int) -> Iterator[_Submits]:
     try:
         yield get_client()
     except ValueError:  # no client is active: start a local one
-        with Client(n_workers=workers, threads_per_worker=1, dashboard_address=None) as client:
+        local: Any = Client
+        with local(n_workers=workers, threads_per_worker=1, dashboard_address=None) as client:
             yield client
 
 
