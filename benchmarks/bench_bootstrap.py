@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from celltable import plugins
-from celltable.scoring import Metric, Pair, Side
+from celltable.plugins.metric import Metric
+from celltable.scoring import Pair, Side
 from celltable.scoring.bootstrap import draws, replicates
 
 METRICS = ("ap_coco", "ar_coco", "ap_livecell", "ar_livecell", "afnr_livecell", "tide")

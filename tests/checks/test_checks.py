@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from celltable import plugins
 from celltable.cells import Finding, Image, Instances, Pixels, Sample
-from celltable.checks import Check
+from celltable.plugins.check import Check
 from celltable.schema import SEVERITIES
 
 SIZE = (40, 60)

@@ -18,10 +18,10 @@ import pytest
 
 from celltable import plugins
 from celltable.cells import Finding, Instances, Sample, images_table
-from celltable.datasets import Dataset, Scan
 from celltable.geometry import rle
 from celltable.imagefile import Release, open_release
 from celltable.imagefile.container import is_archive, stem
+from celltable.plugins.dataset import Dataset, Scan
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ import pytest
 from celltable import plugins
 from celltable.cells import Sample
 from celltable.errors import CelltableError, InputError
-from celltable.formats import Format, aperio_xml, matrix, parse_options
+from celltable.formats import aperio_xml
 from celltable.formats._out import from_name, to_name
+from celltable.plugins.format import Format, matrix, parse_options
 
 from .corpus import corpus, disc, sample
 

@@ -30,8 +30,8 @@ from scipy import ndimage
 
 from celltable import plugins
 from celltable.cells import Sample
-from celltable.formats import Format, Loss
 from celltable.formats import _loss as kinds
+from celltable.plugins.format import Format, Loss
 
 from .corpus import corpus
 from .test_real_samples import RELEASES, Find, _read

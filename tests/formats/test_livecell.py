@@ -17,10 +17,10 @@ from pycocotools.coco import COCO
 from celltable import plugins
 from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
-from celltable.formats import Loss
 from celltable.formats._out import to_name
 from celltable.formats.livecell import write
 from celltable.imagefile import open_release
+from celltable.plugins.format import Loss
 
 from .corpus import corpus, disc
 

@@ -13,9 +13,9 @@ import pytest
 
 from celltable import plugins
 from celltable.cells import Image, Sample
-from celltable.formats import Format
 from celltable.formats import _loss as kinds
 from celltable.imagefile import open_release
+from celltable.plugins.format import Format
 from celltable.tiling import Tile, cut
 
 from .test_roundtrip import WRITABLE, _unreadable_without_sizes, difference

@@ -15,9 +15,9 @@ from scipy import ndimage
 from celltable import plugins
 from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
-from celltable.formats import FEATURES, Format, Loss
 from celltable.formats import _loss as kinds
 from celltable.formats.image_mask_png import DIVIDED, MOVED, PALETTES
+from celltable.plugins.format import FEATURES, Format, Loss
 
 from .corpus import corpus
 

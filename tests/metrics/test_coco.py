@@ -27,7 +27,8 @@ from celltable.metrics.ap_coco import METRIC as AP_COCO
 from celltable.metrics.ap_livecell import METRIC as AP_LIVECELL
 from celltable.metrics.ar_coco import METRIC as AR_COCO
 from celltable.metrics.ar_livecell import METRIC as AR_LIVECELL
-from celltable.scoring import MODES, Metric, Pair, Result, Side
+from celltable.plugins.metric import MODES, Metric, Result
+from celltable.scoring import Pair, Side
 from celltable.scoring.coco.files import Columns, Masks, coco_arrays, coco_scores, evaluate
 from celltable.scoring.coco.protocol import COCO, LIVECELL, Protocol, Tally, tally
 from celltable.scoring.coco.resample import resample, resample_recall

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from celltable import plugins
-from celltable.scoring import MODES, Metric, Mode, Pair, Side
+from celltable.plugins.metric import MODES, Metric, Mode
+from celltable.scoring import Pair, Side
 
 NAN = float("nan")
 T10 = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from celltable import plugins
 from celltable.errors import MaskError, MetricError, NotFoundError, UnknownPluginError
 from celltable.geometry import rle
-from celltable.scoring import Metric, Pair, Side
+from celltable.plugins.metric import Metric
+from celltable.scoring import Pair, Side
 from celltable.scoring.arrays import PANNUKE, join_images, pairs_from_arrays
 from celltable.scoring.bootstrap import draws, replicates
 from celltable.scoring.compare import compare_pairs

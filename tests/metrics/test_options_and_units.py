@@ -19,9 +19,10 @@ from celltable.cli import build
 from celltable.errors import MetricError
 from celltable.geometry import rle
 from celltable.pipelines.evaluate import compare, evaluate, scores_table, told_apart
-from celltable.reports import Material
+from celltable.plugins.metric import Metric
+from celltable.plugins.section import Material
 from celltable.reports.scores import SECTION
-from celltable.scoring import Metric, Pair, Side
+from celltable.scoring import Pair, Side
 from celltable.scoring.compare import compare_pairs
 from celltable.scoring.engine import evaluate_pairs
 from celltable.store import Store, StoreWriter

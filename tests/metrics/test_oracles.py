@@ -13,7 +13,8 @@ from scipy.optimize import linear_sum_assignment
 
 from celltable import plugins
 from celltable._native import pairing
-from celltable.scoring import Metric, Pair, Side
+from celltable.plugins.metric import Metric
+from celltable.scoring import Pair, Side
 
 Map = NDArray[np.int32]
 LABEL_MAP_METRICS = (

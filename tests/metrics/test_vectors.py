@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from celltable import plugins
 from celltable.errors import MetricError
-from celltable.scoring import Metric, Pair, Side
+from celltable.plugins.metric import Metric
+from celltable.scoring import Pair, Side
 
 T10 = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from celltable import plugins
 from celltable.cli import build
-from celltable.datasets import File
 from celltable.errors import CelltableError
 from celltable.pipelines.get import DownloadError, fetch, get
+from celltable.plugins.dataset import File
 
 BODY = bytes(range(256)) * 4000
 SHA = hashlib.sha256(BODY).hexdigest()

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 import celltable as ct
 from celltable.errors import MetricError
-from celltable.scoring import MODES, Mode, sources, strips
+from celltable.plugins.metric import MODES, Mode
+from celltable.scoring import sources, strips
 
 PACKINGS: dict[str, dict[str, Any]] = {
     "plain": {},

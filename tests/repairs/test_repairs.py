@@ -18,7 +18,7 @@ from celltable.cells import Edit, Image, Instances, Sample
 from celltable.errors import CelltableError
 from celltable.geometry import rle
 from celltable.pipelines.repair import applied, choose
-from celltable.repairs import Repair
+from celltable.plugins.repair import Repair
 
 SIZE = (40, 60)
 Mask = NDArray[np.bool_]

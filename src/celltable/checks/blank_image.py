@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
+from celltable.plugins.check import Check
 
 
 def find(sample: Sample) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
+from celltable.plugins.check import Check
 
 
 class Feature(NamedTuple):

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
 from celltable.checks._shapes import cut_by_border
+from celltable.plugins.check import Check
 
 
 def find(sample: Sample) -> Iterator[Finding]:

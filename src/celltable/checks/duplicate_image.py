@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
 from celltable.checks._images import Place, first_of_each, place, twin
+from celltable.plugins.check import Check
 
 
 def gather(sample: Sample) -> tuple[Place, bytes | None]:

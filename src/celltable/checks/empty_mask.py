@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
+from celltable.plugins.check import Check
 
 
 def find(sample: Sample) -> Iterator[Finding]:

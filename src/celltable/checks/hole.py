@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
 from celltable.checks._shapes import judged, shapes_of
+from celltable.plugins.check import Check
 
 SERIOUS_PX = 10  # fewer pixels hardly move an IoU; DSB2018's trackers list holes from about this size
 

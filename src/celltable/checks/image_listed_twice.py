@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from celltable.cells import Finding, Pixels, Sample
-from celltable.checks import Check
 from celltable.checks._images import Place, first_of_each, place, twin
+from celltable.plugins.check import Check
 
 Feature = tuple[Place, tuple[Pixels, ...] | None]
 

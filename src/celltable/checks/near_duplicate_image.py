@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
 from celltable.checks._images import Place, place, twin
 from celltable.geometry.fingerprint import NEAR_BITS, near_pairs, perceptual_hash
+from celltable.plugins.check import Check
 
 
 def gather(sample: Sample) -> tuple[Place, int]:

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
+from celltable.plugins.check import Check
 
 MIN_IMAGES = 5  # fewer of a kind give no notion of a usual number
 MAX_SHARE = 0.05  # LIVECell's barely annotated images have 1-9 cells where 200-400 are usual

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
 from celltable.checks._shapes import judged, shapes_of
+from celltable.plugins.check import Check
 
 MAX_FILL = 0.6  # a filled nucleus with every hole of DSB2018 keeps 0.8 and more of its filled area
 MIN_FILLED_PX = 30  # a ring smaller than that is a speck

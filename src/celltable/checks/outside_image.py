@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
 from celltable.checks._shapes import polygons, shapes_of
+from celltable.plugins.check import Check
 
 SLACK_PX = 0.0  # a vertex on the far edge (x = width) is still inside: pixels are squares
 

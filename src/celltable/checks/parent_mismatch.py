@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
 from celltable.checks._shapes import shapes_of
+from celltable.plugins.check import Check
 
 MIN_INSIDE = 0.5  # of the nucleus: an annotated nucleus may stick out of its cell a little
 

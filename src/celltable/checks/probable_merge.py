@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
 from celltable.checks._shapes import judged, shapes_of
+from celltable.plugins.check import Check
 
 MIN_CELLS = 5  # fewer give no notion of a usual size
 MIN_RATIO = 1.8  # two cells in one mask have about twice the usual area

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
+from celltable.plugins.check import Check
 
 Float = NDArray[np.float32]
 

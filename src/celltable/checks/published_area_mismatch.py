@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
+from celltable.plugins.check import Check
 
 # A polygon's own area and its pixels differ by up to half a pixel along the outline: half the box's circumference.
 MIN_SHARE = 0.1

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
+from celltable.plugins.check import Check
 
 SLACK_PX = 2.0  # boxes of polygons have fractions, and some releases count the last pixel, some do not
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from celltable.cells import Finding, Sample, Severity
-from celltable.checks import Check
 from celltable.checks._shapes import judged, shapes_of
+from celltable.plugins.check import Check
 
 
 def find(sample: Sample) -> Iterator[Finding]:

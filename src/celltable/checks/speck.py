@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
 from celltable.checks._shapes import cut_by_border
+from celltable.plugins.check import Check
 
 MIN_PX = 10  # TNBC's strays have 1-9 px, DSB2018's smallest nucleus 21
 MIN_SHARE = 0.02  # of the median of its image, for images of large cells

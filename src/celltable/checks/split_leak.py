@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
 from celltable.checks._images import Place, place
+from celltable.plugins.check import Check
 
 
 def gather(sample: Sample) -> Place:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from celltable.cells import Finding, Sample
-from celltable.checks import Check
 from celltable.checks._shapes import shapes_of
+from celltable.plugins.check import Check
 
 
 def find(sample: Sample) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import typer
 from ._output import Json, emit_json, say, table
 
 if TYPE_CHECKING:
-    from celltable.scoring import Metric
+    from celltable.plugins.metric import Metric
 
 
 def metrics(

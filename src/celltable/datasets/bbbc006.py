@@ -13,8 +13,8 @@ import numpy as np
 
 from celltable.cells import Finding, Instances, Sample
 from celltable.imagefile import Entry, Release
+from celltable.plugins.dataset import Dataset, File, Scan
 
-from . import Dataset, File, Scan
 from ._channels import image_of_channels
 from ._read import fitting_mask, png, sample, tiff, unlabelled
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from celltable.cells import Finding, Image, Instances, Kind, Sample
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
+from celltable.plugins.dataset import Dataset, File, Scan
 
-from . import Dataset, File, Scan
 from ._channels import Channel, decoded, image_of_channels
 from ._outlines import line_of, open_contours, sample_of_drawings
 from ._read import fitting_mask, tiff

@@ -11,8 +11,8 @@ import numpy as np
 from celltable.cells import Finding, Image, Instances, Kind, Sample
 from celltable.geometry import rle
 from celltable.imagefile import Entry, Release
+from celltable.plugins.dataset import Dataset, File, Scan
 
-from . import Dataset, File, Scan
 from ._channels import Channel, data_channel, decoded, image_of_channels
 from ._outlines import with_parents
 from ._read import fitting_mask, sample, tiff, unlabelled

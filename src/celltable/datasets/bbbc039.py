@@ -12,8 +12,8 @@ from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import ArchiveError, ImageFileError
 from celltable.geometry import label_map
 from celltable.imagefile import Entry, Release
+from celltable.plugins.dataset import Dataset, File, Scan
 
-from . import Dataset, File, Scan
 from ._read import image_of, png, read_or_finding, sample, size_finding, tiff, unlabelled
 
 _NAME: Final = (

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
+from celltable.plugins.dataset import Dataset, File, Scan
 
-from . import Dataset, File, Scan
 from ._channels import decoded
 from ._outlines import Mask, open_contours
 from ._read import image_of, png, read_or_finding, sample, size_finding, unlabelled

@@ -9,8 +9,8 @@ from typing import Final
 from celltable.cells import Finding, Sample
 from celltable.formats.dsb_csv import Rows, rows_by_image
 from celltable.imagefile import Release
+from celltable.plugins.dataset import Dataset, File, Scan
 
-from . import Dataset, File, Scan
 from ._dsb import Item, find_images, load_image
 
 TABLES: Final = {

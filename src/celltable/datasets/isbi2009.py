@@ -12,8 +12,8 @@ from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import ArchiveError, ImageFileError
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
+from celltable.plugins.dataset import Dataset, File, Scan
 
-from . import Dataset, File, Scan
 from ._read import fitting_mask, image_of, png, sample, unlabelled, unreadable_is_a_finding
 from ._xcf import Layer, pack, read_layers
 

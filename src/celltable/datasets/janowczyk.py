@@ -10,8 +10,8 @@ import numpy as np
 from celltable.cells import Finding, Instances, Sample
 from celltable.geometry import label_map
 from celltable.imagefile import Entry, Release
+from celltable.plugins.dataset import Dataset, File, Scan
 
-from . import Dataset, File, Scan
 from ._read import fitting_mask, image_of, png, sample, tiff, unlabelled, unreadable_is_a_finding
 
 NAME: Final = r"(?P<stem>(?P<patient>[^_/]+)_(?P<mag>\d+)_f(?P<field>\d+))_(?P<what>original\.tif|mask\.png)"

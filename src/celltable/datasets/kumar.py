@@ -12,8 +12,8 @@ from celltable.cells import Finding, Sample
 from celltable.errors import ArchiveError, InputError
 from celltable.formats import aperio_xml
 from celltable.imagefile import Entry, Release
+from celltable.plugins.dataset import Dataset, Scan
 
-from . import Dataset, Scan
 from ._read import image_of, sample, tiff, unlabelled, unreadable_is_a_finding
 
 NAME: Final = r"(?P<stem>TCGA-(?P<site>\w{2})-(?P<patient>\w{4})-\d{2}\w-\d{2}-\w{3})"

@@ -14,8 +14,8 @@ from celltable.formats import _coco_read as coco
 from celltable.formats._coco_json import Document
 from celltable.formats._coco_json import load as load_coco
 from celltable.imagefile import Entry, Release
+from celltable.plugins.dataset import Dataset, File, Scan
 
-from . import Dataset, File, Scan
 from ._livecell import PIXEL_UM, TYPES, parse
 from ._read import UnreadableImage, image_of, located, sample, tiff
 

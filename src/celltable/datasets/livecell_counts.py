@@ -10,8 +10,8 @@ from typing import Any, Final
 from celltable.cells import Finding, Instances, Sample
 from celltable.errors import InputError
 from celltable.imagefile import Entry, Release
+from celltable.plugins.dataset import Dataset, File, Scan
 
-from . import Dataset, File, Scan
 from ._livecell import PIXEL_UM, parse
 from ._read import image_of, sample, tiff, unreadable_is_a_finding
 

@@ -13,8 +13,8 @@ from celltable.errors import ArchiveError, ImageFileError, InputError
 from celltable.formats._coco_json import load as load_json
 from celltable.formats._coco_read import Annotations, prepare
 from celltable.imagefile import Entry, Release
+from celltable.plugins.dataset import Dataset, Scan
 
-from . import Dataset, Scan
 from ._read import loader, located, truncated
 
 

@@ -16,8 +16,8 @@ from celltable.errors import ReleaseError
 from celltable.formats.pannuke_npy import CLASS_NAMES, cells_of_channels
 from celltable.geometry import label_map, rle
 from celltable.imagefile import Entry, Release, let_go
+from celltable.plugins.dataset import Dataset, File, Scan
 
-from . import Dataset, File, Scan
 from ._read import located, sample
 
 TISSUES: Final = (

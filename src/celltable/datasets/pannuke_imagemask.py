@@ -16,8 +16,8 @@ from celltable.formats.image_mask_png import FIRST, PALETTES, classify
 from celltable.formats.pannuke_npy import CLASS_NAMES
 from celltable.geometry import label_map
 from celltable.imagefile import Entry, Release
+from celltable.plugins.dataset import Dataset, Scan
 
-from . import Dataset, Scan
 from ._read import fitting_mask, image_of, located, png, sample, unlabelled, unreadable_is_a_finding
 
 NEAR: Final = 64  # of 255 in every channel: half-way blends between a class and black, or two classes, belong to none

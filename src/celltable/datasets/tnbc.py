@@ -10,8 +10,8 @@ import numpy as np
 from celltable.cells import Finding, Instances, Sample
 from celltable.geometry import label_map
 from celltable.imagefile import Entry, Release
+from celltable.plugins.dataset import Dataset, File, Scan
 
-from . import Dataset, File, Scan
 from ._read import fitting_mask, image_of, png, sample, unlabelled, unreadable_is_a_finding
 
 IMAGE = r"Slide_(?P<slide>\d{2})/(?P<stem>\d{2}_\d+)\.png"

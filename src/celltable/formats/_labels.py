@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry import rle
+from celltable.plugins.format import Loss
 
-from . import Loss
 from ._files import Files, image_of, open_files
 from ._loss import IDS
 from ._out import from_name

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from celltable.cells import Image, Instances, Sample
 from celltable.geometry.label_map import measure
 from celltable.geometry.rle import Flattened
-
-from . import Loss
+from celltable.plugins.format import Loss
 
 HIDDEN: Final = "overlap: pixels given to another cell"
 COVERED: Final = "overlap: cells hidden by others"

@@ -9,8 +9,8 @@ from typing import Final
 
 from celltable.cells import Image, Sample
 from celltable.errors import InputError
+from celltable.plugins.format import Format, Loss
 
-from . import Format, Loss
 from ._files import open_files
 from ._labels import read_pairs, to_16_bit
 from ._loss import flatten

@@ -10,8 +10,8 @@ import numpy as np
 
 from celltable.cells import Sample
 from celltable.errors import InputError
+from celltable.plugins.format import Format, Loss
 
-from . import Format, Loss
 from ._coco_read import read as read  # part of the format's face
 from ._coco_write import CocoWriter
 from ._loss import GIVEN_PIXELS, GIVEN_SCORE, tally

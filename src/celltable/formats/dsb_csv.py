@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError, MaskError
 from celltable.geometry import rle
+from celltable.plugins.format import Format, Loss
 
-from . import Format, Loss
 from ._loss import drop_empty, flatten, tally
 from ._order import in_order_of
 from ._out import new_file

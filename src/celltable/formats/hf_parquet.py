@@ -13,8 +13,8 @@ import pyarrow as pa
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError, NotFoundError
 from celltable.imagefile import read_pixels
+from celltable.plugins.format import Format, Loss
 
-from . import Format, Loss
 from ._coco_json import decode_text, extra_keys, image_of
 from ._loss import tally
 from ._out import new_file, to_name

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry import rle
+from celltable.plugins.format import Format, Loss
 
-from . import Format, Loss
 from ._files import Files, open_files, pictures_and_labels
 from ._labels import read_pairs
 from ._loss import flatten

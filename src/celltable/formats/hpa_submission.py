@@ -16,8 +16,8 @@ import numpy as np
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError, MaskError
 from celltable.geometry import rle
+from celltable.plugins.format import Format, Loss
 
-from . import Format, Loss
 from ._hpa import CLASSES, NEGATIVE, class_number
 from ._loss import CLASSES as DROPPED_CLASS
 from ._loss import GIVEN_CLASS, GIVEN_SCORE, drop_empty, tally

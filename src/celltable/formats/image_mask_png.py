@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry import rle
+from celltable.plugins.format import Format, Loss
 
-from . import Format, Loss
 from ._files import Files, Load, image_of, open_files
 from ._loss import COVERED, HIDDEN, IDENTITY, NOT_DRAWN, PIXELS_CHANGED, drop_empty, tally, visible
 from ._out import new_folder

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from celltable.cells import Image, Sample
+from celltable.plugins.format import Format, Loss
 
-from . import Format, Loss
 from ._labels import read_label_maps, to_16_bit
 from ._loss import flatten
 from ._out import new_folder, to_name

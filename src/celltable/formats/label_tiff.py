@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from celltable.cells import Image, Sample
+from celltable.plugins.format import Format, Loss
 
-from . import Format, Loss
 from ._labels import read_label_maps, smallest
 from ._loss import flatten
 from ._out import new_folder, to_name

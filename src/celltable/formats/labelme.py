@@ -19,8 +19,8 @@ from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError, MaskError
 from celltable.geometry import rle
 from celltable.imagefile import read_pixels
+from celltable.plugins.format import Format, Loss
 
-from . import Format, Loss
 from ._files import Files, open_files
 from ._loss import GIVEN_CLASS, drop_empty, tally
 from ._out import from_name, new_folder, to_name

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
+from celltable.plugins.format import Format, Loss
 from celltable.subsets import LIVECELL_PERCENTS, nested
 
-from . import Format, Loss
 from ._coco_json import Numbers
 from ._coco_write import CocoWriter
 from ._loss import EMPTY_MASKS, HOLES, tally

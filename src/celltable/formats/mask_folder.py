@@ -13,8 +13,8 @@ import numpy as np
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry import rle
+from celltable.plugins.format import Format, Loss
 
-from . import Format, Loss
 from ._files import Files, image_of, open_files
 from ._loss import tally
 from ._out import from_name, new_folder, to_name

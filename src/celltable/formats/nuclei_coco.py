@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry.look import image_class, look_at
+from celltable.plugins.format import Format, Loss
 
-from . import Format, Loss
 from ._coco_json import Numbers
 from ._coco_write import CocoWriter
 from ._loss import DETAILS, EMPTY_MASKS, KIND, PARTIAL, PIXELS_CHANGED, POLYGONS, UNLABELLED, drop_empty, n_given, tally

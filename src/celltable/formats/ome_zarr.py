@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
+from celltable.plugins.format import Format, Loss
 
-from . import Format, Loss
 from ._files import Files, image_of, open_files
 from ._labels import cells_of
 from ._loss import flatten

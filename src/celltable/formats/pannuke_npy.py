@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from celltable.cells import Finding, Image, Instances, Pixels, Sample
 from celltable.errors import InputError
 from celltable.geometry import label_map, rle
+from celltable.plugins.format import Format, Loss
 
-from . import Format, Loss
 from ._files import Files, open_files
 from ._loss import CLASSES, COVERED, GIVEN_CLASS, GIVEN_PIXELS, HIDDEN, PIXELS_CHANGED, drop_empty, tally, visible
 from ._out import new_folder

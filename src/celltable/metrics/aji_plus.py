@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.plugins.metric import Card, Metric, Mode, Result
+from celltable.scoring import Pair
 from celltable.scoring.means import averaged, ratio, resample_mean, value_of
 
 EPS = 1e-6  # added to every union before the quotient: stats_utils.get_fast_aji_plus

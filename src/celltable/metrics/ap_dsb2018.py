@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.plugins.metric import Card, Metric, Mode, Result
+from celltable.scoring import Pair
 from celltable.scoring.means import divided, nanmean, nanmeans, weighted_mean
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)  # not the decimals: the third is 0.6000000000000001

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.scoring import Card, Metric, Mode, Result
+from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring.counts import Floats, columns, count, difference, r2_score
 from celltable.scoring.means import divided
 

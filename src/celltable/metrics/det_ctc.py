@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.plugins.metric import Card, Metric, Mode, Result
+from celltable.scoring import Pair
 from celltable.scoring.means import divided, weighted_sums
 
 SPLIT, MISSED, SPURIOUS = 5, 10, 1  # weights of AOGM-D, Matula et al. 2015

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from celltable.errors import MetricError
-from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.plugins.metric import Card, Metric, Mode, Result
+from celltable.scoring import Pair
 from celltable.scoring.means import averaged, resample_mean, value_of
 
 CARD = Card(

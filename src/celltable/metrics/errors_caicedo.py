@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.plugins.metric import Card, Metric, Mode, Result
+from celltable.scoring import Pair
 
 TOUCH, TIGHT = 0.1, 0.5  # IoU: evaluation.py counts merges and splits over 0.1
 KINDS = ("Splits", "Merges", "Missed", "Spurious", "Loose")

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.plugins.metric import Card, Metric, Mode, Result
+from celltable.scoring import Pair
 from celltable.scoring.centroids import Pairing, confusion, detection, resample, total, type_scores
 from celltable.scoring.centroids import count as count_pairs
 from celltable.scoring.means import ratio

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from celltable.scoring import Mode
+from celltable.plugins.metric import Mode
 from celltable.scoring.counts import CARD as COUNTS
 from celltable.scoring.counts import Counts, Floats, difference, mean_error
 from celltable.scoring.means import nanmean

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from celltable.scoring import Mode
+from celltable.plugins.metric import Mode
 from celltable.scoring.counts import CARD as COUNTS
 from celltable.scoring.counts import Counts, mean_error
 from celltable.scoring.means import ratio

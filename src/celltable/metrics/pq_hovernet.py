@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.plugins.metric import Card, Metric, Mode, Result
+from celltable.scoring import Pair
 from celltable.scoring.means import averaged, resample_mean, value_of
 from celltable.scoring.panoptic import counts, quality, refuse_empty
 

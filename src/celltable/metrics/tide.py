@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import MetricError
-from celltable.scoring import Card, Metric, Mode, Pair, Result
+from celltable.plugins.metric import Card, Metric, Mode, Result
+from celltable.scoring import Pair
 from celltable.scoring.coco.metrics import CROWD
 from celltable.scoring.tide import ERRORS, Pooled, Verdicts, resample, verdicts
 

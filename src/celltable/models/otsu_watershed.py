@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from celltable.cells import Image, Instances
 from celltable.errors import InputError
-from celltable.models import Model
+from celltable.plugins.model import Model
 
 Float = NDArray[np.float32]
 Field = Literal["dark", "bright", "stain"]

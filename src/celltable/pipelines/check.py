@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from celltable import plugins, work
 from celltable.cells import Finding, Sample, findings_table
-from celltable.checks import Check
 from celltable.errors import CelltableError, InputError, NotFoundError
+from celltable.plugins.check import Check
 from celltable.schema import SEVERITIES
 from celltable.store import Store, open_store
 

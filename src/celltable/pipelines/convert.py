@@ -16,8 +16,8 @@ from celltable import __version__, plugins, work
 from celltable.cells import Image, Sample
 from celltable.disk import exchange, plain_os_errors, staging
 from celltable.errors import CelltableError, InputError, NotFoundError
-from celltable.formats import Format, Loss
 from celltable.imagefile import open_release
+from celltable.plugins.format import Format, Loss
 from celltable.store import Store, StoreWriter, open_store
 
 from .ingest import provenance, source_key

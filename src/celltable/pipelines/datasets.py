@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from celltable import plugins
-from celltable.datasets import Dataset
+from celltable.plugins.dataset import Dataset
 
 
 def list_datasets() -> tuple[str, ...]:

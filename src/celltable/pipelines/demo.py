@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from celltable import plugins
-from celltable.datasets import Dataset
 from celltable.errors import CelltableError
+from celltable.plugins.dataset import Dataset
 from celltable.store import Store
 
 MAIN: Final = "dsb2018"  # the release that goes all the way through

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from celltable import schema
 from celltable.errors import InputError, MetricError, NotFoundError
-from celltable.scoring import Mode, Pair
+from celltable.plugins.metric import Mode
+from celltable.scoring import Pair
 from celltable.scoring.arrays import Missing, Unknown, join_images, pairs_from_arrays
 from celltable.scoring.compare import Comparison, compare_scores
 from celltable.scoring.engine import ROUNDS, SIZE_EDGES, Partial, evaluate_pairs

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from celltable import __version__, plugins
-from celltable.datasets import Dataset, File
 from celltable.disk import locked, plain_os_errors
 from celltable.errors import CelltableError
+from celltable.plugins.dataset import Dataset, File
 
 BLOCK: Final = 1 << 20
 RETRIES: Final = 5  # of one address, each after a pause twice as long

@@ -11,9 +11,9 @@ from typing import Any
 
 from celltable import __version__, plugins, work
 from celltable.cells import Finding, Pixels, Sample, findings_table
-from celltable.datasets import Dataset, Scan
 from celltable.errors import ArchiveError, CelltableError, ReleaseError
 from celltable.imagefile import Release, Source, open_release
+from celltable.plugins.dataset import Dataset, Scan
 from celltable.store import Store, StoreWriter
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from celltable import __version__, plugins, work
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import CelltableError, InputError, NotFoundError
-from celltable.models import Model
+from celltable.plugins.model import Model
 from celltable.store import Store, StoreWriter, open_store
 
 TERMS = (

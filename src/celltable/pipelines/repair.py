@@ -15,7 +15,7 @@ from celltable import plugins, schema, work
 from celltable.cells import Edit, Instances, Sample
 from celltable.errors import CelltableError, InputError, NotFoundError, StoreError
 from celltable.pipelines._rows import Row, apply_rows, to_json, undone
-from celltable.repairs import Repair
+from celltable.plugins.repair import Repair
 from celltable.store import Store, open_store
 
 # Whole cells first, then their shape, then what their shapes do to each other; what is left over is dropped last.

@@ -13,7 +13,7 @@ from celltable import plugins
 from celltable.cells import Sample
 from celltable.disk import plain_os_errors
 from celltable.drawing.page import page
-from celltable.reports import Material, Section
+from celltable.plugins.section import Material, Section
 from celltable.store import Store, open_store
 
 from .show import model_of, summary

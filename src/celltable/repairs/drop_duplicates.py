@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from celltable.cells import Edit, Sample
 from celltable.geometry.shapes import Shapes
-from celltable.repairs import Repair
+from celltable.plugins.repair import Repair
 from celltable.repairs._edits import remove
 
 MIN_IOU = 0.6  # as the check duplicate-annotation

@@ -8,7 +8,7 @@ import numpy as np
 
 from celltable.cells import Edit, Sample
 from celltable.geometry.shapes import Shapes
-from celltable.repairs import Repair
+from celltable.plugins.repair import Repair
 from celltable.repairs._edits import flags, replace_mask
 
 

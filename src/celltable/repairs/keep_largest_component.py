@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from celltable.cells import Edit, Sample
-from celltable.repairs import Repair
+from celltable.plugins.repair import Repair
 from celltable.repairs._edits import replace_mask, several_parts
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from celltable.cells import Edit, Instances, Sample
 from celltable.errors import CelltableError
 from celltable.geometry.shapes import Shapes
-from celltable.repairs import Repair
+from celltable.plugins.repair import Repair
 from celltable.repairs._edits import remove, replace_mask
 
 

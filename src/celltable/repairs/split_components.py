@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from celltable.cells import Edit, Sample
-from celltable.repairs import Repair
+from celltable.plugins.repair import Repair
 from celltable.repairs._edits import next_id, replace_mask, several_parts, split
 
 MIN_PX = 10  # as the check speck: smaller parts are strays, not cells

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from celltable.cells import Edit, Sample
 from celltable.geometry.shapes import Shapes
-from celltable.repairs import Repair
+from celltable.plugins.repair import Repair
 from celltable.repairs._edits import flags, next_id, split
 
 MIN_CELLS, MIN_RATIO, MAX_SOLIDITY = 5, 1.8, 0.88  # as the check probable-merge

@@ -6,8 +6,7 @@ from html import escape
 
 from celltable.drawing.page import key
 from celltable.drawing.picture import PREDICTION, TRUTH, picture
-
-from . import Material, Section
+from celltable.plugins.section import Material, Section
 
 SHOWN = 6
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from celltable.drawing.svg import bars, histogram, ranges
+from celltable.plugins.section import Material, Section
 
-from . import Material, Section
 from ._beside import count_table, legend, share_bars
 
 OVERLAID: Final = 4  # more curves than this in one plot cannot be told apart

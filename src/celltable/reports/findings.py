@@ -11,8 +11,7 @@ import numpy as np
 from celltable.cells import Sample
 from celltable.drawing.page import key, table
 from celltable.drawing.picture import MARK, TRUTH, picture
-
-from . import Material, Section
+from celltable.plugins.section import Material, Section
 
 SHOWN = 3  # pictures a rule
 RULES = 12

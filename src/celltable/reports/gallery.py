@@ -11,8 +11,7 @@ import numpy as np
 from celltable.cells import Instances, Sample
 from celltable.drawing.page import key
 from celltable.drawing.picture import CLASSES, TRUTH, picture
-
-from . import Material, Section
+from celltable.plugins.section import Material, Section
 
 Fetch = Callable[[str], Sample]
 MOST: Final = 12

@@ -6,8 +6,7 @@ from html import escape
 from typing import Any
 
 from celltable.drawing.page import number, table, tile
-
-from . import Material, Section
+from celltable.plugins.section import Material, Section
 
 
 def render(material: Material) -> str:

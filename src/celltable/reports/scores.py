@@ -7,8 +7,7 @@ from typing import Any
 
 from celltable.drawing.page import table
 from celltable.drawing.svg import bars, histogram
-
-from . import Material, Section
+from celltable.plugins.section import Material, Section
 
 
 def render(material: Material) -> str:

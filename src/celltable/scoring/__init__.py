@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .pair import Pair
-from .protocol import MODES, Card, Metric, Mode, Result
 from .side import Side, StoredCells
 
-__all__ = ["MODES", "Card", "Metric", "Mode", "Pair", "Result", "Side", "StoredCells"]
+__all__ = ["Pair", "Side", "StoredCells"]

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import MaskError, MetricError, NotFoundError
-from celltable.scoring.pair import Pair
-from celltable.scoring.side import Side
+
+from .pair import Pair
+from .side import Side
 
 PANNUKE = (
     "Neoplastic",

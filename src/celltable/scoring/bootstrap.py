@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.scoring import Metric, Mode
+from celltable.plugins.metric import Metric, Mode
 
 Floats = NDArray[np.float64]
 

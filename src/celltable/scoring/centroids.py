@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import MetricError
-from celltable.scoring import Mode, Pair
-from celltable.scoring.means import divided, ratio
+from celltable.plugins.metric import Mode
+
+from .means import divided, ratio
+from .pair import Pair
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -10,10 +10,12 @@ import numpy as np
 
 from celltable import plugins
 from celltable.errors import MetricError, NotFoundError
-from celltable.scoring import Metric, Pair
-from celltable.scoring.bootstrap import interval, replicates
-from celltable.scoring.engine import ROUNDS, evaluate_pairs
-from celltable.scoring.scores import Score, Scores, plain, show, table, with_unit
+from celltable.plugins.metric import Metric
+
+from .bootstrap import interval, replicates
+from .engine import ROUNDS, evaluate_pairs
+from .pair import Pair
+from .scores import Score, Scores, plain, show, table, with_unit
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,10 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from celltable.scoring import Card, Metric, Mode, Pair, Result
-from celltable.scoring.means import nanmean, weighted_mean
+from celltable.plugins.metric import Card, Metric, Mode, Result
+
+from .means import nanmean, weighted_mean
+from .pair import Pair
 
 Floats = NDArray[np.float64]
 Counts = tuple[float, float]  # true and predicted cells of one image

@@ -13,10 +13,12 @@ import numpy as np
 
 from celltable import plugins, work
 from celltable.errors import MetricError, NotFoundError
-from celltable.scoring import MODES, Metric, Mode, Pair, Result
-from celltable.scoring.bootstrap import interval, replicates
-from celltable.scoring.remarks import Remarks, remarks_of, texts, warned
-from celltable.scoring.scores import Group, Score, Scores
+from celltable.plugins.metric import MODES, Metric, Mode, Result
+
+from .bootstrap import interval, replicates
+from .pair import Pair
+from .remarks import Remarks, remarks_of, texts, warned
+from .scores import Group, Score, Scores
 
 Partial = Literal["skip", "score"]
 SIZE_EDGES = (0.0, 324.0, 961.0, np.inf)  # px²: LIVECell's small, medium, large

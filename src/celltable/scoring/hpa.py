@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import MetricError
-from celltable.scoring import Mode, Pair, Side
-from celltable.scoring.coco.protocol import scores_of
+from celltable.plugins.metric import Mode
+
+from .coco.protocol import scores_of
+from .pair import Pair
+from .side import Side
 
 Floats = NDArray[np.float64]
 EPSILON = np.float32(1e-7)  # np_mask_ops.py

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from celltable.scoring import Mode, Result
+from celltable.plugins.metric import Mode, Result
 
 Floats = NDArray[np.float64]
 

@@ -13,12 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from celltable.errors import MetricError
 from celltable.geometry import overlap as overlaps
 from celltable.geometry import rle as rles
-from celltable.scoring.side import Floats, Ints, Side, aligned
-from celltable.scoring.strips import label_sums, paired_strips
+
+from .side import Floats, Ints, Side, aligned
+from .strips import label_sums, paired_strips
 
 if TYPE_CHECKING:
     from celltable.geometry.overlap import Overlap
-    from celltable.scoring.table import Table
+
+    from .table import Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,14 +63,14 @@ class Pair:
     @cached_property
     def table(self) -> Table:
         """`flat` with everything that label-map protocols derive from it."""
-        from celltable.scoring.table import Table
+        from .table import Table
 
         return Table.of(self, self.flat)
 
     @cached_property
     def class_table(self) -> Table:
         """As `table`, but of the cells as they are, for protocols that look at each class on its own."""
-        from celltable.scoring.table import Table
+        from .table import Table
 
         return self.table if self.flat is self.overlap else Table.of(self, self.overlap)
 
@@ -121,7 +123,7 @@ class Pair:
     @cached_property
     def nearest_centres(self) -> tuple[Ints, Ints, Floats]:
         """The assignment of centres with the least sum of distances over all pairs, and the distances."""
-        from celltable.scoring.centroids import nearest_assignment
+        from .centroids import nearest_assignment
 
         return nearest_assignment(self.gt_centroids, self.pred_centroids)
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from celltable.errors import MetricError
-from celltable.scoring.table import Table
+
+from .table import Table
 
 SQ_EPS = 1e-6  # in the denominator of SQ: PanNuke-metrics, HoVer-Net, CoNIC and CellViT alike
 

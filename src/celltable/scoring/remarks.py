@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from celltable.scoring.pair import Pair
-from celltable.scoring.side import Side
+from .pair import Pair
+from .side import Side
 
 ONE_SCORE = "all detections have the same score"
 _SIDES = ("ground truth", "predictions")

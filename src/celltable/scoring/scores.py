@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from celltable.errors import NotFoundError
-from celltable.scoring import Card, Mode
+from celltable.plugins.metric import Card, Mode
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from celltable.errors import MaskError
 from celltable.geometry import label_map as maps
 from celltable.geometry import overlap as overlaps
 from celltable.geometry import rle as rles
-from celltable.scoring.strips import strips_of
+
+from .strips import strips_of
 
 if TYPE_CHECKING:
     from celltable.cells import Instances

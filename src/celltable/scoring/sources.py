@@ -15,8 +15,9 @@ from celltable.cells import Finding, Image, Sample
 from celltable.errors import InputError, NotFoundError
 from celltable.formats._out import from_name
 from celltable.imagefile import LabelStrips, open_strips
-from celltable.scoring import Side, StoredCells
 from celltable.store import Store, open_store
+
+from .side import Side, StoredCells
 
 T = TypeVar("T")
 PANNUKE_MASKS = "masks.npy"

@@ -14,7 +14,8 @@ from celltable.errors import MetricError
 
 if TYPE_CHECKING:
     from celltable.geometry.overlap import Overlap
-    from celltable.scoring.pair import Pair
+
+    from .pair import Pair
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable._native import matching
-from celltable.scoring import Mode, Pair, Side
-from celltable.scoring.coco.protocol import scores_of
-from celltable.scoring.means import divided
+from celltable.plugins.metric import Mode
+
+from .coco.protocol import scores_of
+from .means import divided
+from .pair import Pair
+from .side import Side
 
 Floats = NDArray[np.float64]
 ERRORS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from celltable._native import matching
 from celltable._native.cocojson import CocoFile
 from celltable.errors import InputError, MetricError, NotFoundError
-from celltable.scoring import Mode, Result
-from celltable.scoring.coco.protocol import COCO, LIVECELL, Protocol
-from celltable.scoring.coco.summary import Evaluation, false_negative_rate, undefined_as_nan
+from celltable.plugins.metric import Mode, Result
 from celltable.work import default_workers
+
+from .protocol import COCO, LIVECELL, Protocol
+from .summary import Evaluation, false_negative_rate, undefined_as_nan
 
 PROTOCOLS: Mapping[str, Protocol] = {"coco": COCO, "livecell": LIVECELL}
 

@@ -9,10 +9,12 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.scoring import Card, Metric, Mode, Pair, Result
-from celltable.scoring.coco.protocol import COCO, LIVECELL, Protocol, Tally, protocol_of, tally
-from celltable.scoring.coco.resample import resample, resample_recall
-from celltable.scoring.coco.summary import of_image, pooled
+from celltable.plugins.metric import Card, Metric, Mode, Result
+
+from ..pair import Pair
+from .protocol import COCO, LIVECELL, Protocol, Tally, protocol_of, tally
+from .resample import resample, resample_recall
+from .summary import of_image, pooled
 
 NEEDS: Final = frozenset({"scores"})
 HANDLES: Final = frozenset({"regions"})

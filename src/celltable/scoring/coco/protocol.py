@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from celltable._native import matching
 from celltable.errors import MetricError
-from celltable.scoring import Mode, Pair, Side
+from celltable.plugins.metric import Mode
+
+from ..pair import Pair
+from ..side import Side
 
 Floats = NDArray[np.float64]
 Shape = Literal["segm", "bbox"]

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable._native import matching
-from celltable.scoring.coco.protocol import Floats, Protocol, Tally
-from celltable.scoring.coco.summary import join, mean_defined
+
+from .protocol import Floats, Protocol, Tally
+from .summary import join, mean_defined
 
 EPS = float(np.spacing(1))  # below precision: COCOeval.accumulate
 CELLS = 8_000_000  # numbers of curves held at once

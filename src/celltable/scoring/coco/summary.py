@@ -11,8 +11,9 @@ import numpy as np
 
 from celltable._native import matching
 from celltable.errors import MetricError
-from celltable.scoring import Mode, Result
-from celltable.scoring.coco.protocol import LIVECELL, Floats, Protocol, Tally
+from celltable.plugins.metric import Mode, Result
+
+from .protocol import LIVECELL, Floats, Protocol, Tally
 
 SUFFIXES = {"all": "", "small": "s", "medium": "m", "large": "l"}
 

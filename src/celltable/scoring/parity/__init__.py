@@ -20,9 +20,12 @@ from numpy.typing import NDArray
 
 from celltable import plugins
 from celltable.errors import CelltableError
-from celltable.scoring import Metric, Pair, Side
-from celltable.scoring.arrays import pairs_from_arrays
-from celltable.scoring.scores import table
+from celltable.plugins.metric import Metric
+
+from ..arrays import pairs_from_arrays
+from ..pair import Pair
+from ..scores import table
+from ..side import Side
 
 FLOAT32, ORDER = 2e-6, 4e-16  # stardist computes in float32; sums taken in another order
 

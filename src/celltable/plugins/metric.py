@@ -18,11 +18,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.scoring.pair import Pair
-from celltable.scoring.side import Side, StoredCells
-
-__all__ = ["Card", "Metric", "Mode", "Pair", "Result", "Side", "StoredCells"]
-
 Mode = Literal["strict", "corrected"]
 MODES: tuple[Mode, ...] = ("strict", "corrected")
 
@@ -151,7 +146,7 @@ class Metric:
             return float(self.value_of(numbers, mode, **options))
         return float(self.pool([numbers], mode, **options).value)
 
-    def score(self, pairs: Sequence[Pair], mode: Mode = "corrected", **options: Any) -> Result:
+    def score(self, pairs: Sequence[Any], mode: Mode = "corrected", **options: Any) -> Result:
         """Count and pool some pairs at once, without the engine's skipping of ignored and partial images."""
         chosen = {**self.options, **options}
         return self.pool([self.count(p, mode, **chosen) for p in pairs], mode, **chosen)
