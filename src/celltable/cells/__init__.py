@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from .records import (
-    Edit,
-    Finding,
-    Image,
-    Instances,
-    Kind,
-    Pixels,
-    Sample,
-    Severity,
-    compose,
-    findings_table,
-    images_table,
-    instances_table,
-)
+from .finding import Finding, Severity
+from .image import Image, Pixels, compose
+from .instances import Instances, Kind, instances_table
+from .sample import Edit, Sample
+from .tables import findings_table, images_table
 
 __all__ = [
     "Edit",

@@ -1,13 +1,9 @@
-"""What readers yield and writers take: one image with its cells (a Sample), a finding, an edit.
-
-Readers, formats, checks, repairs and exports all speak in Samples: one image's record, its instances as columns, a way
-to load its pixels, and the findings made on the way. Nothing here touches the disk.
-"""
+"""The cells of one image as columns, and many images' cells as rows of the instances table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,117 +16,8 @@ from celltable.errors import InputError
 if TYPE_CHECKING:
     from celltable.geometry.rle import Flattened
 
-Severity = Literal["error", "warning", "note"]
 Kind = Literal["nucleus", "cell"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One defect: a row of findings.parquet.
-
-    `rule` is the check's kebab-case name, `value` the measured value, `instance_id` None for a defect of the image,
-    `image_id` None for one of the whole release.
-    """
-
-    rule: str
-    message: str
-    severity: Severity = "warning"
-    image_id: str | None = None
-    instance_id: int | None = None
-    value: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Pixels:
-    """Where pixels are: `member` of `source`; `index` is a row of an .npy or a page of a TIFF, `role` a channel name.
-
-    `source` is the key of an archive of the release (``""`` its folder); `channel` picks one channel of the file where
-    only that one holds the data (None takes all).
-    """
-
-    source: str
-    member: str
-    index: int | None = None
-    role: str = ""
-    channel: int | None = None
-
-
-def compose(locations: Sequence[Pixels], read: Callable[[Pixels], NDArray[Any]]) -> NDArray[Any]:
-    """One image from its files: each read by `read`, its channel picked, several stacked along the last axis.
-
-    Raises
-    ------
-    InputError
-        If there is no file, or the channels differ in size or type.
-    """
-    planes = []
-    for where in locations:
-        plane = read(where)
-        planes.append(plane if where.channel is None else plane[..., where.channel])
-    if not planes:
-        raise InputError("the image has no pixel file")
-    if len(planes) == 1:
-        return planes[0]
-    kinds = {(p.shape, p.dtype.name) for p in planes}
-    if len(kinds) > 1:
-        found = "; ".join(f"{p.role or p.member} {a.shape} {a.dtype}" for p, a in zip(locations, planes, strict=True))
-        raise InputError(f"the channels of one image differ: {found}; expected one size and type")
-    return np.stack(planes, axis=-1)
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """One field of view: a row of images.parquet (see celltable.schema.IMAGES for units and meanings)."""
-
-    image_id: str
-    height: int
-    width: int
-    pixels: tuple[Pixels, ...] = ()
-    dataset: str = ""
-    channels: tuple[str, ...] = ()
-    dtype: str | None = None
-    modality: str | None = None
-    image_class: str | None = None
-    tissue: str | None = None
-    cell_type: str | None = None
-    split: str | None = None
-    leakage_group: str | None = None
-    group_source: str | None = None
-    labels: tuple[str, ...] | None = None
-    count: float | None = None
-    magnification: float | None = None
-    pixel_size_um: float | None = None
-    annotated: bool = True
-    exhaustive: bool = True
-    ignore: bool = False
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width), rows first."""
-        return self.height, self.width
-
-    def row(self, n_instances: int) -> dict[str, Any]:
-        """The image as a row of the images table."""
-        row: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        row["pixels"] = [{f.name: getattr(p, f.name) for f in fields(Pixels)} for p in self.pixels]
-        row["metadata"] = sorted(self.metadata.items())
-        row["n_instances"] = n_instances
-        return row
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Image:
-        """The inverse of `row`: read a dict of the images table."""
-        values = {f.name: row[f.name] for f in fields(cls) if f.name in row}
-        values["pixels"] = tuple(Pixels(**p) for p in row["pixels"] or ())
-        values["channels"] = tuple(row["channels"] or ())
-        values["labels"] = None if row["labels"] is None else tuple(row["labels"])
-        values["metadata"] = dict(row["metadata"] or {})
-        return cls(**values)
-
-
 Column = Sequence[Any] | NDArray[Any]
-_REQUIRED = ("rle", "area", "bbox")
 _DEFAULTS: dict[str, Any] = {"kind": "nucleus", "ignore": False, "crowd": False, "truncated": False}
 
 
@@ -349,58 +236,3 @@ def _from_array(values: pa.Array | pa.ChunkedArray, default: Any) -> Any:
     if isinstance(default, str | bool) and all(v == default for v in found):
         return default
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One image with its cells, as published: what readers yield and writers take.
-
-    `load_pixels` returns the pixels as an array (row, column) or (row, column, channel), untouched; None where a sample
-    has no pixels. `findings` are what the reader noticed about this image.
-    """
-
-    image: Image
-    instances: Instances
-    findings: tuple[Finding, ...] = ()
-    load_pixels: Callable[[], NDArray[Any]] | None = None
-
-    def pixels(self) -> NDArray[Any]:
-        """Load the pixels: (row, column) or (row, column, channel), bit depth and channels as published."""
-        if self.load_pixels is None:
-            raise InputError(f"image {self.image.image_id} has no pixels: its reader names no pixel file")
-        return self.load_pixels()
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """One change of one cell: what a repair proposes and edits.parquet records.
-
-    `before` is None for an added cell, `after` None for a removed one; both are Instances of length one.
-    """
-
-    repair: str
-    image_id: str
-    instance_id: int
-    reason: str
-    before: Instances | None
-    after: Instances | None
-    rule: str | None = None
-    value: float | None = None
-
-    @property
-    def action(self) -> Literal["replace", "remove", "add"]:
-        """replace, remove or add."""
-        if self.before is None:
-            return "add"
-        return "remove" if self.after is None else "replace"
-
-
-def images_table(images: Iterable[tuple[Image, int]]) -> pa.Table:
-    """Rows of the images table from images and their number of instances."""
-    return pa.Table.from_pylist([image.row(n) for image, n in images], schema=schema.IMAGES)
-
-
-def findings_table(findings: Iterable[Finding]) -> pa.Table:
-    """Rows of the findings table."""
-    rows = [{f.name: getattr(x, f.name) for f in fields(Finding)} for x in findings]
-    return pa.Table.from_pylist(rows, schema=schema.FINDINGS)
