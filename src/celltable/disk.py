@@ -20,7 +20,7 @@ _WORDS = {
     errno.EACCES: "writing there is not permitted",
     errno.EPERM: "writing there is not permitted",
     errno.ENOTDIR: "a part of that path is a file, not a folder",
-    errno.ENOENT: "the folder it should lie in does not exist",
+    errno.ENOENT: "the parent folder does not exist",
     errno.ENAMETOOLONG: "the name is too long for this disk",
 }
 

@@ -1,7 +1,7 @@
 """The tables of a store: their columns, types and units, as versioned Arrow schemas.
 
-One row of ``images`` is one field of view; one row of ``instances`` is one annotated or predicted cell. Units stand in
-the field metadata under ``unit``, meanings under ``about``.
+One row of ``images`` is one field of view; one row of ``instances`` is one annotated or predicted cell. The field
+metadata holds units under ``unit`` and meanings under ``about``.
 """
 
 from __future__ import annotations

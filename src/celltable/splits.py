@@ -5,7 +5,6 @@ All functions take the images table of a store and return image_id → part; non
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,20 +19,21 @@ from .errors import CelltableError, NotFoundError
 from .geometry.fingerprint import NEAR_BITS, near_pairs
 from .subsets import LIVECELL_PERCENTS as LIVECELL_PERCENTS
 from .subsets import nested as nested
+from .words import hint
 
 Assignment = dict[str, str]
-DENSITY_BINS = 4  # quartiles of cells an image
+DENSITY_BINS = 4  # quartiles of cells per image
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a split kept apart, in numbers that can be checked again.
+    """What a split kept apart, in numbers that can be verified.
 
-    `groups` counts leakage groups a part, `shared_groups` those that stand in two parts (0 in every split made here of
-    all images), `strata` the images of each stratum a part; `near_duplicates` lists the pairs of look-alike images that
-    stand in different parts (None where pixels were not compared), `not_compared` the images whose pixels could not be
-    read, `kept` the images of each part that this split left as they were; `digest` is the SHA-256 of the sorted
-    assignment, one line ``image_id<tab>part<newline>`` each.
+    `groups` counts leakage groups per part, `shared_groups` lists those present in two parts (none in a split of all
+    images made here), `strata` counts images per stratum and part. `near_duplicates` lists pairs of near-duplicate
+    images in different parts (None where pixels were not compared), `not_compared` the images whose pixels could not be
+    read, `kept` counts the images per part that this split left unchanged. `digest` is the SHA-256 of the sorted
+    assignment, one line ``image_id<tab>part<newline>`` per image.
     """
 
     unit: str
@@ -52,7 +52,7 @@ class Certificate:
 
     @property
     def clean(self) -> bool:
-        """Whether no group and no look-alike pair straddles two parts."""
+        """Whether no group and no pair of near-duplicate images straddles two parts."""
         return not self.shared_groups and not self.near_duplicates
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,9 +61,9 @@ class Certificate:
 
 
 def units_of(images: pa.Table, near: Sequence[tuple[int, int]] = ()) -> list[str]:
-    """The unit of each image that must stay whole: its leakage group, or itself where none is known.
+    """Find the unit of each image that must stay whole: its leakage group, or the image itself where none is known.
 
-    `near` are pairs of row numbers of look-alike images, whose units are joined.
+    `near` holds pairs of row numbers of near-duplicate images, whose units are joined.
     """
     groups = images.column("leakage_group").to_pylist()
     ids = images.column("image_id").to_pylist()
@@ -83,7 +83,7 @@ def units_of(images: pa.Table, near: Sequence[tuple[int, int]] = ()) -> list[str
 
 
 def strata_of(images: pa.Table, by: Sequence[str]) -> list[str]:
-    """The stratum of each image: the joined values of the columns `by`; ``density`` stands for quartiles of its cells.
+    """Find the stratum of each image: the joined values of the columns `by`; ``density`` means quartiles of its cells.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def strata_of(images: pa.Table, by: Sequence[str]) -> list[str]:
 
 
 def nothing(name: str) -> str:
-    """What stands for the value of an image that has none.
+    """Name the missing value of a column.
 
     >>> nothing("cell_type")
     '(no cell type)'
@@ -104,7 +104,7 @@ def nothing(name: str) -> str:
 
 
 def values_of(images: pa.Table, name: str) -> list[str]:
-    """The value of each image in a column, a metadata key or ``density``, as text; "(no tissue)" where it has none.
+    """Return the value of each image in a column, a metadata key or ``density``, as text; "(no tissue)" where missing.
 
     Raises
     ------
@@ -123,9 +123,7 @@ def values_of(images: pa.Table, name: str) -> list[str]:
     metadata = [dict(m or ()) for m in images.column("metadata").to_pylist()]
     if not any(name in m for m in metadata):
         known = [*columns, "density", *sorted({k for m in metadata for k in m})]
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
-        raise NotFoundError(f"No column of the images is called '{name}'. {hint}")
+        raise NotFoundError(f"No column of the images is called '{name}'. {hint(name, known)}")
     return [m.get(name, none) for m in metadata]
 
 
@@ -137,7 +135,7 @@ def grouped(
     stratify: Sequence[str] = (),
     near: Sequence[tuple[int, int]] = (),
 ) -> Assignment:
-    """Divide images into parts so that no unit is cut and every stratum is divided in proportion.
+    """Divide images into parts that cut no unit and divide every stratum in proportion.
 
     Units are taken from the largest to the smallest, equal ones in seeded order, and each goes to the part that most
     lacks its strata (Sechidis et al., ECML 2011, applied to groups).
@@ -149,11 +147,11 @@ def grouped(
     fractions
         Part → share, summing to 1, for example ``{"train": 0.8, "test": 0.2}``.
     seed
-        Decides among units of one size.
+        Orders units of equal size.
     stratify
         Columns, metadata keys or ``density``.
     near
-        Row-number pairs of look-alike images, to be kept together.
+        Row-number pairs of near-duplicate images to keep together.
     """
     if not fractions or min(fractions.values()) < 0 or abs(sum(fractions.values()) - 1) > 1e-6:
         found = ", ".join(f"{k} {v:g}" for k, v in fractions.items())
@@ -220,9 +218,9 @@ def certify(
     max_bits: int = NEAR_BITS,
     kept: Sequence[str] = (),
 ) -> Certificate:
-    """Count what a split kept apart: its groups, its strata, and (with perceptual `hashes`) its look-alike images.
+    """Count what a split kept apart: groups, strata and (given perceptual `hashes`) near-duplicate images.
 
-    `kept` are the ids of images that had their parts before and were not divided now.
+    `kept` lists the images that already had a part and were not divided again.
     """
     ids = images.column("image_id").to_pylist()
     parts = [assignment[i] for i in ids]

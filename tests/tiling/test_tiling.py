@@ -22,7 +22,7 @@ few = settings(max_examples=40, deadline=None)
 
 
 def blobs(size: tuple[int, int], seed: int, n: int, reach: int) -> Instances:
-    """Rectangles and crosses of at most `reach` px a side that may lie on each other."""
+    """Rectangles and crosses with sides of at most `reach` px, which may overlap."""
     rng = np.random.default_rng(seed)
     masks = []
     for _ in range(n):
@@ -217,7 +217,7 @@ def test_what_was_published_moves_with_a_whole_cell_and_is_dropped_from_a_cut_on
         ([(Tile(0, 8, 9, 9), (9, 9)), (Tile(0, 0, 9, 9), (9, 9))], "reading order"),
         ([(Tile(0, 0, 9, 9), (9, 9)), (Tile(0, 0, 9, 9), (9, 9))], "each once"),
         ([(Tile(0, 0, 9, 9), (9, 8))], "9 × 8 px image"),
-        ([(Tile(0, 20, 9, 9), (9, 9))], "does not lie in an image of 9 × 20 px"),
+        ([(Tile(0, 20, 9, 9), (9, 9))], "is not inside an image of 9 × 20 px"),
     ],
 )
 def test_tiles_that_do_not_fit_are_refused(tiles: list[tuple[Tile, tuple[int, int]]], words: str) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of one image with contours: the pixels brought to 8-bit colour, the outlines drawn over them as vectors."""
+"""Pictures of one image with contours: pixels as 8-bit colour, outlines drawn over them as vectors."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ _ROLE_COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yello
 
 
 def to_rgb(pixels: NDArray[Any], channels: Sequence[str] = ()) -> NDArray[np.uint8]:
-    """Any image as 8-bit RGB (row, column, 3).
+    """Convert any image to 8-bit RGB (row, column, 3).
 
-    Grey and deep images are stretched between their 0.5 and 99.8 percentiles.
-
-    Colour images of 8 bit are left as they are; other channels are mixed in the colours of their names.
+    Grey images and images deeper than 8 bits are stretched between their 0.5 and 99.8 percentiles. 8-bit colour images
+    are returned as they are; other channels are mixed in the colours of their names.
     """
     image = pixels[..., None] if pixels.ndim == 2 else pixels
     if image.shape[2] in (2, 4) and image.dtype == np.uint8 and not set(channels) & set(_ROLE_COLOURS):
@@ -58,7 +57,7 @@ def _stretch(plane: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def embed(rgb: NDArray[np.uint8], side: int = SIDE) -> str:
-    """The image, shrunk to `side`, as a data URI (JPEG, quality 85)."""
+    """Encode the image as a data URI (JPEG, quality 85), its longer side at most `side` px."""
     from PIL import Image
 
     picture = Image.fromarray(rgb)
@@ -72,7 +71,7 @@ def embed(rgb: NDArray[np.uint8], side: int = SIDE) -> str:
 
 
 def path_of(instances: Instances) -> str:
-    """All contours of the cells as one SVG path, in pixels of the image.
+    """Draw all contours of the cells as one SVG path, in image pixels.
 
     Contours follow the edges of pixels, so that a step is a number of pixels across or down.
     """
@@ -91,7 +90,7 @@ def _step(move: Sequence[float]) -> str:
 
 
 def _inside(cells: Instances, window: tuple[int, int, int, int]) -> Instances:
-    """The cells of which the window shows a part."""
+    """The cells that are at least partly inside the window."""
     x, y, w, h = window
     left, top, width, height = np.asarray(cells.bbox).reshape(-1, 4).T
     return cells.take((left < x + w) & (left + width > x) & (top < y + h) & (top + height > y))
@@ -105,10 +104,10 @@ def picture(
     window: tuple[int, int, int, int] | None = None,
     places_xy: Sequence[tuple[float, float]] = (),
 ) -> str:
-    """An image with contour layers (colour → cells) as a figure.
+    """Draw an image with contour layers (colour → cells) as an HTML figure.
 
-    `window` (x, y, width, height) shows a part of it; `places_xy` are circled. Contours of an image without pixels
-    stand on black, and the caption says so.
+    `window` (x, y, width, height) crops it; `places_xy` are circled. Without pixels the background is black and the
+    caption says so.
     """
     height, width = sample.image.size
     x, y, w, h = window or (0, 0, width, height)

@@ -1,4 +1,4 @@
-"""The statistics figure of a data set in parts: counts, classes, tissues, sizes and density as one SVG file."""
+"""The statistics figure of a split data set: counts, classes, tissues, sizes and density in one SVG file."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _STYLE: Final = ".t{font-size:13px;font-weight:600}.u{fill:#5d6878}.h{font-size:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """One row an image and one a cell of what was written, with the part of each."""
+    """Columns per image and per cell of what was written, with the part each belongs to."""
 
     parts: tuple[str, ...]
-    part: NDArray[Any]  # an image
+    part: NDArray[Any]  # per image
     tissue: NDArray[Any]
     size_px: NDArray[np.float64]
-    cells: NDArray[np.int64]  # number in an image
+    cells: NDArray[np.int64]  # per image
     image: NDArray[np.int64]  # position of a cell's image
     area: NDArray[np.float64]
     name: NDArray[Any]
 
     def by_part(self, values: NDArray[Any], part: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """The values of the whole set first, then of each part."""
+        """Values of the whole set, then of each part."""
         found = {"all": values}
         return found | {p: values[part == p] for p in self.parts} if len(self.parts) > 1 else found
 
@@ -51,7 +51,7 @@ def statistics(
     title: str,
     note: str = "",
 ) -> str:
-    """A figure of the images that `parts` names, without the cells that were left out, as the text of an SVG file.
+    """Draw the statistics of the images in `parts`, without the cells in `left_out`, as SVG text.
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ def statistics(
     parts
         Image id → its part, such as train.
     left_out
-        Image id → ids of cells that are not to be counted.
+        Image id → ids of cells to leave out.
     title, note
-        What stands above it.
+        The heading and the line below it.
     """
     facts = _facts(images, cells, parts, left_out or {})
     counts = f"{len(facts.part):,} images, {len(facts.area):,} cells"
@@ -100,7 +100,7 @@ def _facts(
 def _left_out(
     image: NDArray[np.int64], number: NDArray[Any], ids: Sequence[str], left_out: Mapping[str, Sequence[int]]
 ) -> NDArray[np.bool_]:
-    """Which cells are in the list, by the key (image, instance id) as one number."""
+    """Flag the cells that are listed, by (image, instance id) packed into one number."""
     at = {image_id: k for k, image_id in enumerate(ids) if image_id in left_out}
     gone = [(k << 32) + n for image_id, k in at.items() for n in left_out[image_id]]
     found: NDArray[np.bool_] = np.isin((image << 32) + number.astype(np.int64), np.array(gone, np.int64))
@@ -108,12 +108,12 @@ def _left_out(
 
 
 def _plots(facts: _Facts, *, whole: bool) -> list[str]:
-    """Sizes, cells an image and density, of all images as bars or of the parts as curves."""
+    """Plot sizes, cells per image and density: bars for all images, curves for the parts."""
     area, own = facts.area, facts.part[facts.image]
     density = facts.cells / np.maximum(facts.size_px, 1) * 1e4
     picked = {
         "Cell area": (area, own, _LOG, "cells"),
-        "Cells an image": (facts.cells, facts.part, "cells", "images"),
+        "Cells per image": (facts.cells, facts.part, "cells", "images"),
         "Density": (density, facts.part, "cells per 10,000 px²", "images"),
     }
     made = []

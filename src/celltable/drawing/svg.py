@@ -18,7 +18,7 @@ def histogram(
 ) -> str:
     """Histogram of one or several series over common bins; with several, each is scaled to its own total.
 
-    Few values make fewer bins than `bins`; where some lie far out, the last bin holds what lies beyond it, too.
+    Few values make fewer bins than `bins`; where a few are far out, the last bin also holds everything beyond it.
     """
     data = {k: np.asarray(v, float) for k, v in series.items() if np.size(v)}
     if not data:
@@ -59,7 +59,7 @@ def histogram(
 def _edges(values: np.ndarray, bins: int, log: bool) -> np.ndarray:
     low, high = float(values.min()), float(values.max())
     if high - low > 2 * (far := float(np.quantile(values, 0.999))) - 2 * low:
-        high = far  # a few lie so far out that they would squeeze all others
+        high = far  # a few outliers would squeeze everything else
     if log:
         low = max(low, 0.5)
         return np.geomspace(low, max(high, low * 1.01), bins + 1)

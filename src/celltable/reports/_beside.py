@@ -1,4 +1,4 @@
-"""Plots and tables in which several stores stand side by side, each always in its own colour."""
+"""Plots and tables that compare several stores side by side, each in its own fixed colour."""
 
 from __future__ import annotations
 

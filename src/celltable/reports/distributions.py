@@ -12,7 +12,7 @@ from celltable.plugins.section import Material, Section
 
 from ._beside import count_table, legend, share_bars
 
-OVERLAID: Final = 4  # more curves than this in one plot cannot be told apart
+OVERLAID: Final = 4  # more curves in one plot are indistinguishable
 _SPREAD: Final = "5, 25, 50, 75 and 95 %"
 _COUNTED: Final = (
     ("classes", "Cells by class"),
@@ -26,16 +26,16 @@ _COUNTED: Final = (
 
 
 def render(material: Material) -> str:
-    """Histograms of area, cells an image and density, bars of the categories; several stores share axes and tables.
+    """Plot histograms of area, cells per image and density, and bars of categories; stores share axes and tables.
 
-    Cells an image and density are of the annotated images: what nobody annotated is not empty.
+    Cells per image and density cover annotated images only: an image nobody annotated is not empty.
     """
     if material.others:
         return _beside(material)
     images = _annotated(material.images)
     plots = [
         histogram({"": _areas(material.instances)}, title="Cell area", label="px², logarithmic", log=True),
-        histogram({"": _counts(images)}, title="Cells an image", label="cells", count="images"),
+        histogram({"": _counts(images)}, title="Cells per image", label="cells", count="images"),
         histogram({"": _density(images)}, title="Density", label="cells per 10,000 px²", count="images"),
     ]
     first = material.summaries[0]
@@ -53,7 +53,7 @@ def _beside(material: Material) -> str:
     density = {name: _density(table) for name, table in images.items()}
     plots = [
         ranges(areas, title="Cell area", label=f"px², logarithmic: {_SPREAD}"),
-        ranges(counts, title="Cells an image", label="cells, logarithmic"),
+        ranges(counts, title="Cells per image", label="cells, logarithmic"),
         ranges(density, title="Density", label="cells per 10,000 px², logarithmic"),
     ]
     if len(labels) <= OVERLAID:

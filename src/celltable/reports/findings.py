@@ -1,4 +1,4 @@
-"""What is wrong with the annotations: findings by rule, and the worst of each pictured."""
+"""Defects of the annotations: findings by rule, with pictures of the worst of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from celltable.drawing.page import key, table
 from celltable.drawing.picture import MARK, TRUTH, picture
 from celltable.plugins.section import Material, Section
 
-SHOWN = 3  # pictures a rule
+SHOWN = 3  # pictures per rule
 RULES = 12
 MARGIN = 24  # px around the cell shown
 _PLACE = re.compile(r"\((\d+), (\d+)\)")
@@ -21,10 +21,10 @@ ORDER = {"error": 0, "warning": 1, "note": 2}
 
 
 def render(material: Material) -> str:
-    """A table of rules and, for each, the cells with the largest measured value."""
+    """Tabulate the rules and show, for each, the cells with the largest measured value."""
     rows = material.findings.to_pylist()
     if not rows:
-        return "<p>No findings: neither the reader nor <code>celltable check</code> has written any.</p>"
+        return "<p>No findings: neither the reader nor <code>celltable check</code> reported any.</p>"
     rules: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         rules.setdefault(row["rule"], []).append(row)
@@ -85,7 +85,7 @@ def _figure(sample: Sample, row: dict[str, Any]) -> str:
 
 
 def _places(message: str) -> list[tuple[float, float]]:
-    """The places that a finding about an image names: ``… around x, y = (984, 570), (707, 29), …``."""
+    """Parse the places in a finding's message: ``… around x, y = (984, 570), (707, 29), …``."""
     _, named, places = message.partition("x, y = ")
     return [(float(x), float(y)) for x, y in _PLACE.findall(places)] if named else []
 

@@ -1,4 +1,4 @@
-"""Pictures of each kind of image, with its annotation, the classes in colours where there are several."""
+"""Pictures of each kind of image with its annotations, coloured by class where there are several classes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _OTHER: Final = "other classes"
 
 
 def render(material: Material) -> str:
-    """Images of each modality (tissue, cell type), with contours: of median count, or from few to many cells.
+    """Show images of each modality (tissue, cell type) with contours, of median cell count or from few to many cells.
 
-    Annotated images are shown where there are any; further stores follow with a few images each.
+    Annotated images are preferred; further stores follow with a few images each.
     """
     colours = _colours(material.summaries)
     first = _gallery(material.summaries[0], material.images, material.sample, colours, MOST)
@@ -55,7 +55,7 @@ def _gallery(summary: dict[str, Any], images: Any, fetch: Fetch, palette: dict[s
 
 
 def _members(summary: dict[str, Any], images: Any) -> dict[str, list[tuple[str, int | None]]]:
-    """Kind → its images with their number of cells (None: nobody annotated them), from few to many."""
+    """Map each kind to its images and their cell counts (None: not annotated), from few to many."""
     columns = [images.column(c).to_pylist() for c in _grouping(summary)]
     facts = (images.column(c).to_pylist() for c in ("image_id", "n_instances", "annotated"))
     kinds: dict[str, list[tuple[str, int | None]]] = {}
@@ -66,7 +66,7 @@ def _members(summary: dict[str, Any], images: Any) -> dict[str, list[tuple[str, 
 
 
 def _spread(n: int, each: int) -> list[int]:
-    """Positions of `each` of `n` images, evenly from few to many cells; the median one where one is wanted."""
+    """Pick `each` of `n` positions, evenly spaced; the median where `each` is 1."""
     if each == 1:
         return [n // 2]
     return sorted({round(k * (n - 1) / (each - 1)) for k in range(each)})
@@ -83,7 +83,7 @@ def _grouping(summary: dict[str, Any]) -> list[str]:
 
 
 def _colours(summaries: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """A colour for each of the most frequent classes, the same in every store; none where there are not several."""
+    """Assign a colour to each of the most frequent classes, the same in every store; empty for fewer than two."""
     classes = list(dict.fromkeys(name for summary in summaries for name in summary["classes"]))
     if len(classes) < 2:
         return {}

@@ -10,7 +10,7 @@ from celltable.plugins.section import Material, Section
 
 
 def render(material: Material) -> str:
-    """Counts as tiles, terms as a table; several stores side by side."""
+    """Show counts as tiles and terms as a table, several stores side by side."""
     first = material.summaries[0]
     tiles = [tile(first["images"], "images"), tile(first["instances"], "cells")]
     for name, label in (
@@ -52,15 +52,15 @@ def _side_by_side(summaries: list[dict[str, Any]]) -> str:
         "images": [s["images"] for s in summaries],
         "unlabelled": [s["unlabelled_images"] or None for s in summaries],
         "cells": [s["instances"] for s in summaries],
-        "cells an annotated image": [spread(s, "cells_per_image") for s in summaries],
+        "cells per annotated image": [spread(s, "cells_per_image") for s in summaries],
         "cells per 10,000 px²": [spread(s, "density") for s in summaries],
         "cell area, px²": [spread(s, "area_px2") for s in summaries],
         "leakage groups": [s["leakage_groups"] or None for s in summaries],
         "findings": [sum(s["findings"].values()) or None for s in summaries],
         "licence": [s["licence"] for s in summaries],
     }
-    told = {name: values for name, values in columns.items() if any(values)}
-    return "<h3>Side by side: median (5 to 95 %)</h3>" + table(list(told), zip(*told.values(), strict=True))
+    filled = {name: values for name, values in columns.items() if any(values)}
+    return "<h3>Side by side: median (5 to 95 %)</h3>" + table(list(filled), zip(*filled.values(), strict=True))
 
 
 SECTION = Section("overview", "What it is", 10, render)

@@ -1,4 +1,4 @@
-"""The scores, each with the protocol that made it."""
+"""The scores, each with the protocol that defines it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celltable.plugins.section import Material, Section
 
 
 def render(material: Material) -> str:
-    """Pooled numbers with their intervals, groups as bars, the spread over images, and the protocol cards."""
+    """Show pooled numbers with intervals, groups as bars, the spread over images, and the protocol cards."""
     if not material.scores:
         return ""
     pooled = [r for r in material.scores if r["level"] == "pooled"]

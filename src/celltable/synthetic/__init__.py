@@ -92,7 +92,7 @@ def generate(
     dtype
         ``uint8``, or ``uint16`` holding 12 bits, 0-4095.
     overlap
-        True: cells lie on each other, and `Scene.masks` overlap.
+        True: cells overlap, and so do `Scene.masks`.
     variant
         One of ``variants(look)``; by default the seed chooses.
     touching
@@ -115,7 +115,7 @@ def generate(
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, LOOKS.index(look)])))
     chosen = _variant(rng, module.VARIANTS) if variant is None else variant
     if chosen not in module.VARIANTS:
-        raise InputError(f"{look} has no variant {chosen!r}. Choose one of {', '.join(module.VARIANTS)}.")
+        raise InputError(f"{look} has no variant {chosen!r}; choose one of {', '.join(module.VARIANTS)}.")
     rows, cols = int(size[0]), int(size[1])
     ask = Request((rows, cols), cells, overlap, noise, blur, touching, chosen)
     drawn = module.draw(rng, ask)
@@ -156,7 +156,7 @@ def _check(
 
 
 def _variant(rng: np.random.Generator, names: tuple[str, ...]) -> str:
-    """Any variant, but "mixed" where there is one, as it already holds the others."""
+    """Choose a variant at random, or "mixed" if the look has it: it already contains the others."""
     return "mixed" if "mixed" in names else str(rng.choice(names))
 
 
@@ -171,7 +171,7 @@ def scenes(
     overlap: bool = False,
     variant: str | None = None,
 ) -> Iterator[Scene]:
-    """Draw `n` independent images; the i-th does not depend on `n`, so they can also be drawn in parallel.
+    """Draw `n` independent images; the i-th does not depend on `n`, so they can be drawn in parallel.
 
     >>> [scene.seed for scene in scenes("fluorescence", 2, size=(8, 8), cells=0)] == list(child_seeds(0, 2))
     True

@@ -39,7 +39,7 @@ def _nuclei(rng: np.random.Generator, ask: Request, cells: Cells) -> Floats:
 
 
 def _cytoplasm(rng: np.random.Generator, ask: Request, nuclei: list[tuple[Doubles, float]]) -> Floats:
-    """Wide, angular, see-through bodies; where they lie on each other they darken, and their rims fold."""
+    """Wide, angular, see-through bodies; where they overlap they darken and their rims fold."""
     density = np.zeros(ask.size, np.float32)
     grain = 1 + np.float32(0.12) * field(rng, ask.size, 2.0) + np.float32(0.15) * field(rng, ask.size, 14)
     for centre, radius in nuclei:

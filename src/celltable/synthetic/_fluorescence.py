@@ -60,7 +60,7 @@ def _chromatin(rng: np.random.Generator, ask: Request, cells: Cells, mitotic: Bo
 
 
 def _ghosts(rng: np.random.Generator, ask: Request) -> Floats:
-    """Nuclei that lie out of focus: they glow, nobody outlines them."""
+    """Draw out-of-focus nuclei: they glow but are not annotated."""
     count = int(rng.integers(0, 1 + max(1, ask.cells // 10))) if ask.cells else 0
     ghost = radii(rng, ask.size, count, 12.0, fill=0.3, vary=0.2)
     sheet = np.zeros(ask.size, np.float32)

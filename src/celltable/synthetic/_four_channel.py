@@ -1,6 +1,6 @@
 """Whole cells in four colours: red microtubules, green protein of interest, blue nucleus, yellow reticulum.
 
-The protein lies where the location class says, under the names of the Human Protein Atlas single-cell challenge.
+The location class decides where the protein is; classes are named as in the Human Protein Atlas single-cell challenge.
 An image label means that some cells of the image show the pattern, never that all do.
 """
 
@@ -47,7 +47,7 @@ def _nucleus(rng: np.random.Generator, ask: Request, centre: Doubles, radius: fl
 
 
 def _pair(ask: Request, bodies: list[Outline], nuclei: list[Outline]) -> tuple[Cells, Cells]:
-    """Cells that show a nucleus, and those nuclei, numbered alike; a nucleus never leaves its cell."""
+    """Keep the cells that show a nucleus, with the same ids for both; a nucleus never leaves its cell."""
     keep = list(range(len(bodies)))
     while True:  # a cell without a nucleus goes, and its pixels to its neighbours
         cells = resolve(ask.size, [bodies[i] for i in keep], overlap=ask.overlap)

@@ -18,7 +18,7 @@ from ._shapes import Cells, Doubles, Outline, blob, dome, levels, lookup, place,
 VARIANTS = ("tumour", "stroma", "lymphoid", "gland")
 PIXEL_SIZE_UM = 0.25
 HAEMATOXYLIN = ((0.65, 0.70, 0.29), (0.56, 0.72, 0.41))  # Ruifrok & Johnston; Macenko et al., ISBI 2009
-EOSIN = ((0.07, 0.99, 0.11), (0.22, 0.80, 0.56))  # slides lie between the two
+EOSIN = ((0.07, 0.99, 0.11), (0.22, 0.80, 0.56))  # slides are in between
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def _ground(rng: np.random.Generator, ask: Request, grain: float, nuclei: Floats
     density = np.float32(rng.uniform(0.1, 0.34)) * (1 + np.float32(0.5) * (mix * strands + (1 - mix) * granular))
     clefts = np.clip((strands * mix + field(rng, ask.size, 16) * np.float32(0.5) - np.float32(1.25)) * 3, 0, 1)
     holes = np.clip((field(rng, ask.size, 55) - np.float32(rng.uniform(1.2, 2.0))) * 9, 0, 1)
-    holes *= np.clip(1 - np.float32(2.5) * blur(nuclei, 7.0), 0, 1)  # nuclei lie in tissue, not in holes
+    holes *= np.clip(1 - np.float32(2.5) * blur(nuclei, 7.0), 0, 1)  # nuclei are in tissue, not in holes
     ground: Floats = np.maximum(density, np.float32(0.03)) * (1 - np.maximum(clefts * np.float32(0.8), holes))
     return ground
 

@@ -17,7 +17,7 @@ from ._shapes import Cells, Doubles, levels
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """Maps of (rows, columns) from which every channel is drawn, and where each cell's parts lie."""
+    """Maps of (rows, columns) from which every channel is drawn, and the place of each cell's parts."""
 
     labels: Labels
     count: int

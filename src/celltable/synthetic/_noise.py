@@ -1,4 +1,4 @@
-"""Smooth random fields, blur, uneven light and a camera: what stands between a cell and its pixels.
+"""Smooth random fields, blur, uneven light and a camera: everything between a cell and its pixels.
 
 Nothing here uses linear algebra libraries, so one seed gives the same bytes whatever BLAS a machine has.
 """
@@ -16,7 +16,7 @@ CAMERA_MAX = {"uint8": 255, "uint16": 4095}  # 16-bit files of microscopes hold 
 
 
 def _spline(coarse: Floats, n: int, scale: float, offset: float) -> Floats:
-    """Stretch axis 0 of `coarse` to n samples, `scale` samples a knot, by quadratic B-splines."""
+    """Stretch axis 0 of `coarse` to n samples, `scale` samples per knot, by quadratic B-splines."""
     at = np.arange(n, dtype=np.float32) / np.float32(scale) + np.float32(offset)
     knot = at.astype(np.int64)
     t = (at - knot).astype(np.float32).reshape(-1, *[1] * (coarse.ndim - 1))

@@ -139,7 +139,7 @@ def perturb(label_map: NDArray[Any], seed: int = 0, *, flaws: Flaws | None = Non
     label_map
         (rows, columns), whole numbers, 0 = background.
     flaws
-        How many of which; see `Flaws`. ``Flaws(*[0] * 7)`` changes nothing but the numbering.
+        How many of each; see `Flaws`. ``Flaws(*[0] * 7)`` changes nothing but the numbering.
 
     Returns
     -------

@@ -17,7 +17,7 @@ PIXEL_SIZE_UM = 1.24
 
 
 def draw(rng: np.random.Generator, ask: Request) -> Drawing:
-    """Cells of one line at one density; some round up to divide, some lie dead."""
+    """Cells of one line at one density; some round up to divide, some are dead."""
     shape = {"spread": (18.0, 0.55), "round": (8.0, 0.4), "island": (13.0, 0.85), "spindle": (13.0, 0.5)}
     typical, fill = shape[ask.variant]
     size = radii(rng, ask.size, ask.cells, typical, fill=fill, vary=0.2 if ask.variant != "round" else 0.1)
@@ -58,7 +58,7 @@ def _outline(
 
 
 def _optics(rng: np.random.Generator, ask: Request, cells: Cells, rounded: Bools) -> Floats:
-    """Height map, halo, granules, nuclei, debris, and the grey they stand on."""
+    """Height map, halo, granules, nuclei, debris, and the grey background."""
     thick = np.where(rounded, 1.0, {"spindle": 0.5, "round": 1.0}.get(ask.variant, 0.4))
     height = dome(cells, thick * rng.lognormal(0, 0.2, len(rounded)), flat=0.55, overlap=ask.overlap)
     pieces = int(rng.integers(3, 8 + ask.size[0] * ask.size[1] // 9000))

@@ -28,7 +28,7 @@ class Mask(NamedTuple):
 
     @property
     def box(self) -> tuple[slice, slice]:
-        """Where the crop lies in the image, ready to index with."""
+        """Slices of the crop in the image, ready to index with."""
         height, width = self.crop.shape
         return slice(self.row, self.row + height), slice(self.col, self.col + width)
 
@@ -49,7 +49,7 @@ class Scene:
         (rows, columns) or (rows, columns, channels), uint8 or uint16. 16-bit pixels hold the 12 bits of a camera,
         0-4095, as microscopes write them.
     channel_names
-        One name a channel: ``grey``, ``red green blue``, or ``red green blue yellow``.
+        One name per channel: ``grey``, ``red green blue``, or ``red green blue yellow``.
     masks
         The exact mask of cell 1, 2, … as crops with their tight boxes. They overlap only where `overlap` was asked for.
     label_map

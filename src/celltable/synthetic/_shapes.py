@@ -1,4 +1,4 @@
-"""Where cells lie and what outline they have: placement, outlines as level functions, and who owns a pixel."""
+"""Places and outlines of cells: placement, outlines as level functions, and which cell owns a pixel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Outline:
 
     @property
     def box(self) -> tuple[slice, slice]:
-        """Where the crop lies in the image."""
+        """Slices of the crop in the image."""
         height, width = self.level.shape
         return slice(self.row, self.row + height), slice(self.col, self.col + width)
 
@@ -47,7 +47,8 @@ def place(
     """Centres (n, 2) in row, column for circles of `radii`; a share `touching` of them leans on an earlier one.
 
     No two centres come closer than `gap` times the sum of their radii where there is room; in a full image the
-    roomiest of several tries is taken. Centres may lie `margin` radii outside the frame, so that cells get cut.
+    roomiest of several tries is taken. Centres may be up to `margin` radii outside the frame, so that the border
+    cuts cells.
     """
     centres = np.empty((len(radii), 2))
     for i, radius in enumerate(radii):

@@ -1,4 +1,4 @@
-"""Large images as overlapping tiles, and predictions of tiles as one image again, without seams.
+"""Cut large images into overlapping tiles, and stitch predictions on tiles back without seams.
 
 >>> import numpy as np
 >>> from celltable.cells import Instances

@@ -1,6 +1,6 @@
-"""Predictions of overlapping tiles as one image again, each cell once, without seams.
+"""Stitch predictions on overlapping tiles into one image, each cell once, without seams.
 
-Everything works on run lengths: no image-sized array is made, so memory grows with the cells, not with the pixels.
+Everything works on run lengths without image-sized arrays, so memory grows with cells, not with pixels.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ Ints = NDArray[np.int64]
 
 
 def stitch(tiles: Iterable[tuple[Tile, Instances]], size: tuple[int, int], *, match: float = MATCH) -> Instances:
-    """Put the cells predicted on overlapping tiles together again, each cell once.
+    """Merge the cells predicted on overlapping tiles, each cell once.
 
-    Inside the strip that two tiles both see, two of their cells of one kind (nucleus or cell) are one if their
-    intersection over union is more than `match`, best pairs first, each cell in one pair. A cell left over joins the
-    cell that it shares most pixels with, if these are more than `match` of the smaller, unless it lies on that cell's
-    partner in its own tile, too: then they are two cells, one on the other. Of the copies of a cell, one that no inner
-    border cuts is taken: the one farthest from such borders, which its tile saw best (then of the highest score, then
-    of the largest area). Where tiles disagree whether there is one cell or two, the best copy decides, and the others
-    that share more than `match` of the smaller with it are dropped. Pieces that no whole copy covers are united, and
-    replace a whole copy that lies in them. A cell that only one tile has found is kept.
+    Inside the strip that two tiles share, two of their cells of one kind (nucleus or cell) are the same if their
+    intersection over union exceeds `match`, best pairs first, each cell in one pair. A remaining cell joins the cell
+    with which it shares most pixels if these exceed `match` of the smaller one, unless it also overlaps that cell's
+    partner in its own tile: then they are two cells, one on top of the other. Of the copies of a cell, one that no
+    inner border cuts is used: the one farthest from such borders (then of the highest score, then of the largest area).
+    Where tiles disagree between one cell and two, the best copy decides, and others that share more than `match` of the
+    smaller with it are dropped. Pieces that no whole copy covers are united and replace a whole copy inside them. A
+    cell found by only one tile is kept.
 
-    Cells that are cut by a border are put together only where tiles overlap by a pixel or more; with an overlap larger
-    than the largest cell, tiles that `cut` made of an image give exactly its cells back.
+    Cells cut by a border are joined only where tiles overlap by at least a pixel. With an overlap larger than the
+    largest cell, stitching the tiles that `cut` made returns exactly the original cells.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def stitch(tiles: Iterable[tuple[Tile, Instances]], size: tuple[int, int], *, ma
     Raises
     ------
     CelltableError
-        If tiles are not in reading order, do not lie in the image, or have cells of another size.
+        If tiles are not in reading order, exceed the image, or hold cells of another size.
     """
     if not 0 <= match < 1:
         raise CelltableError(f"match is {match:g}; expected a share of pixels, at least 0 and less than 1.")
@@ -89,7 +89,7 @@ def _check(tile: Tile, cells: Instances, size: tuple[int, int], last: Tile | Non
         )
     if min(tile.row, tile.col) < 0 or tile.row + tile.height > size[0] or tile.col + tile.width > size[1]:
         raise CelltableError(
-            f"the tile {tile.name} of {tile.height} × {tile.width} px does not lie in an image of "
+            f"the tile {tile.name} of {tile.height} × {tile.width} px is not inside an image of "
             f"{size[0]} × {size[1]} px."
         )
     if last is not None and (tile.row, tile.col) <= (last.row, last.col):
@@ -100,7 +100,7 @@ def _check(tile: Tile, cells: Instances, size: tuple[int, int], last: Tile | Non
 
 @dataclass(frozen=True, slots=True)
 class _Copies:
-    """What decides between copies: cut by an inner border, px to the nearest, number of the tile, row of the parent."""
+    """What decides between copies: cut by an inner border, px to the nearest one, tile number, row of the parent."""
 
     cut_off: NDArray[np.bool_]
     margin: Ints
@@ -122,7 +122,7 @@ def _copies(cells: Instances, tile: Tile, size: tuple[int, int], number: int, fi
 
 
 def _matches(a: Tile, cells_a: Instances, b: Tile, cells_b: Instances, match: float) -> Iterator[tuple[int, int]]:
-    """Positions of cells of two tiles that are the same cell."""
+    """Yield positions of cells of two tiles that are the same cell."""
     strip = a.meet(b)
     if strip is None or not len(cells_a) or not len(cells_b):
         return
@@ -138,24 +138,24 @@ def _matches(a: Tile, cells_a: Instances, b: Tile, cells_b: Instances, match: fl
 
 
 class _Pairs:
-    """Cells of two tiles that share pixels, and which of them are one."""
+    """Cells of two tiles that share pixels, and which of them are the same cell."""
 
-    def __init__(self, table: Overlap, alike: NDArray[np.bool_], match: float) -> None:
-        self._i, self._j = table.gt_index[alike], table.pred_index[alike]
-        self._shared = table.pixels[alike]
+    def __init__(self, table: Overlap, same_kind: NDArray[np.bool_], match: float) -> None:
+        self._i, self._j = table.gt_index[same_kind], table.pred_index[same_kind]
+        self._shared = table.pixels[same_kind]
         self._areas_a, self._areas_b = table.gt_areas, table.pred_areas
         self._match = match
         self._of_a: dict[int, int] = {}
         self._of_b: dict[int, int] = {}
 
     def one_to_one(self) -> list[tuple[int, int]]:
-        """Pairs of intersection over union above `match`, best first, each cell once."""
+        """Pair cells whose intersection over union exceeds `match`, best first, each cell once."""
         iou = self._shared / (self._areas_a[self._i] + self._areas_b[self._j] - self._shared)
         order = np.lexsort((self._j, self._i, -iou))
         return [pair for pair in self._listed(order[iou[order] > self._match]) if self._join(*pair)]
 
     def left_over(self, in_a: list[bytes], in_b: list[bytes], size: tuple[int, int]) -> list[tuple[int, int]]:
-        """Cells without a pair that lie mostly on a cell of the other tile, and not on its partner in their own."""
+        """Pair remaining cells mostly covered by a cell of the other tile and not by its partner in their own."""
         smaller = np.minimum(self._areas_a[self._i], self._areas_b[self._j])
         order = np.lexsort((self._j, self._i, -self._shared))
         made = []
@@ -213,7 +213,7 @@ class _Groups:
         self._parent[high] = low
 
     def members(self, among: Iterable[int]) -> list[list[int]]:
-        """The groups of these cells, in the order of their first members."""
+        """Group these cells, in the order of first members."""
         found: defaultdict[int, list[int]] = defaultdict(list)
         for cell in among:
             found[self.root(cell)].append(cell)
@@ -222,7 +222,7 @@ class _Groups:
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """A cell of the whole image: the copy that gives its columns, all copies, its mask, whether a part is lacking."""
+    """A cell of the whole image: the copy that gives its columns, all copies, its mask, whether a part is missing."""
 
     best: int
     copies: list[int]
@@ -231,7 +231,7 @@ class _Cell:
 
 
 def _merged(cells: Instances, copies: _Copies, groups: _Groups, match: float) -> Instances:
-    """The cells of the whole image, each from its best whole copy or from the union of its pieces."""
+    """Build the cells of the whole image, each from its best whole copy or the union of its pieces."""
     score = np.array([-np.inf if s is None else s for s in cells.column("score")], float)
     order = np.lexsort((np.arange(len(cells)), -cells.area, -score, -copies.margin))
     rank = np.empty(len(cells), np.int64)
@@ -250,7 +250,7 @@ def _merged(cells: Instances, copies: _Copies, groups: _Groups, match: float) ->
 
 
 class _Group:
-    """Copies of one cell (or of a few, where tiles disagree) with the pixels that each two share."""
+    """Copies of one cell (or of a few where tiles disagree) with the pixels that each pair shares."""
 
     def __init__(self, cells: Instances, copies: _Copies, rank: Ints, match: float, members: list[int]) -> None:
         self._masks = [cells.rle[m] for m in members]
@@ -263,7 +263,7 @@ class _Group:
         self._shared[table.gt_index, table.pred_index] = table.pixels
 
     def cells(self, pairs: list[tuple[int, int]]) -> list[_Cell]:
-        """The cells that these copies are of."""
+        """Decide which cells these copies show."""
         whole = self._accepted()
         rest = [k for k in range(len(self._members)) if self._cut[k] and not self._covered(k, whole)]
         united = self._united(rest, pairs)
@@ -276,14 +276,14 @@ class _Group:
             copies[shared.index(max(shared))].append(self._members[k])
         made = [
             _Cell(
-                self._members[min(own, key=self._order.index)], alike, mask, len(own) == 1 and bool(self._cut[own[0]])
+                self._members[min(own, key=self._order.index)], members, mask, len(own) == 1 and bool(self._cut[own[0]])
             )
-            for (own, mask), alike in zip(drafts, copies, strict=True)
+            for (own, mask), members in zip(drafts, copies, strict=True)
         ]
         return sorted(made, key=lambda cell: min(cell.copies, default=cell.best))
 
     def _accepted(self) -> list[int]:
-        """Whole copies, best first, without those that one of another tile stands for."""
+        """Whole copies, best first, without those superseded by a copy of another tile."""
         accepted: list[int] = []
         for k in self._order:
             if not self._cut[k] and not any(self._rivals(k, a) for a in accepted):
@@ -298,7 +298,7 @@ class _Group:
         return bool(self._shared[k, whole].sum() > self._match * self._area[k])
 
     def _united(self, rest: list[int], pairs: list[tuple[int, int]]) -> list[tuple[list[int], bytes]]:
-        """Pieces that belong together, and their union."""
+        """Group pieces of the same cell and unite each group."""
         at = {self._members[k]: k for k in rest}
         groups = _Groups()
         for a, b in pairs:
@@ -312,7 +312,7 @@ class _Group:
 
 
 def _as_instances(cells: Instances, parents: Ints, found: list[_Cell]) -> Instances:
-    """The columns of the best copies with the masks found, numbered anew."""
+    """Give the columns of the best copies the final masks, renumbered from 1."""
     counts = [cell.mask for cell in found]
     areas, boxes = rle.measure(counts, cells.size)
     made = cells.take(np.array([cell.best for cell in found], dtype=np.intp))
@@ -329,7 +329,7 @@ def _as_instances(cells: Instances, parents: Ints, found: list[_Cell]) -> Instan
 
 
 def _parent(cell: _Cell, parents: Ints, number: dict[int, int]) -> int | None:
-    """The new number of the parent of the best copy, or of the first that has one."""
+    """Find the new number of the parent of the best copy, or of the first copy that has one."""
     copies = [cell.best, *cell.copies]
     return next((number[int(parents[k])] for k in copies if int(parents[k]) in number), None)
 
@@ -341,7 +341,7 @@ def stitch_label_maps(
     *,
     match: float = MATCH,
 ) -> NDArray[Any]:
-    """Put label maps of overlapping tiles together; `out` may be a memory map, so that images of any size fit.
+    """Stitch label maps of overlapping tiles; `out` may be a memory map, so that images of any size fit.
 
     Returns `out`, or a new int32 array (height, width), labels 1..n in the order of `stitch`.
     """

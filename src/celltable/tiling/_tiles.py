@@ -1,4 +1,4 @@
-"""Tiles of an image: the grid that covers it, its cells cut to a tile, put back, and painted into a label map."""
+"""Tiles of an image: the covering grid, cells cut to a tile, moved back, and painted into a label map."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STRIP_PIXELS: Final = 1 << 22  # painted at once: 16 MB
 
 @dataclass(frozen=True, slots=True, order=True)
 class Tile:
-    """A window of an image, in its pixels: `row`, `col` of its upper left corner, `height`, `width`."""
+    """A window of an image in pixels: `row`, `col` of its upper left corner, `height`, `width`."""
 
     row: int
     col: int
@@ -41,7 +41,7 @@ class Tile:
         return f"r{self.row:06d}_c{self.col:06d}"
 
     def meet(self, other: Tile) -> Tile | None:
-        """The window that both share, or None."""
+        """Intersect two windows; None where they are disjoint."""
         top, left = max(self.row, other.row), max(self.col, other.col)
         bottom = min(self.row + self.height, other.row + other.height)
         right = min(self.col + self.width, other.col + other.width)
@@ -49,9 +49,9 @@ class Tile:
 
 
 def grid(size: tuple[int, int], tile: int | tuple[int, int], overlap: int = 0) -> list[Tile]:
-    """Tiles of one size that cover an image, in reading order; the last ones are moved inwards rather than cut.
+    """Cover an image with tiles of one size, in reading order; the last ones are moved inwards rather than cut.
 
-    Only an image smaller than a tile gets a smaller one.
+    Only an image smaller than a tile gets a smaller tile.
 
     >>> [t.name for t in grid((512, 700), 512, overlap=64)]
     ['r000000_c000000', 'r000000_c000188']
@@ -59,7 +59,7 @@ def grid(size: tuple[int, int], tile: int | tuple[int, int], overlap: int = 0) -
     height, width = (tile, tile) if isinstance(tile, int) else tile
     if min(height, width) < 1 or overlap < 0 or overlap >= min(height, width):
         raise CelltableError(
-            f"tiles of {height} × {width} px cannot overlap by {overlap} px; expected 0 or more and less than a tile."
+            f"tiles of {height} × {width} px cannot overlap by {overlap} px; expected 0 or more, less than the tile."
         )
     rows, cols = _starts(size[0], height, overlap), _starts(size[1], width, overlap)
     return [Tile(r, c, min(height, size[0]), min(width, size[1])) for r in rows for c in cols]
@@ -73,10 +73,10 @@ def _starts(length: int, tile: int, overlap: int) -> list[int]:
 
 
 def cut(cells: Instances, tile: Tile, *, min_pixels: int = 1) -> Instances:
-    """The cells inside a tile, in its coordinates; those that its border cuts are marked ``truncated``.
+    """Cut cells to a tile, in its coordinates, and mark those that its border cuts as ``truncated``.
 
-    Ids are kept; a `parent` that has no pixel in the tile becomes None. What was published about a cell (polygon, area,
-    box) is kept where the cell is whole, and dropped where it is cut. Fragments of less than `min_pixels` are left out.
+    Ids are kept; a `parent` without a pixel in the tile becomes None. Published polygon, area and box are kept for
+    whole cells and dropped for cut ones. Fragments of fewer than `min_pixels` pixels are left out.
 
     >>> cells = Instances.from_label_map(np.array([[1, 1, 0, 2]]))
     >>> part = cut(cells, Tile(0, 1, 1, 3))
@@ -102,7 +102,7 @@ def cut(cells: Instances, tile: Tile, *, min_pixels: int = 1) -> Instances:
 
 
 def _with_parents(cells: Instances) -> Instances:
-    """Without the parents that are not among the cells."""
+    """Drop parents that are not among the cells."""
     if cells.parent is None:
         return cells
     known = set(cells.ids.tolist())
@@ -110,7 +110,7 @@ def _with_parents(cells: Instances) -> Instances:
 
 
 def _moved(cells: Instances, dx: int, dy: int) -> Instances:
-    """With the published polygons and boxes moved by (dx, dy); masks are not touched."""
+    """Move published polygons and boxes by (dx, dy); masks stay."""
     columns: dict[str, Any] = {}
     if cells.polygon is not None:
         packed = [p for p in cells.polygon if p is not None]
@@ -124,7 +124,7 @@ def _moved(cells: Instances, dx: int, dy: int) -> Instances:
 
 
 def place(cells: Instances, tile: Tile, size: tuple[int, int]) -> Instances:
-    """The cells of a tile in the coordinates of the image of `size` (height, width) that it was cut from."""
+    """Move the cells of a tile into the coordinates of its image of `size` (height, width)."""
     counts = rle.paste(list(cells.rle), tile.size, tile.box, size)
     shift = np.array([tile.col, tile.row, 0, 0], np.int32)
     boxes = np.where((cells.area > 0)[:, None], cells.bbox + shift, 0).astype(np.int32)
@@ -132,7 +132,7 @@ def place(cells: Instances, tile: Tile, size: tuple[int, int]) -> Instances:
 
 
 def concatenate(parts: Sequence[Instances]) -> Instances:
-    """Cells of one image from several tables, renumbered from 1."""
+    """Concatenate cells of one image, renumbered from 1."""
     size = parts[0].size
     columns: dict[str, Any] = {}
     for name in Instances.__dataclass_fields__:
@@ -155,7 +155,7 @@ def paint(cells: Instances, out: NDArray[Any]) -> None:
     cells
         Their ids become the labels.
     out
-        Any integer array (height, width), also a memory map; every pixel of it is written.
+        Any integer array (height, width), or a memory map; every pixel is written.
     """
     height, width = cells.size
     if out.shape != cells.size:
