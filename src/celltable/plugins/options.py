@@ -75,12 +75,15 @@ class Option:
         'a number from 0 to 1'
         """
         if self.choices:
-            return _either(self.choices)
+            return _either(self.choices) + (", or several of them separated by commas" if self.several else "")
         one, many = _KINDS.get(self.kind, ("a value", "values"))
-        noun = f"{many} separated by commas" if self.several else one
-        return f"{noun}{self._bounds()}"
+        unit = f" ({self.unit})" if self.unit else ""
+        noun = (many if self.several else one) + self._bounds() + unit
+        return f"{noun}, separated by commas" if self.several else noun
 
     def _bounds(self) -> str:
+        if self.low is not None and self.high is not None:
+            return f" from {self.low:g} to {self.high:g}"
         low = (
             f"of {self.low:g} or more"
             if self.low is not None
@@ -95,8 +98,6 @@ class Option:
             if self.below is not None
             else ""
         )
-        if self.low is not None and self.high is not None:
-            return f" from {self.low:g} to {self.high:g}"
         return "".join(f" {text}" for text in (low, "and" if low and high else "", high) if text)
 
     def value(self, given: Any, owner: str = "") -> Any:
@@ -118,9 +119,9 @@ class Option:
             return self._several(given) if self.several else self._one(given)
         except (ValueError, TypeError):
             where = f"{owner}: " if owner else ""
-            usual = "" if self.default is None else f" (default {_shown(self.default)})"
+            usual = "" if self.default is None else f" (default {shown(self.default)})"
             raise OptionError(
-                f"{where}option {self.name} is {_shown(given)!r}; expected {self.expected}{usual}."
+                f"{where}option {self.name} is {shown(given)!r}; expected {self.expected}{usual}."
             ) from None
 
     def _several(self, given: Any) -> tuple[Any, ...]:
@@ -212,16 +213,23 @@ def _integer(given: Any) -> int:
 
 
 def _either(values: Sequence[Any]) -> str:
-    words = [_shown(v) for v in values]
+    words = [shown(v) for v in values]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as it is typed on the command line.
+
+    >>> shown((1, 10, 100)), shown(True), shown(0.5), shown(None)
+    ('1,10,100', 'yes', '0.5', 'not given')
+    """
+    if value is None:
+        return "not given"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple | list):
-        return ",".join(_shown(v) for v in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return ",".join(shown(v) for v in value)
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def split_texts(texts: Iterable[str]) -> dict[str, str]:

@@ -1,0 +1,42 @@
+"""Contract tests that every plug-in inherits, ours and those of other packages.
+
+A plug-in's author writes one class in a test file of their own and runs pytest::
+
+    from celltable.testing import CheckTests
+    from halo.checks import HALO
+
+    class TestHalo(CheckTests):
+        plugin = HALO
+
+``names = plugins.names("checks")`` in place of ``plugin`` holds several plug-ins to the contract at once.
+
+What a test needs to know about a plug-in is part of the plug-in or in a file beside it, for example the tiny release
+that a data set writes of itself. pytest is needed only where this package is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from .base import PluginTests
+
+_HOME: Final = {
+    "PluginTests": "base",
+}
+pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in dict.fromkeys(_HOME.values())))
+
+__all__ = ["PluginTests"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOME)
