@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from celltable.errors import MetricError
-from celltable.plugins.metric import Card, Metric, Mode, Result
+from celltable.plugins.metric import Card, Metric, Mode
 from celltable.scoring import Pair
-from celltable.scoring.means import averaged, ratio, resample_mean, value_of
+from celltable.scoring.means import MeanOverImages, ratio
 
 EPS = 1e-6  # added to every union before the quotient: stats_utils.get_fast_aji
 
@@ -56,9 +55,5 @@ def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
     return {"aji": float(table.c[picked].sum() / below)}
 
 
-def pool(numbers: Sequence[dict[str, float]], mode: Mode, **_: Any) -> Result:
-    """The mean over images."""
-    return averaged(numbers, "aji", mode, "images without cells on either side")
-
-
-METRIC = Metric("aji_kumar2017", CARD, count, pool, value_of=value_of("aji"), resample=resample_mean("aji"))
+MEAN = MeanOverImages("aji")
+METRIC = Metric("aji_kumar2017", CARD, count, MEAN.pool, value_of=MEAN.value_of, resample=MEAN.resample)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from celltable.plugins.metric import Card, Metric, Mode, Result
+from celltable.plugins.metric import Card, Metric, Mode
 from celltable.scoring import Pair
-from celltable.scoring.means import averaged, ratio, resample_mean, value_of
+from celltable.scoring.means import MeanOverImages, ratio
 
 EPS = 1e-6  # added to every union before the quotient: stats_utils.get_fast_aji_plus
 
@@ -46,9 +45,5 @@ def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
     return {"aji_plus": ratio(int(table.c[paired].sum()), int(below))}
 
 
-def pool(numbers: Sequence[dict[str, float]], mode: Mode, **_: Any) -> Result:
-    """The mean over images."""
-    return averaged(numbers, "aji_plus", mode, "images without cells on either side")
-
-
-METRIC = Metric("aji_plus", CARD, count, pool, value_of=value_of("aji_plus"), resample=resample_mean("aji_plus"))
+MEAN = MeanOverImages("aji_plus")
+METRIC = Metric("aji_plus", CARD, count, MEAN.pool, value_of=MEAN.value_of, resample=MEAN.resample)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from celltable.scoring.counts import CARD as COUNTS
-from celltable.scoring.counts import Floats, difference, mean_error
+from celltable.scoring.counts import Floats, MeanError, difference
 from celltable.scoring.means import ratio
 
 CARD = replace(
@@ -23,4 +23,4 @@ def relative(true: Floats, pred: Floats) -> dict[str, float]:
     return {"relative_bias": ratio(float(pred.sum() - true.sum()), float(true.sum()))}
 
 
-METRIC = mean_error("bias", CARD, difference, also=relative, better="zero")
+METRIC = MeanError("bias", difference, relative).metric(CARD, better="zero")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from celltable.errors import MetricError
-from celltable.plugins.metric import Card, Metric, Mode, Result
+from celltable.plugins.metric import Card, Metric, Mode
 from celltable.scoring import Pair
-from celltable.scoring.means import averaged, resample_mean, value_of
+from celltable.scoring.means import MeanOverImages
 
 CARD = Card(
     title="Ensemble Dice (Dice 2)",
@@ -45,9 +44,5 @@ def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
     return {"dice2": 2 * int(table.c.sum()) / below if below else nothing}
 
 
-def pool(numbers: Sequence[dict[str, float]], mode: Mode, **_: Any) -> Result:
-    """The mean over images."""
-    return averaged(numbers, "dice2", mode, "images without cells on either side")
-
-
-METRIC = Metric("dice_ensemble", CARD, count, pool, value_of=value_of("dice2"), resample=resample_mean("dice2"))
+MEAN = MeanOverImages("dice2")
+METRIC = Metric("dice_ensemble", CARD, count, MEAN.pool, value_of=MEAN.value_of, resample=MEAN.resample)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from celltable.plugins.metric import Card, Metric, Mode, Result
+from celltable.plugins.metric import Card, Metric, Mode
 from celltable.scoring import Pair
-from celltable.scoring.means import averaged, ratio, resample_mean, value_of
+from celltable.scoring.means import MeanOverImages, ratio
 
 CARD = Card(
     title="Pixel Dice (Dice 1)",
@@ -32,9 +31,5 @@ def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
     return {"dice": ratio(2.0 * both, gt + pred)}
 
 
-def pool(numbers: Sequence[dict[str, float]], mode: Mode, **_: Any) -> Result:
-    """The mean over images."""
-    return averaged(numbers, "dice", mode, "images without cells on either side")
-
-
-METRIC = Metric("dice_pixel", CARD, count, pool, value_of=value_of("dice"), resample=resample_mean("dice"))
+MEAN = MeanOverImages("dice")
+METRIC = Metric("dice_pixel", CARD, count, MEAN.pool, value_of=MEAN.value_of, resample=MEAN.resample)

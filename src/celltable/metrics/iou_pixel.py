@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from celltable.plugins.metric import Card, Metric, Mode, Result
+from celltable.plugins.metric import Card, Metric, Mode
 from celltable.scoring import Pair
-from celltable.scoring.means import averaged, ratio, resample_mean, value_of
+from celltable.scoring.means import MeanOverImages, ratio
 
 CARD = Card(
     title="Pixel IoU",
@@ -31,9 +30,5 @@ def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
     return {"iou": ratio(both, gt + pred - both)}
 
 
-def pool(numbers: Sequence[dict[str, float]], mode: Mode, **_: Any) -> Result:
-    """The mean over images."""
-    return averaged(numbers, "iou", mode, "images without cells on either side")
-
-
-METRIC = Metric("iou_pixel", CARD, count, pool, value_of=value_of("iou"), resample=resample_mean("iou"))
+MEAN = MeanOverImages("iou")
+METRIC = Metric("iou_pixel", CARD, count, MEAN.pool, value_of=MEAN.value_of, resample=MEAN.resample)

@@ -9,7 +9,7 @@ import numpy as np
 
 from celltable.plugins.metric import Mode
 from celltable.scoring.counts import CARD as COUNTS
-from celltable.scoring.counts import Counts, Floats, difference, mean_error
+from celltable.scoring.counts import Counts, Floats, MeanError, difference
 from celltable.scoring.means import nanmean
 
 CARD = replace(
@@ -32,4 +32,4 @@ def rmse(true: Floats, pred: Floats) -> dict[str, float]:
     return {"rmse": float(np.sqrt(nanmean((pred - true) ** 2)))}
 
 
-METRIC = mean_error("mae", CARD, error, also=rmse)
+METRIC = MeanError("mae", error, rmse).metric(CARD)

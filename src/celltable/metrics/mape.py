@@ -7,7 +7,7 @@ from typing import Any
 
 from celltable.plugins.metric import Mode
 from celltable.scoring.counts import CARD as COUNTS
-from celltable.scoring.counts import Counts, mean_error
+from celltable.scoring.counts import Counts, MeanError
 from celltable.scoring.means import ratio
 
 CARD = replace(
@@ -26,4 +26,4 @@ def error(numbers: Counts, mode: Mode, **_: Any) -> float:
     return ratio(abs(pred - true), true)
 
 
-METRIC = mean_error("mape", CARD, error, left_out="images with a true count of 0 or unknown")
+METRIC = MeanError("mape", error, left_out="images with a true count of 0 or unknown").metric(CARD)

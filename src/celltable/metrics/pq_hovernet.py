@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from celltable.plugins.metric import Card, Metric, Mode, Result
+from celltable.plugins.metric import Card, Metric, Mode
 from celltable.scoring import Pair
-from celltable.scoring.means import averaged, resample_mean, value_of
+from celltable.scoring.means import MeanOverImages
 from celltable.scoring.panoptic import counts, quality, refuse_empty
 
 CARD = Card(
@@ -40,18 +39,14 @@ def count(pair: Pair, mode: Mode, match_iou: float, **_: Any) -> dict[str, float
     return dict(zip(("dq", "sq", "pq"), quality(counts(table, match_iou)), strict=True))
 
 
-def pool(numbers: Sequence[dict[str, float]], mode: Mode, **_: Any) -> Result:
-    """Means over images."""
-    return averaged(numbers, "pq", mode, "images without cells on either side")
-
-
+MEAN = MeanOverImages("pq")
 METRIC = Metric(
     "pq_hovernet",
     CARD,
     count,
-    pool,
+    MEAN.pool,
     options={"match_iou": 0.5},
     about={"match_iou": "IoU over which a pair matches"},
-    value_of=value_of("pq"),
-    resample=resample_mean("pq"),
+    value_of=MEAN.value_of,
+    resample=MEAN.resample,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -73,28 +74,43 @@ def difference(numbers: Counts, mode: Mode, **_: Any) -> float:
     return numbers[1] - numbers[0]
 
 
-def mean_error(
-    name: str,
-    card: Card,
-    error: Callable[..., float],
-    *,
-    also: Callable[[Floats, Floats], dict[str, float]] = lambda true, pred: {},
-    left_out: str = "images without a known count",
-    better: Literal["lower", "zero"] = "lower",
-) -> Metric:
-    """A metric that is the mean over images of an error of the count.
+def _nothing(true: Floats, pred: Floats) -> dict[str, float]:
+    return {}
 
-    `error` is that of one image, NaN where it is undefined: such images are left out and counted as `left_out`. `also`
-    gives further numbers of all true and predicted counts.
+
+@dataclass(frozen=True, slots=True)
+class MeanError:
+    """The mean over images of an error of the count.
+
+    Attributes
+    ----------
+    name
+        The metric's name, which is that of its headline number.
+    error
+        ``error(counts, mode)`` → the error of one image, NaN where it is undefined.
+    also
+        ``also(true, pred)`` → further numbers of all true and predicted counts.
+    left_out
+        What images with an undefined error are called where they are counted.
     """
 
-    def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
+    name: str
+    error: Callable[..., float]
+    also: Callable[[Floats, Floats], dict[str, float]] = _nothing
+    left_out: str = "images without a known count"
+
+    def pool(self, numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
+        """Average the error over the images."""
         true, pred = columns(numbers)
-        value = nanmean([error(pair, mode) for pair in zip(true, pred, strict=True)])
-        lost = int(np.isnan([error(n, mode) for n in numbers]).sum()) if numbers else 0
-        return Result(value, {name: value, **also(true, pred), "n": len(true)}, {left_out: lost} if lost else {})
+        value = nanmean([self.error(counts, mode) for counts in zip(true, pred, strict=True)])
+        undefined = int(np.isnan([self.error(n, mode) for n in numbers]).sum()) if numbers else 0
+        fields = {self.name: value, **self.also(true, pred), "n": len(true)}
+        return Result(value, fields, {self.left_out: undefined} if undefined else {})
 
-    def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> Floats:
-        return weighted_mean([error(n, mode) for n in numbers], weights)
+    def resample(self, numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> Floats:
+        """Average the error over resampled images, float64 (B,)."""
+        return weighted_mean([self.error(n, mode) for n in numbers], weights)
 
-    return Metric(name, card, count, pool, value_of=error, resample=resample, better=better)
+    def metric(self, card: Card, better: Literal["lower", "zero"] = "lower") -> Metric:
+        """Make the metric."""
+        return Metric(self.name, card, count, self.pool, value_of=self.error, resample=self.resample, better=better)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -52,20 +53,6 @@ def nanmeans(columns: Floats) -> list[float]:
     return [float(v) for v in rows.mean(axis=1)]
 
 
-def averaged(numbers: Sequence[Mapping[str, float]], headline: str, mode: Mode, reason: str) -> Result:
-    """The mean over images of each number: NaN carried on in strict mode, skipped and counted in corrected mode."""
-    fields: dict[str, Any] = {}
-    for key in numbers[0] if numbers else (headline,):
-        column = np.asarray([n[key] for n in numbers], np.float64)
-        if mode == "strict":
-            fields[key] = float(np.mean(column)) if len(column) else float("nan")
-        else:
-            fields[key] = nanmean(column)
-    empty = sum(bool(np.isnan(n[headline])) for n in numbers)
-    fields = {headline: fields[headline], **fields}  # first: of equal numbers the first names the headline
-    return Result(fields[headline], fields, {reason: empty} if empty and mode != "strict" else {})
-
-
 def weighted_mean(values: ArrayLike, weights: NDArray[Any], *, skip: bool = True) -> Floats:
     """Mean of the values for each row of weights (B, n), float64 (B,); NaN values are left out."""
     array = np.asarray(values, np.float64)
@@ -81,19 +68,44 @@ def weighted_sums(columns: ArrayLike, weights: NDArray[Any]) -> Floats:
     return np.asarray(weights @ np.asarray(columns, np.float64), np.float64)
 
 
-def resample_mean(key: str) -> Callable[..., Floats]:
-    """A `resample` for metrics whose score is the mean over images of one number of their dictionary."""
+@dataclass(frozen=True, slots=True)
+class MeanOverImages:
+    """The pooling of a metric whose score is the mean over images of one of the numbers that `count` returns.
 
-    def resample(numbers: Sequence[Mapping[str, float]], weights: NDArray[Any], mode: Mode, **_: Any) -> Floats:
-        return weighted_mean([n[key] for n in numbers], weights, skip=mode != "strict")
+    `count` returns a mapping of names to numbers. NaN (undefined) values make the mean NaN in strict mode; corrected
+    mode leaves such images out and counts them.
 
-    return resample
+    Attributes
+    ----------
+    key
+        The name of the headline number.
+    left_out
+        What the images with an undefined headline number are called where they are counted.
+    """
 
+    key: str
+    left_out: str = "images without cells on either side"
 
-def value_of(key: str) -> Callable[..., float]:
-    """A `value_of` that reads one number of the dictionary of an image."""
+    def pool(self, numbers: Sequence[Mapping[str, float]], mode: Mode, **_: Any) -> Result:
+        """Average each number over the images."""
+        fields: dict[str, Any] = {}
+        for key in numbers[0] if numbers else (self.key,):
+            column = np.asarray([n[key] for n in numbers], np.float64)
+            if mode == "strict":
+                fields[key] = float(np.mean(column)) if len(column) else float("nan")
+            else:
+                fields[key] = nanmean(column)
+        undefined = sum(bool(np.isnan(n[self.key])) for n in numbers)
+        fields = {self.key: fields[self.key], **fields}  # first: of equal numbers the first names the headline
+        skipped = {self.left_out: undefined} if undefined and mode != "strict" else {}
+        return Result(fields[self.key], fields, skipped)
 
-    def read(numbers: Mapping[str, float], mode: Mode, **_: Any) -> float:
-        return float(numbers[key])
+    def value_of(self, numbers: Mapping[str, float], mode: Mode, **_: Any) -> float:
+        """Return the headline number of one image."""
+        return float(numbers[self.key])
 
-    return read
+    def resample(
+        self, numbers: Sequence[Mapping[str, float]], weights: NDArray[Any], mode: Mode, **_: Any
+    ) -> NDArray[np.float64]:
+        """Average the headline number over resampled images, float64 (B,)."""
+        return weighted_mean([n[self.key] for n in numbers], weights, skip=mode != "strict")
