@@ -96,7 +96,7 @@ def side(rows: Rows) -> Side:
     words = tuple(map(str, range(CLASSES)))
     codes = np.array([int(names[0][0]) for names in several], np.int64)
     best = np.array([max(s for _, s in names) for names in several])
-    return Side.from_rle(list(cells), SIZE, class_codes=codes, vocabulary=words, scores=best, several=several)
+    return Side.from_rle(list(cells), SIZE, class_codes=codes, class_names=words, scores=best, several=several)
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ def brute(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> dict[tuple[int, i
 
 def as_dict(t: Overlap) -> dict[tuple[int, int], int]:
     ids = zip(t.gt_ids[t.gt_index].tolist(), t.pred_ids[t.pred_index].tolist(), strict=True)
-    return dict(zip(ids, t.pixels.tolist(), strict=True))
+    return dict(zip(ids, t.intersection.tolist(), strict=True))
 
 
 @given(pairs_of_maps, st.integers(1, 9), st.sampled_from([0, 70_000, 2**33]))

@@ -72,7 +72,7 @@ def test_overlaps_of_wide_maps_are_the_joint_histogram(seed: int, gt_type: Any, 
     both = (expected > 0).all(axis=0)
     found = np.stack([table.gt_ids[table.gt_index], table.pred_ids[table.pred_index]])
     np.testing.assert_array_equal(found, expected[:, both])
-    assert table.pixels.tolist() == pixels[both].tolist()
+    assert table.intersection.tolist() == pixels[both].tolist()
     assert table.gt_areas.tolist() == rle.from_label_map(gt).areas.tolist()
     assert table.pred_boxes.tolist() == rle.from_label_map(pred).boxes.tolist()
 
@@ -83,7 +83,7 @@ def test_more_pairs_than_the_first_table_holds() -> None:
     table = overlap_of_label_maps(gt, pred)
     joint = np.unique(np.stack([gt.ravel(), pred.ravel()]), axis=1, return_counts=True)
     both = (joint[0] > 0).all(axis=0)
-    assert table.pixels.tolist() == joint[1][both].tolist()
+    assert table.intersection.tolist() == joint[1][both].tolist()
     np.testing.assert_array_equal(table.pred_ids[table.pred_index], joint[0][1, both])
 
 
@@ -132,7 +132,7 @@ def test_offsets_that_do_not_ascend_are_refused() -> None:
 def test_two_specks_in_a_huge_image_need_no_grid_of_its_size() -> None:
     size = (1 << 20, 1 << 20)
     speck = rle.from_runs([5, (1 << 40) - 9], [3, 4], size)
-    assert overlap_of_rles([speck], [speck], size).pixels.tolist() == [7]
+    assert overlap_of_rles([speck], [speck], size).intersection.tolist() == [7]
     assert rle.iou([speck], [speck], size).tolist() == [[1.0]]
 
 

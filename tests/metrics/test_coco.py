@@ -86,7 +86,7 @@ def pairs_of(gt: Document, dt: Results) -> list[Pair]:
 
 def side(rows: Results, size: tuple[int, int], keys: list[Any]) -> Side:
     counts = [rle_of(a, size) for a in rows]
-    return Side.from_rle(counts, size, class_codes=codes(rows, keys), vocabulary=tuple(map(str, keys)))
+    return Side.from_rle(counts, size, class_codes=codes(rows, keys), class_names=tuple(map(str, keys)))
 
 
 def codes(rows: Results, keys: list[Any]) -> Any:

@@ -192,7 +192,7 @@ def type_pairs(inputs: Sequence[Mapping[str, Any]]) -> list[Pair]:
         for side in ("true", "pred"):
             types = np.asarray(image[f"{side}_types"], np.int64)
             counts = [b"01"] * len(types)  # one pixel
-            sides.append(Side.from_rle(counts, (1, 1), class_codes=types - 1, vocabulary=words))
+            sides.append(Side.from_rle(counts, (1, 1), class_codes=types - 1, class_names=words))
         pair = Pair(str(k), (1, 1), sides[0], sides[1])
         for side, name in (("true", "gt_centroids"), ("pred", "pred_centroids")):
             pair.__dict__[name] = np.asarray(image[f"{side}_centroids_xy"], np.float64).reshape(-1, 2)
@@ -393,8 +393,8 @@ def coco_pairs(gt: Document, dt: list[Document]) -> list[Pair]:
         columns: Document = {"crowd": crowd, "published_area": areas, "source_ids": ids}
         if all("bbox" in r for r in cells):
             columns["published_boxes"] = np.array([r["bbox"] for r in cells], float).reshape(-1, 4)
-        gt_side = Side.from_rle(size=size, vocabulary=words, **truth, **columns)
-        dt_side = Side.from_rle(size=size, vocabulary=words, **guess, scores=scores)
+        gt_side = Side.from_rle(size=size, class_names=words, **truth, **columns)
+        dt_side = Side.from_rle(size=size, class_names=words, **guess, scores=scores)
         made.append(Pair(str(image["id"]), size, gt_side, dt_side))
     return made
 
@@ -491,5 +491,5 @@ def hpa_pair(image: str, row: Mapping[str, Any], cells: Sequence[Mapping[str, An
         counts = [zlib.decompress(base64.b64decode(m)) for m in masks]
         codes = np.array(labels, np.int64)
         arrays = {k: np.array(v) for k, v in columns.items()}
-        sides.append(Side.from_rle(counts, size, class_codes=codes, vocabulary=words, **arrays))
+        sides.append(Side.from_rle(counts, size, class_codes=codes, class_names=words, **arrays))
     return Pair(image, size, sides[0], sides[1])

@@ -296,7 +296,7 @@ def test_scores_and_classes_are_taken_in_each_of_their_forms() -> None:
     kinds: tuple[Any, ...] = ([["a", "b"]], [{3: "a", 7: "b"}], [np.array([["", "a", "b"]])])
     for kind in kinds:
         found = pairs_from_arrays(one, one, classes=(kind, kind))[0]
-        assert found.vocabulary == ("a", "b")
+        assert found.class_names == ("a", "b")
         assert found.gt.class_codes is not None
         assert found.gt.class_codes.tolist() == [0, 1]
 
@@ -314,7 +314,7 @@ def test_a_pannuke_stack_becomes_cells_with_classes() -> None:
     stack = np.zeros((2, 8, 8, 6))
     stack[0, :2, :2, 0], stack[0, 4:, 4:, 4] = 3, 3
     pairs = pairs_from_arrays(stack, stack)
-    assert pairs[0].vocabulary == PANNUKE
+    assert pairs[0].class_names == PANNUKE
     assert pairs[0].gt.class_codes is not None
     assert pairs[0].gt.class_codes.tolist() == [0, 4]
     scores = evaluate_pairs(pairs, ["pq_pannuke"], rounds=0)

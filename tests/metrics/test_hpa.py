@@ -40,12 +40,12 @@ class Scene:
             [rle.encode(m) for m in self.gt],
             size,
             class_codes=np.array(self.gt_classes, np.int64),
-            vocabulary=WORDS,
+            class_names=WORDS,
             crowd=np.array(self.group, bool),
         )
         codes = np.array(self.dt_classes, np.int64)
         scores = np.array(self.scores, float)
-        dt = Side.from_rle([rle.encode(m) for m in self.dt], size, class_codes=codes, vocabulary=WORDS, scores=scores)
+        dt = Side.from_rle([rle.encode(m) for m in self.dt], size, class_codes=codes, class_names=WORDS, scores=scores)
         return Pair("a", size, gt, dt)
 
 
@@ -142,14 +142,14 @@ def vector_pairs(vectors: Path, case: str) -> list[Pair]:
             [unpack(r["Mask"]) for r in cells],
             size,
             class_codes=np.array([int(r["LabelName"]) for r in cells], np.int64),
-            vocabulary=WORDS,
+            class_names=WORDS,
             crowd=np.array([r["IsGroupOf"] for r in cells], bool),
         )
         dt = Side.from_rle(
             [unpack(t) for t in tokens[2::3]],
             size,
             class_codes=np.array(tokens[::3], np.int64),
-            vocabulary=WORDS,
+            class_names=WORDS,
             scores=np.array(tokens[1::3], float),
         )
         pairs.append(Pair(image, size, gt, dt))
@@ -177,13 +177,15 @@ def test_vectors(vectors: Path, case: str) -> None:
 def test_a_cell_with_several_classes_counts_in_each() -> None:
     counts, size = [rle.encode(square(0, 0, 3, 3))], (6, 6)
     codes = np.zeros(1, np.int64)
-    gt = Side.from_rle(counts, size, class_codes=codes, vocabulary=("a", "b"), several=[[("a", np.nan), ("b", np.nan)]])
+    gt = Side.from_rle(
+        counts, size, class_codes=codes, class_names=("a", "b"), several=[[("a", np.nan), ("b", np.nan)]]
+    )
     dt = Side.from_rle(
-        counts, size, class_codes=codes, vocabulary=("a", "b"), scores=np.ones(1), several=[[("a", 0.9), ("b", 0.3)]]
+        counts, size, class_codes=codes, class_names=("a", "b"), scores=np.ones(1), several=[[("a", 0.9), ("b", 0.3)]]
     )
     result = METRIC.score([Pair("a", size, gt, dt)])
     assert result.fields["AP_per_class"] == {"a": 1.0, "b": 1.0}
-    one = Side.from_rle(counts, size, class_codes=codes, vocabulary=("a", "b"), scores=np.ones(1))
+    one = Side.from_rle(counts, size, class_codes=codes, class_names=("a", "b"), scores=np.ones(1))
     assert METRIC.score([Pair("a", size, gt, one)]).fields["AP_per_class"] == {"a": 1.0, "b": 0.0}
 
 

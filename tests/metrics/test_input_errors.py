@@ -24,7 +24,7 @@ PRED = np.array([[7, 7, 0, 9, 9, 0, 0, 4]])
         ({"classes": ["a", "b", "a"]}, "classes is no pair"),
         ({"classes": (["a", "b"], ["a", "b", "a"])}, "2 classes for 3 cells"),
         ({"classes": ("a", "b")}, "classes is no pair"),
-        ({"classes": (list("aba"), list("abz")), "vocabulary": ["a", "b"]}, "class z, which vocabulary lacks"),
+        ({"classes": (list("aba"), list("abz")), "class_names": ["a", "b"]}, "class z, which class_names lacks"),
         ({"missing": "emtpy"}, "missing is 'emtpy'; expected 'error' or 'empty'"),
         ({"unknown": "drop"}, "unknown is 'drop'"),
         ({"rounds": -1}, "rounds is -1; expected 0"),

@@ -222,13 +222,13 @@ def test_hpa_reads_an_ignore_mark_in_corrected_mode_only_and_crowd_in_both() -> 
 
     def value(mode: Any, **marks: NDArray[Any]) -> float:
         gt = Side.from_rle(
-            [square(2, 20), square(40, 20)], (30, 70), class_codes=np.zeros(2, int), vocabulary=words, **marks
+            [square(2, 20), square(40, 20)], (30, 70), class_codes=np.zeros(2, int), class_names=words, **marks
         )
         dt = Side.from_rle(
             [square(45, 5), square(2, 20)],
             (30, 70),
             class_codes=np.zeros(2, int),
-            vocabulary=words,
+            class_names=words,
             scores=np.array([0.9, 0.8]),
         )
         return float(metric("map_hpa2021").score([Pair("a", (30, 70), gt, dt)], mode).value)

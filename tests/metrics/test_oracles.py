@@ -253,10 +253,10 @@ def test_by_class_tables_hold_what_separate_class_maps_hold() -> None:
     gt, pred = rng.integers(0, 9, (2, 12, 12)).astype(np.int32)
     codes = rng.integers(0, 3, 8)
     words = ("a", "b", "c")
-    whole = pair(gt, pred, class_codes=codes.astype(np.int64), vocabulary=words)
+    whole = pair(gt, pred, class_codes=codes.astype(np.int64), class_names=words)
     for k, table in enumerate(whole.table.by_class(3)):
         inside = np.isin(np.arange(9), 1 + np.flatnonzero(codes == k))
         alone = pair(gt * inside[gt], pred * inside[pred]).table
-        assert table.a.tolist() == alone.a.tolist()
+        assert table.gt_areas.tolist() == alone.gt_areas.tolist()
         assert table.iou.tolist() == alone.iou.tolist()
-        assert table.g.tolist() == alone.g.tolist()
+        assert table.gt_index.tolist() == alone.gt_index.tolist()

@@ -9,8 +9,8 @@ import pytest
 
 from celltable import plugins
 from celltable.scoring import Pair, panoptic
+from celltable.scoring.pair_table import PairTable
 from celltable.scoring.parity import Row, parity
-from celltable.scoring.table import Table
 
 
 def test_every_protocol_is_within_its_tolerance() -> None:
@@ -34,7 +34,7 @@ def broken() -> dict[str, Row]:
 
 
 def test_a_tie_counted_the_other_way_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Table, "over", lambda self, threshold: np.flatnonzero(self.iou >= threshold))
+    monkeypatch.setattr(PairTable, "over", lambda self, threshold: np.flatnonzero(self.iou >= threshold))
     found = broken()
     assert {"pq_hovernet"} <= set(found)
     assert "exactly 1/2" in found["pq_hovernet"].worst
@@ -47,6 +47,6 @@ def test_another_constant_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_undefined_number_is_an_infinite_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pair, "seen", lambda self, mode: self)
-    monkeypatch.setattr(Table, "foreground", (0, 0, 0))
+    monkeypatch.setattr(PairTable, "foreground", (0, 0, 0))
     found = broken()
     assert found["iou_pixel"].largest_difference == math.inf

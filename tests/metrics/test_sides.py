@@ -42,9 +42,9 @@ def test_overlapping_cells_are_painted_for_label_map_protocols_and_kept_for_the_
     pair = Pair("a", (1, 6), gt, pred)
     assert pair.gt.overlapping
     assert pair.overlap.gt_areas.tolist() == [4, 4]
-    assert pair.overlap.pixels.tolist() == [4, 2]
-    assert pair.table.a.tolist() == [2, 4]  # the later cell lies on top
-    assert pair.table.c.tolist() == [2, 2]
+    assert pair.overlap.intersection.tolist() == [4, 2]
+    assert pair.table.gt_areas.tolist() == [2, 4]  # the later cell lies on top
+    assert pair.table.intersection.tolist() == [2, 2]
 
 
 def test_a_cell_that_is_wholly_covered_is_gone_from_the_painted_table() -> None:

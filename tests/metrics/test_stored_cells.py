@@ -32,12 +32,12 @@ TABLES = [
 ]
 
 
-@pytest.mark.parametrize("vocabulary", [(), ("a", "b", "z")])
-def test_stretches_of_a_group_are_the_sides_of_its_images(vocabulary: tuple[str, ...]) -> None:
-    group = StoredCells(pa.concat_tables(TABLES), vocabulary)
+@pytest.mark.parametrize("class_names", [(), ("a", "b", "z")])
+def test_stretches_of_a_group_are_the_sides_of_its_images(class_names: tuple[str, ...]) -> None:
+    group = StoredCells(pa.concat_tables(TABLES), class_names)
     first = 0
     for rows in TABLES:
-        cut, alone = group.side(first, first + rows.num_rows, SIZE), Side.from_rows(rows, SIZE, vocabulary)
+        cut, alone = group.side(first, first + rows.num_rows, SIZE), Side.from_rows(rows, SIZE, class_names)
         first += rows.num_rows
         for f in fields(Side):
             found, expected = getattr(cut, f.name), getattr(alone, f.name)
@@ -54,5 +54,5 @@ def test_columns_that_an_image_has_not_are_none_there() -> None:
     np.testing.assert_equal(marked.crowd, [False, True, False])
     assert [marked.ignore, marked.class_codes] == [None, None]
     classed = group.side(0, 2, SIZE)
-    assert classed.vocabulary == ("b",)
+    assert classed.class_names == ("b",)
     np.testing.assert_equal(classed.class_codes, [0, -1])

@@ -54,12 +54,12 @@ def bar(start: int, stop: int) -> bytes:
 def pair(gt: list[tuple[bytes, int]], dt: list[tuple[bytes, int]], **columns: Any) -> Pair:
     words = ("a", "b")
     cells = Side.from_rle(
-        [m for m, _ in gt], SIZE, class_codes=np.array([c for _, c in gt], np.int64), vocabulary=words, **columns
+        [m for m, _ in gt], SIZE, class_codes=np.array([c for _, c in gt], np.int64), class_names=words, **columns
     )
     scores = np.linspace(0.9, 0.5, len(dt))
     codes = np.array([c for _, c in dt], np.int64)
     return Pair(
-        "x", SIZE, cells, Side.from_rle([m for m, _ in dt], SIZE, class_codes=codes, vocabulary=words, scores=scores)
+        "x", SIZE, cells, Side.from_rle([m for m, _ in dt], SIZE, class_codes=codes, class_names=words, scores=scores)
     )
 
 

@@ -293,14 +293,15 @@ def test_pannuke_run_is_bit_equal_per_class_per_tissue_and_over_all(vectors: Pat
 
 
 def pairing_of(entry: dict[str, Any]) -> Any:
-    from celltable.scoring import centroids as c
+    from celltable.scoring import detection as c
+    from celltable.scoring.centroids import pair_points
 
     whole = c.total([])
     for image in entry["inputs"]:
         true, pred = (np.asarray(image[f"{s}_centroids_xy"], np.float64).reshape(-1, 2) for s in ("true", "pred"))
-        true, true_type = c._phantom(true, np.asarray(image["true_types"], np.int64))
-        pred, pred_type = c._phantom(pred, np.asarray(image["pred_types"], np.int64))
-        rows = c.pair_points(true, pred, 12.0)
+        true, true_type = c.phantom(true, np.asarray(image["true_types"], np.int64))
+        pred, pred_type = c.phantom(pred, np.asarray(image["pred_types"], np.int64))
+        rows = pair_points(true, pred, 12.0)
         whole = whole + c.pair_types(rows, true_type, pred_type, tuple("12345"))
     return whole
 

@@ -82,7 +82,7 @@ def with_parents(nuclei: Instances, cells: Instances) -> Instances:
     parent: list[int | None] = [None] * (n + len(cells))
     if n and len(cells):
         table = overlap_of_rles(list(nuclei.rle), list(cells.rle), nuclei.size)
-        share = table.pixels / np.maximum(table.gt_areas[table.gt_index], 1)
+        share = table.intersection / np.maximum(table.gt_areas[table.gt_index], 1)
         held = np.bincount(table.gt_index, weights=share > 1 - INSIDE, minlength=n)
         for nucleus, cell, part in zip(table.gt_index.tolist(), table.pred_index.tolist(), share.tolist(), strict=True):
             if part >= INSIDE and held[nucleus] == 1:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,13 +17,13 @@ from ._arrays import label_array
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Overlap:
     """Two sides of one image and the pixels they share.
 
     `gt_ids`, `pred_ids` int64: labels, ascending (positions 0..n-1 for lists of masks). `gt_areas`, `pred_areas` int64
     px². `gt_boxes`, `pred_boxes` int32 (n, 4): x, y, width, height. `gt_index`, `pred_index` int64 (k,): positions of
-    each pair that shares pixels, sorted; `pixels` int64 (k,): how many.
+    each pair that shares pixels, sorted; `intersection` int64 (k,): how many.
     """
 
     gt_ids: Ints
@@ -34,14 +34,30 @@ class Overlap:
     pred_boxes: NDArray[np.int32]
     gt_index: Ints
     pred_index: Ints
-    pixels: Ints
+    intersection: Ints
+
+    def kept(self, gt: NDArray[np.bool_], pred: NDArray[np.bool_]) -> Self:
+        """Keep the cells where the boolean masks are true, and the overlaps of two kept cells."""
+        pairs = gt[self.gt_index] & pred[self.pred_index]
+        return replace(
+            self,
+            gt_ids=self.gt_ids[gt],
+            gt_areas=self.gt_areas[gt],
+            gt_boxes=self.gt_boxes[gt],
+            pred_ids=self.pred_ids[pred],
+            pred_areas=self.pred_areas[pred],
+            pred_boxes=self.pred_boxes[pred],
+            gt_index=(np.cumsum(gt) - 1)[self.gt_index[pairs]],
+            pred_index=(np.cumsum(pred) - 1)[self.pred_index[pairs]],
+            intersection=self.intersection[pairs],
+        )
 
 
 def overlap_of_label_maps(gt: ArrayLike, pred: ArrayLike) -> Overlap:
     """The overlap table of two label maps (row, column) of one size, 0 = background; labels may be sparse and large.
 
     >>> table = overlap_of_label_maps(np.array([[1, 1, 0]]), np.array([[0, 9, 9]]))
-    >>> table.pixels.tolist(), table.gt_areas.tolist(), table.pred_areas.tolist()
+    >>> table.intersection.tolist(), table.gt_areas.tolist(), table.pred_areas.tolist()
     ([1], [2], [2])
     """
     return overlap_of_strips([(np.asarray(gt), np.asarray(pred))])

@@ -180,7 +180,7 @@ def on_border(boxes: ArrayLike, size: tuple[int, int]) -> Mask:
 def _shared(a: Sequence[bytes], b: Sequence[bytes], size: tuple[int, int]) -> Pairs:
     """(i, j, pixels) of masks of two lists that share pixels, in order."""
     table = overlap_of_rles(a, b, size)
-    columns = (table.gt_index.tolist(), table.pred_index.tolist(), table.pixels.tolist())
+    columns = (table.gt_index.tolist(), table.pred_index.tolist(), table.intersection.tolist())
     return list(zip(*columns, strict=True))
 
 

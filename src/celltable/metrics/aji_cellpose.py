@@ -35,7 +35,7 @@ def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
     gt, pred, both = table.foreground
     n = max(min(table.n_gt, table.n_pred), 1)
     found = table.assignment((table.iou >= 0.5) + table.iou / (2 * n))
-    return {"aji": ratio(int(np.sum(table.c[found])), gt + pred - both)}
+    return {"aji": ratio(int(np.sum(table.intersection[found])), gt + pred - both)}
 
 
 MEAN = MeanOverImages("aji")

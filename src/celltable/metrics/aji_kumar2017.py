@@ -41,18 +41,18 @@ def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
             raise MetricError(
                 f"image {table.image_id} has no predicted cell, and the official AJI fails there; use corrected mode"
             )
-    if not len(table.g):
-        return {"aji": ratio(0, int(table.a.sum() + table.b.sum()))}
-    quotient = table.c / (table.union + EPS)
-    first = np.flatnonzero(np.r_[True, table.g[1:] != table.g[:-1]])
+    if not len(table.gt_index):
+        return {"aji": ratio(0, int(table.gt_areas.sum() + table.pred_areas.sum()))}
+    quotient = table.intersection / (table.union + EPS)
+    first = np.flatnonzero(np.r_[True, table.gt_index[1:] != table.gt_index[:-1]])
     top = np.repeat(np.maximum.reduceat(quotient, first), np.diff(np.r_[first, len(quotient)]))
     candidates = np.flatnonzero(quotient == top)
-    picked = candidates[np.r_[True, table.g[candidates[1:]] != table.g[candidates[:-1]]]]
+    picked = candidates[np.r_[True, table.gt_index[candidates[1:]] != table.gt_index[candidates[:-1]]]]
     alone, unpicked = np.ones(table.n_gt, bool), np.ones(table.n_pred, bool)
-    alone[table.g[picked]] = False
-    unpicked[table.p[picked]] = False
-    below = table.union[picked].sum() + table.a[alone].sum() + table.b[unpicked].sum()
-    return {"aji": float(table.c[picked].sum() / below)}
+    alone[table.gt_index[picked]] = False
+    unpicked[table.pred_index[picked]] = False
+    below = table.union[picked].sum() + table.gt_areas[alone].sum() + table.pred_areas[unpicked].sum()
+    return {"aji": float(table.intersection[picked].sum() / below)}
 
 
 MEAN = MeanOverImages("aji")

@@ -37,12 +37,12 @@ def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
     table = pair.seen(mode).table
     if mode == "strict":
         table.need_background("get_fast_aji_plus")
-    paired = table.assignment(table.c / (table.union + EPS))
+    paired = table.assignment(table.intersection / (table.union + EPS))
     alone, unpicked = np.ones(table.n_gt, bool), np.ones(table.n_pred, bool)
-    alone[table.g[paired]] = False
-    unpicked[table.p[paired]] = False
-    below = table.union[paired].sum() + table.a[alone].sum() + table.b[unpicked].sum()
-    return {"aji_plus": ratio(int(table.c[paired].sum()), int(below))}
+    alone[table.gt_index[paired]] = False
+    unpicked[table.pred_index[paired]] = False
+    below = table.union[paired].sum() + table.gt_areas[alone].sum() + table.pred_areas[unpicked].sum()
+    return {"aji_plus": ratio(int(table.intersection[paired].sum()), int(below))}
 
 
 MEAN = MeanOverImages("aji_plus")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring import Pair
 from celltable.scoring.means import nanmean, weighted_mean
-from celltable.scoring.table import Table
+from celltable.scoring.pair_table import PairTable
 
 THRESHOLDS = (0.5, 0.75, 0.9)
 Counts = dict[str, Any]
@@ -37,7 +37,7 @@ CARD = Card(
 )
 
 
-def hits(table: Table, thresholds: Sequence[float]) -> NDArray[np.int64]:
+def hits(table: PairTable, thresholds: Sequence[float]) -> NDArray[np.int64]:
     """The number of pairs of the largest matching at each threshold."""
     best = np.sort(table.iou[table.unique])
     tp = []

@@ -47,7 +47,7 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
         table.need_background("evaluation.py")
     iou = np.sort(table.iou[table.iou > 0.5])
     best = np.zeros(table.n_pred)
-    np.maximum.at(best, table.p, table.iou)
+    np.maximum.at(best, table.pred_index, table.iou)
     jaccard = float(best.mean()) if table.n_pred and table.n_gt else 0.0
     hits = len(iou) - np.searchsorted(iou, THRESHOLDS, side="right")
     return {"tp": hits, "n_gt": table.n_gt, "n_pred": table.n_pred, "jaccard": jaccard}

@@ -12,7 +12,7 @@ from celltable.errors import MetricError
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring import Pair
 from celltable.scoring.means import divided, nanmeans, weighted_sums
-from celltable.scoring.table import Table
+from celltable.scoring.pair_table import PairTable
 
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 Counts = dict[str, Any]
@@ -39,15 +39,20 @@ CARD = Card(
 )
 
 
-def scores(table: Table, criterion: str) -> NDArray[np.float32]:
+def scores(table: PairTable, criterion: str) -> NDArray[np.float32]:
     """The criterion of each overlapping pair, float32 of the float64 quotient."""
-    below = {"iou": table.union, "iot": table.a[table.g], "iop": table.b[table.p]}.get(criterion)
-    if below is None:
+    if criterion == "iou":
+        below = table.union
+    elif criterion == "iot":
+        below = table.gt_areas[table.gt_index]
+    elif criterion == "iop":
+        below = table.pred_areas[table.pred_index]
+    else:
         raise MetricError(f"ap_stardist has no criterion '{criterion}'. There are: iou, iot, iop.")
-    return (table.c / below).astype(np.float32)
+    return (table.intersection / below).astype(np.float32)
 
 
-def matched(table: Table, s: NDArray[np.float32], threshold: float, criterion: str) -> NDArray[np.intp]:
+def matched(table: PairTable, s: NDArray[np.float32], threshold: float, criterion: str) -> NDArray[np.intp]:
     """The hits of the assignment that stardist solves."""
     hit = s >= np.float32(threshold)
     if threshold >= 0.5 and criterion == "iou":

@@ -51,7 +51,7 @@ def diameter(areas: NDArray[np.int64]) -> float:
 def count(pair: Pair, mode: Mode, scales: Sequence[float], **_: Any) -> Counts:
     """Precision, recall and F of one image at each scale."""
     seen = pair.seen(mode)
-    areas = seen.table.a
+    areas = seen.table.gt_areas
     if mode == "strict" and len(areas) and int(areas.sum()) == seen.table.n_pixels:
         areas = areas[1:]
     middle = diameter(areas)

@@ -40,8 +40,8 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
     table = pair.seen(mode).table
     if mode == "strict":
         table.need_background("py-ctcmetrics")
-    matched = table.c / table.a[table.g] > 0.5
-    served = np.bincount(table.p[matched], minlength=table.n_pred)
+    matched = table.intersection / table.gt_areas[table.gt_index] > 0.5
+    served = np.bincount(table.pred_index[matched], minlength=table.n_pred)
     tp = int(matched.sum())
     used = int((served > 0).sum())
     return {"NS": tp - used, "FN": table.n_gt - tp, "FP": table.n_pred - used, "n_ref": table.n_gt}

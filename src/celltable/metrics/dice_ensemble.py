@@ -34,14 +34,14 @@ def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
     table = pair.seen(mode).table
     if mode == "strict":
         table.need_background("get_dice_2")
-        if not len(table.g):
+        if not len(table.gt_index):
             raise MetricError(
                 f"image {table.image_id} has no overlapping pair, and the official ensemble Dice then divides by zero; "
                 "use corrected mode"
             )
-    below = int(table.a[table.g].sum() + table.b[table.p].sum())
+    below = int(table.gt_areas[table.gt_index].sum() + table.pred_areas[table.pred_index].sum())
     nothing = 0.0 if table.n_gt or table.n_pred else float("nan")
-    return {"dice2": 2 * int(table.c.sum()) / below if below else nothing}
+    return {"dice2": 2 * int(table.intersection.sum()) / below if below else nothing}
 
 
 MEAN = MeanOverImages("dice2")

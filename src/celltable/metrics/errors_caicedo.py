@@ -44,10 +44,10 @@ def count(pair: Pair, mode: Mode, touch: float, tight: float, **_: Any) -> dict[
     if mode == "strict":
         table.need_background("evaluation.py")
     near = table.iou > touch
-    per_gt = np.bincount(table.g[near], minlength=table.n_gt)
-    per_pred = np.bincount(table.p[near], minlength=table.n_pred)
+    per_gt = np.bincount(table.gt_index[near], minlength=table.n_gt)
+    per_pred = np.bincount(table.pred_index[near], minlength=table.n_pred)
     alone = near & (table.iou <= tight)
-    alone[alone] = (per_gt[table.g[alone]] == 1) & (per_pred[table.p[alone]] == 1)
+    alone[alone] = (per_gt[table.gt_index[alone]] == 1) & (per_pred[table.pred_index[alone]] == 1)
     found = ((per_gt > 1).sum(), (per_pred > 1).sum(), (per_gt == 0).sum(), (per_pred == 0).sum(), alone.sum())
     return {**{k: int(v) for k, v in zip(KINDS, found, strict=True)}, "n_gt": table.n_gt, "n_pred": table.n_pred}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring import Pair
-from celltable.scoring.centroids import Pairing, confusion, detection, resample, total, type_scores
-from celltable.scoring.centroids import count as count_pairs
+from celltable.scoring.detection import Pairing, confusion, detection, resample, total, type_scores
+from celltable.scoring.detection import count as count_pairs
 from celltable.scoring.means import nanmean
 
 RADIUS_40X, RADIUS_20X = 12.0, 6.0  # px: inference_cellvit_experiment_pannuke.py

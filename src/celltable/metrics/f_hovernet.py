@@ -9,8 +9,8 @@ import numpy as np
 
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring import Pair
-from celltable.scoring.centroids import Pairing, confusion, detection, resample, total, type_scores
-from celltable.scoring.centroids import count as count_pairs
+from celltable.scoring.detection import Pairing, confusion, detection, resample, total, type_scores
+from celltable.scoring.detection import count as count_pairs
 from celltable.scoring.means import ratio
 
 RADIUS = 12.0  # px at 40x: run_nuclei_type_stat

@@ -53,7 +53,7 @@ CARD = Card(
 
 def count(pair: Pair, mode: Mode, threshold: float = 0.6, absent_class: str = "ignore", shape: str = "segm") -> Any:
     """Scores and hits of each class of one image, with the order of the classes."""
-    return {"words": pair.vocabulary, "classes": image_numbers(pair, mode, threshold, absent_class, shape)}
+    return {"words": pair.class_names, "classes": image_numbers(pair, mode, threshold, absent_class, shape)}
 
 
 def pool(numbers: Sequence[Any], mode: Mode, **_: Any) -> Result:

@@ -44,7 +44,7 @@ def count(pair: Pair, mode: Mode, match_iou: float, **_: Any) -> Counts:
         table.need_background("CellViT", pred=False)
     nothing = (float("nan"),) * 3
     binary = quality(counts(table, match_iou), DQ_EPS) if table.n_gt else nothing
-    names = seen.vocabulary if seen.has_classes else ()
+    names = seen.class_names if seen.has_classes else ()
     # per class the script passes prediction and ground truth in the other order, which decides the order of the sum
     by_class = counts_by_class(seen.class_table, len(names), match_iou, by_prediction=True) if names else []
     each = [quality(n, DQ_EPS) if n.n_gt else nothing for n in by_class]

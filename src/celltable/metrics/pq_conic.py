@@ -53,7 +53,7 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
     table = seen.table
     if mode == "strict":
         table.need_background("CoNIC's get_pq")
-    names = seen.vocabulary if seen.has_classes else ()
+    names = seen.class_names if seen.has_classes else ()
     by_class = counts_by_class(seen.class_table, len(names)) if names else []
     each = [(n.tp, n.fp, n.fn, n.iou) for n in by_class]
     return {"binary": counts(table), "classes": each, "names": names}

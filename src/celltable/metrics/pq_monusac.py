@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from celltable.errors import MetricError
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring import Pair
 from celltable.scoring.means import nanmean, weighted_mean
-from celltable.scoring.table import Table
+from celltable.scoring.pair_table import PairTable
 
 Counts = dict[str, Any]
 
@@ -46,16 +47,18 @@ def _without_regions(pair: Pair) -> tuple[Pair, NDArray[np.int64]]:
     table = pair.overlap
     if not regions.any():
         return pair, np.zeros(len(table.pred_areas), np.int64)
-    on = np.bincount(table.pred_index, weights=table.pixels * regions[table.gt_index], minlength=len(table.pred_areas))
+    on = np.bincount(
+        table.pred_index, weights=table.intersection * regions[table.gt_index], minlength=len(table.pred_areas)
+    )
     return pair.kept(~regions, np.ones(len(on), bool)), on.astype(np.int64)
 
 
-def _quality(table: Table, mode: Mode) -> float:
+def _quality(table: PairTable, mode: Mode) -> float:
     found = table.over(0.5)
     tp, below = len(found), len(found) + 0.5 * (table.n_pred - len(found)) + 0.5 * (table.n_gt - len(found))
     if mode == "strict":
-        full = table.n_pred and int(table.b.sum()) == table.n_pixels
-        if full and 0 not in table.p[found]:
+        full = table.n_pred and int(table.pred_areas.sum()) == table.n_pixels
+        if full and 0 not in table.pred_index[found]:
             table.need_background("PQ_metric.ipynb", gt=False)
         if not below:
             raise MetricError(
@@ -66,25 +69,21 @@ def _quality(table: Table, mode: Mode) -> float:
     return total / below if below else float("nan")
 
 
-def _cut(table: Table, ids: NDArray[np.int64], on_region: NDArray[np.int64]) -> Table:
+def _cut(table: PairTable, ids: NDArray[np.int64], on_region: NDArray[np.int64]) -> PairTable:
     """The table with predictions reduced to what lies outside the regions; those wholly inside vanish."""
     if not on_region.any():
         return table
     order = np.argsort(ids, kind="stable")
-    left = table.b - on_region[order[np.searchsorted(ids[order], table.pred_ids)]]
+    left = table.pred_areas - on_region[order[np.searchsorted(ids[order], table.pred_ids)]]
     kept = left > 0
-    pairs = kept[table.p]
-    p = (np.cumsum(kept) - 1)[table.p[pairs]]
-    pred_class = None if table.pred_class is None else table.pred_class[kept]
-    gt = (table.image_id, table.n_pixels, table.gt_ids, table.pred_ids[kept], table.a, left[kept])
-    return Table(*gt, table.g[pairs], p, table.c[pairs], table.gt_class, pred_class)
+    return replace(table.kept(np.ones(table.n_gt, bool), kept), pred_areas=left[kept])
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
     """PQ of all cells and of each class of one image."""
     clean, on_region = _without_regions(pair)
     table = _cut(clean.table, clean.pred.ids, on_region)
-    names = clean.vocabulary if clean.has_classes else ()
+    names = clean.class_names if clean.has_classes else ()
     tables = _cut(clean.class_table, clean.pred.ids, on_region).by_class(len(names)) if names else []
     each = [_quality(t, mode) if t.n_gt else float("nan") for t in tables]
     whole = _quality(table, mode) if table.n_gt or table.n_pred or mode == "strict" else float("nan")

@@ -68,7 +68,7 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
     if mode == "strict":
         table.need_background("run.py")
     binary = quality(counts(table)) if table.n_gt else (float("nan"),) * 3
-    classes = seen.vocabulary if seen.has_classes else ()
+    classes = seen.class_names if seen.has_classes else ()
     by_class = counts_by_class(seen.class_table, len(classes)) if classes else []
     each = [quality(n)[2] if n.n_gt else float("nan") for n in by_class]
     tissue, fold = pair.meta.get("tissue"), pair.meta.get("fold")

@@ -42,7 +42,7 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
     table = pair.seen(mode).table
     if mode == "strict":
         table.need_background("py-ctcmetrics")
-    matched = table.c / table.a[table.g] > 0.5
+    matched = table.intersection / table.gt_areas[table.gt_index] > 0.5
     return {"iou": table.iou[matched], "n_ref": table.n_gt}
 
 

@@ -37,7 +37,7 @@ def evaluate(
     mode: Mode = "corrected",
     classes: tuple[Any, Any] | None = None,
     scores: Any = None,
-    vocabulary: Sequence[str] = (),
+    class_names: Sequence[str] = (),
     where: str | None = None,
     kind: str | None = None,
     missing: Missing = "error",
@@ -64,7 +64,7 @@ def evaluate(
         Names such as "ap_dsb2018", or "all": all that apply, and why the others do not.
     mode
         "corrected", or "strict": the official code bit for bit.
-    classes, scores, vocabulary
+    classes, scores, class_names
         With arrays: see `celltable.metrics`: classes is (of the ground truth, of the predictions).
     where
         SQL condition on the images of a ground-truth store, for example ``split = 'test'``.
@@ -120,7 +120,7 @@ def evaluate(
             )
         if write:
             raise InputError("arrays have no store to write scores into; use write=False")
-        pairs = pairs_from_arrays(gt, pred, classes=classes, scores=scores, vocabulary=vocabulary)
+        pairs = pairs_from_arrays(gt, pred, classes=classes, scores=scores, class_names=class_names)
         return evaluate_pairs(pairs, metrics, **how)
     if kind not in (None, "nucleus", "cell"):
         raise InputError(f"kind is {kind!r}; expected 'nucleus' or 'cell'")
@@ -128,7 +128,7 @@ def evaluate(
     if isinstance(truth, StoreSource) and kind not in (None, *truth.kinds):
         raise InputError(f"{truth.name} has no cell of the kind '{kind}', so there is nothing to score against")
     found = source_of(pred, images=truth.images, kind=kind)
-    pairs_of, notes = paired(truth, found, missing, unknown, vocabulary)
+    pairs_of, notes = paired(truth, found, missing, unknown, class_names)
     made = evaluate_pairs(pairs_of, metrics, notes=notes, **how)
     if write:
         _write(found, made)
@@ -168,7 +168,7 @@ def scores_table(scores: Scores, predictions: str | None = None) -> pa.Table:
 
 
 def paired(
-    truth: Source, found: Source, missing: Missing, unknown: Unknown, vocabulary: Sequence[str] = ()
+    truth: Source, found: Source, missing: Missing, unknown: Unknown, class_names: Sequence[str] = ()
 ) -> tuple[Iterator[Pair], list[str]]:
     """The pairs of two sources, one at a time, and what a reader must know about images of only one of them."""
     there = found.ids
@@ -186,7 +186,7 @@ def paired(
     notes += _left_out(truth, "ground-truth cells", unknown) + _left_out(found, "predictions", unknown)
     if left:
         notes.append(f"{left} images are not annotated and were not scored.")
-    spoken = tuple(vocabulary) or words(truth, found)
+    spoken = tuple(class_names) or words(truth, found)
     return map(bound(_pair, truth, found, frozenset(there), spoken), ids), notes
 
 
@@ -223,10 +223,10 @@ def _left_out(found: Source, what: str, unknown: Unknown) -> list[str]:
     return [f"{text}." for text in strange + aloud] + (notes if others else [])
 
 
-def _pair(truth: Source, found: Source, there: frozenset[str], vocabulary: tuple[str, ...], image_id: str) -> Pair:
+def _pair(truth: Source, found: Source, there: frozenset[str], class_names: tuple[str, ...], image_id: str) -> Pair:
     image = truth.images[image_id]
-    gt = truth.side(image_id, vocabulary)
-    pred = found.side(image_id, vocabulary) if image_id in there else empty_side(image, vocabulary)
+    gt = truth.side(image_id, class_names)
+    pred = found.side(image_id, class_names) if image_id in there else empty_side(image, class_names)
     return Pair(image_id, image.size, gt, pred, meta_of(image), exhaustive=image.exhaustive, ignored=image.ignore)
 
 

@@ -74,7 +74,7 @@ def pairs_from_arrays(
     *,
     classes: tuple[Any, Any] | None = None,
     scores: Any = None,
-    vocabulary: Sequence[str] = (),
+    class_names: Sequence[str] = (),
     image_ids: Sequence[str] | None = None,
     meta: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[Pair]:
@@ -91,7 +91,7 @@ def pairs_from_arrays(
     scores
         For each image the confidence of each prediction in ascending order of its label, a mapping, or an array indexed
         by label (one longer than the largest label).
-    vocabulary
+    class_names
         Class names in their order; by default those that occur, sorted. Layer names of a PanNuke stack.
     image_ids, meta
         One id (by default "0", "1", …) and one mapping of columns an image.
@@ -124,7 +124,7 @@ def pairs_from_arrays(
         )
         for k, (i, g, p) in enumerate(zip(ids, gt_maps, pred_maps, strict=True))
     ]
-    words = tuple(vocabulary) or _words(sides)
+    words = tuple(class_names) or _words(sides)
     _check_words(sides, words)
     return [
         _pair(i, _named(g, words), _named(p, words), {} if meta is None else meta[k])
@@ -242,8 +242,8 @@ def _check_words(sides: Sequence[tuple[_Raw, _Raw]], words: tuple[str, ...]) -> 
     strange = sorted(found - set(words))
     if strange:
         raise MetricError(
-            f"found cells of class {', '.join(strange[:5])}, which vocabulary lacks: {', '.join(words)}. Add it "
-            "to the vocabulary, or give such cells the class None."
+            f"found cells of class {', '.join(strange[:5])}, which class_names lacks: {', '.join(words)}. Add it "
+            "to the class_names, or give such cells the class None."
         )
 
 
@@ -256,12 +256,12 @@ def _named(raw: _Raw, words: tuple[str, ...]) -> Side:
     if of_class is not None:
         code = {w: k for k, w in enumerate(words)}
         columns["class_codes"] = np.asarray([code.get(str(v), -1) for v in of_class], np.int64)
-        columns["vocabulary"] = words
+        columns["class_names"] = words
     elif not words:
         return Side.from_label_map(array, given_ids=ids, **columns)
     elif ids is not None and not len(ids):
         columns["class_codes"] = np.zeros(0, np.int64)
-        columns["vocabulary"] = words
+        columns["class_names"] = words
     return Side.from_label_map(array, given_ids=ids, **columns)
 
 

@@ -124,7 +124,7 @@ def by_class(pair: Pair) -> Iterator[tuple[str, Pair]]:
     """The pair restricted to each class in turn."""
     if pair.gt.class_codes is None or pair.pred.class_codes is None:
         return
-    for code, name in enumerate(pair.vocabulary):
+    for code, name in enumerate(pair.class_names):
         yield name, pair.kept(pair.gt.class_codes == code, pair.pred.class_codes == code)
 
 
@@ -136,7 +136,7 @@ def by_size(pair: Pair, edges: Sequence[float]) -> Iterator[tuple[str, Pair]]:
     """
     table = pair.overlap
     area = table.pred_areas.astype(np.float64)
-    order = np.argsort(table.pixels, kind="stable")
+    order = np.argsort(table.intersection, kind="stable")
     area[table.pred_index[order]] = table.gt_areas[table.gt_index[order]]  # the largest overlap is written last
     gt_bin = np.searchsorted(edges, table.gt_areas, side="right") - 1
     pred_bin = np.searchsorted(edges, area, side="right") - 1

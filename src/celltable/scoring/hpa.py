@@ -46,7 +46,7 @@ def _rows(side: Side, scores: Floats | None) -> _Rows:
     several: Sequence[Any] = side.several or [None] * len(side)
     own = [float("nan")] * len(side) if scores is None else scores.tolist()
     for k, (code, more) in enumerate(zip(codes, several, strict=True)):
-        for name, score in more or ([(side.vocabulary[code], own[k])] if code >= 0 else []):
+        for name, score in more or ([(side.class_names[code], own[k])] if code >= 0 else []):
             cell.append(k)
             names.append(name)
             found.append(own[k] if np.isnan(score) else score)
@@ -100,7 +100,7 @@ class _Overlaps:
         else:
             table = pair.overlap
             gt, dt = np.asarray(table.gt_index, np.int64), np.asarray(table.pred_index, np.int64)
-            shared = table.pixels.astype(np.float32)
+            shared = table.intersection.astype(np.float32)
             a, b = table.gt_areas.astype(np.float32), table.pred_areas.astype(np.float32)
         order = np.lexsort((gt, dt))
         gt, dt, shared = gt[order], dt[order], shared[order]

@@ -8,19 +8,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from celltable.errors import MetricError
 from celltable.geometry import overlap as overlaps
-from celltable.geometry import rle as rles
 
+from .centroids import centroids, nearest_assignment
+from .pair_table import PairTable
 from .side import Floats, Ints, Side, aligned
-from .strips import label_sums, paired_strips
+from .strips import paired_strips
 
 if TYPE_CHECKING:
     from celltable.geometry.overlap import Overlap
-
-    from .table import Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +39,7 @@ class Pair:
 
     @cached_property
     def overlap(self) -> Overlap:
-        """The sparse overlaps of all cells as they are: gt_index, pred_index (positions in the sides), pixels."""
+        """The sparse overlaps of all cells as they are: gt_index, pred_index (positions in the sides), intersection."""
         if self.gt.size != self.pred.size:
             raise MetricError(
                 f"image {self.image_id}: the ground truth is {self.gt.size[0]}×{self.gt.size[1]} and the prediction "
@@ -61,18 +60,16 @@ class Pair:
         return overlaps.overlap_of_strips(paired_strips(self.gt.label_map, self.pred.label_map))
 
     @cached_property
-    def table(self) -> Table:
+    def table(self) -> PairTable:
         """`flat` with everything that label-map protocols derive from it."""
-        from .table import Table
-
-        return Table.of(self, self.flat)
+        return PairTable.of(self.flat, self.gt, self.pred, self.image_id)
 
     @cached_property
-    def class_table(self) -> Table:
+    def class_table(self) -> PairTable:
         """As `table`, but of the cells as they are, for protocols that look at each class on its own."""
-        from .table import Table
-
-        return self.table if self.flat is self.overlap else Table.of(self, self.overlap)
+        return (
+            self.table if self.flat is self.overlap else PairTable.of(self.overlap, self.gt, self.pred, self.image_id)
+        )
 
     @cached_property
     def clean(self) -> Pair:
@@ -81,7 +78,7 @@ class Pair:
             return self
         regions, table = self.gt.flags, self.overlap
         on_region = np.bincount(
-            table.pred_index, weights=table.pixels * regions[table.gt_index], minlength=len(self.pred)
+            table.pred_index, weights=table.intersection * regions[table.gt_index], minlength=len(self.pred)
         )
         hidden = (2 * on_region >= table.pred_areas) & (table.pred_areas > 0)
         return self.kept(~regions, ~hidden)
@@ -94,45 +91,30 @@ class Pair:
         """The pair with only the cells where the boolean masks are true; overlaps are carried over, not recomputed."""
         gt_mask, pred_mask = np.asarray(gt, bool), np.asarray(pred, bool)
         made = replace(self, gt=self.gt.take(gt_mask), pred=self.pred.take(pred_mask))
-        table = self.overlap
-        pairs = gt_mask[table.gt_index] & pred_mask[table.pred_index]
-        made.__dict__["overlap"] = replace(
-            table,
-            gt_ids=table.gt_ids[gt_mask],
-            gt_areas=table.gt_areas[gt_mask],
-            gt_boxes=table.gt_boxes[gt_mask],
-            pred_ids=table.pred_ids[pred_mask],
-            pred_areas=table.pred_areas[pred_mask],
-            pred_boxes=table.pred_boxes[pred_mask],
-            gt_index=(np.cumsum(gt_mask) - 1)[table.gt_index[pairs]],
-            pred_index=(np.cumsum(pred_mask) - 1)[table.pred_index[pairs]],
-            pixels=table.pixels[pairs],
-        )
+        made.__dict__["overlap"] = self.overlap.kept(gt_mask, pred_mask)
         return made
 
     @cached_property
     def gt_centroids(self) -> Floats:
         """Mean x and y of the pixels of each ground-truth cell, float64 (n, 2)."""
-        return _centroids(self.gt)
+        return centroids(self.gt)
 
     @cached_property
     def pred_centroids(self) -> Floats:
         """Mean x and y of the pixels of each predicted cell, float64 (n, 2)."""
-        return _centroids(self.pred)
+        return centroids(self.pred)
 
     @cached_property
     def nearest_centres(self) -> tuple[Ints, Ints, Floats]:
         """The assignment of centres with the least sum of distances over all pairs, and the distances."""
-        from .centroids import nearest_assignment
-
         return nearest_assignment(self.gt_centroids, self.pred_centroids)
 
     @property
-    def vocabulary(self) -> tuple[str, ...]:
+    def class_names(self) -> tuple[str, ...]:
         """Class names that both sides' class codes point into; empty where either has no classes."""
         if self.gt.class_codes is None or self.pred.class_codes is None:
             return ()
-        return self.gt.vocabulary
+        return self.gt.class_names
 
     @property
     def has_classes(self) -> bool:
@@ -171,20 +153,3 @@ def _positions(ids: Ints, found: Ints) -> Ints:
 
 def _numbered(table: Overlap, gt: Side, pred: Side) -> Overlap:
     return replace(table, gt_ids=gt.ids, pred_ids=pred.ids)
-
-
-def _centroids(side: Side) -> Floats:
-    if not len(side):
-        return np.zeros((0, 2))
-    if side.overlapping:
-        sums = np.asarray([_coordinate_sums(rles.decode(c, side.size)) for c in side.rle], np.float64)
-    else:
-        order = np.argsort(side.ids, kind="stable")
-        sums = np.empty((len(side), 2))
-        sums[order] = label_sums(side.label_map, np.ascontiguousarray(side.ids[order]))
-    return np.asarray(sums / np.maximum(side.areas, 1)[:, None], np.float64)
-
-
-def _coordinate_sums(mask: NDArray[np.bool_]) -> tuple[int, int]:
-    y, x = np.nonzero(mask)
-    return int(x.sum()), int(y.sum())

@@ -8,7 +8,7 @@ import numpy as np
 
 from celltable.errors import MetricError
 
-from .table import Table
+from .pair_table import PairTable
 
 SQ_EPS = 1e-6  # in the denominator of SQ: PanNuke-metrics, HoVer-Net, CoNIC and CellViT alike
 
@@ -33,30 +33,30 @@ class Counts:
         return self.tp + self.fp
 
 
-def counts(table: Table, match_iou: float = 0.5, *, by_prediction: bool = False) -> Counts:
+def counts(table: PairTable, match_iou: float = 0.5, *, by_prediction: bool = False) -> Counts:
     """Match by IoU > `match_iou`; the IoU are summed in order of the ground truth, or of the prediction.
 
     The order decides the last bit of the sum.
     """
     found = table.over(match_iou)
     if by_prediction:
-        found = found[np.argsort(table.p[found], kind="stable")]
+        found = found[np.argsort(table.pred_index[found], kind="stable")]
     tp = len(found)
     return Counts(tp, table.n_pred - tp, table.n_gt - tp, float(table.iou[found].sum()))
 
 
 def counts_by_class(
-    table: Table, n_classes: int, match_iou: float = 0.5, *, by_prediction: bool = False
+    table: PairTable, n_classes: int, match_iou: float = 0.5, *, by_prediction: bool = False
 ) -> list[Counts]:
     """`counts` of the cells of each class alone (both sides must have classes)."""
     if match_iou < 0.5 or table.gt_class is None or table.pred_class is None:
         return [counts(t, match_iou, by_prediction=by_prediction) for t in table.by_class(n_classes)]
     found = table.over(match_iou)
-    code = table.gt_class[table.g[found]]
-    same = (code == table.pred_class[table.p[found]]) & (code >= 0)
+    code = table.gt_class[table.gt_index[found]]
+    same = (code == table.pred_class[table.pred_index[found]]) & (code >= 0)
     found, code = found[same], code[same]
     if by_prediction:
-        order = np.argsort(table.p[found], kind="stable")
+        order = np.argsort(table.pred_index[found], kind="stable")
         found, code = found[order], code[order]
     iou = table.iou[found]
     n_gt, n_pred, tp = (
@@ -76,7 +76,7 @@ def quality(n: Counts, dq_eps: float = 0.0) -> tuple[float, float, float]:
     return dq, sq, dq * sq
 
 
-def refuse_empty(table: Table, code: str) -> None:
+def refuse_empty(table: PairTable, code: str) -> None:
     """Strict mode: raise where the official code divides by zero because no side has a cell."""
     if not table.n_gt and not table.n_pred:
         raise MetricError(

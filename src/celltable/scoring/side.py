@@ -39,7 +39,7 @@ class Side:
     size
         (height, width).
     columns of cells
-        `given_ids` int64; `class_codes` int64 index into `vocabulary`, -1 = none; `scores` float64; `crowd`, `ignore`
+        `given_ids` int64; `class_codes` int64 index into `class_names`, -1 = none; `scores` float64; `crowd`, `ignore`
         bool; `published_area` float64; `published_boxes` float64 (n, 4) x, y, width, height; `source_ids` the release's
         own ids (COCO annotation ids); `several`, for cells of more than one class, all (class name, confidence).
     painted
@@ -55,7 +55,7 @@ class Side:
     given_areas: Ints | None = None
     given_boxes: NDArray[np.int32] | None = None
     class_codes: Ints | None = None
-    vocabulary: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
     scores: Floats | None = None
     crowd: Bools | None = None
     ignore: Bools | None = None
@@ -81,27 +81,31 @@ class Side:
         return cls(size, counts=list(counts), **columns)
 
     @classmethod
-    def from_layers(cls, stack: NDArray[Any], vocabulary: Sequence[str], **columns: Any) -> Side:
+    def from_layers(cls, stack: NDArray[Any], class_names: Sequence[str], **columns: Any) -> Side:
         """Cells of a (row, column, class) stack of label maps, as PanNuke has them; further channels are not read.
 
         Ids are 1, 2, … in the order of class and label; where layers share a pixel the cells overlap, and the later
         class lies on top.
         """
-        found = maps.layers(stack, len(vocabulary))
-        if found.strange[: len(vocabulary)].any():
+        found = maps.layers(stack, len(class_names))
+        if found.strange[: len(class_names)].any():
             raise MaskError("a class layer holds a value that is not a whole number from 0 to 2147483647")
-        codes, names, size = found.layer.astype(np.int64), tuple(vocabulary), (int(stack.shape[0]), int(stack.shape[1]))
+        codes, names, size = (
+            found.layer.astype(np.int64),
+            tuple(class_names),
+            (int(stack.shape[0]), int(stack.shape[1])),
+        )
         if not found.shared:
-            return cls(size, map=found.flat, class_codes=codes, vocabulary=names, **columns)
+            return cls(size, map=found.flat, class_codes=codes, class_names=names, **columns)
         counts = [c for plane in found.maps for c in rles.from_label_map(plane).counts]
-        return cls(size, counts=counts, class_codes=codes, vocabulary=names, painted=found.flat, **columns)
+        return cls(size, counts=counts, class_codes=codes, class_names=names, painted=found.flat, **columns)
 
     @classmethod
-    def from_instances(cls, cells: Instances, vocabulary: Sequence[str] = ()) -> Side:
-        """Cells of a record or of a store, without decoding their masks; class names become codes of `vocabulary`."""
+    def from_instances(cls, cells: Instances, class_names: Sequence[str] = ()) -> Side:
+        """Cells of a record or of a store, without decoding their masks; class names become codes of `class_names`."""
         columns: dict[str, Any] = {}
         if cells.class_name is not None:
-            columns["class_codes"], columns["vocabulary"] = _codes(cells.column("class_name"), vocabulary)
+            columns["class_codes"], columns["class_names"] = _codes(cells.column("class_name"), class_names)
         for name, column in (("scores", cells.score), ("published_area", cells.published_area)):
             if column is not None:
                 values = [np.nan if v is None else float(v) for v in column]
@@ -129,9 +133,9 @@ class Side:
         )
 
     @classmethod
-    def from_rows(cls, rows: Any, size: tuple[int, int], vocabulary: Sequence[str] = ()) -> Side:
+    def from_rows(cls, rows: Any, size: tuple[int, int], class_names: Sequence[str] = ()) -> Side:
         """Cells of one image from rows of a store's instances table (an Arrow table), column by column."""
-        return StoredCells(rows, vocabulary).side(0, int(rows.num_rows), size)
+        return StoredCells(rows, class_names).side(0, int(rows.num_rows), size)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -245,12 +249,12 @@ def _several(names: Sequence[Any], scores: Sequence[Any]) -> list[list[tuple[str
 class StoredCells:
     """Rows of a store's instances table as columns: made once for many images, which are stretches of them.
 
-    `vocabulary` gives the codes of classes; without one each image has its own. A column that has nothing in an image
+    `class_names` gives the codes of classes; without one each image has its own. A column that has nothing in an image
     is None there.
     """
 
-    def __init__(self, rows: Any, vocabulary: Sequence[str] = ()) -> None:
-        self.vocabulary = tuple(vocabulary)
+    def __init__(self, rows: Any, class_names: Sequence[str] = ()) -> None:
+        self.class_names = tuple(class_names)
         n = int(rows.num_rows)
 
         def there(name: str) -> bool:
@@ -266,7 +270,7 @@ class StoredCells:
         boxes = [np.asarray(rows.column(f"bbox_{k}").to_numpy(), np.int32) for k in "xywh"]
         self.boxes = np.stack(boxes, axis=1) if n else np.zeros((0, 4), np.int32)
         self.names = listed("class_name") if there("class_name") else None
-        self.codes = _codes(self.names or [None] * n, vocabulary)[0] if vocabulary else None
+        self.codes = _codes(self.names or [None] * n, class_names)[0] if class_names else None
         self.floats = {
             name: np.asarray(rows.column(column).to_numpy(), np.float64)
             for name, column in (("scores", "score"), ("published_area", "published_area"))
@@ -284,9 +288,9 @@ class StoredCells:
         """The cells `first` to `stop - 1`, of an image of `size` (height, width)."""
         columns: dict[str, Any] = {}
         if self.codes is not None:
-            columns["class_codes"], columns["vocabulary"] = self.codes[first:stop], self.vocabulary
+            columns["class_codes"], columns["class_names"] = self.codes[first:stop], self.class_names
         elif self.names is not None and any(name is not None for name in self.names[first:stop]):
-            columns["class_codes"], columns["vocabulary"] = _codes(self.names[first:stop], ())
+            columns["class_codes"], columns["class_names"] = _codes(self.names[first:stop], ())
         for name, numbers in self.floats.items():
             if not np.isnan(numbers[first:stop]).all():
                 columns[name] = numbers[first:stop]
@@ -307,8 +311,8 @@ class StoredCells:
         )
 
 
-def _codes(names: Sequence[str | None], vocabulary: Sequence[str]) -> tuple[Ints, tuple[str, ...]]:
-    words = tuple(vocabulary) or tuple(sorted({n for n in names if n is not None}))
+def _codes(names: Sequence[str | None], class_names: Sequence[str]) -> tuple[Ints, tuple[str, ...]]:
+    words = tuple(class_names) or tuple(sorted({n for n in names if n is not None}))
     index = {word: i for i, word in enumerate(words)}
     return np.asarray([index.get(n, -1) if n is not None else -1 for n in names], np.int64), words
 

@@ -50,7 +50,7 @@ class Source(Protocol):
     def classes(self) -> tuple[str, ...]: ...
     @property
     def images(self) -> Mapping[str, Image]: ...
-    def side(self, image_id: str, vocabulary: tuple[str, ...]) -> Side: ...
+    def side(self, image_id: str, class_names: tuple[str, ...]) -> Side: ...
 
 
 @dataclass(frozen=True)
@@ -95,22 +95,22 @@ class StoreSource:
         listed = [c for c in self.store.info.get("classes") or () if c in found]
         return (*listed, *sorted(found - set(listed)))
 
-    def side(self, image_id: str, vocabulary: tuple[str, ...]) -> Side:
+    def side(self, image_id: str, class_names: tuple[str, ...]) -> Side:
         """The cells of one image."""
         size = self.images[image_id].size
         if self.kind is not None:
             import pyarrow.compute as pc
 
             rows = self.store.rows_of(image_id)
-            return Side.from_rows(rows.filter(pc.equal(rows.column("kind"), self.kind)), size, vocabulary)
+            return Side.from_rows(rows.filter(pc.equal(rows.column("kind"), self.kind)), size, class_names)
         group, first, stop = self.store.place_of(image_id)
         if first == stop:
-            return Side.from_rows(self.store.rows_of(image_id), size, vocabulary)
-        cells = self._recent.get((group, vocabulary))
+            return Side.from_rows(self.store.rows_of(image_id), size, class_names)
+        cells = self._recent.get((group, class_names))
         if cells is None:
-            cells = StoredCells(self.store.group(group), vocabulary)
+            cells = StoredCells(self.store.group(group), class_names)
             self._recent.clear()
-            self._recent[group, vocabulary] = cells
+            self._recent[group, class_names] = cells
         return cells.side(first, stop, size)
 
 
@@ -143,12 +143,12 @@ class SampleSource:
         found = {c for s in self.samples.values() for c in s.instances.column("class_name") if c is not None}
         return tuple(sorted(found))
 
-    def side(self, image_id: str, vocabulary: tuple[str, ...]) -> Side:
+    def side(self, image_id: str, class_names: tuple[str, ...]) -> Side:
         """The cells of one image."""
         cells = self.samples[image_id].instances
         if self.kind is not None:
             cells = cells.take([k == self.kind for k in cells.column("kind")])
-        return Side.from_instances(cells, vocabulary)
+        return Side.from_instances(cells, class_names)
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class StripSource:
         """Ids of the images."""
         return list(self.maps)
 
-    def side(self, image_id: str, vocabulary: tuple[str, ...]) -> Side:
+    def side(self, image_id: str, class_names: tuple[str, ...]) -> Side:
         """The cells of one image."""
         return Side.from_label_map(self.maps[image_id])
 
@@ -311,9 +311,9 @@ def words(*sources: Source) -> tuple[str, ...]:
     return tuple(dict.fromkeys(c for s in sources for c in s.classes))
 
 
-def empty_side(image: Image, vocabulary: Iterable[str]) -> Side:
+def empty_side(image: Image, class_names: Iterable[str]) -> Side:
     """No cells."""
     import numpy as np
 
     codes = np.zeros(0, np.int64)
-    return Side.from_rle([], image.size, class_codes=codes, vocabulary=tuple(vocabulary), scores=np.zeros(0))
+    return Side.from_rle([], image.size, class_codes=codes, class_names=tuple(class_names), scores=np.zeros(0))

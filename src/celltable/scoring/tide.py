@@ -90,13 +90,13 @@ def _regions(side: Side, mode: Mode) -> NDArray[np.bool_]:
 def _names(side: Side) -> list[str]:
     if side.class_codes is None:
         return [""] * len(side)
-    return [side.vocabulary[c] if c >= 0 else "" for c in side.class_codes.tolist()]
+    return [side.class_names[c] if c >= 0 else "" for c in side.class_codes.tolist()]
 
 
 def _rows(pair: Pair) -> list[list[tuple[int, float, float]]]:
     """For each prediction the cells it overlaps, ascending: position, IoU, overlap over own area."""
     table = pair.overlap
-    gt, dt, c = table.gt_index, table.pred_index, table.pixels
+    gt, dt, c = table.gt_index, table.pred_index, table.intersection
     own = table.pred_areas[dt]
     iou, over = c / (table.gt_areas[gt] + own - c), c / own
     rows: list[list[tuple[int, float, float]]] = [[] for _ in range(len(pair.pred))]

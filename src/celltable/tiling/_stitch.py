@@ -142,7 +142,7 @@ class _Pairs:
 
     def __init__(self, table: Overlap, same_kind: NDArray[np.bool_], match: float) -> None:
         self._i, self._j = table.gt_index[same_kind], table.pred_index[same_kind]
-        self._shared = table.pixels[same_kind]
+        self._shared = table.intersection[same_kind]
         self._areas_a, self._areas_b = table.gt_areas, table.pred_areas
         self._match = match
         self._of_a: dict[int, int] = {}
@@ -260,7 +260,7 @@ class _Group:
         table = overlap_of_rles(self._masks, self._masks, cells.size)
         self._area = table.gt_areas.tolist()
         self._shared = np.zeros((len(members), len(members)), np.int64)
-        self._shared[table.gt_index, table.pred_index] = table.pixels
+        self._shared[table.gt_index, table.pred_index] = table.intersection
 
     def cells(self, pairs: list[tuple[int, int]]) -> list[_Cell]:
         """Decide which cells these copies show."""

@@ -130,14 +130,14 @@ def _tally(pair: Pair, mode: Mode, protocol: Protocol) -> Tally:
         table = pair.overlap
         gt_index, dt_index = table.gt_index, table.pred_index
         own, other = table.pred_areas[dt_index], table.gt_areas[gt_index]
-        union = np.where(truth["gt_flags"][gt_index] & 1, own, own + other - table.pixels)
+        union = np.where(truth["gt_flags"][gt_index] & 1, own, own + other - table.intersection)
         found = matching.match_pairs(
             **truth,
             **guess,
             dt_area=_guess_areas(pair.pred, mode, protocol),
             gt_index=np.ascontiguousarray(gt_index, np.int64),
             dt_index=np.ascontiguousarray(dt_index, np.int64),
-            iou=table.pixels / union,
+            iou=table.intersection / union,
             **common,
         )
     return Tally(
@@ -198,7 +198,7 @@ def _categories(pair: Pair, protocol: Protocol) -> tuple[int, NDArray[np.int32],
 
 def words(pair: Pair) -> tuple[str, ...]:
     """The class names that codes of either side point into."""
-    return pair.gt.vocabulary or pair.pred.vocabulary
+    return pair.gt.class_names or pair.pred.class_names
 
 
 def _codes(side: Side) -> NDArray[np.int32]:

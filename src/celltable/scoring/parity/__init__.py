@@ -207,7 +207,7 @@ def _rules(rules: Sequence[Any]) -> Iterator[Compared]:
             [np.asarray(i["pred"]) for i in images],
             classes=classes,
             scores=[i["scores"] for i in images] if "scores" in images[0] else None,
-            vocabulary=rule.get("vocabulary", ()),
+            class_names=rule.get("class_names", ()),
             meta=[i.get("meta", {}) for i in images],
         )
         options = {k: tuple(v) if isinstance(v, list) else v for k, v in rule.get("options", {}).items()}
