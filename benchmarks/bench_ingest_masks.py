@@ -97,7 +97,7 @@ def agreement(tree: Path, part: Path) -> int:
 
 
 def measured(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Interleaved rounds, so that whatever else the machine does falls on all ways alike."""
+    """Interleave rounds, so that other load on the machine affects all ways equally."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, run in ways.items():

@@ -295,7 +295,7 @@ def pannuke(quick: bool) -> None:
 
     def stored() -> Any:
         tissue = {"tissue": "x"}
-        for _ in range(repeat):  # as a store is read: row groups become columns, images are stretches of them
+        for _ in range(repeat):  # the way a store is read: row groups become columns, images are slices of them
             sides = [StoredCells(group, names) for group in groups]
             for k in range(n):
                 gt, dt = (s.side(e[k], e[k + 1], (256, 256)) for s, e in zip(sides, ends, strict=True))

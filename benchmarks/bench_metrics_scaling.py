@@ -34,7 +34,7 @@ METRICS = (
     "errors_caicedo",
     "boundary_f_cellpose",
 )
-CELL = 28  # px between cells: 28² = 784 px² a cell, of which about 480 are its own
+CELL = 28  # px between cells: 28² = 784 px² per cell, about 480 of them covered
 
 
 def tissue(side: int, shift: int) -> NDArray[np.uint32]:

@@ -51,7 +51,7 @@ def overlaps(many: int, few: int) -> Any:
 def test_the_look_is_that_of_the_released_rule(magnification: float, factor: float) -> None:
     size = round(52 / factor), round(60 / factor)
     light = 1 + 0.5 * np.linspace(-1, 1, size[1])[None, :] ** 2
-    noise = np.random.default_rng(1).normal(0, 3, size)  # no value stands so near to a whole one that rounding decides
+    noise = np.random.default_rng(1).normal(0, 3, size)  # no value so near .5 that rounding decides
     image = np.clip(scene(3, size) * light + noise, 1, 255)
     spot = round(6 / factor)
     image[:spot, :spot], image[-spot:, -spot:] = 30, 255

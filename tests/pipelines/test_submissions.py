@@ -48,7 +48,7 @@ def runs_of(mask: NDArray[np.bool_]) -> str:
     columns = np.flatnonzero(mask.any(axis=0))
     if not len(columns):
         return ""
-    first, last = int(columns[0]), int(columns[-1]) + 1  # nothing lies to the left and right
+    first, last = int(columns[0]), int(columns[-1]) + 1  # there is nothing to the left and right
     line = np.concatenate([[0], mask[:, first:last].T.ravel().astype(np.int8), [0]])
     edges = np.flatnonzero(np.diff(line)) + first * mask.shape[0]
     return " ".join(f"{start + 1} {end - start}" for start, end in zip(edges[::2], edges[1::2], strict=True))
@@ -81,7 +81,7 @@ def rows_of_csv(path: Path) -> Counter[tuple[str, str]]:
 def test_the_labels_table_made_of_the_masks_is_the_published_one(celltable: Celltable, tmp_path: Path) -> None:
     root = plugins.load("datasets", "dsb2018").example(tmp_path / "release", 5)
     published = (root / "stage1_train_labels.csv").read_text()
-    (root / "stage1_train_labels.csv").unlink()  # so that the masks are all there is
+    (root / "stage1_train_labels.csv").unlink()  # so that only the masks are left
     celltable("ingest", "dsb2018", root, "bowl.celltable", "--part", "stage1_train")
     celltable("export", "bowl.celltable", "--to", "dsb-csv", "-O", "table=labels", "labels.csv")
     found = rows_of_csv(tmp_path / "labels.csv")

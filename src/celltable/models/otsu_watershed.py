@@ -134,7 +134,7 @@ def _full(kind: np.dtype[Any]) -> float:
 
 
 def _upright(plane: Float) -> tuple[Float, Field]:
-    """The plane with its background at the low side: the median lies nearer to the end that the background has."""
+    """Orient the plane so that its background is low: the median is closer to the background's end."""
     low, middle, high = np.percentile(plane[::2, ::2] if plane.size > 4096 else plane, (0.5, 50, 99.5))
     if middle - low > high - middle:
         return plane.max() - plane, "bright"
@@ -221,7 +221,7 @@ def _otsu(values: Float) -> float | None:
 
 
 def _opened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Opening by the 3 × 3 cross; what lies beyond the border counts as foreground, so that cut nuclei stay whole."""
+    """Opening by the 3 × 3 cross; beyond the border everything counts as foreground, so that cut nuclei stay whole."""
     near = np.pad(mask, 1, constant_values=True)
     near = near[1:-1, 1:-1] & near[:-2, 1:-1] & near[2:, 1:-1] & near[1:-1, :-2] & near[1:-1, 2:]
     wide = np.pad(near, 1)
@@ -293,7 +293,7 @@ def _saddles(basins: NDArray[np.int32], distance: Float) -> list[tuple[float, in
 
 
 def _own_threshold(smooth: Float, labels: NDArray[np.int32], foreground: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Redraw each nucleus where its signal exceeds a share of its own mean, so that dim and bright ones end alike."""
+    """Redraw each nucleus where its signal exceeds a share of its own mean, which equalises dim and bright nuclei."""
     ground = float(np.median(smooth[~foreground])) if not foreground.all() else float(smooth.min())
     at = np.flatnonzero(labels)
     numbers, values = labels.ravel()[at], smooth.ravel()[at]
@@ -347,7 +347,7 @@ MODEL = Model(
     title="Otsu threshold and watershed",
     description=(
         "No training: nuclei by Otsu's threshold, divided by a watershed on the distance map; dark field, bright field "
-        "and H&E (colour deconvolution) are told apart. The floor that every trained model has to beat."
+        "and H&E (colour deconvolution) are distinguished. The floor that every trained model has to beat."
     ),
     predict=predict,
     options={"sigma": 1.0, "h": 0.5, "min_area": 20.0, "min_share": 0.15},

@@ -1,4 +1,4 @@
-"""What releases celltable reads, and all one needs to obtain and cite each."""
+"""The releases that celltable reads, with what is needed to obtain and cite each."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from celltable.plugins.dataset import Dataset
 
 
 def list_datasets() -> tuple[str, ...]:
-    """Names of all data sets that can be read."""
+    """Return the names of all readable data sets."""
     return plugins.names("datasets")
 
 
 def row(reader: Dataset) -> dict[str, Any]:
-    """One data set as plain values."""
+    """Describe one data set as plain values."""
     return {
         "name": reader.name,
         "title": reader.title,
@@ -42,7 +42,7 @@ def row(reader: Dataset) -> dict[str, Any]:
 
 
 def total(reader: Dataset, what: str) -> int | None:
-    """Published number of images or instances over all parts, or None where none was published."""
+    """Return the published number of images or instances over all parts; None if none was published."""
     whole = reader.counts.get(("", what))
     if whole is not None:
         return whole

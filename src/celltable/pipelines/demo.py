@@ -22,8 +22,8 @@ def demo(
 ) -> Path:
     """Run the whole chain on generated releases in a folder and return the report.
 
-    Each release is generated microscopy with known truth, written in exactly the layout of the real one, its known
-    defects included. `say` gets a line for each step.
+    Each release is generated microscopy with known ground truth, in exactly the layout of the real one and with its
+    known defects. `say` is called with one line per step.
     """
     root = Path(folder)
     _clear(root, overwrite)
@@ -33,7 +33,7 @@ def demo(
     for name, reader in plugins.load_all("datasets").items():
         stores[name] = _ingested(reader, root, seed, say)
     report = _chain(stores[MAIN], list(stores.values()), root, seed, say)
-    say(f"\nDone in {time.perf_counter() - started:.0f} s. Open {report} in a browser; the stores lie in {root}/.")
+    say(f"\nDone in {time.perf_counter() - started:.0f} s. Open {report} in a browser; the stores are in {root}/.")
     return report
 
 

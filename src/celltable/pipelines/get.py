@@ -1,7 +1,7 @@
-"""Download a release from its publisher: licence first, resumed where a connection broke, verified, then renamed.
+"""Download a release from its publisher: show the licence, resume broken connections, verify, then rename.
 
-A file is written as ``NAME.incomplete`` and gets its name only when its length, and where they are known its size and
-SHA-256, are right. The proxies of the environment are respected; failures are retried with growing pauses.
+A file is written as ``NAME.incomplete`` and renamed only when its length, and its size and SHA-256 where known, are
+right. Proxies from the environment are used; failures are retried with growing pauses.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class DownloadError(CelltableError):
 
 
 class _Damaged(Exception):
-    """What arrived is not what was promised: start this address over, or go to the next."""
+    """The data received are not what was promised: restart this address or try the next one."""
 
 
 def get(
@@ -74,7 +74,7 @@ def get(
         )
     if not reader.files:
         where = reader.how_to_get or f"See {reader.source}."
-        raise CelltableError(f"{reader.name} has no file with a stable address. {where}")
+        raise CelltableError(f"No file of {reader.name} has a stable address. {where}")
     if not accept:
         raise CelltableError(
             f"{reader.name} is licensed {reader.licence}. "
@@ -117,9 +117,9 @@ def _sha256(path: Path) -> str:
 
 
 def _from(url: str, file: File, folder: Path, pause_s: float, report: Report | None) -> Path:
-    """Download from one address into ``NAME.incomplete``, resuming and retrying, and verify what arrived."""
+    """Download from one address into ``NAME.incomplete``, resuming and retrying, and verify the result."""
     partial = folder / f"{file.name}.incomplete"
-    tag = folder / f"{file.name}.incomplete.tag"  # what the server called the version that we hold a part of
+    tag = folder / f"{file.name}.incomplete.tag"  # the server's name for the version of our part
     reason = "no answer"
     for attempt in range(RETRIES):
         if attempt:
@@ -128,7 +128,7 @@ def _from(url: str, file: File, folder: Path, pause_s: float, report: Report | N
             _append(url, file, partial, tag, report)
         except urllib.error.HTTPError as exc:
             reason = f"the server answered {exc.code} {exc.reason}"
-            if exc.code == 416:  # our part is longer than the file: begin anew
+            if exc.code == 416:  # our part is longer than the file: start over
                 _forget(partial, tag)
             elif exc.code < 500 and exc.code not in (408, 429):
                 raise _Damaged(reason) from exc

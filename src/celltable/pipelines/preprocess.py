@@ -1,6 +1,6 @@
-"""Bring other microscopes' images to the look of a known data set, so that models trained on it can read them.
+"""Make images from other microscopes look like a known data set, so that models trained on it work on them.
 
-``livecell``: the rule of the function that the authors of LIVECell released for images of other microscopes
+``livecell``: follows the function that the LIVECell authors released for images from other microscopes
 (https://github.com/sartorius-research/LIVECell, code/preprocessing.py; Edlund et al. 2021, Nature Methods 18:1038):
 median to 128, scale to an effective 10x by area averages, clip to 0-255, divide by a wide median filter, background to
 128, clip to 70-180.
@@ -39,10 +39,10 @@ def like_livecell(
     fluorescence: bool = False,
     background: bool = True,
 ) -> NDArray[np.uint8]:
-    """An image in LIVECell's look: uint8 (row, column), background 128, values from 70 to 180.
+    """Make an image look like LIVECell: uint8 (row, column), background 128, values from 70 to 180.
 
-    Departures from the released function: any bit depth and colour is taken; a background of 0 counts as 1 (there it
-    divides by 0); images of less than 10x are enlarged linearly (there nothing is said of them).
+    Departures from the released function: any bit depth and colour is accepted; a background of 0 counts as 1 (the
+    original divides by 0); images of less than 10x are enlarged linearly (the original does not cover them).
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def like_livecell(
     Raises
     ------
     CelltableError
-        If the scale is no positive number, or more than half of an image that is not all black is.
+        If the scale is not a positive number, or more than half of an image that is not all black is black.
 
     >>> image = np.full((90, 120), 40, np.uint8); image[40:48, 50:58] = 50
     >>> look = like_livecell(image, magnification=20)
@@ -97,7 +97,7 @@ def _grey(pixels: NDArray[Any]) -> Floats:
 
 
 def _scale(pixel_size_um: float | None, magnification: float | None) -> float:
-    """By what an image is scaled to an effective 10x."""
+    """Compute the factor that scales an image to an effective 10x."""
     if pixel_size_um is not None and magnification is not None:
         raise CelltableError("a pixel size and a magnification are given; expected one of them.")
     for name, unit, value in (("pixel size", " µm", pixel_size_um), ("magnification", "x", magnification)):
@@ -122,7 +122,7 @@ def _resized(image: Floats, scale: float) -> Floats:
 
 
 def _area_means(image: Floats, rows: int) -> Floats:
-    """The image in fewer rows, each the mean of the strip that it covers, rows cut by its edges in proportion."""
+    """Reduce the number of rows; each is the mean of its strip, with cut rows weighted by their share."""
     height = len(image)
     sums = np.concatenate([np.zeros((1, image.shape[1])), np.cumsum(image, axis=0)])
     edges = np.linspace(0, height, rows + 1)
@@ -133,7 +133,7 @@ def _area_means(image: Floats, rows: int) -> Floats:
 
 
 def _background(image: NDArray[np.uint8], scale: float) -> Floats:
-    """The median filter; beyond the border the nearest pixel counts."""
+    """Apply a median filter; beyond the border the nearest pixel repeats."""
     from skimage.filters import rank
 
     median: Any = rank.median
@@ -157,10 +157,11 @@ def preprocess(
     progress: bool = False,
     workers: int | None = None,
 ) -> list[Path]:
-    """Preprocess every image of a folder or archive and write 8-bit TIFFs of the same names; returns their paths.
+    """Preprocess every image of a folder or archive, write 8-bit TIFFs of the same names and return their paths.
 
-    `pixel_size_um`, `magnification`, `fluorescence` and `background` are those of `like_livecell`; `only` are patterns
-    (``images/*``) of the names within the folder or archive, of which one must fit, so that masks can be left out.
+    `pixel_size_um`, `magnification`, `fluorescence` and `background` are those of `like_livecell`. `only` lists
+    patterns
+    (``images/*``) for names within the folder or archive; a file must match one of them, so that masks can be skipped.
 
     Raises
     ------
@@ -201,7 +202,7 @@ def preprocess(
 
 
 def _chosen(entries: Sequence[Entry], only: Sequence[str], path: str | Path) -> list[Entry]:
-    """The entries that one of the patterns fits, all without patterns."""
+    """Select the entries that match a pattern; all if there are no patterns."""
     from fnmatch import fnmatchcase
 
     if not entries:
@@ -216,7 +217,7 @@ def _chosen(entries: Sequence[Entry], only: Sequence[str], path: str | Path) -> 
 
 
 def _names(entries: Sequence[Entry]) -> list[Path]:
-    """The names of the files to write, in the order of the images."""
+    """Name the files to write, in the order of the images."""
     made: dict[Path, str] = {}
     for entry in entries:
         name = Path(entry.name).with_suffix(".tif")

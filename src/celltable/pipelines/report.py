@@ -89,7 +89,7 @@ def _fetch(pred: Store) -> Any:
 
 
 def _scores(ds: Store, pred: Store | None, metrics: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Rows of the scores table and the protocol cards: as evaluate wrote them, or else computed."""
+    """Return rows of the scores table and the protocol cards: those that evaluate wrote, or computed now."""
     if pred is None:
         return [], {}
     from .evaluate import evaluate, scores_table

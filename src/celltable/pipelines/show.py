@@ -1,4 +1,4 @@
-"""What is in a store: counts, sizes, modalities, classes, splits, terms; one or several side by side."""
+"""Summarise a store: counts, sizes, modalities, classes, splits, terms; one or several side by side."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _BY_COLUMN = ("modality", "image_class", "tissue", "cell_type", "split", "dtype"
 
 
 def summary(store: Store | str | Path) -> dict[str, Any]:
-    """Counts, distributions and terms of a store, as plain values.
+    """Return counts, distributions and terms of a store as plain values.
 
-    Areas are px², densities cells per 10,000 px²; cells an image and density are of the annotated images, as those that
-    nobody annotated are not empty.
+    Areas are in px², densities in cells per 10,000 px². Cells per image and density cover annotated images only: an
+    image nobody annotated is not empty.
     """
     ds = store if isinstance(store, Store) else open_store(store)
     images = ds.images.arrow
@@ -57,7 +57,7 @@ def summary(store: Store | str | Path) -> dict[str, Any]:
 
 
 def model_of(store: Store) -> str | None:
-    """The name of the model that made a store of predictions, where it is known."""
+    """Return the name of the model that made a store of predictions, if known."""
     model = store.info.get("model")
     name = model.get("name") if isinstance(model, dict) else model
     return None if name is None else str(name)
@@ -70,13 +70,13 @@ def _density(images: Any) -> np.ndarray[Any, Any]:
 
 
 def _values(column: Any) -> dict[str, int]:
-    """Distinct values with their counts, most frequent first; nulls are left out."""
+    """Count distinct values, most frequent first, without nulls."""
     found = Counter(v for v in column.to_pylist() if v is not None)
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _spread(values: np.ndarray[Any, Any], counts: np.ndarray[Any, Any]) -> dict[str, float] | None:
-    """Extremes, mean, and percentiles interpolated as numpy.percentile does, of distinct values and their counts."""
+    """Compute extremes, mean and percentiles (interpolated as numpy.percentile) of values with counts."""
     if not len(values):
         return None
     ends = np.cumsum(counts)

@@ -78,7 +78,7 @@ def torch_dataset(
 
     Each item is that of `item`, its arrays as tensors: ``image`` (channel, row, column) in its own type where torch
     has it (uint16 becomes int32), ``label_map`` int32, ``valid`` bool. `transform` gets the item before the conversion.
-    Items open the store anew in each worker process, so any number of loader workers may be used.
+    Each worker process opens the store itself, so any number of loader workers works.
     """
     try:
         import torch
@@ -115,7 +115,7 @@ def torch_dataset(
 
 
 def _again(path: str, where: str | None, transform: Callable[[Item], Item] | None) -> Any:
-    """The dataset made anew in another process."""
+    """Recreate the dataset in another process."""
     return torch_dataset(path, where=where, transform=transform)
 
 
