@@ -7,7 +7,7 @@ import pytest
 
 from celltable import plugins
 
-KINDS = [*plugins.ATTRIBUTE, "cli"]
+KINDS = [*plugins.FAMILIES, "cli"]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_private_modules_of_plug_ins_never_import_a_plug_in(graph: grimp.ImportG
 
 
 def test_every_plug_in_holds_its_object_under_its_own_name() -> None:
-    for kind in plugins.ATTRIBUTE:
+    for kind in plugins.FAMILIES:
         for name, plug_in in plugins.load_all(kind).items():
             own = getattr(plug_in, "rule", None) or plug_in.name
             assert own.replace("-", "_") == name.replace("-", "_")

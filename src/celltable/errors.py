@@ -5,6 +5,7 @@
     CelltableError              a request that cannot be served; its message says what was found, expected, to be done
     ├── NotFoundError           a name, path, image or column that does not exist (also a LookupError)
     │   └── UnknownPluginError  no plug-in of that name; suggests the nearest one
+    ├── PluginError             a plug-in that cannot be loaded, or does not keep to the contract of its family
     ├── InputError              a file or value that cannot be read as what it claims to be (also a ValueError)
     │   ├── ArchiveError        a zip or tar that is damaged or unsafe
     │   ├── ImageFileError      an image file that is damaged or in an unknown format
@@ -32,6 +33,10 @@ class NotFoundError(CelltableError, LookupError):
 
 class UnknownPluginError(NotFoundError):
     """No plug-in has that name."""
+
+
+class PluginError(CelltableError):
+    """A plug-in that cannot be loaded, or does not keep to the contract of its family."""
 
 
 class InputError(CelltableError, ValueError):

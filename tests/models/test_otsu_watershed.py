@@ -134,7 +134,7 @@ def test_what_is_no_image_is_refused(pixels: NDArray[Any]) -> None:
 
 
 def test_the_options_of_the_plug_in_are_those_of_the_function() -> None:
-    assert MODEL.options == predict.__kwdefaults__
+    assert {option.name: option.default for option in MODEL.options} == predict.__kwdefaults__
 
 
 def average_precision(labels: NDArray[Any], found: NDArray[Any]) -> float:

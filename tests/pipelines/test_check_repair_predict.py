@@ -274,7 +274,7 @@ def test_an_image_that_cannot_be_predicted_is_a_finding(store: Store, tmp_path: 
     assert made.findings.column("rule").to_pylist() == ["unreadable-pixels"]
     assert len(made["image 1"].instances) == 0
     assert made.image("image 1").annotated is False
-    with pytest.raises(CelltableError, match="no option 'size'. Its options: sigma"):
+    with pytest.raises(CelltableError, match="no option 'size'. Its options: h, min_area"):
         predict(store, tmp_path / "other.celltable", options={"size": 1})
     with pytest.raises(CelltableError, match="the option sigma is 'much'; expected a number"):
         predict(store, tmp_path / "other.celltable", options={"sigma": "much"})

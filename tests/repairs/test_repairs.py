@@ -127,11 +127,6 @@ def test_each_policy_names_who_loses_the_shared_pixels(policy: str, loser: int) 
     assert all((after[k] == expected[k]).all() for k in (1, 2))
 
 
-def test_an_unknown_policy_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(CelltableError, match=r"no overlap policy 'largest'.*larger-wins"):
-        propose("resolve-overlaps", sample_of(CLEAN), policy="largest")
-
-
 def test_specks_and_empty_masks_go_and_name_their_rule() -> None:
     speck = np.zeros(SIZE, bool)
     speck[20, 20:23] = True

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from celltable.cells import Finding, Sample
 from celltable.checks._shapes import shapes_of
+from celltable.plugins import Option
 from celltable.plugins.check import Check
 
 MIN_IOU = 0.6  # two annotators of one nucleus agree on about 0.7-0.9; neighbours that overlap stay below 0.5
@@ -34,6 +35,6 @@ CHECK = Check(
     ),
     find=find,
     severity="error",
-    options={"min_iou": MIN_IOU},
+    options=(Option("min_iou", MIN_IOU, "IoU from which two masks are the same cell", above=0, high=1),),
     repairs=("drop-duplicates",),
 )

@@ -8,6 +8,7 @@ import numpy as np
 
 from celltable.cells import Finding, Sample
 from celltable.checks._shapes import judged, shapes_of
+from celltable.plugins import Option
 from celltable.plugins.check import Check
 
 SERIOUS_PX = 10  # fewer pixels hardly move an IoU; DSB2018's trackers list holes from about this size
@@ -36,6 +37,15 @@ CHECK = Check(
         "drawing tools leave them. Value: pixels of all holes of the cell, px²."
     ),
     find=find,
-    options={"serious_px": SERIOUS_PX},
+    options=(
+        Option(
+            "serious_px",
+            SERIOUS_PX,
+            "area of a cell's holes that makes them a warning",
+            type=float,
+            low=0,
+            unit="px²",
+        ),
+    ),
     repairs=("fill-holes",),
 )

@@ -8,6 +8,7 @@ from typing import Any
 from celltable.cells import Finding, Sample
 from celltable.checks._images import Place, place, twin
 from celltable.geometry.fingerprint import NEAR_BITS, near_pairs, perceptual_hash
+from celltable.plugins import Option
 from celltable.plugins.check import Check
 
 
@@ -17,11 +18,11 @@ def gather(sample: Sample) -> tuple[Place, int]:
 
 
 def find(
-    features: Sequence[tuple[Place, int]], dataset: Mapping[str, Any], *, max_bits: float = NEAR_BITS
+    features: Sequence[tuple[Place, int]], dataset: Mapping[str, Any], *, max_bits: int = NEAR_BITS
 ) -> Iterator[Finding]:
     """One finding at the later image of each pair of look-alikes (the nearest earlier one is named)."""
     nearest: dict[int, tuple[int, int]] = {}
-    for i, j, bits in near_pairs([h for _, h in features], int(max_bits)):
+    for i, j, bits in near_pairs([h for _, h in features], max_bits):
         nearest[j] = min(nearest.get(j, (65, 0)), (bits, i))
     for later, (bits, first) in sorted(nearest.items()):
         what = f"looks like ({bits} of 64 bits differ)"
@@ -40,5 +41,5 @@ CHECK = Check(
     scope="dataset",
     gather=gather,
     needs_pixels=True,
-    options={"max_bits": NEAR_BITS},
+    options=(Option("max_bits", NEAR_BITS, "bits of the 64-bit fingerprint that may differ", low=0, high=64),),
 )

@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from celltable.cells import Finding, Sample
+from celltable.plugins import Option
 from celltable.plugins.check import Check
 
 MIN_IMAGES = 5  # fewer of a kind give no notion of a usual number
@@ -34,7 +35,7 @@ def find(
     features: Sequence[Feature | None],
     dataset: Mapping[str, Any],
     *,
-    min_images: float = MIN_IMAGES,
+    min_images: int = MIN_IMAGES,
     max_share: float = MAX_SHARE,
 ) -> Iterator[Finding]:
     """One finding for each image with no cell at all, or with a small share of what images of its kind have."""
@@ -65,5 +66,8 @@ CHECK = Check(
     find=find,
     scope="dataset",
     gather=gather,
-    options={"min_images": MIN_IMAGES, "max_share": MAX_SHARE},
+    options=(
+        Option("min_images", MIN_IMAGES, "images of a kind from which their median count is trusted", low=1),
+        Option("max_share", MAX_SHARE, "share of the usual count below which an image is reported", low=0, high=1),
+    ),
 )

@@ -8,6 +8,7 @@ import numpy as np
 
 from celltable.cells import Finding, Sample
 from celltable.checks._shapes import judged, shapes_of
+from celltable.plugins import Option
 from celltable.plugins.check import Check
 
 MAX_FILL = 0.6  # a filled nucleus with every hole of DSB2018 keeps 0.8 and more of its filled area
@@ -39,6 +40,9 @@ CHECK = Check(
     ),
     find=find,
     severity="error",
-    options={"max_fill": MAX_FILL, "min_filled_px": MIN_FILLED_PX},
+    options=(
+        Option("max_fill", MAX_FILL, "share of its enclosed area below which a mask is an outline", low=0, high=1),
+        Option("min_filled_px", MIN_FILLED_PX, "least enclosed area of an outline", type=float, low=1, unit="px²"),
+    ),
     repairs=("fill-outlines", "fill-holes"),
 )

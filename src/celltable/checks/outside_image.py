@@ -8,6 +8,7 @@ import numpy as np
 
 from celltable.cells import Finding, Sample
 from celltable.checks._shapes import polygons, shapes_of
+from celltable.plugins import Option
 from celltable.plugins.check import Check
 
 SLACK_PX = 0.0  # a vertex on the far edge (x = width) is still inside: pixels are squares
@@ -38,5 +39,5 @@ CHECK = Check(
     ),
     find=find,
     severity="error",
-    options={"slack_px": SLACK_PX},
+    options=(Option("slack_px", SLACK_PX, "how far a vertex may be outside", low=0, unit="px"),),
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from celltable.cells import Finding, Sample
 from celltable.checks._shapes import shapes_of
+from celltable.plugins import Option
 from celltable.plugins.check import Check
 
 MIN_INSIDE = 0.5  # of the nucleus: an annotated nucleus may stick out of its cell a little
@@ -41,5 +42,5 @@ CHECK = Check(
         "of that cell (0 to 1)."
     ),
     find=find,
-    options={"min_inside": MIN_INSIDE},
+    options=(Option("min_inside", MIN_INSIDE, "least share of a nucleus inside its cell", low=0, high=1),),
 )

@@ -8,6 +8,7 @@ import numpy as np
 
 from celltable.cells import Finding, Sample
 from celltable.checks._shapes import judged, shapes_of
+from celltable.plugins import Option
 from celltable.plugins.check import Check
 
 MIN_CELLS = 5  # fewer give no notion of a usual size
@@ -18,7 +19,7 @@ MAX_SOLIDITY = 0.88  # single nuclei of DSB2018: median 0.96, 5th percentile 0.8
 def find(
     sample: Sample,
     *,
-    min_cells: float = MIN_CELLS,
+    min_cells: int = MIN_CELLS,
     min_ratio: float = MIN_RATIO,
     max_solidity: float = MAX_SOLIDITY,
 ) -> Iterator[Finding]:
@@ -51,6 +52,10 @@ CHECK = Check(
         "Value: area over the median area of the image's cells."
     ),
     find=find,
-    options={"min_cells": MIN_CELLS, "min_ratio": MIN_RATIO, "max_solidity": MAX_SOLIDITY},
+    options=(
+        Option("min_cells", MIN_CELLS, "cells of an image from which its median area is trusted", low=1),
+        Option("min_ratio", MIN_RATIO, "area over the median from which a cell is large", low=1),
+        Option("max_solidity", MAX_SOLIDITY, "solidity below which a cell is not convex", low=0, high=1),
+    ),
     repairs=("split-merges",),
 )

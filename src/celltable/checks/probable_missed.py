@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.cells import Finding, Sample
+from celltable.plugins import Option
 from celltable.plugins.check import Check
 
 Float = NDArray[np.float32]
@@ -32,7 +33,7 @@ class Look(NamedTuple):
 def find(
     sample: Sample,
     *,
-    min_cells: float = MIN_CELLS,
+    min_cells: int = MIN_CELLS,
     min_apart: float = MIN_APART,
     min_share: float = MIN_SHARE,
     min_compact: float = MIN_COMPACT,
@@ -116,5 +117,10 @@ CHECK = Check(
     ),
     find=find,
     needs_pixels=True,
-    options={"min_cells": MIN_CELLS, "min_apart": MIN_APART, "min_share": MIN_SHARE, "min_compact": MIN_COMPACT},
+    options=(
+        Option("min_cells", MIN_CELLS, "annotated cells from which their look is trusted", low=1),
+        Option("min_apart", MIN_APART, "least contrast of cells and background, in standard deviations", low=0),
+        Option("min_share", MIN_SHARE, "least area of an object, as a share of the median cell", low=0),
+        Option("min_compact", MIN_COMPACT, "least share of its box that an object fills", low=0, high=1),
+    ),
 )

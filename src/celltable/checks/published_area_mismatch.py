@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from celltable.cells import Finding, Sample
+from celltable.plugins import Option
 from celltable.plugins.check import Check
 
 # A polygon's own area and its pixels differ by up to half a pixel along the outline: half the box's circumference.
@@ -37,5 +38,5 @@ CHECK = Check(
         "classes of COCO metrics use the published one. Value: difference, px²."
     ),
     find=find,
-    options={"min_share": MIN_SHARE},
+    options=(Option("min_share", MIN_SHARE, "least difference, as a share of the larger area", low=0, high=1),),
 )

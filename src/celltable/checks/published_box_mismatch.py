@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from celltable.cells import Finding, Sample
+from celltable.plugins import Option
 from celltable.plugins.check import Check
 
 SLACK_PX = 2.0  # boxes of polygons have fractions, and some releases count the last pixel, some do not
@@ -37,5 +38,5 @@ CHECK = Check(
         "clipped. Value: largest distance between two edges, px."
     ),
     find=find,
-    options={"slack_px": SLACK_PX},
+    options=(Option("slack_px", SLACK_PX, "distance of two edges that is no mismatch", low=0, unit="px"),),
 )

@@ -8,6 +8,7 @@ import numpy as np
 
 from celltable.cells import Finding, Sample
 from celltable.checks._shapes import cut_by_border
+from celltable.plugins import Option
 from celltable.plugins.check import Check
 
 MIN_PX = 10  # TNBC's strays have 1-9 px, DSB2018's smallest nucleus 21
@@ -32,6 +33,9 @@ CHECK = Check(
     title="Speck",
     description="A mask of a few pixels: a slip of the pen or a crumb of a threshold. Value: area, px².",
     find=find,
-    options={"min_px": MIN_PX, "min_share": MIN_SHARE},
+    options=(
+        Option("min_px", MIN_PX, "area below which a mask is a speck", type=float, low=0, unit="px²"),
+        Option("min_share", MIN_SHARE, "the same as a share of the median cell of the image", low=0, high=1),
+    ),
     repairs=("drop-specks",),
 )

@@ -13,14 +13,13 @@ import pyarrow as pa
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError, NotFoundError
 from celltable.imagefile import read_pixels
-from celltable.notation.coco import decode_text, extra_keys, image_of
-from celltable.notation.names import to_name
-from celltable.notation.polygons import pack, parts_of
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import Format, Loss
 
-from ._out import new_file
+from ._coco_json import decode_text, extra_keys, image_of
+from ._loss import tally
+from ._out import new_file, to_name
 from ._pixels import encode
-from ._report import tally
+from ._polygons import pack, parts_of
 
 KEEPS: Final = frozenset(
     {
@@ -69,17 +68,17 @@ _COLUMNS: Final = (
 )
 
 
-def write(samples: Iterable[Sample], out: Path, *, overwrite: bool = False) -> ConversionReport:
+def write(samples: Iterable[Sample], out: Path, *, overwrite: bool = False) -> Loss:
     """Write one row an image: its bytes, its size and its cells (COCO run lengths) as a list."""
     import pyarrow.parquet as pq
 
-    report = ConversionReport()
+    loss = Loss()
     schema = SCHEMA.with_metadata({"huggingface": json.dumps({"info": {"features": features()}})})
     with new_file(out, overwrite) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
         rows: list[dict[str, Any]] = []
         size = 0
         for sample in samples:
-            tally(report, sample, KEEPS)
+            tally(loss, sample, KEEPS)
             rows.append(_row(sample))
             size += len((rows[-1]["image"] or {}).get("bytes", b"")) + 200 * len(sample.instances)
             if size >= GROUP_BYTES:
@@ -87,8 +86,8 @@ def write(samples: Iterable[Sample], out: Path, *, overwrite: bool = False) -> C
                 rows, size = [], 0
         if rows:
             writer.write_table(pa.Table.from_pylist(rows, schema))
-    report.written["files"] = 1
-    return report
+    loss.written["files"] = 1
+    return loss
 
 
 def features() -> dict[str, Any]:

@@ -9,13 +9,12 @@ from typing import Final
 import numpy as np
 
 from celltable.cells import Image, Sample
-from celltable.notation.names import to_name
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import Format, Loss
 
 from ._labels import read_label_maps, smallest
-from ._out import new_folder
+from ._loss import flatten
+from ._out import new_folder, to_name
 from ._pixels import encode_tiff, write_bytes
-from ._report import flatten
 
 KEEPS: Final = frozenset({"holes", "components", "ids", "exact-mask", "image-size", "empty-images"})
 
@@ -28,7 +27,7 @@ def write(
     compression: str = "zlib",
     bits: int = 0,
     overwrite: bool = False,
-) -> ConversionReport:
+) -> Loss:
     """Write ``<id>.tif`` an image: 16 bit where the ids fit, 32 bit otherwise, or always `bits` wide.
 
     Parameters
@@ -40,13 +39,13 @@ def write(
     bits
         16 or 32; 0 takes what the ids of each image need.
     """
-    report = ConversionReport()
+    loss = Loss()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
-            labels = smallest(flatten(report, sample, KEEPS, policy), (np.uint16, np.uint32), bits)
+            labels = smallest(flatten(loss, sample, KEEPS, policy), (np.uint16, np.uint32), bits)
             write_bytes(folder / f"{to_name(sample.image.image_id)}.tif", encode_tiff(labels, compression))
-            report.written["files"] += 1
-    return report
+            loss.written["files"] += 1
+    return loss
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from celltable.cells import Image, Instances
 from celltable.errors import InputError
+from celltable.plugins import Option
 from celltable.plugins.model import Model
 
 Float = NDArray[np.float32]
@@ -350,5 +351,10 @@ MODEL = Model(
         "and H&E (colour deconvolution) are distinguished. The floor that every trained model has to beat."
     ),
     predict=predict,
-    options={"sigma": 1.0, "h": 0.5, "min_area": 20.0, "min_share": 0.15},
+    options=(
+        Option("sigma", 1.0, "Gaussian smoothing", low=0, unit="px"),
+        Option("h", 0.5, "depth of a saddle of the distance map that divides two nuclei", low=0, unit="px"),
+        Option("min_area", 20.0, "area below which a nucleus is dropped", low=0, unit="px²"),
+        Option("min_share", 0.15, "the same as a share of the image's median nucleus", low=0, high=1),
+    ),
 )

@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from celltable import plugins, work
 from celltable.cells import Finding, Sample, findings_table
-from celltable.errors import CelltableError, InputError, NotFoundError
+from celltable.errors import InputError, NotFoundError
 from celltable.plugins.check import Check
+from celltable.plugins.options import settle_each
 from celltable.schema import SEVERITIES
 from celltable.store import Store, open_store
 
 UNREADABLE = "unreadable-pixels"  # not a check of its own: what a check that needs pixels finds when there are none
-Options = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def check(
     *,
     rules: Sequence[str] = (),
     pixels: bool = True,
-    options: Options | None = None,
+    options: Mapping[str, Any] | None = None,
     workers: int | None = None,
     progress: bool = False,
     write: bool = True,
@@ -67,7 +67,8 @@ def check(
     pixels
         Whether to run the checks that need to load the images.
     options
-        Rule → option → value, for thresholds other than the defaults.
+        Thresholds other than the defaults: option → value where it is clear which check is meant, else
+        "check.option" → value, or check → {option: value}.
     workers, progress
         Threads (None: every core), and whether to draw a bar. The findings are the same, byte for byte.
     write
@@ -76,15 +77,15 @@ def check(
     Raises
     ------
     UnknownPluginError
-        If there is no such rule.
-    CelltableError
-        If an option is unknown.
+        If no check has that name.
+    OptionError
+        If an option is unknown, or its value out of range.
     """
     ds = open_store(store.path if isinstance(store, Store) else store)  # as it is now: others may have changed it
     chosen = [plugins.load("checks", name) for name in (dict.fromkeys(rules) or plugins.names("checks"))]
     ran = [c for c in chosen if pixels or not c.needs_pixels]
     skipped = {c.rule: "it needs pixels" for c in chosen if c.needs_pixels and not pixels}
-    thresholds = _thresholds(ran, options or {})
+    thresholds = settle_each(chosen, options, "check")
     label = "checking" if progress else None
     # The rows are read in this thread, one row group after the other; pixels and measuring are the workers' part.
     results = list(work.map(_worker(ran, thresholds), ds.samples(), workers=workers, progress=label, total=len(ds)))
@@ -106,21 +107,7 @@ _MISSING = _Missing()
 Result = tuple[list[Finding], list[Any]]
 
 
-def _thresholds(checks: Sequence[Check], options: Options) -> dict[str, dict[str, float]]:
-    known = {c.rule: dict(c.options) for c in checks}
-    for rule, values in options.items():
-        name = rule.replace("_", "-")
-        if name not in known:
-            raise CelltableError(f"options are given for '{rule}', which is not run. Run are: {', '.join(known)}.")
-        for key, value in values.items():
-            if key not in known[name]:
-                names = ", ".join(known[name]) or "none"
-                raise CelltableError(f"the check {name} has no option '{key}'. Its options: {names}.")
-            known[name][key] = value
-    return known
-
-
-def _worker(checks: Sequence[Check], options: Mapping[str, Mapping[str, float]]) -> Callable[[Sample], Result]:
+def _worker(checks: Sequence[Check], options: Mapping[str, Mapping[str, Any]]) -> Callable[[Sample], Result]:
     single = [c for c in checks if c.scope == "image"]
     whole = [c for c in checks if c.scope == "dataset"]
     loads = any(c.needs_pixels for c in checks)

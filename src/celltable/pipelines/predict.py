@@ -12,8 +12,9 @@ from typing import Any
 
 from celltable import __version__, plugins, work
 from celltable.cells import Finding, Image, Instances, Sample
-from celltable.errors import CelltableError, InputError, NotFoundError
+from celltable.errors import InputError, NotFoundError
 from celltable.plugins.model import Model
+from celltable.plugins.options import settle
 from celltable.store import Store, StoreWriter, open_store
 
 TERMS = (
@@ -36,7 +37,7 @@ def predict(
     out: str | Path,
     *,
     model: str = "otsu-watershed",
-    options: Mapping[str, float | str] | None = None,
+    options: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     workers: int | None = None,
     progress: bool = False,
@@ -60,12 +61,13 @@ def predict(
 
     Raises
     ------
-    UnknownPluginError, CelltableError, StoreError
-        If there is no such model or option, or `out` cannot be written. An image that cannot be read becomes a finding.
+    UnknownPluginError, OptionError, StoreError
+        If no model has that name, an option is unknown or out of range, or `out` cannot be written. An image that
+        cannot be read becomes a finding.
     """
     ds = store if isinstance(store, Store) else open_store(store)
     chosen: Model = plugins.load("models", model)
-    settings = _settings(chosen, options or {})
+    settings = settle(chosen.options, options, f"the model {chosen.name}")
     origin = _origin(ds)
     request = {"predict": chosen.name, "options": settings, "of": origin, "celltable": __version__}
     with StoreWriter(out, request, overwrite=overwrite) as writer:
@@ -74,24 +76,6 @@ def predict(
         for sample in work.map(run, rest, workers=workers, progress=f"running {model}" if progress else None):
             writer.append(sample)
         return writer.finish(_describe(ds, chosen, settings, origin, Path(out)))
-
-
-def _settings(model: Model, options: Mapping[str, float | str]) -> dict[str, float | str]:
-    unknown = [name for name in options if name not in model.options]
-    if unknown:
-        known = ", ".join(model.options) or "none"
-        raise CelltableError(f"the model {model.name} has no option '{unknown[0]}'. Its options: {known}.")
-    return {**model.options, **{name: _like(model.options[name], name, v) for name, v in options.items()}}
-
-
-def _like(default: float | str, name: str, value: float | str) -> float | str:
-    """The value as the kind of its default: the command line gives text."""
-    if isinstance(default, str):
-        return str(value)
-    try:
-        return float(value)
-    except ValueError:
-        raise CelltableError(f"the option {name} is '{value}'; expected a number, such as {default:g}.") from None
 
 
 def _origin(ds: Store) -> dict[str, str]:
@@ -117,7 +101,7 @@ def _predicted(ds: Store, run: Callable[[Any, Image], Instances], image: Image) 
 
 
 def _describe(
-    ds: Store, model: Model, settings: Mapping[str, float | str], origin: Mapping[str, str], out: Path
+    ds: Store, model: Model, settings: Mapping[str, Any], origin: Mapping[str, str], out: Path
 ) -> dict[str, Any]:
     """dataset.json of the predictions: the terms of the images, the model and its options, and where the pixels are."""
     own = {OWN: {"path": str(ds.path.resolve()), "size": None, "sha256": None}}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -15,21 +15,9 @@ from celltable import plugins, schema, work
 from celltable.cells import Edit, Instances, Sample
 from celltable.errors import CelltableError, InputError, NotFoundError, StoreError
 from celltable.pipelines._rows import Row, apply_rows, to_json, undone
+from celltable.plugins.options import settle_each
 from celltable.plugins.repair import Repair
 from celltable.store import Store, open_store
-
-# Whole cells first, then their shape, then what their shapes do to each other; what is left over is dropped last.
-ORDER: Final = (
-    "drop-duplicates",
-    "fill-outlines",
-    "fill-holes",
-    "keep-largest-component",
-    "split-components",
-    "split-merges",
-    "resolve-overlaps",
-    "drop-specks",
-)
-Options = Mapping[str, Mapping[str, float | str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +44,7 @@ def repair(
     store: Store | str | Path,
     *,
     rules: Sequence[str] = (),
-    options: Options | None = None,
+    options: Mapping[str, Any] | None = None,
     images: Sequence[str] | None = None,
     dry_run: bool = False,
     workers: int | None = None,
@@ -72,7 +60,8 @@ def repair(
         Names of repairs, or of checks (then the first repair that mends them); without any, the repairs that cannot
         lose a true cell.
     options
-        Repair → option → value.
+        Option → value where it is clear which repair is meant, else "repair.option" → value, or repair →
+        {option: value}.
     images
         Only these images.
     dry_run
@@ -82,12 +71,12 @@ def repair(
 
     Raises
     ------
-    UnknownPluginError, CelltableError
-        If a name is neither a repair nor a rule that has one, or an option is unknown.
+    CelltableError
+        If a name is neither a repair nor a rule that has one, or an option is unknown or out of range.
     """
     ds = open_store(store.path if isinstance(store, Store) else store)  # as it is now: others may have changed it
     chosen = choose(rules)
-    settings = _settings(chosen, options or {})
+    settings = settle_each(chosen, options, "repair")
     ids = list(ds) if images is None else [ds.image(i).image_id for i in images]
     mend = partial(_mend, chosen, settings)
     label = "repairing" if progress else None
@@ -109,8 +98,7 @@ def choose(names: Sequence[str]) -> list[Repair]:
         chosen = [r for r in plugins.load_all("repairs").values() if r.default]
     else:
         chosen = [plugins.load("repairs", n if n in known else _mender(n)) for n in dict.fromkeys(wanted)]
-    place = {name: i for i, name in enumerate(ORDER)}
-    return sorted({r.name: r for r in chosen}.values(), key=lambda r: (place.get(r.name, len(ORDER)), r.name))
+    return sorted({r.name: r for r in chosen}.values(), key=lambda r: (r.order, r.name))
 
 
 def _mender(rule: str) -> str:
@@ -122,20 +110,7 @@ def _mender(rule: str) -> str:
     return repairs[0]
 
 
-def _settings(repairs: Sequence[Repair], options: Options) -> dict[str, dict[str, float | str]]:
-    known = {r.name: dict(r.options) for r in repairs}
-    for name, values in options.items():
-        if name not in known:
-            raise CelltableError(f"options are given for '{name}', which is not run. Run are: {', '.join(known)}.")
-        for key, value in values.items():
-            if key not in known[name]:
-                names = ", ".join(known[name]) or "none"
-                raise CelltableError(f"the repair {name} has no option '{key}'. Its options: {names}.")
-            known[name][key] = value
-    return known
-
-
-def _mend(repairs: Sequence[Repair], settings: Mapping[str, Mapping[str, float | str]], sample: Sample) -> list[Edit]:
+def _mend(repairs: Sequence[Repair], settings: Mapping[str, Mapping[str, Any]], sample: Sample) -> list[Edit]:
     """All edits of one image: each repair sees the cells as the one before left them."""
     made: list[Edit] = []
     for item in repairs:

@@ -1,7 +1,8 @@
-"""Plug-ins: how they are found, and what each kind must hold."""
+"""Plug-ins: how they are found, the options that they declare, and the contract of each family."""
 
 from __future__ import annotations
 
-from .registry import ATTRIBUTE, KEBAB, SINGULAR, load, load_all, names
+from .options import Option
+from .registry import FAMILIES, Family, home, load, load_all, names
 
-__all__ = ["ATTRIBUTE", "KEBAB", "SINGULAR", "load", "load_all", "names"]
+__all__ = ["FAMILIES", "Family", "Option", "home", "load", "load_all", "names"]

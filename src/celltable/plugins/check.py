@@ -1,15 +1,21 @@
 """Checks, one kind of defect per file: a Sample (or a whole table) in, findings out; nothing is changed.
 
-A module here holds one frozen ``CHECK`` whose name is its file's, in kebab-case, and stands in the column ``rule``.
+A module of `celltable.checks` holds one frozen ``CHECK``. Its name is the file's in kebab-case and the rule of its
+findings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from celltable import rules
 from celltable.cells import Finding, Sample, Severity
+from celltable.errors import PluginError
+
+from .contract import check_name, check_options
+from .options import Option
 
 Scope = Literal["image", "dataset"]
 
@@ -34,7 +40,7 @@ class Check:
     gather
         For scope "dataset": what to collect from one Sample; must be small and picklable.
     options
-        Thresholds with their default, each with its reason in the file.
+        Every keyword of `find`; each default has its reason in the file.
     repairs
         Names of the repairs that mend it.
     """
@@ -47,5 +53,21 @@ class Check:
     needs_pixels: bool = False
     scope: Scope = "image"
     gather: Callable[[Sample], Any] | None = None
-    options: Mapping[str, float] = field(default_factory=dict)
+    options: tuple[Option, ...] = ()
     repairs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        owner = f"the check {self.rule}"
+        check_name(owner, self.rule)
+        check_options(owner, self.options, {"find": self.find}, given=1 if self.scope == "image" else 2)
+        if (self.scope == "dataset") != (self.gather is not None):
+            raise PluginError(
+                f"{owner} has the scope '{self.scope}' and {'no' if self.gather is None else 'a'} gather(); "
+                "expected gather() with the scope 'dataset', and only there."
+            )
+        rules.rule(self.rule, self.title, self.severity, self.description, emitter=owner)
+
+    @property
+    def name(self) -> str:
+        """The plug-in's name, which is the rule of its findings."""
+        return self.rule

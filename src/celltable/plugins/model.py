@@ -1,17 +1,20 @@
 """Models that outline and label cells, one per file; prediction never needs torch.
 
-A module here holds one frozen ``MODEL``: a function from pixels to instances, without training for the classical floor.
+A module of `celltable.models` holds one frozen ``MODEL``: a function from pixels to instances.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
 from celltable.cells import Image, Instances
+
+from .contract import check_name, check_options
+from .options import Option
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +29,19 @@ class Model:
         ``predict(pixels, image, **options) -> Instances`` with a score for each cell; `pixels` is (row, column) or
         (row, column, channel) as published.
     options
-        Option name → default.
+        Every keyword of `predict`.
     """
 
     name: str
     title: str
     description: str
     predict: Callable[..., Instances]
-    options: Mapping[str, float | str] = field(default_factory=dict)
+    options: tuple[Option, ...] = ()
+
+    def __post_init__(self) -> None:
+        owner = f"the model {self.name}"
+        check_name(owner, self.name)
+        check_options(owner, self.options, {"predict": self.predict}, given=2)
 
 
 Predict = Callable[[NDArray[Any], Image], Instances]

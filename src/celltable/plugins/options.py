@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from celltable.errors import OptionError
 from celltable.words import hint
@@ -66,6 +66,11 @@ class Option:
         if sample is None:
             raise OptionError(f"option {self.name} has the default None and declares no type")
         return type(sample)
+
+    @property
+    def meaning(self) -> tuple[Any, ...]:
+        """What a value says, whatever the default: two plug-ins share an option if this is equal."""
+        return (self.kind, self.several, self.choices, self.low, self.high, self.above, self.below, self.about)
 
     @property
     def expected(self) -> str:
@@ -246,7 +251,7 @@ def split_texts(texts: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in texts:
         name, sep, value = text.partition("=")
-        key = name.strip().replace("-", "_")
+        key = _plain(name)
         if not sep or not key:
             raise OptionError(f"'{text}' is not an option; expected NAME=VALUE, for example size=512.")
         if key in found:
@@ -273,7 +278,7 @@ def settle(options: Sequence[Option], given: Mapping[str, Any] | None, owner: st
     Raises
     ------
     OptionError
-        If there is no option of a name (the near miss is suggested), or a value does not fit.
+        If no option has a name (the near miss is suggested), or a value does not fit.
     """
     known = {option.name: option for option in options}
     values = {name: option.default for name, option in known.items()}
@@ -283,3 +288,83 @@ def settle(options: Sequence[Option], given: Mapping[str, Any] | None, owner: st
             raise OptionError(f"{owner} has no option '{spelt}'. {hint(name, known, what='Its options')}")
         values[name] = known[name].value(value, owner)
     return values
+
+
+class Configurable(Protocol):
+    """A plug-in that declares options."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def options(self) -> tuple[Option, ...]: ...
+
+
+def settle_each(
+    plugins: Sequence[Configurable], given: Mapping[str, Any] | None, noun: str
+) -> dict[str, dict[str, Any]]:
+    """The options of several plug-ins that run together: plug-in name → option → value.
+
+    Parameters
+    ----------
+    plugins
+        The plug-ins chosen.
+    given
+        Three forms, the narrower one wins: ``option`` → value for every chosen plug-in that has the option;
+        ``plug-in.option`` → value; ``plug-in`` → {option: value}.
+    noun
+        What one of them is called, for messages: "check".
+
+    Raises
+    ------
+    OptionError
+        If no chosen plug-in has an option or the name of a plug-in, if plug-ins mean different things by one name
+        (then it has to be given with the name of the plug-in), or if a value does not fit.
+
+    >>> from celltable.plugins import load
+    >>> checks = [load("checks", "speck"), load("checks", "hole")]
+    >>> settle_each(checks, {"min-px": "20", "hole.serious_px": 5}, "check")
+    {'speck': {'min_px': 20.0, 'min_share': 0.02}, 'hole': {'serious_px': 5.0}}
+    """
+    by_name = {_plain(plugin.name): plugin for plugin in plugins}
+    shared: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {name: {} for name in by_name}
+    for spelt, value in (given or {}).items():
+        owner, dot, option = spelt.rpartition(".")
+        if isinstance(value, Mapping):
+            own[_chosen(spelt, by_name, noun)].update({_plain(k): v for k, v in value.items()})
+        elif dot:
+            own[_chosen(owner, by_name, noun)][_plain(option)] = value
+        else:
+            _refuse_unclear(_plain(spelt), spelt, by_name, noun)
+            shared[_plain(spelt)] = value
+    settled = {}
+    for name, plugin in by_name.items():
+        known = {option.name for option in plugin.options}
+        asked = {key: value for key, value in shared.items() if key in known} | own[name]
+        settled[plugin.name] = settle(plugin.options, asked, f"the {noun} {plugin.name}")
+    return settled
+
+
+def _plain(name: str) -> str:
+    return name.strip().replace("-", "_")
+
+
+def _chosen(spelt: str, by_name: Mapping[str, Configurable], noun: str) -> str:
+    name = _plain(spelt)
+    if name not in by_name:
+        names = [plugin.name for plugin in by_name.values()]
+        raise OptionError(f"options are given for '{spelt}', which is not a chosen {noun}. {hint(spelt, names)}")
+    return name
+
+
+def _refuse_unclear(name: str, spelt: str, by_name: Mapping[str, Configurable], noun: str) -> None:
+    """Refuse an option that no chosen plug-in has, or by which several mean different things."""
+    owners = {plugin.name: option for plugin in by_name.values() for option in plugin.options if option.name == name}
+    if not owners:
+        known = {option.name for plugin in by_name.values() for option in plugin.options}
+        raise OptionError(f"no chosen {noun} has the option '{spelt}'. {hint(name, known, what='Options')}")
+    if len({option.meaning for option in owners.values()}) > 1:
+        each = ", ".join(owners)
+        raise OptionError(
+            f"'{spelt}' means different things to {each}; name the {noun}, for example {next(iter(owners))}.{name}=…."
+        )

@@ -1,14 +1,18 @@
 """Repairs, one per file: a Sample in, edits out; the release is never modified and every edit can be undone.
 
-A module here holds one frozen ``REPAIR`` whose name is its file's, in kebab-case.
+A module of `celltable.repairs` holds one frozen ``REPAIR`` whose name is the file's, in kebab-case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from celltable.cells import Edit
+from celltable.errors import PluginError
+
+from .contract import check_name, check_options
+from .options import Option
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +31,12 @@ class Repair:
     default
         Whether ``celltable repair`` applies it when no rules are named: only repairs that cannot lose a true cell.
     options
-        Thresholds and policies with their default.
+        Every keyword of `propose`: thresholds and policies.
     needs_pixels
         Whether the image must be loaded.
+    order
+        Its place among several repairs, low first: what removes or merges whole cells (10), what changes their shape
+        (20 to 60), what their shapes do to each other (70), and what drops leftovers (80).
     """
 
     name: str
@@ -38,5 +45,13 @@ class Repair:
     mends: tuple[str, ...]
     propose: Callable[..., Iterable[Edit]]
     default: bool = False
-    options: Mapping[str, float | str] = field(default_factory=dict)
+    options: tuple[Option, ...] = ()
     needs_pixels: bool = False
+    order: int = 100
+
+    def __post_init__(self) -> None:
+        owner = f"the repair {self.name}"
+        check_name(owner, self.name)
+        check_options(owner, self.options, {"propose": self.propose}, given=1)
+        if not self.mends:
+            raise PluginError(f"{owner} mends nothing; expected the rule of at least one check.")

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.cells import Edit, Instances, Sample
-from celltable.errors import CelltableError
 from celltable.geometry import rle
 from celltable.geometry.shapes import Part, Shapes
 
@@ -71,17 +70,9 @@ def flags(cells: Instances, name: str) -> NDArray[np.bool_]:
     return np.asarray(cells.column(name), dtype=bool).reshape(len(cells))
 
 
-def several_parts(cells: Instances, connectivity: float) -> Iterator[tuple[int, list[Part]]]:
-    """The position and the parts of each cell of several, crowd left out, under 4- or 8-connectivity.
-
-    Raises
-    ------
-    CelltableError
-        If the connectivity is neither.
-    """
-    if connectivity not in (4, 8):
-        raise CelltableError(f"connectivity is {connectivity}; expected 4 (joined by edges) or 8 (also by corners).")
+def several_parts(cells: Instances, connectivity: int) -> Iterator[tuple[int, list[Part]]]:
+    """Yield the position and the parts of each cell of several parts (4- or 8-connectivity), crowds left out."""
     shapes = Shapes.of(cells)
     count = shapes.parts4 if connectivity == 4 else shapes.parts8
     chosen = np.flatnonzero((count > 1) & ~flags(cells, "crowd"))
-    return zip(chosen.tolist(), shapes.components(chosen, int(connectivity)), strict=True)
+    return zip(chosen.tolist(), shapes.components(chosen, connectivity), strict=True)

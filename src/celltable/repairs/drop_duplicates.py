@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from celltable.cells import Edit, Sample
 from celltable.geometry.shapes import Shapes
+from celltable.plugins import Option
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import remove
 
@@ -37,5 +38,6 @@ REPAIR = Repair(
     description="Where the same cell is annotated twice, keeps the first annotation and removes the later ones.",
     mends=("duplicate-annotation",),
     propose=propose,
-    options={"min_iou": MIN_IOU},
+    order=10,
+    options=(Option("min_iou", MIN_IOU, "IoU from which two masks are the same cell", above=0, high=1),),
 )

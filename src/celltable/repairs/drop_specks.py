@@ -8,6 +8,7 @@ import numpy as np
 
 from celltable.cells import Edit, Sample
 from celltable.geometry.shapes import on_border
+from celltable.plugins import Option
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import remove
 
@@ -35,5 +36,9 @@ REPAIR = Repair(
     description="Removes empty masks and masks of a few pixels.",
     mends=("speck", "empty-mask"),
     propose=propose,
-    options={"min_px": MIN_PX, "min_share": MIN_SHARE},
+    order=80,
+    options=(
+        Option("min_px", MIN_PX, "area below which a mask is a speck", type=float, low=0, unit="px²"),
+        Option("min_share", MIN_SHARE, "the same as a share of the median cell of the image", low=0, high=1),
+    ),
 )

@@ -33,5 +33,6 @@ REPAIR = Repair(
     ),
     mends=("hole", "outline-mask"),
     propose=propose,
+    order=30,
     default=True,
 )

@@ -8,6 +8,7 @@ import numpy as np
 
 from celltable.cells import Edit, Sample
 from celltable.geometry.shapes import Shapes
+from celltable.plugins import Option
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import flags, remove, replace_mask
 
@@ -61,6 +62,11 @@ REPAIR = Repair(
     ),
     mends=("outline-mask",),
     propose=propose,
+    order=20,
     default=True,
-    options={"max_fill": MAX_FILL, "min_filled_px": MIN_FILLED_PX, "min_core": MIN_CORE},
+    options=(
+        Option("max_fill", MAX_FILL, "share of its enclosed area below which a mask is an outline", low=0, high=1),
+        Option("min_filled_px", MIN_FILLED_PX, "least enclosed area of an outline", type=float, low=1, unit="px²"),
+        Option("min_core", MIN_CORE, "share of the hole that another cell fills as its core", low=0, high=1),
+    ),
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from celltable.cells import Edit, Sample
+from celltable.plugins import Option
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import replace_mask, several_parts
 
 
-def propose(sample: Sample, *, connectivity: float = 4) -> Iterator[Edit]:
+def propose(sample: Sample, *, connectivity: int = 4) -> Iterator[Edit]:
     """One edit for each cell of several parts, under 4- or 8-connectivity; of equal parts the first stays."""
     cells = sample.instances
     for i, parts in several_parts(cells, connectivity):
@@ -27,5 +28,6 @@ REPAIR = Repair(
     ),
     mends=("several-components",),
     propose=propose,
-    options={"connectivity": 4},
+    order=40,
+    options=(Option("connectivity", 4, "neighbours that join pixels: by edges, or by corners too", choices=(4, 8)),),
 )

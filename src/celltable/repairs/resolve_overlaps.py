@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.cells import Edit, Instances, Sample
-from celltable.errors import CelltableError
 from celltable.geometry.shapes import Shapes
+from celltable.plugins import Option
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import remove, replace_mask
 
@@ -31,8 +31,6 @@ POLICIES: Final[dict[str, Callable[[Instances], NDArray[np.float64]]]] = {
 
 def propose(sample: Sample, *, policy: str = "smaller-wins") -> Iterator[Edit]:
     """One edit for each cell that loses pixels; a cell that loses all of them is removed."""
-    if policy not in POLICIES:
-        raise CelltableError(f"there is no overlap policy '{policy}'. There are: {', '.join(POLICIES)}.")
     cells = sample.instances
     shapes = Shapes.of(cells)
     key = POLICIES[policy](cells)
@@ -60,5 +58,6 @@ REPAIR = Repair(
     ),
     mends=("overlap",),
     propose=propose,
-    options={"policy": "smaller-wins"},
+    order=70,
+    options=(Option("policy", "smaller-wins", "who keeps a pixel that two cells claim", choices=tuple(POLICIES)),),
 )

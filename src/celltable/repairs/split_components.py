@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from celltable.cells import Edit, Sample
+from celltable.plugins import Option
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import next_id, replace_mask, several_parts, split
 
 MIN_PX = 10  # as the check speck: smaller parts are strays, not cells
 
 
-def propose(sample: Sample, *, connectivity: float = 4, min_px: float = MIN_PX) -> Iterator[Edit]:
+def propose(sample: Sample, *, connectivity: int = 4, min_px: float = MIN_PX) -> Iterator[Edit]:
     """Removes each cell of several parts and adds its parts; parts below `min_px` are dropped (the largest never)."""
     cells = sample.instances
     new = next_id(cells)
@@ -34,5 +35,9 @@ REPAIR = Repair(
     ),
     mends=("several-components",),
     propose=propose,
-    options={"connectivity": 4, "min_px": MIN_PX},
+    order=50,
+    options=(
+        Option("connectivity", 4, "neighbours that join pixels: by edges, or by corners too", choices=(4, 8)),
+        Option("min_px", MIN_PX, "area below which a part is dropped", type=float, low=0, unit="px²"),
+    ),
 )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from celltable.cells import Edit, Sample
 from celltable.geometry.shapes import Shapes
+from celltable.plugins import Option
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import flags, next_id, split
 
@@ -20,7 +21,7 @@ MIN_SHARE = 0.25  # of the image's median cell: a smaller part is no cell, and t
 def propose(
     sample: Sample,
     *,
-    min_cells: float = MIN_CELLS,
+    min_cells: int = MIN_CELLS,
     min_ratio: float = MIN_RATIO,
     max_solidity: float = MAX_SOLIDITY,
     depth: float = DEPTH,
@@ -75,11 +76,12 @@ REPAIR = Repair(
     ),
     mends=("probable-merge",),
     propose=propose,
-    options={
-        "min_cells": MIN_CELLS,
-        "min_ratio": MIN_RATIO,
-        "max_solidity": MAX_SOLIDITY,
-        "depth": DEPTH,
-        "min_share": MIN_SHARE,
-    },
+    order=60,
+    options=(
+        Option("min_cells", MIN_CELLS, "cells of an image from which its median area is trusted", low=1),
+        Option("min_ratio", MIN_RATIO, "area over the median from which a cell is large", low=1),
+        Option("max_solidity", MAX_SOLIDITY, "solidity below which a cell is not convex", low=0, high=1),
+        Option("depth", DEPTH, "depth of a saddle that divides, as a share of the largest distance", low=0, high=1),
+        Option("min_share", MIN_SHARE, "least area of a part, as a share of the median cell", low=0),
+    ),
 )

@@ -50,7 +50,7 @@ class PluginTests:
 
     def test_its_name_is_spelt_as_its_family_is(self, plugin: Any) -> None:
         """Kebab-case, or underscores for data sets and metrics."""
-        hyphen = "-" if self.family in plugins.KEBAB else "_"
+        hyphen = plugins.FAMILIES[self.family].hyphen
         assert re.fullmatch(rf"[a-z][a-z0-9]*({hyphen}[a-z0-9]+)*", plugin.name)
 
     def test_it_can_be_sent_to_another_process(self, plugin: Any) -> None:

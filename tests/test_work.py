@@ -1,4 +1,4 @@
-"""The ordered map and the registry: order, bounds, errors, progress; near misses and third parties' plug-ins."""
+"""The ordered map: order, bounds, errors, progress."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import math
 import sys
 import threading
 import time
-from importlib import metadata
 
 import pytest
 
-from celltable import plugins, work
-from celltable.errors import CelltableError, MissingExtraError, UnknownPluginError
-from celltable.plugins import registry as registry_module
+from celltable import work
+from celltable.errors import CelltableError, MissingExtraError
 from celltable.work import mapping
 
 
@@ -90,20 +88,3 @@ def test_a_bar_is_drawn_on_a_terminal_after_a_while_and_nowhere_else(monkeypatch
         monkeypatch.setenv("TERM", "xterm")
         assert list(work.track(map(slow_square, range(30)), "squaring", 30)) == [n * n for n in range(30)]
         assert ("squaring" in stream.getvalue()) is drawn
-
-
-def test_both_spellings_find_a_plug_in_and_a_near_miss_is_named() -> None:
-    assert plugins.load("checks", "several_components") is plugins.load("checks", "several-components")
-    assert plugins.load("metrics", "ap-dsb2018").name == "ap_dsb2018"
-    with pytest.raises(UnknownPluginError, match="No metric is called 'pq_panuke'. Did you mean pq_pannuke?"):
-        plugins.load("metrics", "pq_panuke")
-    with pytest.raises(UnknownPluginError, match="There are: "):
-        plugins.load("formats", "zzzzzzzz")
-
-
-def test_a_third_party_adds_a_plug_in_by_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = metadata.EntryPoint("their-format", "celltable.formats.coco:FORMAT", "celltable.formats")
-    found = {"their-format": entry}
-    monkeypatch.setattr(registry_module, "_third_party", lambda kind: found if kind == "formats" else {})
-    assert "their-format" in plugins.names("formats")
-    assert plugins.load("formats", "their_format").name == "coco"

@@ -1,0 +1,104 @@
+"""What every plug-in has to keep to, checked where it is made, so that a mistake is named before anything runs."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from celltable.errors import PluginError
+
+from .options import Option, shown
+
+
+def check_name(owner: str, name: Any, hyphen: str = "-") -> None:
+    """Refuse a name that is not in lower case with `hyphen` between its words.
+
+    Raises
+    ------
+    PluginError
+        If it is spelt differently.
+
+    >>> check_name("the metric ap_coco", "ap_coco", "_")
+    """
+    if not isinstance(name, str) or not re.fullmatch(rf"[a-z][a-z0-9]*({hyphen}[a-z0-9]+)*", name):
+        usual = f"a{hyphen}name"
+        raise PluginError(f"{owner}: the name is {name!r}; expected lower case with '{hyphen}' between words: {usual}.")
+
+
+def check_options(
+    owner: str,
+    options: Sequence[Option],
+    functions: Mapping[str, Callable[..., Any] | None],
+    *,
+    given: int,
+    each: bool = True,
+) -> None:
+    """Refuse options that the functions of a plug-in do not take, and parameters that no option declares.
+
+    Parameters
+    ----------
+    owner
+        The plug-in, for messages: "the check hole".
+    options
+        What it declares.
+    functions
+        Its functions by name; None where the plug-in has none of that name.
+    given
+        How many leading arguments celltable passes by position.
+    each
+        Whether every function takes every option, or each option at least one of the functions.
+
+    Raises
+    ------
+    PluginError
+        If they do not agree, or an option is declared twice.
+
+    >>> check_options("the check x", [Option("low", 1, "least size")], {"find": lambda sample, *, low=1: []}, given=1)
+    """
+    if not all(isinstance(option, Option) for option in options):
+        raise PluginError(f"{owner}: options is {options!r}; expected a tuple of celltable.plugins.Option.")
+    declared = {option.name: option for option in options}
+    if len(declared) < len(options):
+        raise PluginError(f"{owner} declares an option twice: {', '.join(option.name for option in options)}.")
+    missing: list[set[str]] = []
+    for name, function in functions.items():
+        if function is None:
+            continue
+        taken, any_name = parameters(function, given)
+        for spare in taken.keys() - declared.keys():
+            raise PluginError(f"{owner}: {name}() takes '{spare}', which none of its options declares.")
+        _same_defaults(f"{owner}: {name}()", taken, declared)
+        missing.append(set() if any_name else declared.keys() - taken.keys())
+    if not missing:
+        return
+    lacking = set.union(*missing) if each else set.intersection(*missing)
+    if lacking:
+        names = " and ".join(f"{name}()" for name, function in functions.items() if function is not None)
+        raise PluginError(f"{owner} declares the option {', '.join(sorted(lacking))}, which {names} does not take.")
+
+
+def parameters(function: Callable[..., Any], given: int) -> tuple[dict[str, Any], bool]:
+    """The parameters of a function after the first `given`, with their defaults, and whether it takes any name.
+
+    >>> def find(sample, *, low=1, **rest): ...
+    >>> parameters(find, 1)
+    ({'low': 1}, True)
+    """
+    try:
+        every = list(inspect.signature(function).parameters.values())
+    except ValueError:  # written in C without a signature
+        return {}, True
+    any_name = any(p.kind is p.VAR_KEYWORD for p in every)
+    named = [p for p in every if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    return {p.name: p.default for p in named[given:]}, any_name
+
+
+def _same_defaults(where: str, taken: Mapping[str, Any], declared: Mapping[str, Option]) -> None:
+    for name, default in taken.items():
+        if default is not inspect.Parameter.empty and default != declared[name].default:
+            raise PluginError(
+                f"{where} has the default {shown(default)} for '{name}', its option has "
+                f"{shown(declared[name].default)}; expected one default."
+            )
