@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(wildcard src/celltable/_native/*.cpp src/celltable/_native/*.hpp) CMakeLists.txt pyproject.toml
+NATIVE := $(wildcard src/celltable/_native/*.cpp src/celltable/_native/*.hpp)
+SOURCES := $(NATIVE) CMakeLists.txt pyproject.toml
 WORKERS ?= auto
 
-.PHONY: demo test check bench docs clean install
+.PHONY: demo test lint check bench docs clean install
 
 install: $(VENV)/.installed
 
@@ -29,12 +30,16 @@ demo: install
 test: install
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
-check: install
+lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@$(MAKE) --no-print-directory test
+ifneq ($(wildcard .clang-format),)
+	$(BIN)/clang-format --dry-run --Werror $(NATIVE)
+endif
+
+check: lint test
 
 bench: install
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

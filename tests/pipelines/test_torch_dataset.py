@@ -84,7 +84,8 @@ def test_epochs_are_shuffled_by_the_seed_and_conditions_choose_images(store: Sto
 
 
 def test_tensors_are_the_items_with_channels_first(store: Store) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch (the extra train) is not installed")
+    import torch
+
     dataset = torch_dataset(store)
     assert len(dataset) == 3
     for tensors, item in zip((dataset[k] for k in range(3)), training_items(store), strict=True):
@@ -99,7 +100,8 @@ def test_tensors_are_the_items_with_channels_first(store: Store) -> None:
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_loader_workers_give_the_same_tensors(store: Store, context: str) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch (the extra train) is not installed")
+    import torch
+
     dataset = torch_dataset(store, where="split = 'train'")
     assert len(pickle.loads(pickle.dumps(dataset))) == 2
     dataset[0]
