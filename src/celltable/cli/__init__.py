@@ -94,9 +94,9 @@ def main() -> None:
 
     arguments = sys.argv[1:]
     if arguments[:1] == ["--version"]:
-        from celltable import __version__
+        from celltable.version import VERSION
 
-        print(f"celltable {__version__}")
+        print(f"celltable {VERSION}")
         return
     known = verbs()
     wanted = [arguments[0]] if arguments and arguments[0] in known else known

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from .container import Container
 
 _MODES = {
     (0, 1): "1",
@@ -81,7 +78,13 @@ def from_native(found: tuple[Any, ...], names: Sequence[str]) -> MaskBatch:
     )
 
 
-def gather(members: Sequence[tuple[Container, str]], workers: int) -> MaskBatch:
+class MaskReader(Protocol):
+    """A container of mask images that decodes several members at once."""
+
+    def masks(self, names: Sequence[str], workers: int) -> MaskBatch: ...
+
+
+def gather(members: Sequence[tuple[MaskReader, str]], workers: int) -> MaskBatch:
     """Decode members of one or several containers; the order is kept."""
     containers = {id(c): c for c, _ in members}
     if not members:

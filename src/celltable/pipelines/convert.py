@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from celltable import __version__, plugins, work
+from celltable import plugins, work
 from celltable.cells import Image, Sample
 from celltable.disk import exchange, plain_os_errors, staging
 from celltable.errors import CelltableError, InputError, NotFoundError
 from celltable.imagefile import open_release
 from celltable.plugins.format import Format, Loss
 from celltable.store import Store, StoreWriter, open_store
+from celltable.version import VERSION
 
 from .ingest import provenance, source_key
 
@@ -192,7 +193,7 @@ def import_annotations(
             "non_commercial": bool(base.info.get("non_commercial")) if base else False,
             "citation": base.info.get("citation", "") if base else "",
             "sources": (base.info.get("sources", {}) if base else {}) | _sources(source, kind.name, placed, Path(out)),
-            "reader": {"format": kind.name, "celltable": __version__},
+            "reader": {"format": kind.name, "celltable": VERSION},
             "history": [f"imported from {source.name} as {kind.name}"],
         }  # fmt: skip
         return writer.finish(info)

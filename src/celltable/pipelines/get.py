@@ -16,10 +16,11 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, Final
 
-from celltable import __version__, plugins
+from celltable import plugins
 from celltable.disk import locked, plain_os_errors
 from celltable.errors import CelltableError
 from celltable.plugins.dataset import Dataset, File
+from celltable.version import VERSION
 
 BLOCK: Final = 1 << 20
 RETRIES: Final = 5  # of one address, each after a pause twice as long
@@ -162,7 +163,7 @@ def _forget(partial: Path, tag: Path) -> None:
 def _append(url: str, file: File, partial: Path, tag: Path, report: Report | None) -> None:
     have = partial.stat().st_size if partial.exists() else 0
     version = tag.read_text(encoding="utf-8") if tag.exists() else ""
-    headers = {"User-Agent": f"celltable/{__version__}", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": f"celltable/{VERSION}", "Accept-Encoding": "identity"}
     if have and version:  # without a version we could glue two different files together
         headers |= {"Range": f"bytes={have}-", "If-Range": version}
     request = urllib.request.Request(url, headers=headers)

@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from celltable import __version__, plugins, work
+from celltable import plugins, work
 from celltable.cells import Finding, Pixels, Sample, findings_table
 from celltable.errors import ArchiveError, CelltableError, ReleaseError
 from celltable.imagefile import Release, Source, open_release
 from celltable.plugins.dataset import Dataset, Scan
 from celltable.store import Store, StoreWriter
+from celltable.version import VERSION
 
 
 def ingest(
@@ -58,7 +59,7 @@ def ingest(
     _known_parts(reader, parts)
     with open_release(path) as release, work.background(release.hash_sources) as hashed:
         request = {"dataset": reader.name, "release": _stamp(release), "parts": list(parts), "copy": copy}
-        writer = StoreWriter(out, {**request, "celltable": __version__}, overwrite=overwrite)
+        writer = StoreWriter(out, {**request, "celltable": VERSION}, overwrite=overwrite)
         with writer:
             scan = reader.scan(release, tuple(parts))
             if not scan.items:
@@ -150,7 +151,7 @@ def describe(
         "protocols": list(reader.protocols),
         "leakage_group": reader.group,
         "published_counts": [[part, what, n] for (part, what), n in sorted(reader.counts.items())],
-        "reader": {"name": reader.name, "parts": list(parts), "celltable": __version__},
+        "reader": {"name": reader.name, "parts": list(parts), "celltable": VERSION},
         "sources": {source_key(reader.name, s.key): provenance(s, hashes, out) for s in release.sources},
         "history": [],
     }

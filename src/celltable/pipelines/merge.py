@@ -12,11 +12,12 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from celltable import __version__, schema
+from celltable import schema
 from celltable.cells import Finding, findings_table
 from celltable.errors import CelltableError, InputError
 from celltable.geometry.fingerprint import near_pairs
 from celltable.store import Store, open_store
+from celltable.version import VERSION
 
 from ._derived import fingerprints, own_source, refuse_occupied, sources_beside, with_columns, write_store
 from ._rows import renumbered, rewritten
@@ -275,7 +276,7 @@ def _info(
         "modality": sorted({m for i in infos for m in i.get("modality", [])}),
         "target": sorted({t for i in infos for t in i.get("target", [])}),
         "sources": sources,
-        "reader": {"merged": list(stores), "celltable": __version__},
+        "reader": {"merged": list(stores), "celltable": VERSION},
         "history": [
             *(f"{label}: {line}" for label, s in stores.items() for line in s.info.get("history", [])),
             f"merged from {', '.join(stores)}",

@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from celltable import __version__, plugins, work
+from celltable import plugins, work
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError, NotFoundError
 from celltable.plugins.model import Model
 from celltable.plugins.options import settle
 from celltable.store import Store, StoreWriter, open_store
+from celltable.version import VERSION
 
 TERMS = (
     "title",
@@ -69,7 +70,7 @@ def predict(
     chosen: Model = plugins.load("models", model)
     settings = settle(chosen.options, options, f"the model {chosen.name}")
     origin = _origin(ds)
-    request = {"predict": chosen.name, "options": settings, "of": origin, "celltable": __version__}
+    request = {"predict": chosen.name, "options": settings, "of": origin, "celltable": VERSION}
     with StoreWriter(out, request, overwrite=overwrite) as writer:
         rest = [ds.image(image_id) for image_id in list(ds)[writer.done :]]
         run = partial(_predicted, ds, partial(chosen.predict, **settings))
@@ -111,7 +112,7 @@ def _describe(
         "name": ds.name,
         **{key: ds.info[key] for key in TERMS if key in ds.info},
         "kind": "predictions",
-        "model": {"name": model.name, "title": model.title, "options": dict(settings), "celltable": __version__},
+        "model": {"name": model.name, "title": model.title, "options": dict(settings), "celltable": VERSION},
         "of": {"name": origin["name"], "images_sha256": origin["images_sha256"]},
         "sources": {
             key: {**entry, "relative": os.path.relpath(_found(ds, key, entry), beside)}

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from celltable import __version__, tiling, work
+from celltable import tiling, work
 from celltable.cells import Finding, Image, Pixels, Sample
 from celltable.errors import CelltableError, InputError, NotFoundError
 from celltable.store import Store, StoreWriter, open_store
 from celltable.tiling import Tile
+from celltable.version import VERSION
 
 from ._derived import UNREADABLE, own_source, refuse_occupied, sources_beside
 from ._tile_files import FORMS, written
@@ -92,7 +93,7 @@ def tile(
     target = Path(out)
     refuse_occupied(target, overwrite, [ds])
     images = [ds.image(i) for i in selected(ds, where)]
-    request = {"tile": ds.name, "of": _state(ds), "plan": str(plan), "where": where, "celltable": __version__}
+    request = {"tile": ds.name, "of": _state(ds), "plan": str(plan), "where": where, "celltable": VERSION}
     with StoreWriter(target, request, overwrite=overwrite) as writer:
         rest, skip = _rest(images, plan, writer.done)
         run = partial(_cut_image, ds, plan, writer.extra / "pixels")
@@ -230,7 +231,7 @@ def stitch(
     if not 0 <= match < 1:
         raise CelltableError(f"match is {match:g}; expected a share of pixels, at least 0 and less than 1.")
     parents = _parents(ds)
-    request = {"stitch": _state(ds), "images": base and _state(base), "match": match, "celltable": __version__}
+    request = {"stitch": _state(ds), "images": base and _state(base), "match": match, "celltable": VERSION}
     with StoreWriter(target, request, overwrite=overwrite) as writer:
         run = partial(_stitch_image, ds, base, match)
         rest = parents[writer.done :]
