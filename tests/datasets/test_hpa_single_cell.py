@@ -11,8 +11,8 @@ import pytest
 
 from celltable.cells import Sample
 from celltable.datasets.hpa_single_cell import CHANNELS, DATASET
-from celltable.formats._hpa import CLASSES, CLASSES_OF_2018, parse_labels
 from celltable.imagefile import open_release
+from celltable.notation.hpa import CLASSES, CLASSES_OF_2018, parse_labels
 
 from .releases import Case, check_case, cropped, cut, make_example, only, pixels_of, read_all, resave, rules
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from celltable.errors import CelltableError, InputError
-from celltable.formats.pannuke_npy import CLASS_NAMES
+from celltable.notation.pannuke import CLASS_NAMES
 
 from .releases import Case, cells_of, check_case, cut, make_example, read_all, rules
 

@@ -11,8 +11,7 @@ import pytest
 
 from celltable.datasets.pannuke_imagemask import assign
 from celltable.errors import InputError
-from celltable.formats.image_mask_png import PALETTES
-from celltable.formats.pannuke_npy import CLASS_NAMES
+from celltable.notation.pannuke import CLASS_NAMES, PALETTES
 
 from .releases import Case, cells_of, check_case, cropped, cut, make_example, pixels_of, read_all, resave, rules
 

@@ -13,8 +13,8 @@ import pytest
 from celltable import plugins
 from celltable.cells import Sample
 from celltable.errors import CelltableError, InputError
-from celltable.formats import aperio_xml
-from celltable.formats._out import from_name, to_name
+from celltable.notation import aperio
+from celltable.notation.names import from_name, to_name
 from celltable.plugins.format import Format, matrix, parse_options
 
 from .corpus import corpus, disc, sample
@@ -115,9 +115,9 @@ def test_noise_in_one_file_leaves_the_other_image_readable(name: str, tmp_path: 
 )
 def test_xml_with_entities_or_of_another_kind_is_refused(text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        aperio_xml.parse(text.encode(), "x.xml")
+        aperio.parse(text.encode(), "x.xml")
     with pytest.raises(InputError):
-        aperio_xml.parse(text.encode("utf-16"), "x.xml")
+        aperio.parse(text.encode("utf-16"), "x.xml")
 
 
 def test_regions_of_two_vertices_are_reported_and_negative_ones_are_cells(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ from scipy import ndimage
 
 from celltable import plugins
 from celltable.cells import Sample
-from celltable.formats import _loss as kinds
-from celltable.plugins.format import Format, Loss
+from celltable.formats import _report as kinds
+from celltable.plugins.format import ConversionReport, Format
 
 from .corpus import corpus
 from .test_real_samples import RELEASES, Find, _read
@@ -67,7 +67,7 @@ def _plain(whole: Sample) -> Sample:
     return dataclasses.replace(whole, instances=cells)
 
 
-def written(form: str, samples: list[Sample], folder: Path, **options: Any) -> tuple[Path, Loss]:
+def written(form: str, samples: list[Sample], folder: Path, **options: Any) -> tuple[Path, ConversionReport]:
     plugin: Format = plugins.load("formats", form)
     out = folder / ("out" + "".join(plugin.extensions[:1]))
     assert plugin.write is not None

@@ -17,10 +17,10 @@ from pycocotools.coco import COCO
 from celltable import plugins
 from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
-from celltable.formats._out import to_name
 from celltable.formats.livecell import write
 from celltable.imagefile import open_release
-from celltable.plugins.format import Loss
+from celltable.notation.names import to_name
+from celltable.plugins.format import ConversionReport
 
 from .corpus import corpus, disc
 
@@ -65,7 +65,9 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=[False, True], ids=["list", "as published"])
-def exported(request: pytest.FixtureRequest, example: Path, tmp_path: Path) -> tuple[dict[str, Sample], Path, Loss]:
+def exported(
+    request: pytest.FixtureRequest, example: Path, tmp_path: Path
+) -> tuple[dict[str, Sample], Path, ConversionReport]:
     samples = read(example)
     out = tmp_path / "LIVECell_dataset_2021"
     return samples, out, write(samples.values(), out, pixels=True, as_published=request.param)
@@ -82,7 +84,7 @@ def same(before: Sample, after: Sample) -> None:
 
 
 def test_every_file_is_read_back_by_the_data_set_with_the_same_cells(
-    exported: tuple[dict[str, Sample], Path, Loss],
+    exported: tuple[dict[str, Sample], Path, ConversionReport],
 ) -> None:
     samples, out, loss = exported
     assert not loss.items, str(loss)
@@ -103,7 +105,9 @@ def test_every_file_is_read_back_by_the_data_set_with_the_same_cells(
             same(by_number[sample.image.metadata["coco_id"]], sample)
 
 
-def test_the_release_written_again_is_the_same_release(exported: tuple[dict[str, Sample], Path, Loss]) -> None:
+def test_the_release_written_again_is_the_same_release(
+    exported: tuple[dict[str, Sample], Path, ConversionReport],
+) -> None:
     samples, out, _ = exported
     again = read(out)
     assert again.keys() == samples.keys()

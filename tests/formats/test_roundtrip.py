@@ -15,9 +15,10 @@ from scipy import ndimage
 from celltable import plugins
 from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
-from celltable.formats import _loss as kinds
-from celltable.formats.image_mask_png import DIVIDED, MOVED, PALETTES
-from celltable.plugins.format import FEATURES, Format, Loss
+from celltable.formats import _report as kinds
+from celltable.formats.image_mask_png import DIVIDED, MOVED
+from celltable.notation.pannuke import PALETTES
+from celltable.plugins.format import FEATURES, ConversionReport, Format
 
 from .corpus import corpus
 
@@ -56,7 +57,7 @@ CASES["image-mask-png"] = Case(semantic=True, places=True)
 WRITABLE = [n for n in plugins.names("formats") if plugins.load("formats", n).write is not None]
 
 
-def difference(name: str, before: Sequence[Sample], after: Sequence[Sample], loss: Loss) -> Counter[str]:
+def difference(name: str, before: Sequence[Sample], after: Sequence[Sample], loss: ConversionReport) -> Counter[str]:
     """What came back otherwise, in the words of the losses, from the arrays alone."""
     case, found = CASES.get(name, Case()), Counter[str]()
     back = {s.image.image_id: s for s in after}
@@ -142,7 +143,7 @@ def _image(old: Sample, new: Sample, found: Counter[str]) -> None:
     assert not extra, f"metadata that was never there: {extra}"
 
 
-def _cells(old: Instances, new: Instances, case: Case, loss: Loss, found: Counter[str]) -> None:
+def _cells(old: Instances, new: Instances, case: Case, loss: ConversionReport, found: Counter[str]) -> None:
     pairs = _pairs(old, new, loss, found)
     before, after = _Columns(old), _Columns(new)
     for i, j in pairs:
@@ -171,7 +172,7 @@ class _Columns:
         return self.cells.column(name)[k]
 
 
-def _pairs(old: Instances, new: Instances, loss: Loss, found: Counter[str]) -> list[tuple[int, int]]:
+def _pairs(old: Instances, new: Instances, loss: ConversionReport, found: Counter[str]) -> list[tuple[int, int]]:
     """Which cell came back as which: by id where ids survive, by order where they do not."""
     ids = {i: j for j, i in enumerate(new.ids.tolist())}
     kept = [k for k, a in enumerate(old.area) if a > 0] if kinds.EMPTY_MASKS in loss.items else list(range(len(old)))

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from celltable import plugins
 from celltable.errors import MaskError
-from celltable.formats._coco_json import Numbers
-from celltable.formats._polygons import Part, Shapes, draw, outlines
-from celltable.formats._rows import COCO_POLYGONS, Layout, masks, rings, rows
 from celltable.geometry import outline, rle
+from celltable.notation.coco import Numbers
+from celltable.notation.polygons import Part, Shapes, draw, outlines
+from celltable.notation.rows import COCO_POLYGONS, Layout, masks, rings, rows
 
 from .corpus import corpus
 

@@ -9,51 +9,62 @@
 #include <string_view>
 #include <vector>
 
-namespace celltable {
+#include "boxes.hpp"
 
-using i64 = std::int64_t;
+namespace celltable {
 
 struct Run {
   i64 start, end;  // pixels start .. end - 1, position = column * height + row
 };
 using Runs = std::vector<Run>;
 
-struct Box {
-  i64 x = 0, y = 0, w = 0, h = 0;
-};
-
-// Reads the compressed counts of a mask of `total` pixels: base-32 digits from '0', low digits first, 0x20 = more,
-// every count after the third as a difference to the one before the last (maskApi.c, rleFrString).
-// Throws std::invalid_argument with a phrase that completes "the run lengths ...".
-inline void parse_counts(std::string_view text, i64 total, Runs &runs) {
-  runs.clear();
-  i64 before = 0, last = 0, position = 0;  // counts m-2 and m-1
-  std::size_t at = 0;
-  for (i64 m = 0; at < text.size(); ++m) {
+// Reads the compressed counts of a mask one by one: base-32 digits from '0', low digits first, 0x20 = more, every count
+// after the third as a difference to the one before the last (maskApi.c, rleFrString).
+class CountReader {
+ public:
+  explicit CountReader(std::string_view text) : text_(text) {}
+  bool done() const { return at_ == text_.size(); }
+  // Throws std::invalid_argument with a phrase that completes "the run lengths ...".
+  i64 next() {
     i64 value = 0;
     int shift = 0;
     unsigned digit;
     do {
-      if (at == text.size()) throw std::invalid_argument("end in the middle of a number");
-      digit = static_cast<unsigned char>(text[at++]) - 48u;
+      if (done()) throw std::invalid_argument("end in the middle of a number");
+      digit = static_cast<unsigned char>(text_[at_++]) - 48u;
       if (digit > 63u) throw std::invalid_argument("hold a character outside '0' to 'o'");
       if (shift > 55) throw std::invalid_argument("hold a number too large for any image");
       value |= static_cast<i64>(digit & 0x1f) << shift;
       shift += 5;
     } while (digit & 0x20);
-    if (digit & 0x10) value |= -(static_cast<i64>(1) << shift);
-    if (m > 2) value += before;
+    if (digit & 0x10) value -= i64(1) << shift;
+    if (number_ > 2) value += before_;
     if (value < 0) throw std::invalid_argument("hold a negative count");
+    if (value > kMaxPixels) throw std::invalid_argument("are longer than the image");
+    ++number_;
+    before_ = last_;
+    return last_ = value;
+  }
+
+ private:
+  std::string_view text_;
+  std::size_t at_ = 0;
+  i64 number_ = 0, before_ = 0, last_ = 0;  // counts m - 2 and m - 1
+};
+
+// Reads the runs of a mask of `total` pixels from its compressed counts; throws as CountReader does.
+inline void parse_counts(std::string_view text, i64 total, Runs &runs) {
+  runs.clear();
+  i64 position = 0;
+  bool inside = false;
+  for (CountReader counts(text); !counts.done(); inside = !inside) {
+    const i64 value = counts.next();
     if (value > total - position) throw std::invalid_argument("are longer than the image");
-    if (m & 1) {
-      if (value > 0) {
-        if (!runs.empty() && runs.back().end == position) runs.back().end += value;
-        else runs.push_back({position, position + value});
-      }
+    if (inside && value > 0) {
+      if (!runs.empty() && runs.back().end == position) runs.back().end += value;
+      else runs.push_back({position, position + value});
     }
     position += value;
-    before = last;
-    last = value;
   }
 }
 
@@ -68,7 +79,7 @@ inline void append_number(std::string &out, i64 x) {
   }
 }
 
-// Writes the counts of a mask, exactly as maskApi.c's rleEncode and rleToString do together.
+// Write the counts of a mask exactly as maskApi.c's rleEncode and rleToString do together.
 template <class Iterator> inline void append_counts(std::string &out, Iterator first, Iterator last, i64 total) {
   i64 a = 0, b = 0, position = 0, m = 0;  // counts m-2 and m-1
   auto put = [&](i64 count) {
@@ -105,10 +116,10 @@ inline i64 area_of(const Run *first, const Run *last) {
 
 inline i64 area_of(const Runs &runs) { return area_of(runs.data(), runs.data() + runs.size()); }
 
-// The column of ascending positions; most runs begin in the column of the last one or in the next, without a division.
-class Columns {
+// The column of ascending positions, mostly without a division: runs tend to begin in the last one's column or the next.
+class ColumnWalk {
  public:
-  explicit Columns(i64 height) : height_(height) {}
+  explicit ColumnWalk(i64 height) : height_(height) {}
   i64 row(i64 position) {  // moves to the position's column
     i64 row = position - start_;
     if (row < height_) return row;
@@ -124,7 +135,7 @@ class Columns {
 
 inline Box box_of(const Run *first, const Run *last, i64 height) {
   if (first == last) return {};
-  Columns at(height);
+  ColumnWalk at(height);
   i64 top = height, bottom = 0, left = first->start / height;
   for (const Run *r = first; r != last; ++r) {
     const i64 row = at.row(r->start), end = row + r->end - r->start;
@@ -169,9 +180,9 @@ inline void merge_runs(const Runs &a, const Runs &b, bool intersect, Runs &out) 
   }
 }
 
-// The runs cut at column borders: f(column, first row, one past the last row).
+// Call f for the runs cut at column borders: f(column, first row, one past the last row).
 template <class F> inline void by_column(const Runs &runs, i64 height, F f) {
-  Columns at(height);
+  ColumnWalk at(height);
   for (const Run &r : runs) {
     i64 row = at.row(r.start), column = at.column(), left = r.end - r.start;
     while (left > 0) {
@@ -181,51 +192,6 @@ template <class F> inline void by_column(const Runs &runs, i64 height, F f) {
       row = 0;
       ++column;
     }
-  }
-}
-
-struct Sets {  // union-find
-  std::vector<std::uint32_t> parent;
-  std::uint32_t make() {
-    parent.push_back(static_cast<std::uint32_t>(parent.size()));
-    return parent.back();
-  }
-  std::uint32_t root(std::uint32_t x) {
-    while (parent[x] != x) {
-      parent[x] = parent[parent[x]];
-      x = parent[x];
-    }
-    return x;
-  }
-  void join(std::uint32_t a, std::uint32_t b) {
-    a = root(a), b = root(b);
-    if (a < b) parent[b] = a;
-    else parent[a] = b;
-  }
-};
-
-struct Piece {  // a run inside one column, and its set
-  i64 column, top, bottom;
-  std::uint32_t set;
-};
-
-// Joins pieces (sorted by column, then row) of neighbouring columns that touch by edges, or also by corners.
-inline void join_columns(std::vector<Piece> &pieces, Sets &sets, bool corners) {
-  const i64 reach = corners ? 1 : 0;
-  std::size_t previous = 0, current = 0;
-  while (current < pieces.size()) {
-    std::size_t end = current;
-    while (end < pieces.size() && pieces[end].column == pieces[current].column) ++end;
-    if (current > 0 && pieces[previous].column == pieces[current].column - 1) {
-      std::size_t i = previous;
-      for (std::size_t j = current; j < end; ++j) {
-        while (i < current && pieces[i].bottom + reach <= pieces[j].top) ++i;
-        for (std::size_t k = i; k < current && pieces[k].top < pieces[j].bottom + reach; ++k)
-          sets.join(pieces[k].set, pieces[j].set);
-      }
-    }
-    previous = current;
-    current = end;
   }
 }
 

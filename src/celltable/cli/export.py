@@ -60,16 +60,16 @@ def export(
     stores, out = (paths[:-1], paths[-1]) if named_out else (paths, default_name(paths, to))
     named = {"palette": palette, "size": size, "split": split, "seed": seed, "as_published": as_published or None}
     options = {**pairs(option), **{k: v for k, v in named.items() if v is not None}}
-    loss = run(stores, to, out, where=where, overwrite=overwrite, progress=not json, **options)
+    report = run(stores, to, out, where=where, overwrite=overwrite, progress=not json, **options)
     if json:
-        emit_json({"out": str(out), "format": to, "written": dict(loss.written), "loss": dict(loss.items)})
+        emit_json({"out": str(out), "format": to, "written": dict(report.written), "loss": dict(report.items)})
         return
-    order = sorted(loss.written, key=lambda what: (_ORDER.get(what, len(_ORDER)), what))
-    made = ", ".join(count(loss.written[what], what.removesuffix("s")) for what in order)
+    order = sorted(report.written, key=lambda what: (_ORDER.get(what, len(_ORDER)), what))
+    made = ", ".join(count(report.written[what], what.removesuffix("s")) for what in order)
     say(f"{out}: {made or 'written'} as {to}")
-    if loss.items:
+    if report.items:
         say("What it could not hold, or had to change:")
-        say(table([[n, what] for what, n in sorted(loss.items.items())], indent=2))
+        say(table([[n, what] for what, n in sorted(report.items.items())], indent=2))
     else:
         say("Lost: nothing")
 

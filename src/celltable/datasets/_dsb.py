@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import ArchiveError, ImageFileError
-from celltable.formats.dsb_csv import Rows, sample_of
 from celltable.geometry import rle
 from celltable.geometry.look import image_class, look_at
 from celltable.imagefile import Entry, Release, image_info, read_pixels
 from celltable.imagefile.container import stem
+from celltable.notation.kaggle import Rows, sample_of
 
 from ._read import located, sample
 

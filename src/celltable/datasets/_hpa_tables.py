@@ -11,8 +11,8 @@ from typing import Final
 
 from celltable.cells import Finding
 from celltable.errors import InputError
-from celltable.formats._hpa import CLASSES, CLASSES_OF_2018, Labels, parse_labels
 from celltable.imagefile import Entry, Release
+from celltable.notation.hpa import CLASSES, CLASSES_OF_2018, Labels, parse_labels
 
 _IDS: Final = ("ID", "ImageID", "Id", "Image")  # train.csv; its older spelling; train.csv of 2018; kaggle_2021.tsv
 _LABELS: Final = {"Label": CLASSES, "Target": CLASSES_OF_2018}  # column → what its numbers mean

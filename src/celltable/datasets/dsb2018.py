@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from celltable.cells import Finding, Sample
-from celltable.formats.dsb_csv import Rows, rows_by_image
 from celltable.imagefile import Release
+from celltable.notation.kaggle import Rows, rows_by_image
 from celltable.plugins.dataset import Dataset, File, Scan
 
 from ._dsb import Item, find_images, load_image

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import ArchiveError, ImageFileError
-from celltable.formats._hpa import CLASSES
 from celltable.imagefile import Entry, Release
+from celltable.notation.hpa import CLASSES
 from celltable.plugins.dataset import Dataset, Scan
 
 from ._hpa_tables import Labelled, read_labels

@@ -10,8 +10,8 @@ import numpy as np
 
 from celltable.cells import Finding, Sample
 from celltable.errors import ArchiveError, InputError
-from celltable.formats import aperio_xml
 from celltable.imagefile import Entry, Release
+from celltable.notation import aperio
 from celltable.plugins.dataset import Dataset, Scan
 
 from ._read import image_of, sample, tiff, unlabelled, unreadable_is_a_finding
@@ -64,7 +64,7 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None, st
     if document is None:
         return unlabelled(release, image, Finding("missing-pair", f"there is no {stem}.xml", "error", stem))
     try:
-        found = aperio_xml.parse(release.read(document), document.name)
+        found = aperio.parse(release.read(document), document.name)
     except (InputError, ArchiveError) as exc:
         return unlabelled(release, image, Finding("xml-invalid", str(exc), "error", stem))
     findings: list[Finding] = []
@@ -81,7 +81,7 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None, st
                 f"region {k + 1} of the document has {len(ring) // 2} vertices; expected three or more; it was left out"
             )
             findings.append(Finding("region-invalid", text, "warning", stem, value=len(ring) / 2))
-    cells = aperio_xml._cells(found, good, image, findings)
+    cells = aperio.cells_of(found, good, image, findings)
     return sample(release, image, cells.with_columns(instance_id=None, class_name=None, annotator="manual"), findings)
 
 

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
-from celltable.formats import _coco_read as coco
-from celltable.formats._coco_json import Document
-from celltable.formats._coco_json import load as load_coco
 from celltable.imagefile import Entry, Release
+from celltable.notation import coco_cells as coco
+from celltable.notation.coco import Document
+from celltable.notation.coco import load as load_coco
 from celltable.plugins.dataset import Dataset, File, Scan
 
 from ._livecell import PIXEL_UM, TYPES, parse
@@ -85,7 +85,7 @@ def _items(documents: dict[str, Document], findings: list[Finding]) -> list[Item
     for part, document in documents.items():
         annotations = coco.Annotations(document)
         known = {r.get("id") for r in document.images}
-        findings += coco._whole_file(annotations, known, f"annotations of {part}")
+        findings += coco.whole_file(annotations, known, f"annotations of {part}")
         listed = Counter(PurePosixPath(str(r.get("file_name"))).stem for r in document.images)
         for record in sorted(document.images, key=lambda r: (str(r.get("file_name")), str(r.get("id")))):
             items.append(_item(record, part, listed, seen))
@@ -103,7 +103,7 @@ def _item(record: dict[str, Any], part: str, listed: Counter[str], seen: dict[st
         text = f"{stem} is in {seen[stem]} and in {part}"
         findings.append(Finding("image-in-two-splits", text, "error", image_id))
     seen.setdefault(stem, part)
-    size = coco._size(record)
+    size = coco.size_of(record)
     if size is None:
         findings.append(Finding("size-invalid", f"{stem} states no valid height and width", "error", image_id))
     told = {k: str(record[k]) for k in ("original_filename", "url") if record.get(k)}

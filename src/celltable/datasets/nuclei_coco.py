@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 
 from celltable.cells import Finding, Image, Sample
 from celltable.errors import ArchiveError, ImageFileError, InputError
-from celltable.formats._coco_json import load as load_json
-from celltable.formats._coco_read import Annotations, prepare
 from celltable.imagefile import Entry, Release
+from celltable.notation.coco import load as load_json
+from celltable.notation.coco_cells import Annotations, prepare
 from celltable.plugins.dataset import Dataset, Scan
 
 from ._read import loader, located, truncated

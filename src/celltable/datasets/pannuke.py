@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from celltable.cells import Finding, Image, Instances, Sample, Severity
 from celltable.errors import ReleaseError
-from celltable.formats.pannuke_npy import CLASS_NAMES, cells_of_channels
 from celltable.geometry import label_map, rle
 from celltable.imagefile import Entry, Release, let_go
+from celltable.notation.pannuke import CLASS_NAMES, cells_of_channels
 from celltable.plugins.dataset import Dataset, File, Scan
 
 from ._read import located, sample

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from celltable.cells import Finding, Instances, Sample
 from celltable.errors import InputError
-from celltable.formats.image_mask_png import FIRST, PALETTES, classify
-from celltable.formats.pannuke_npy import CLASS_NAMES
 from celltable.geometry import label_map
 from celltable.imagefile import Entry, Release
+from celltable.notation.pannuke import CLASS_NAMES, FIRST, PALETTES, classify
 from celltable.plugins.dataset import Dataset, Scan
 
 from ._read import fitting_mask, image_of, located, png, sample, unlabelled, unreadable_is_a_finding

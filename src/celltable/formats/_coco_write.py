@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.cells import Image, Instances, Sample
-
-from ._coco_json import Numbers, extra_keys, kind_of, load
-from ._out import to_name
-from ._polygons import outlines, published
-from ._rows import COCO_POLYGONS, Column, Piece, fields, masks, numbers, rings, rows, said
+from celltable.notation.coco import Numbers, extra_keys, kind_of, load
+from celltable.notation.names import to_name
+from celltable.notation.polygons import outlines, published
+from celltable.notation.rows import COCO_POLYGONS, Column, Piece, fields, masks, numbers, rings, rows, said
 
 KINDS: Final = ("nucleus", "cell")
 IN_MEMORY: Final = 1 << 24  # bytes of records that wait in memory rather than in a file

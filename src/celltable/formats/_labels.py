@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry import rle
-from celltable.plugins.format import Loss
+from celltable.notation.names import from_name
+from celltable.plugins.format import ConversionReport
 
 from ._files import Files, image_of, open_files
-from ._loss import IDS
-from ._out import from_name
+from ._report import IDS
 
 MAX_ID = 2**31 - 1
 
@@ -125,7 +125,7 @@ def read_pairs(
         yield Sample(image, cells, tuple(findings), load)
 
 
-def to_16_bit(loss: Loss, labels: NDArray[Any]) -> NDArray[np.uint16]:
+def to_16_bit(report: ConversionReport, labels: NDArray[Any]) -> NDArray[np.uint16]:
     """A label map in 16 bits; ids beyond them are numbered anew, which is counted, in ascending order.
 
     Raises
@@ -140,5 +140,5 @@ def to_16_bit(loss: Loss, labels: NDArray[Any]) -> NDArray[np.uint16]:
         ids, where = np.concatenate([[0], ids]), where + 1
     if len(ids) - 1 > np.iinfo(np.uint16).max:
         raise InputError(f"{len(ids) - 1:,} cells in one image; 16 bits hold 65,535. Export to label-tiff.")
-    loss.add(IDS, int(np.count_nonzero(ids[1:] != np.arange(1, len(ids)))))
+    report.add(IDS, int(np.count_nonzero(ids[1:] != np.arange(1, len(ids)))))
     return where.reshape(labels.shape).astype(np.uint16)

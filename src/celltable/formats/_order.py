@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ._text import open_text
+from celltable.notation.text import open_text
 
 
 def in_order_of(like: Path | str | None, rows: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -9,13 +9,14 @@ from typing import Final
 
 from celltable.cells import Image, Sample
 from celltable.errors import InputError
-from celltable.plugins.format import Format, Loss
+from celltable.notation.names import to_name
+from celltable.plugins.format import ConversionReport, Format
 
 from ._files import open_files
 from ._labels import read_pairs, to_16_bit
-from ._loss import flatten
-from ._out import new_folder, to_name
+from ._out import new_folder
 from ._pixels import encode, encode_png, encode_tiff, write_bytes
+from ._report import flatten
 
 KEEPS: Final = frozenset({"holes", "components", "ids", "exact-mask", "image-size", "empty-images", "pixels"})
 _FILE = re.compile(r"^(?:.*/)?([^/]+?)(_masks|_cp_masks)?\.(?:png|tiff?)$", re.IGNORECASE)
@@ -24,23 +25,23 @@ _CLASHES = ("_masks", "_flows", "_seg", "_outlines")  # endings that Cellpose ta
 
 def write(
     samples: Iterable[Sample], out: Path, *, masks: str = "png", policy: str = "last-wins", overwrite: bool = False
-) -> Loss:
+) -> ConversionReport:
     """Write ``<id>.png`` (``.tif`` where PNG cannot hold the pixels) and ``<id>_masks.png`` or ``.tif``."""
     if masks not in ("png", "tif"):
         raise InputError(f"masks is '{masks}'; expected png or tif")
-    loss = Loss()
+    report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
             name = _name(sample.image.image_id)
             if sample.load_pixels is not None:
                 data, ending = encode(sample.pixels())
                 write_bytes(folder / f"{name}{ending}", data)
-                loss.written["files"] += 1
-            labels = to_16_bit(loss, flatten(loss, sample, KEEPS, policy))
+                report.written["files"] += 1
+            labels = to_16_bit(report, flatten(report, sample, KEEPS, policy))
             data = encode_png(labels) if masks == "png" else encode_tiff(labels)
             write_bytes(folder / f"{name}_masks.{masks}", data)
-            loss.written["files"] += 1
-    return loss
+            report.written["files"] += 1
+    return report
 
 
 def _name(image_id: str) -> str:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-import msgspec
-import numpy as np
-from numpy.typing import NDArray
+from celltable.cells import Image, Instances, Sample
+from celltable.errors import InputError
+from celltable.notation.kaggle import kaggle_text, rows_by_image, sample_of
+from celltable.plugins.format import ConversionReport, Format
 
-from celltable.cells import Finding, Image, Instances, Sample
-from celltable.errors import InputError, MaskError
-from celltable.geometry import rle
-from celltable.plugins.format import Format, Loss
-
-from ._loss import drop_empty, flatten, tally
 from ._order import in_order_of
 from ._out import new_file
-from ._text import open_text
+from ._report import drop_empty, flatten, tally
 
 KEEPS: Final = frozenset({"overlap", "holes", "components", "exact-mask", "empty-images"})
 COLUMNS: Final = {
@@ -40,7 +33,7 @@ def write(
     usage: str = "Private",
     like: Path | None = None,
     overwrite: bool = False,
-) -> Loss:
+) -> ConversionReport:
     """Write the cells of `samples` as rows; an image without cells has one row with no runs.
 
     Parameters
@@ -57,17 +50,17 @@ def write(
     """
     if table not in COLUMNS:
         raise InputError(f"table is '{table}'; expected one of {', '.join(COLUMNS)}")
-    loss = Loss()
+    report = ConversionReport()
     keeps = KEEPS | ({"image-size"} if table == "solution" else set())
 
     def rows() -> Iterator[tuple[str, str]]:
         for sample in samples:
             kept = ("ignore", "metadata") if _only_usage(sample.image, table) else ()
             if table == "submission":
-                cells = Instances.from_label_map(flatten(loss, sample, keeps, policy, image_fields=kept))
+                cells = Instances.from_label_map(flatten(report, sample, keeps, policy, image_fields=kept))
             else:
-                sample = drop_empty(loss, sample)
-                tally(loss, sample, keeps, kept)
+                sample = drop_empty(report, sample)
+                tally(report, sample, keeps, kept)
                 cells = sample.instances
             tail = _tail(sample.image, usage) if table == "solution" else ()
             texts = [kaggle_text(counts, cells.size) for counts in cells.rle] or [""]
@@ -77,16 +70,8 @@ def write(
     with new_file(out, overwrite) as path, path.open("w", encoding="utf-8", newline="") as stream:
         stream.write(",".join(COLUMNS[table]) + "\n")
         stream.writelines(in_order_of(like, rows()))
-    loss.written["files"] = 1
-    return loss
-
-
-def kaggle_text(counts: bytes, size: tuple[int, int]) -> str:
-    """The ``start length …`` text of a mask; `celltable.geometry.rle.to_kaggle` by a quicker way of writing numbers."""
-    starts, lengths = rle.to_runs(counts, size)
-    numbers = np.empty(2 * len(starts), np.int64)
-    numbers[::2], numbers[1::2] = starts + 1, lengths
-    return msgspec.json.encode(numbers.tolist())[1:-1].decode().replace(",", " ")
+    report.written["files"] = 1
+    return report
 
 
 def _quoted(text: str) -> str:
@@ -102,19 +87,6 @@ def _only_usage(image: Image, table: str) -> bool:
 
 def _tail(image: Image, usage: str) -> tuple[int, int, str]:
     return image.height, image.width, "Ignored" if image.ignore else image.metadata.get("usage", usage)
-
-
-Runs = NDArray[np.int64]
-
-
-@dataclass(slots=True)
-class Rows:
-    """The rows of one image: their runs with their line numbers, and what the size and usage columns say."""
-
-    runs: list[tuple[int, str]] = field(default_factory=list)
-    size: tuple[int, int] | None = None
-    usage: str = ""
-    findings: list[Finding] = field(default_factory=list)
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
@@ -137,129 +109,6 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
         )
     for image_id, rows in found.items():
         yield sample_of(image_id, rows, known.get(image_id))
-
-
-def rows_by_image(path: Path) -> dict[str, Rows]:
-    """The rows of a CSV by image id, in the order of the file; runs are kept as text.
-
-    Raises
-    ------
-    InputError
-        If the columns are not those of the format.
-    """
-    with open_text(path) as stream:
-        reader = csv.reader(stream)
-        header = [name.strip() for name in next(reader, [])]
-        if header[:2] != ["ImageId", "EncodedPixels"]:
-            raise InputError(
-                f"{path.name}: the first columns are {', '.join(header[:2]) or 'missing'}; expected ImageId, "
-                "EncodedPixels (and Height, Width, Usage for a solution)"
-            )
-        found: dict[str, Rows] = {}
-        try:
-            for cells in reader:
-                if cells:
-                    _take(found, dict(zip(header, cells, strict=False)), reader.line_num)
-        except csv.Error as exc:
-            raise InputError(f"{path.name}, line {reader.line_num}: {exc}") from exc
-    return found
-
-
-def _take(found: dict[str, Rows], row: Mapping[str, str], line: int) -> None:
-    image_id = row["ImageId"].strip()
-    rows = found.setdefault(image_id, Rows())
-    if "Height" in row and "Width" in row:
-        try:
-            size = int(row["Height"]), int(row["Width"])
-        except ValueError:
-            size = (0, 0)
-        if min(size) < 1:
-            message = (
-                f"line {line}: Height and Width are '{row['Height']}', '{row['Width']}'; expected positive numbers"
-            )
-            rows.findings.append(Finding("size-invalid", message, "error", image_id))
-        elif rows.size not in (None, size):
-            message = f"line {line}: size {size[0]} × {size[1]} differs from {rows.size} of the rows before"
-            rows.findings.append(Finding("size-mismatch", message, "error", image_id))
-        else:
-            rows.size = size
-    rows.usage = row.get("Usage", "").strip() or rows.usage
-    rows.runs.append((line, row.get("EncodedPixels", "").strip()))
-
-
-def sample_of(image_id: str, rows: Rows, known: Image | None) -> Sample:
-    """The cells of one image; the known image, if any, says its size, and gets the usage that the rows state."""
-    findings = list(rows.findings)
-    size = known.size if known else rows.size
-    if size is None:
-        message = f"image {image_id} is in the CSV but among no images; its {len(rows.runs):,} rows were left out"
-        return Sample(
-            Image(image_id, 0, 0), Instances.empty((0, 0)), (Finding("unknown-image", message, "error", image_id),)
-        )
-    if known and rows.size not in (None, size):
-        message = (
-            f"the CSV says {rows.size[0]} × {rows.size[1]}, the image is {size[0]} × {size[1]}" if rows.size else ""
-        )
-        findings.append(Finding("size-mismatch", message, "error", image_id))
-    counts = []
-    for line, text in rows.runs:
-        if not text:
-            if len(rows.runs) > 1:
-                findings.append(
-                    Finding("empty-mask", f"line {line}: no runs, but the image has others", image_id=image_id)
-                )
-            continue
-        rule, message = broken_rule(text, size)
-        if rule:
-            findings.append(Finding(rule, f"line {line}: {message}", "error", image_id))
-            continue
-        try:
-            counts.append(rle.from_kaggle(text, size))
-        except MaskError as exc:
-            findings.append(Finding("rle-invalid", f"line {line}: {exc}", "error", image_id))
-    image = known or Image(image_id, *size)
-    if rows.usage:
-        image = replace(image, ignore=rows.usage == "Ignored", metadata={**image.metadata, "usage": rows.usage})
-    cells = Instances.from_rle(counts, size, ignore=image.ignore)
-    return Sample(image, cells, tuple(findings))
-
-
-def broken_rule(text: str, size: Sequence[int]) -> tuple[str, str]:
-    """The first rule of the format that the runs of one row break, and what was found; empty strings if none.
-
-    >>> broken_rule("1 3 10 5", (5, 4))
-    ('', '')
-    >>> broken_rule("1 3 3 5", (5, 4))
-    ('rle-runs-overlap', 'the run at 3 begins inside the run before, which ends at 3')
-    """
-    tokens = text.split()
-    if len(tokens) % 2:
-        return "rle-odd-count", f"{len(tokens)} numbers; expected pairs of start and length"
-    try:
-        pairs = np.array(tokens, dtype=np.int64).reshape(-1, 2)
-    except (ValueError, OverflowError):
-        bad = next((t for t in tokens if not t.lstrip("+-").isdigit()), tokens[0])
-        return "rle-not-a-number", f"'{bad[:20]}' is not a whole number; expected pairs of start and length"
-    starts, lengths = pairs[:, 0], pairs[:, 1]
-    if (pairs < 1).any():
-        return "rle-not-positive", f"{int(pairs.min())} found; starts count from 1 and lengths are at least 1"
-    return _broken_order(starts, lengths, int(size[0]) * int(size[1]))
-
-
-def _broken_order(starts: Runs, lengths: Runs, n_pixels: int) -> tuple[str, str]:
-    ends = starts + lengths - 1
-    back = np.flatnonzero(np.diff(starts) <= 0)
-    if back.size:
-        k = int(back[0])
-        rule = "rle-unsorted" if starts[k + 1] < starts[k] else "rle-runs-overlap"
-        return rule, f"the run at {starts[k + 1]} follows the run at {starts[k]}; expected ascending starts"
-    into = np.flatnonzero(starts[1:] <= ends[:-1])
-    if into.size:
-        k = int(into[0])
-        return "rle-runs-overlap", f"the run at {starts[k + 1]} begins inside the run before, which ends at {ends[k]}"
-    if ends[-1] > n_pixels or (ends < starts).any():
-        return "rle-out-of-image", f"a run ends at pixel {ends.max()}; the image has {n_pixels:,}"
-    return "", ""
 
 
 FORMAT = Format(

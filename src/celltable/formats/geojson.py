@@ -13,14 +13,15 @@ import numpy as np
 
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
-from celltable.plugins.format import Format, Loss
+from celltable.notation.names import from_name, to_name
+from celltable.notation.polygons import Part, Ring, draw, outlines, pack, published
+from celltable.notation.rows import Column, Layout, Piece, fields, numbers, rings, rows, said
+from celltable.plugins.format import ConversionReport, Format
 
 from ._files import Files, open_files
-from ._loss import drop_empty, tally
-from ._out import from_name, new_folder, to_name
+from ._out import new_folder
 from ._pixels import write_bytes
-from ._polygons import Part, Ring, draw, outlines, pack, published
-from ._rows import Column, Layout, Piece, fields, numbers, rings, rows, said
+from ._report import drop_empty, tally
 
 KEEPS: Final = frozenset(
     {
@@ -45,7 +46,9 @@ GEOMETRY: Final = Layout(
 )
 
 
-def write(samples: Iterable[Sample], out: Path, *, objects: str = "detection", overwrite: bool = False) -> Loss:
+def write(
+    samples: Iterable[Sample], out: Path, *, objects: str = "detection", overwrite: bool = False
+) -> ConversionReport:
     """Write ``<id>.geojson`` an image; `objects` is QuPath's type: detection (light, many) or annotation (editable).
 
     Holes are inner rings, several parts a MultiPolygon. Sizes, ids and flags stand under ``celltable``, which QuPath
@@ -53,14 +56,14 @@ def write(samples: Iterable[Sample], out: Path, *, objects: str = "detection", o
     """
     if objects not in ("detection", "annotation"):
         raise InputError(f"objects is '{objects}'; expected detection or annotation")
-    loss = Loss()
+    report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
-            sample = drop_empty(loss, sample)
-            tally(loss, sample, KEEPS)
+            sample = drop_empty(report, sample)
+            tally(report, sample, KEEPS)
             write_bytes(folder / f"{to_name(sample.image.image_id)}.geojson", _collection(sample, objects))
-            loss.written["files"] += 1
-    return loss
+            report.written["files"] += 1
+    return report
 
 
 def _collection(sample: Sample, objects: str) -> bytes:

@@ -13,13 +13,14 @@ import pyarrow as pa
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError, NotFoundError
 from celltable.imagefile import read_pixels
-from celltable.plugins.format import Format, Loss
+from celltable.notation.coco import decode_text, extra_keys, image_of
+from celltable.notation.names import to_name
+from celltable.notation.polygons import pack, parts_of
+from celltable.plugins.format import ConversionReport, Format
 
-from ._coco_json import decode_text, extra_keys, image_of
-from ._loss import tally
-from ._out import new_file, to_name
+from ._out import new_file
 from ._pixels import encode
-from ._polygons import pack, parts_of
+from ._report import tally
 
 KEEPS: Final = frozenset(
     {
@@ -68,17 +69,17 @@ _COLUMNS: Final = (
 )
 
 
-def write(samples: Iterable[Sample], out: Path, *, overwrite: bool = False) -> Loss:
+def write(samples: Iterable[Sample], out: Path, *, overwrite: bool = False) -> ConversionReport:
     """Write one row an image: its bytes, its size and its cells (COCO run lengths) as a list."""
     import pyarrow.parquet as pq
 
-    loss = Loss()
+    report = ConversionReport()
     schema = SCHEMA.with_metadata({"huggingface": json.dumps({"info": {"features": features()}})})
     with new_file(out, overwrite) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
         rows: list[dict[str, Any]] = []
         size = 0
         for sample in samples:
-            tally(loss, sample, KEEPS)
+            tally(report, sample, KEEPS)
             rows.append(_row(sample))
             size += len((rows[-1]["image"] or {}).get("bytes", b"")) + 200 * len(sample.instances)
             if size >= GROUP_BYTES:
@@ -86,8 +87,8 @@ def write(samples: Iterable[Sample], out: Path, *, overwrite: bool = False) -> L
                 rows, size = [], 0
         if rows:
             writer.write_table(pa.Table.from_pylist(rows, schema))
-    loss.written["files"] = 1
-    return loss
+    report.written["files"] = 1
+    return report
 
 
 def features() -> dict[str, Any]:

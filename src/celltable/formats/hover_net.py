@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry import rle
-from celltable.plugins.format import Format, Loss
+from celltable.notation.names import to_name
+from celltable.plugins.format import ConversionReport, Format
 
 from ._files import Files, open_files, pictures_and_labels
 from ._labels import read_pairs
-from ._loss import flatten
-from ._out import new_folder, to_name
+from ._out import new_folder
 from ._pixels import encode, write_bytes
+from ._report import flatten
 
 KEEPS: Final = frozenset(
     {"holes", "components", "ids", "classes", "exact-mask", "image-size", "empty-images", "pixels"}
@@ -31,25 +32,27 @@ _MAT_HEADER = b"MATLAB 5.0 MAT-file, written by celltable".ljust(116)  # SciPy p
 _COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 165, 0), (0, 255, 255), (255, 0, 255))
 
 
-def write(samples: Iterable[Sample], out: Path, *, policy: str = "last-wins", overwrite: bool = False) -> Loss:
+def write(
+    samples: Iterable[Sample], out: Path, *, policy: str = "last-wins", overwrite: bool = False
+) -> ConversionReport:
     """Write ``Labels/<id>.mat`` (inst_map, type_map, inst_type, inst_centroid), ``Images/<id>.png``, type_info.json.
 
     Types are numbered from 1 in the order in which classes first appear; 0 is a cell without a class.
     """
-    loss, types = Loss(), {"nolabel": 0}
+    report, types = ConversionReport(), {"nolabel": 0}
     with new_folder(out, overwrite) as folder:
         for sample in samples:
             name = to_name(sample.image.image_id)
             if sample.load_pixels is not None:
                 data, ending = encode(sample.pixels())
                 write_bytes(folder / "Images" / f"{name}{ending}", data)
-                loss.written["files"] += 1
-            labels = flatten(loss, sample, KEEPS, policy)
+                report.written["files"] += 1
+            labels = flatten(report, sample, KEEPS, policy)
             write_bytes(folder / "Labels" / f"{name}.mat", _mat(labels, sample.instances, types))
-            loss.written["files"] += 1
+            report.written["files"] += 1
         info = {str(k): [n, _COLOURS[(k - 1) % len(_COLOURS)] if k else (0, 0, 0)] for n, k in types.items()}
         write_bytes(folder / "type_info.json", json.dumps(info, indent=1).encode() + b"\n")
-    return loss
+    return report
 
 
 def _mat(labels: NDArray[Any], cells: Instances, types: dict[str, int]) -> bytes:

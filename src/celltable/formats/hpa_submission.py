@@ -16,14 +16,14 @@ import numpy as np
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError, MaskError
 from celltable.geometry import rle
-from celltable.plugins.format import Format, Loss
+from celltable.notation.hpa import CLASSES, NEGATIVE, class_number
+from celltable.notation.text import open_text
+from celltable.plugins.format import ConversionReport, Format
 
-from ._hpa import CLASSES, NEGATIVE, class_number
-from ._loss import CLASSES as DROPPED_CLASS
-from ._loss import GIVEN_CLASS, GIVEN_SCORE, drop_empty, tally
 from ._order import in_order_of
 from ._out import new_file
-from ._text import open_text
+from ._report import CLASSES as DROPPED_CLASS
+from ._report import GIVEN_CLASS, GIVEN_SCORE, drop_empty, tally
 
 KEEPS: Final = frozenset(
     {"overlap", "holes", "components", "classes", "multi-class", "scores", "exact-mask", "image-size", "empty-images"}
@@ -41,7 +41,7 @@ def write(
     id_column: str = "ID",
     like: Path | None = None,
     overwrite: bool = False,
-) -> Loss:
+) -> ConversionReport:
     """Write one row an image; a cell of several classes is repeated, an image without cells gets an empty mask.
 
     `default_class` is written for cells without a class of the challenge; cells without a score get confidence 1.
@@ -50,21 +50,21 @@ def write(
     """
     if id_column not in ("ID", "ImageID"):
         raise InputError(f"id_column is '{id_column}'; expected ID or ImageID")
-    loss = Loss()
+    report = ConversionReport()
 
     def rows() -> Iterator[tuple[str, str]]:
         for sample in samples:
-            sample = drop_empty(loss, sample)
-            tally(loss, sample, KEEPS, kind="cell")
-            text = " ".join(_triples(sample.instances, default_class, loss)) or empty_prediction(sample.image.size)
+            sample = drop_empty(report, sample)
+            tally(report, sample, KEEPS, kind="cell")
+            text = " ".join(_triples(sample.instances, default_class, report)) or empty_prediction(sample.image.size)
             image = sample.image
             yield image.image_id, _csv_row(image.image_id, image.width, image.height, text)
 
     with new_file(out, overwrite) as path, path.open("w", encoding="utf-8", newline="") as stream:
         stream.write(_csv_row(id_column, "ImageWidth", "ImageHeight", "PredictionString"))
         stream.writelines(in_order_of(like, rows()))
-    loss.written["files"] = 1
-    return loss
+    report.written["files"] = 1
+    return report
 
 
 def _csv_row(*cells: object) -> str:
@@ -73,25 +73,25 @@ def _csv_row(*cells: object) -> str:
     return text.getvalue()
 
 
-def _triples(cells: Instances, default: int, loss: Loss) -> Iterator[str]:
+def _triples(cells: Instances, default: int, report: ConversionReport) -> Iterator[str]:
     columns = [cells.column(n) for n in ("class_name", "class_names", "class_scores", "score")]
     for counts, name, names, each, score in zip(cells.rle, *columns, strict=True):
         mask = pack_mask(counts)
-        loss.add(GIVEN_SCORE, int(score is None and not each))
+        report.add(GIVEN_SCORE, int(score is None and not each))
         for k, one in enumerate(names or [name]):
-            number = default if one is None else _number(one, default, loss)
-            loss.add(GIVEN_CLASS, int(one is None))
+            number = default if one is None else _number(one, default, report)
+            report.add(GIVEN_CLASS, int(one is None))
             confidence = each[k] if each else (1.0 if score is None else score)
             yield f"{number} {_short(confidence)} {mask}"
 
 
-def _number(name: str, default: int, loss: Loss) -> int:
+def _number(name: str, default: int, report: ConversionReport) -> int:
     """The number of a class, given by name or number, or of the class that holds a location of the atlas."""
     if name.isascii() and name.isdecimal() and int(name) < len(CLASSES):
         return int(name)
     number = class_number(name)
-    loss.add(DROPPED_CLASS, int(number is None))
-    loss.add(MERGED_LOCATION, int(number is not None and name != CLASSES[number]))
+    report.add(DROPPED_CLASS, int(number is None))
+    report.add(MERGED_LOCATION, int(number is not None and name != CLASSES[number]))
     return default if number is None else number
 
 

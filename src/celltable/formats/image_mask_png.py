@@ -16,24 +16,15 @@ from numpy.typing import NDArray
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry import rle
-from celltable.plugins.format import Format, Loss
+from celltable.notation.pannuke import FIRST, Colour, classify, palette_of
+from celltable.plugins.format import ConversionReport, Format
 
 from ._files import Files, Load, image_of, open_files
-from ._loss import COVERED, HIDDEN, IDENTITY, NOT_DRAWN, PIXELS_CHANGED, drop_empty, tally, visible
 from ._out import new_folder
 from ._pixels import encode_png, write_bytes
+from ._report import COVERED, HIDDEN, IDENTITY, NOT_DRAWN, PIXELS_CHANGED, drop_empty, tally, visible
 
 KEEPS: Final = frozenset({"holes", "components", "classes", "exact-mask", "image-size", "empty-images", "pixels"})
-Colour = tuple[int, int, int]
-_ORDER = ("Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial")
-_V1: Final = ((0, 255, 0), (0, 0, 255), (255, 0, 0), (0, 255, 255), (255, 255, 0))
-_V2: Final = ((0, 255, 0), (0, 0, 255), (255, 0, 0), (0, 255, 255))  # without Neoplastic
-PALETTES: Final[Mapping[str, Mapping[str, Colour]]] = {
-    "v1": dict(zip(_ORDER, _V1, strict=True)),
-    "v2": dict(zip(_ORDER[1:], _V2, strict=True)),
-    "binary": {"*": (255, 255, 255)},
-}
-FIRST: Final = 10001  # number of the first file of the published sets
 LOST_IDS: Final = 10  # the published generator drew only pixels whose instance id is larger
 LOST: Final = f"as published: cells with ids up to {LOST_IDS} not drawn"
 MIXED: Final = "as published: pixels of two classes whose colours were added up"
@@ -69,14 +60,14 @@ class _Done:
         rows = enumerate(zip(self.places, self.images, strict=True), FIRST)
         return _csv(("number", "split", "image_id"), [(n, place, i.image_id) for n, (place, i) in rows])
 
-    def state(self, loss: Loss) -> None:
+    def state(self, report: ConversionReport) -> None:
         """Say where each image went, and what became of their own splits and groups."""
         groups: dict[str, set[str]] = {}
         for place, image in zip(self.places, self.images, strict=True):
-            loss.parts[image.image_id] = place
+            report.parts[image.image_id] = place
             groups.setdefault(image.leakage_group or f"image {image.image_id}", set()).add(place)
-            loss.add(MOVED, int(image.split not in (None, {"valid": "val"}.get(place, place))))
-        loss.add(DIVIDED, sum(len(places) > 1 for places in groups.values()))
+            report.add(MOVED, int(image.split not in (None, {"valid": "val"}.get(place, place))))
+        report.add(DIVIDED, sum(len(places) > 1 for places in groups.values()))
 
 
 def write(
@@ -89,7 +80,7 @@ def write(
     seed: int = 0,
     as_published: bool = False,
     overwrite: bool = False,
-) -> Loss:
+) -> ConversionReport:
     """Write ``{train,valid,test}/{images,masks}/<N>.png``, ``ids.csv`` and ``classes.csv``.
 
     ``ids.csv`` says which image each number is, ``classes.csv`` which colour each class has.
@@ -113,19 +104,19 @@ def write(
     """
     plan = _Plan(palette_of(palette), size, as_published, as_published and palette == "v1")
     shares = None if split == "keep" else _shares(split)
-    loss, done = Loss(), _Done()
+    report, done = ConversionReport(), _Done()
     ending = ".jpg" if plan.jpeg else ".png"
     with new_folder(out, overwrite) as folder:
         waiting = folder / ".waiting"
         for k, given in enumerate(samples):
-            mask, sample = _mask(loss, drop_empty(loss, given), plan)
+            mask, sample = _mask(report, drop_empty(report, given), plan)
             write_bytes(waiting / "masks" / f"{FIRST + k}{ending}", _encode(_resized(mask, plan, True), plan))
             if sample.load_pixels is not None:
-                picture = _resized(_picture(loss, sample, plan), plan, False)
+                picture = _resized(_picture(report, sample, plan), plan, False)
                 write_bytes(waiting / "images" / f"{FIRST + k}{ending}", _encode(picture, plan))
-            loss.written["files"] += 1 + (sample.load_pixels is not None)
+            report.written["files"] += 1 + (sample.load_pixels is not None)
             if gone := np.setdiff1d(given.instances.ids, sample.instances.ids).tolist():
-                loss.left_out[given.image.image_id] = gone
+                report.left_out[given.image.image_id] = gone
             done.images.append(given.image)
         done.places = done.own() if shares is None else _shuffled(len(done.images), shares, seed)
         for k, place in enumerate(done.places):
@@ -138,30 +129,8 @@ def write(
             _complete(folder)
         write_bytes(folder / "ids.csv", done.table())
         write_bytes(folder / "classes.csv", _colours(plan.palette))
-    done.state(loss)
-    return loss
-
-
-def palette_of(text: str) -> Mapping[str, Colour]:
-    """A palette by name, or written out.
-
-    >>> palette_of("Dead=#FF0000,*=#0000FF")
-    {'Dead': (255, 0, 0), '*': (0, 0, 255)}
-    """
-    if text in PALETTES:
-        return PALETTES[text]
-    found: dict[str, Colour] = {}
-    for part in text.split(","):
-        hit = re.fullmatch(r"\s*(.+?)\s*=\s*#([0-9a-fA-F]{6})\s*", part)
-        if hit is None:
-            names = ", ".join(PALETTES)
-            raise InputError(f"the palette '{part}' is none of {names} and not written as Class=#RRGGBB,…")
-        number = int(hit[2], 16)
-        found[hit[1]] = (number >> 16, number >> 8 & 255, number & 255)
-    colours = list(found.values())
-    if len(set(colours)) < len(colours) or (0, 0, 0) in colours:
-        raise InputError("two classes of the palette share a colour, or one is black, which is background")
-    return found
+    done.state(report)
+    return report
 
 
 def _shares(text: str) -> list[float]:
@@ -209,30 +178,30 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     return stream.getvalue().encode("utf-8", "surrogateescape")
 
 
-def _mask(loss: Loss, sample: Sample, plan: _Plan) -> tuple[NDArray[np.uint8], Sample]:
+def _mask(report: ConversionReport, sample: Sample, plan: _Plan) -> tuple[NDArray[np.uint8], Sample]:
     """The colour mask of an image, and the sample with the cells that are in it."""
     cells = sample.instances
     rest = "*" if "*" in plan.palette else None
     names = np.array([n if n in plan.palette else rest for n in cells.column("class_name")], dtype=object)
     coloured = np.array([n is not None for n in names], bool)
-    loss.add(NOT_DRAWN, int(np.count_nonzero(~coloured)))
+    report.add(NOT_DRAWN, int(np.count_nonzero(~coloured)))
     drawn = coloured & (_published_ids(cells) > LOST_IDS) if plan.as_published else coloured
-    loss.add(LOST, int(np.count_nonzero(coloured & ~drawn)))
+    report.add(LOST, int(np.count_nonzero(coloured & ~drawn)))
     cells, names = cells.take(drawn), names[drawn]
     if plan.as_published:
-        canvas = _added_up(loss, cells, names, plan.palette)
+        canvas = _added_up(report, cells, names, plan.palette)
     else:
         flat = cells.label_map("last-wins")
-        loss.add(HIDDEN, int(flat.lost_pixels))
+        report.add(HIDDEN, int(flat.lost_pixels))
         seen = visible(flat, cells)
-        loss.add(COVERED, int(np.count_nonzero(~seen)))
+        report.add(COVERED, int(np.count_nonzero(~seen)))
         table = np.zeros((int(cells.ids.max(initial=0)) + 1, 3), np.uint8)
         table[cells.ids] = np.array([plan.palette[n] for n in names], np.uint8).reshape(-1, 3)
         canvas, cells = table[flat.label_map], cells.take(seen)
     left = replace(sample, instances=cells)
-    loss.add(IDENTITY, len(cells))
+    report.add(IDENTITY, len(cells))
     keeps = (KEEPS | {"ids"}) - (set() if rest is None else {"classes"})
-    tally(loss, left, keeps, ("split",))  # the split is counted when all images have found their parts
+    tally(report, left, keeps, ("split",))  # the split is counted when all images have found their parts
     return canvas, left
 
 
@@ -242,7 +211,9 @@ def _published_ids(cells: Instances) -> NDArray[np.int64]:
     return np.array([int(h[1]) if h else i for h, i in zip(hits, cells.ids.tolist(), strict=True)], np.int64)
 
 
-def _added_up(loss: Loss, cells: Instances, names: NDArray[Any], palette: Mapping[str, Colour]) -> NDArray[np.uint8]:
+def _added_up(
+    report: ConversionReport, cells: Instances, names: NDArray[Any], palette: Mapping[str, Colour]
+) -> NDArray[np.uint8]:
     """The colours of the classes added up in 8 bits, where 255 and 255 make 254, as the generator did."""
     canvas = np.zeros((*cells.size, 3), np.uint8)
     claimed = np.zeros(cells.size, np.uint8)
@@ -252,17 +223,17 @@ def _added_up(loss: Loss, cells: Instances, names: NDArray[Any], palette: Mappin
             inside |= rle.decode(cells.rle[k], cells.size)
         canvas += inside[..., None] * np.array(colour, np.uint8)
         claimed += inside
-    loss.add(MIXED, int(np.count_nonzero(claimed > 1)))
+    report.add(MIXED, int(np.count_nonzero(claimed > 1)))
     return canvas
 
 
-def _picture(loss: Loss, sample: Sample, plan: _Plan) -> NDArray[np.uint8]:
+def _picture(report: ConversionReport, sample: Sample, plan: _Plan) -> NDArray[np.uint8]:
     pixels = sample.pixels()
     rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
     rgb = np.repeat(rgb[..., :1], 3, axis=2) if rgb.shape[2] < 3 else rgb[..., :3]
     rgb, scaled = _eight_bit(rgb)
     changed = scaled or plan.as_published or (plan.size and sample.image.size != (plan.size, plan.size))
-    loss.add(PIXELS_CHANGED, int(bool(changed) or rgb.shape != pixels.shape))
+    report.add(PIXELS_CHANGED, int(bool(changed) or rgb.shape != pixels.shape))
     return np.ascontiguousarray(rgb[..., ::-1] if plan.as_published else rgb)
 
 
@@ -381,24 +352,6 @@ def _cells(
         message = f"{odd:,} pixels have a colour that is not in the palette; taken as background"
         findings.append(Finding("colour-unassigned", message, "warning", image.image_id, value=odd))
     return image, _components(classes, list(colours), size)
-
-
-def classify(mask: NDArray[Any], colours: Sequence[Colour], tolerance: int = 0) -> tuple[NDArray[np.uint8], int]:
-    """The class of each pixel (0 background, 1 the first colour, …) and how many pixels have no colour of the palette.
-
-    >>> classify(np.array([[[0, 255, 0], [0, 250, 4], [0, 128, 0]]], np.uint8), [(0, 255, 0)], 8)
-    (array([[1, 1, 0]], dtype=uint8), 1)
-    """
-    values = np.ascontiguousarray(np.moveaxis(mask, -1, 0)).astype(np.int16)  # a plane a channel: quicker to reduce
-    black = np.abs(values).max(axis=0)
-    best, nearest = np.zeros(mask.shape[:2], np.uint8), black.copy()
-    for k, colour in enumerate(colours, 1):
-        distance = np.abs(values - np.array(colour, np.int16)[:, None, None]).max(axis=0)
-        closer = distance < nearest
-        best[closer], nearest[closer] = k, distance[closer]
-    far = nearest > tolerance
-    best[far] = 0
-    return best, int(np.count_nonzero(far))
 
 
 def _components(classes: NDArray[np.uint8], names: Sequence[str], size: tuple[int, int]) -> Instances:

@@ -7,25 +7,28 @@ from pathlib import Path
 from typing import Final
 
 from celltable.cells import Image, Sample
-from celltable.plugins.format import Format, Loss
+from celltable.notation.names import to_name
+from celltable.plugins.format import ConversionReport, Format
 
 from ._labels import read_label_maps, to_16_bit
-from ._loss import flatten
-from ._out import new_folder, to_name
+from ._out import new_folder
 from ._pixels import encode_png, write_bytes
+from ._report import flatten
 
 KEEPS: Final = frozenset({"holes", "components", "ids", "exact-mask", "image-size", "empty-images"})
 
 
-def write(samples: Iterable[Sample], out: Path, *, policy: str = "last-wins", overwrite: bool = False) -> Loss:
+def write(
+    samples: Iterable[Sample], out: Path, *, policy: str = "last-wins", overwrite: bool = False
+) -> ConversionReport:
     """Write ``<id>.png`` an image, always 16 bit: in 8 bits the 256th cell would become background."""
-    loss = Loss()
+    report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
-            labels = to_16_bit(loss, flatten(loss, sample, KEEPS, policy))
+            labels = to_16_bit(report, flatten(report, sample, KEEPS, policy))
             write_bytes(folder / f"{to_name(sample.image.image_id)}.png", encode_png(labels))
-            loss.written["files"] += 1
-    return loss
+            report.written["files"] += 1
+    return report
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:

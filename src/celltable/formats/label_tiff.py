@@ -9,12 +9,13 @@ from typing import Final
 import numpy as np
 
 from celltable.cells import Image, Sample
-from celltable.plugins.format import Format, Loss
+from celltable.notation.names import to_name
+from celltable.plugins.format import ConversionReport, Format
 
 from ._labels import read_label_maps, smallest
-from ._loss import flatten
-from ._out import new_folder, to_name
+from ._out import new_folder
 from ._pixels import encode_tiff, write_bytes
+from ._report import flatten
 
 KEEPS: Final = frozenset({"holes", "components", "ids", "exact-mask", "image-size", "empty-images"})
 
@@ -27,7 +28,7 @@ def write(
     compression: str = "zlib",
     bits: int = 0,
     overwrite: bool = False,
-) -> Loss:
+) -> ConversionReport:
     """Write ``<id>.tif`` an image: 16 bit where the ids fit, 32 bit otherwise, or always `bits` wide.
 
     Parameters
@@ -39,13 +40,13 @@ def write(
     bits
         16 or 32; 0 takes what the ids of each image need.
     """
-    loss = Loss()
+    report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
-            labels = smallest(flatten(loss, sample, KEEPS, policy), (np.uint16, np.uint32), bits)
+            labels = smallest(flatten(report, sample, KEEPS, policy), (np.uint16, np.uint32), bits)
             write_bytes(folder / f"{to_name(sample.image.image_id)}.tif", encode_tiff(labels, compression))
-            loss.written["files"] += 1
-    return loss
+            report.written["files"] += 1
+    return report
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:

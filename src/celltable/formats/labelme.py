@@ -19,14 +19,15 @@ from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError, MaskError
 from celltable.geometry import rle
 from celltable.imagefile import read_pixels
-from celltable.plugins.format import Format, Loss
+from celltable.notation.names import from_name, to_name
+from celltable.notation.polygons import Part, Shapes, draw, outlines, pack, published
+from celltable.notation.rows import Layout, Piece, numbers, rings, rows
+from celltable.plugins.format import ConversionReport, Format
 
 from ._files import Files, open_files
-from ._loss import GIVEN_CLASS, drop_empty, tally
-from ._out import from_name, new_folder, to_name
+from ._out import new_folder
 from ._pixels import encode, encode_png, write_bytes
-from ._polygons import Part, Shapes, draw, outlines, pack, published
-from ._rows import Layout, Piece, numbers, rings, rows
+from ._report import GIVEN_CLASS, drop_empty, tally
 
 KEEPS: Final = frozenset(
     {
@@ -43,38 +44,40 @@ POINTS: Final = Layout(
 _POLYGON: Final = b',\n   "shape_type": "polygon",\n   "mask": null'
 
 
-def write(samples: Iterable[Sample], out: Path, *, default_label: str = "nucleus", overwrite: bool = False) -> Loss:
+def write(
+    samples: Iterable[Sample], out: Path, *, default_label: str = "nucleus", overwrite: bool = False
+) -> ConversionReport:
     """Write ``<id>.json`` beside ``<id>.png``: a polygon a part (joined by ``group_id``), a mask for a hole."""
-    loss = Loss()
+    report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
-            sample = drop_empty(loss, sample)
-            tally(loss, sample, KEEPS)
+            sample = drop_empty(report, sample)
+            tally(report, sample, KEEPS)
             name = to_name(sample.image.image_id)
             picture = f"{name}.png"
             if sample.load_pixels is not None:
                 data, ending = encode(sample.pixels())
                 picture = f"{name}{ending}"
                 write_bytes(folder / picture, data)
-                loss.written["files"] += 1
-            write_bytes(folder / f"{name}.json", _document(sample, picture, loss, default_label))
-            loss.written["files"] += 1
-    return loss
+                report.written["files"] += 1
+            write_bytes(folder / f"{name}.json", _document(sample, picture, report, default_label))
+            report.written["files"] += 1
+    return report
 
 
-def _document(sample: Sample, picture: str, loss: Loss, default: str) -> bytes:
+def _document(sample: Sample, picture: str, report: ConversionReport, default: str) -> bytes:
     """The JSON of one image, a space for each level, as LabelMe's own files are laid out to be read."""
     head: dict[str, Any] = {"version": VERSION, "flags": {}, "shapes": [], "imagePath": picture, "imageData": None}
     head |= {"imageHeight": sample.image.height, "imageWidth": sample.image.width}
     frame = msgspec.json.format(msgspec.json.encode(head), indent=1)
-    text = _shapes(sample.instances, loss, default)
+    text = _shapes(sample.instances, report, default)
     return frame.replace(b'"shapes": []', b'"shapes": [\n%s\n ]' % text if text else b'"shapes": []', 1) + b"\n"
 
 
-def _shapes(cells: Instances, loss: Loss, default: str) -> bytes:
+def _shapes(cells: Instances, report: ConversionReport, default: str) -> bytes:
     """A row a part of a cell, or one with a mask for a cell with a hole."""
     n, names = len(cells), cells.column("class_name")
-    loss.add(GIVEN_CLASS, names.count(None))
+    report.add(GIVEN_CLASS, names.count(None))
     drawn = published(cells)
     given = drawn.parts > 0
     shapes = outlines(cells.rle, cells.size, ~given)

@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 
 from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
-from celltable.plugins.format import Format, Loss
+from celltable.notation.coco import Numbers
+from celltable.notation.names import to_name
+from celltable.notation.polygons import Shapes, outlines, published
+from celltable.notation.rows import COCO_POLYGONS, Piece, rings, rows
+from celltable.plugins.format import ConversionReport, Format
 from celltable.subsets import LIVECELL_PERCENTS, nested
 
-from ._coco_json import Numbers
 from ._coco_write import CocoWriter
-from ._loss import EMPTY_MASKS, HOLES, tally
-from ._out import new_folder, to_name
+from ._out import new_folder
 from ._pixels import encode_tiff, write_bytes
-from ._polygons import Shapes, outlines, published
-from ._rows import COCO_POLYGONS, Piece, rings, rows
+from ._report import EMPTY_MASKS, HOLES, tally
 
 KEEPS: Final = frozenset({"overlap", "components", "exact-mask", "polygons", "image-size", "empty-images"})
 PARTS: Final = ("train", "val", "test")
@@ -82,11 +83,11 @@ def _image_record(image: Image, number: int) -> bytes:
     return msgspec.json.encode(record | {"url": image.metadata.get("url", "")})
 
 
-def _annotations(cells: Instances, image_number: int, ids: list[int], loss: Loss) -> list[Piece]:
+def _annotations(cells: Instances, image_number: int, ids: list[int], report: ConversionReport) -> list[Piece]:
     """The pieces of the rows of an image's cells: published polygons, and outlines of the masks that have none."""
     drawn = np.fromiter((p is not None for p in cells.column("polygon")), bool, len(cells))
     traced = outlines(cells.rle, cells.size, ~drawn)
-    loss.add(HOLES, int(np.count_nonzero(traced.holed)))
+    report.add(HOLES, int(np.count_nonzero(traced.holed)))
     shapes = published(cells), _filled(traced)
     areas = _areas(shapes[0]) + _areas(shapes[1])
     boxes = np.reshape(cells.bbox, (-1, 4)).astype(np.float64)
@@ -132,7 +133,7 @@ class _Export:
 
     folder: Path
     stack: ExitStack
-    loss: Loss
+    report: ConversionReport
     as_published: bool
     pixels: bool
     train: IO[bytes] = field(init=False)
@@ -149,12 +150,12 @@ class _Export:
         """One image, to the wide file of its part and to the one of its cell type."""
         image = sample.image
         if not image.annotated:
-            self.loss.add(UNLABELLED)
+            self.report.add(UNLABELLED)
             return
         part = image.split if image.split in PARTS else "train"
-        self.loss.add(NO_PART, int(image.split != part))
-        sample = replace(sample, instances=_outlined(sample.instances, self.loss))
-        _tally(self.loss, sample, self.pixels)
+        self.report.add(NO_PART, int(image.split != part))
+        sample = replace(sample, instances=_outlined(sample.instances, self.report))
+        _tally(self.report, sample, self.pixels)
         self.sources.add(image.dataset)
         head, cells, keyed = self._records(sample)
         self._writer(f"LIVECell/livecell_coco_{part}").put(head, cells)
@@ -162,7 +163,7 @@ class _Export:
         if kind:
             name = f"livecell_{kind}_{part}" if self.as_published else part
             self._writer(f"LIVECell_single_cells/{kind}/{name}", self.as_published).put(head, keyed)
-        self.loss.add(NO_TYPE, int(not kind))
+        self.report.add(NO_TYPE, int(not kind))
         if part == "train":
             self._remember(image.image_id, kind, head, cells)
         if self.pixels and sample.load_pixels is not None:
@@ -174,7 +175,7 @@ class _Export:
         from_coco = "coco_id" in image.metadata
         number = self.numbers.take(image.metadata.get("coco_id"), lowest=0)
         ids = self.numbers.take_many(cells.column("source_id") if from_coco else None, len(cells))
-        pieces = _annotations(cells, number, ids, self.loss)
+        pieces = _annotations(cells, number, ids, self.report)
         keys: list[Piece] = [(b'"', np.array(ids, np.int64), b'":')] if self.as_published else []
         plain = rows(len(cells), pieces, b",\n")
         return _image_record(image, number), plain, rows(len(cells), [*keys, *pieces], b",\n") if keys else plain
@@ -192,7 +193,7 @@ class _Export:
         path = place / f"{_stem(image)}.tif"
         if not path.exists():
             write_bytes(path, encode_tiff(sample.pixels(), "lzw"))
-            self.loss.written["files"] += 1
+            self.report.written["files"] += 1
 
     def _writer(self, name: str, keyed: bool = False) -> _File:
         if name not in self.writers:
@@ -216,7 +217,7 @@ class _Export:
         if self.sources == {"livecell"}:
             for writer in self.writers.values():
                 writer.head |= {"info": INFO, "licenses": LICENCES}
-        self.loss.written["files"] += len(self.writers)
+        self.report.written["files"] += len(self.writers)
 
 
 def write(
@@ -227,7 +228,7 @@ def write(
     pixels: bool = False,
     as_published: bool = False,
     overwrite: bool = False,
-) -> Loss:
+) -> ConversionReport:
     """Write ``annotations/`` of a LIVECell release: all its files from the images of train, val and test.
 
     ``LIVECell/livecell_coco_{train,val,test}.json`` hold all images of a part,
@@ -251,15 +252,15 @@ def write(
     InputError
         If no image is annotated.
     """
-    loss = Loss()
+    report = ConversionReport()
     with new_folder(out, overwrite) as folder, ExitStack() as stack:
-        export = _Export(folder, stack, loss, as_published, pixels)
+        export = _Export(folder, stack, report, as_published, pixels)
         for sample in samples:
             export.add(sample)
         if not export.writers:
             raise InputError("no image is annotated; the files of LIVECell name images with annotations only.")
         export.finish(seed)
-    return loss
+    return report
 
 
 def type_folder(cell_type: str) -> str:
@@ -276,22 +277,22 @@ def _stem(image: Image) -> str:
     return to_name(image.image_id.removesuffix(f"#{image.metadata.get('coco_id')}"))
 
 
-def _outlined(cells: Instances, loss: Loss) -> Instances:
+def _outlined(cells: Instances, report: ConversionReport) -> Instances:
     """The cells that have a pixel or a published polygon; the others are counted as lost."""
     drawn = np.fromiter((p is not None for p in cells.column("polygon")), bool, len(cells))
     keep = (np.asarray(cells.area) > 0) | drawn
-    loss.add(EMPTY_MASKS, int(np.count_nonzero(~keep)))
+    report.add(EMPTY_MASKS, int(np.count_nonzero(~keep)))
     return cells if keep.all() else cells.take(keep)
 
 
-def _tally(loss: Loss, sample: Sample, pixels: bool) -> None:
+def _tally(report: ConversionReport, sample: Sample, pixels: bool) -> None:
     """Count what is lost; published areas and boxes stay, and what the names of the release say is read from them."""
     cells = sample.instances.with_columns(published_area=None, published_bbox=None, crowd=False)
     if set(cells.column("annotator")) <= {"manual"}:
         cells = cells.with_columns(annotator=None)
     named = sample.image.dataset == "livecell"
     known = {f.name for f in fields(Image)} if named else {"split", "cell_type"}
-    tally(loss, replace(sample, instances=cells), KEEPS | ({"pixels"} if pixels else set()), known, kind="cell")
+    tally(report, replace(sample, instances=cells), KEEPS | ({"pixels"} if pixels else set()), known, kind="cell")
 
 
 FORMAT = Format(

@@ -13,12 +13,13 @@ import numpy as np
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry import rle
-from celltable.plugins.format import Format, Loss
+from celltable.notation.names import from_name, to_name
+from celltable.plugins.format import ConversionReport, Format
 
 from ._files import Files, image_of, open_files
-from ._loss import tally
-from ._out import from_name, new_folder, to_name
+from ._out import new_folder
 from ._pixels import encode, encode_mask, write_bytes
+from ._report import tally
 
 KEEPS: Final = frozenset(
     {"overlap", "holes", "components", "ids", "exact-mask", "image-size", "empty-images", "pixels"}
@@ -27,28 +28,28 @@ _MASK = re.compile(r"^(?:.*/)?([^/]+)/masks/([^/]+)\.(?:png|tiff?|bmp)$", re.IGN
 _IMAGE = re.compile(r"^(?:.*/)?([^/]+)/images/([^/]+)\.(?:png|tiff?|bmp|jpe?g)$", re.IGNORECASE)
 
 
-def write(samples: Iterable[Sample], out: Path, *, names: str = "ids", overwrite: bool = False) -> Loss:
+def write(samples: Iterable[Sample], out: Path, *, names: str = "ids", overwrite: bool = False) -> ConversionReport:
     """Write ``<id>/images/<id>.png`` and one ``<id>/masks/<cell>.png`` (0 and 255) a cell.
 
     ``names="source"`` names a mask by the release's own id of the cell, where there is one, instead of by its number.
     """
-    loss = Loss()
+    report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
             name, cells = to_name(sample.image.image_id), sample.instances
             nothing = sample.load_pixels is None and not len(cells)
-            tally(loss, sample, KEEPS - {"empty-images"} if nothing else KEEPS)
+            tally(report, sample, KEEPS - {"empty-images"} if nothing else KEEPS)
             if nothing:
                 continue
             if sample.load_pixels is not None:
                 data, ending = encode(sample.pixels())
-                loss.written["files"] += write_bytes(folder / name / "images" / f"{name}{ending}", data) > 0
+                report.written["files"] += write_bytes(folder / name / "images" / f"{name}{ending}", data) > 0
             (folder / name / "masks").mkdir(parents=True, exist_ok=True)
             for stem, counts in zip(_stems(cells, names), cells.rle, strict=True):
                 mask = rle.decode(counts, cells.size)
                 data = encode_mask(mask.view(np.uint8) * np.uint8(255))
-                loss.written["files"] += write_bytes(folder / name / "masks" / f"{stem}.png", data) > 0
-    return loss
+                report.written["files"] += write_bytes(folder / name / "masks" / f"{stem}.png", data) > 0
+    return report
 
 
 def _stems(cells: Instances, names: str) -> list[str]:

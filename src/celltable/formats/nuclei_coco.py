@@ -15,14 +15,26 @@ from numpy.typing import NDArray
 from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry.look import image_class, look_at
-from celltable.plugins.format import Format, Loss
+from celltable.notation.coco import Numbers
+from celltable.notation.names import to_name
+from celltable.plugins.format import ConversionReport, Format
 
-from ._coco_json import Numbers
 from ._coco_write import CocoWriter
-from ._loss import DETAILS, EMPTY_MASKS, KIND, PARTIAL, PIXELS_CHANGED, POLYGONS, UNLABELLED, drop_empty, n_given, tally
 from ._nuclei_tiles import Window, cropped, redrawn, shrunk, shrunk_pixels, windows
-from ._out import new_folder, to_name
+from ._out import new_folder
 from ._pixels import encode, write_bytes
+from ._report import (
+    DETAILS,
+    EMPTY_MASKS,
+    KIND,
+    PARTIAL,
+    PIXELS_CHANGED,
+    POLYGONS,
+    UNLABELLED,
+    drop_empty,
+    n_given,
+    tally,
+)
 
 KEEPS: Final = frozenset(
     {
@@ -83,7 +95,7 @@ class _Export:
     folder: Path
     stack: ExitStack
     defects: frozenset[str]
-    loss: Loss
+    report: ConversionReport
     tile: int
     writers: dict[str, CocoWriter] = field(default_factory=dict)
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -91,19 +103,19 @@ class _Export:
 
     def add(self, sample: Sample) -> None:
         folder, name = _place(sample)
-        sample = self._named(_one_channel(self.loss, _nuclei(self.loss, sample)), folder)
+        sample = self._named(_one_channel(self.report, _nuclei(self.report, sample)), folder)
         if "bare-stage-2" in self.defects and name == "stage_2_test":
-            self.loss.add(BARE, len(sample.instances))
+            self.report.add(BARE, len(sample.instances))
             sample = replace(sample, instances=Instances.empty(sample.image.size))
         if "redrawn-outlines" in self.defects and sample.image.dataset in OUTLINED:
             cells = redrawn(sample.instances, OUTLINED[sample.image.dataset])
-            self.loss.add(REDRAWN, len(sample.instances) - len(cells))
+            self.report.add(REDRAWN, len(sample.instances) - len(cells))
             sample = replace(sample, instances=cells)
         pieces: Iterable[Sample] = [sample]
         if sample.image.dataset in TILED:
             pieces = self._tiles(sample)
         elif sample.image.dataset in RESIZED:
-            pieces = [_shrunk(self.loss, sample)]
+            pieces = [_shrunk(self.report, sample)]
         for piece in pieces:
             self._write(self._flagged(piece), folder, name)
 
@@ -116,7 +128,7 @@ class _Export:
         return replace(sample, image=replace(image, image_id=name))
 
     def _write(self, sample: Sample, folder: str, name: str) -> None:
-        tally(self.loss, sample, KEEPS | {"details", "kind", "polygons"})  # of these, `_nuclei` said what is lost
+        tally(self.report, sample, KEEPS | {"details", "kind", "polygons"})  # of these, `_nuclei` said what is lost
         if sample.load_pixels is not None:  # read and shrunk once, looked at twice
             pixels = sample.pixels()
             sample = replace(sample, load_pixels=lambda: pixels)
@@ -137,10 +149,10 @@ class _Export:
     def _flagged(self, sample: Sample) -> Sample:
         image = sample.image
         if "unflagged-partial" in self.defects:
-            self.loss.add(PARTIAL, int(not image.exhaustive))
+            self.report.add(PARTIAL, int(not image.exhaustive))
             image = replace(image, exhaustive=True)
         if "unlabelled-as-empty" in self.defects:
-            self.loss.add(UNLABELLED, int(not image.annotated))
+            self.report.add(UNLABELLED, int(not image.annotated))
             image = replace(image, annotated=True)
         return replace(sample, image=image)
 
@@ -151,11 +163,11 @@ class _Export:
         pixels = sample.pixels()
         if "jpeg" in self.defects:
             data, ending = _jpeg(pixels), ".jpg"
-            self.loss.add(PIXELS_CHANGED)
+            self.report.add(PIXELS_CHANGED)
         else:
             data, ending = encode(pixels)
         write_bytes(self.folder / folder / f"{name}{ending}", data)
-        self.loss.written["files"] += 1
+        self.report.written["files"] += 1
         return f"{name}{ending}"
 
     def _writer(self, name: str) -> CocoWriter:
@@ -184,7 +196,7 @@ class _Export:
             tiles = [replace(t, instances=t.instances.take(np.asarray(t.instances.area) >= MIN_AREA_PX)) for t in tiles]
         if "sparse-tiles" in self.defects:
             full = [t for t in tiles if len(t.instances) >= MIN_CELLS]
-            self.loss.add(DROPPED, len(tiles) - len(full))
+            self.report.add(DROPPED, len(tiles) - len(full))
             tiles = full
         self._account(sample.instances, [t.instances for t in tiles])
         yield from tiles
@@ -195,9 +207,9 @@ class _Export:
         areas = np.concatenate([np.zeros(0, np.int64), *(np.asarray(t.area) for t in tiles)])
         full = dict(zip(cells.ids.tolist(), np.asarray(cells.area).tolist(), strict=True))
         written = set(ids.tolist())
-        self.loss.add(PIECES, sum(a < full[i] for i, a in zip(ids.tolist(), areas.tolist(), strict=True)))
-        self.loss.add(AGAIN, len(ids) - len(written))
-        self.loss.add(OUTSIDE, len(full) - len(written))
+        self.report.add(PIECES, sum(a < full[i] for i, a in zip(ids.tolist(), areas.tolist(), strict=True)))
+        self.report.add(AGAIN, len(ids) - len(written))
+        self.report.add(OUTSIDE, len(full) - len(written))
 
 
 def write(
@@ -208,7 +220,7 @@ def write(
     as_published: bool = False,
     tile: int = TILE,
     overwrite: bool = False,
-) -> Loss:
+) -> ConversionReport:
     """Write ``<source>/<image>.png`` and ``annotations/<source>.json``, with local splits for stage1_train.
 
     Kumar, TNBC and Janowczyk are cut into tiles of `tile` pixels, named ``<image>.x<x1>_<x2>_y<y1>_<y2>``, that cover
@@ -232,14 +244,14 @@ def write(
         raise InputError(f"There is no defect '{name}'. {hint}There are: {', '.join(DEFECTS)}.")
     if tile < 1:
         raise InputError(f"tile is {tile}; expected the edge of a tile in pixels, such as {TILE}")
-    loss = Loss()
+    report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         with ExitStack() as stack:
-            export = _Export(folder, stack, chosen, loss, tile)
+            export = _Export(folder, stack, chosen, report, tile)
             for sample in samples:
-                export.add(drop_empty(loss, sample))
-        loss.written["files"] += len(export.writers)
-    return loss
+                export.add(drop_empty(report, sample))
+        report.written["files"] += len(export.writers)
+    return report
 
 
 def nuclei_class(sample: Sample) -> str:
@@ -270,27 +282,27 @@ def _place(sample: Sample) -> tuple[str, str]:
     return "stage_1_train", "stage1_train"
 
 
-def _nuclei(loss: Loss, sample: Sample) -> Sample:
+def _nuclei(report: ConversionReport, sample: Sample) -> Sample:
     """The nuclei alone, as masks: what was published as polygon, area or box is measured anew."""
     nucleus = np.array([k == "nucleus" for k in sample.instances.column("kind")], bool)
-    loss.add(WHOLE_CELLS, int(np.count_nonzero(~nucleus)))
+    report.add(WHOLE_CELLS, int(np.count_nonzero(~nucleus)))
     cells = sample.instances if nucleus.all() else sample.instances.take(nucleus)
     n = len(cells)
-    loss.add(KIND, n_given(cells.parent, None, n))
-    loss.add(POLYGONS, n_given(cells.polygon, None, n))
-    loss.add(DETAILS, max(n_given(cells.published_area, None, n), n_given(cells.published_bbox, None, n)))
+    report.add(KIND, n_given(cells.parent, None, n))
+    report.add(POLYGONS, n_given(cells.polygon, None, n))
+    report.add(DETAILS, max(n_given(cells.published_area, None, n), n_given(cells.published_bbox, None, n)))
     gone = {"parent": None, "polygon": None, "published_area": None, "published_bbox": None}
     return replace(sample, instances=cells.with_columns(**gone))
 
 
-def _one_channel(loss: Loss, sample: Sample) -> Sample:
+def _one_channel(report: ConversionReport, sample: Sample) -> Sample:
     """The sample with the channel that shows nuclei, where its channels are stains."""
     names = [c.lower() for c in sample.image.channels]
     stains = "blue" if set(names) >= {"red", "green", "blue", "yellow"} else None  # the quartets of the Protein Atlas
     at = next((k for k, n in enumerate(names) if n == stains or any(word in n for word in NUCLEAR)), None)
     if at is None or len(names) < 2 or sample.load_pixels is None:
         return sample
-    loss.add(ONE_CHANNEL)
+    report.add(ONE_CHANNEL)
     load = sample.load_pixels
     image = replace(sample.image, channels=(sample.image.channels[at],))
     return replace(sample, image=image, load_pixels=lambda: np.ascontiguousarray(load()[..., at]))
@@ -314,15 +326,15 @@ def _tile(sample: Sample, pixels: NDArray[Any] | None, window: Window, swapped: 
     return Sample(made, cropped(sample.instances, window), (), load)
 
 
-def _shrunk(loss: Loss, sample: Sample) -> Sample:
+def _shrunk(report: ConversionReport, sample: Sample) -> Sample:
     """The sample at 0.4 of its size: pixels by area, masks by nearest pixel."""
     image = sample.image
     height, width = (max(1, round(n * RESIZE)) for n in image.size)
     cells = shrunk(sample.instances, (height, width))
     full = np.asarray(cells.area) > 0
-    loss.add(EMPTY_MASKS, int(np.count_nonzero(~full)))
-    loss.add(SHRUNK, int(np.count_nonzero(full)))
-    loss.add(PIXELS_CHANGED, int(sample.load_pixels is not None))
+    report.add(EMPTY_MASKS, int(np.count_nonzero(~full)))
+    report.add(SHRUNK, int(np.count_nonzero(full)))
+    report.add(PIXELS_CHANGED, int(sample.load_pixels is not None))
     made: Image = replace(
         image,
         height=height,

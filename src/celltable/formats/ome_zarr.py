@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
-from celltable.plugins.format import Format, Loss
+from celltable.notation.names import from_name, to_name
+from celltable.plugins.format import ConversionReport, Format
 
 from ._files import Files, image_of, open_files
 from ._labels import cells_of
-from ._loss import flatten
-from ._out import from_name, new_folder, to_name
+from ._out import new_folder
 from ._pixels import write_bytes
+from ._report import flatten
 from ._zarr import CHUNK, read_array, to_json, write_array
 
 KEEPS: Final = frozenset(
@@ -42,27 +43,29 @@ PROPERTIES: Final = {
 _LABEL = re.compile(r"^((?:.*/)?([^/]+?)(?:\.ome)?\.zarr)/labels/([^/]+)/\.zattrs$")
 
 
-def write(samples: Iterable[Sample], out: Path, *, policy: str = "last-wins", overwrite: bool = False) -> Loss:
+def write(
+    samples: Iterable[Sample], out: Path, *, policy: str = "last-wins", overwrite: bool = False
+) -> ConversionReport:
     """Write ``<id>.ome.zarr`` an image: the pixels as ``0``, the label map as ``labels/cells/0``.
 
     Class, score and flags of a cell stand in the ``properties`` of ``image-label``.
     """
-    loss = Loss()
+    report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
             group = folder / f"{to_name(sample.image.image_id)}.ome.zarr"
-            labels = flatten(loss, sample, KEEPS, policy)
+            labels = flatten(report, sample, KEEPS, policy)
             write_bytes(group / ".zgroup", to_json({"zarr_format": 2}))
             if sample.load_pixels is not None:
                 pixels = sample.pixels()
                 planes = pixels if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
-                loss.written["files"] += write_array(group / "0", planes, _chunks(planes.shape))
+                report.written["files"] += write_array(group / "0", planes, _chunks(planes.shape))
                 write_bytes(group / ".zattrs", to_json(_multiscale(sample.image, planes.ndim)))
             write_bytes(group / "labels" / ".zgroup", to_json({"zarr_format": 2}))
             write_bytes(group / "labels" / ".zattrs", to_json({"labels": ["cells"]}))
             _write_labels(group / "labels" / "cells", sample, labels)
-            loss.written["files"] += write_array(group / "labels" / "cells" / "0", labels, _chunks(labels.shape))
-    return loss
+            report.written["files"] += write_array(group / "labels" / "cells" / "0", labels, _chunks(labels.shape))
+    return report
 
 
 def _chunks(shape: tuple[int, ...]) -> list[int]:

@@ -13,18 +13,17 @@ from numpy.typing import NDArray
 
 from celltable.cells import Finding, Image, Instances, Pixels, Sample
 from celltable.errors import InputError
-from celltable.geometry import label_map, rle
-from celltable.plugins.format import Format, Loss
+from celltable.geometry import label_map
+from celltable.notation.pannuke import BACKGROUND, CLASS_NAMES, cells_of_channels
+from celltable.plugins.format import ConversionReport, Format
 
 from ._files import Files, open_files
-from ._loss import CLASSES, COVERED, GIVEN_CLASS, GIVEN_PIXELS, HIDDEN, PIXELS_CHANGED, drop_empty, tally, visible
 from ._out import new_folder
+from ._report import CLASSES, COVERED, GIVEN_CLASS, GIVEN_PIXELS, HIDDEN, PIXELS_CHANGED, drop_empty, tally, visible
 
 KEEPS: Final = frozenset(
     {"holes", "components", "ids", "classes", "exact-mask", "image-size", "empty-images", "pixels"}
 )
-CLASS_NAMES: Final = ("Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial")  # channels 0 to 4
-BACKGROUND: Final = 5  # index of the channel; the official README says 6
 _MASKS = re.compile(r"(?:^|.*/)masks\.npy$")
 
 
@@ -36,7 +35,7 @@ def write(
     default_class: str = "Neoplastic",
     policy: str = "last-wins",
     overwrite: bool = False,
-) -> Loss:
+) -> ConversionReport:
     """Write ``Fold k/images/foldk/{images,types,ids}.npy`` and ``Fold k/masks/foldk/masks.npy``, float64 as published.
 
     Cells of one class may not overlap (`policy` decides), cells of two classes may. `default_class` is the channel of
@@ -44,7 +43,7 @@ def write(
     """
     if default_class not in CLASS_NAMES:
         raise InputError(f"default_class is '{default_class}'; expected one of {', '.join(CLASS_NAMES)}")
-    loss, size = Loss(), None
+    report, size = ConversionReport(), None
     ids: list[str] = []
     tissues: list[str] = []
     with new_folder(out, overwrite) as folder:
@@ -54,11 +53,11 @@ def write(
         with (images / "images.npy").open("wb") as pixel_file, (masks / "masks.npy").open("wb") as mask_file:
             for sample in samples:
                 size = _same_size(sample.image, size)
-                planes = _planes(loss, sample, default_class, policy)
+                planes = _planes(report, sample, default_class, policy)
                 if not ids:
                     _header(pixel_file, (0, *size, 3))
                     _header(mask_file, (0, *size, BACKGROUND + 1))
-                pixel_file.write(_rgb(loss, sample).astype("<f8").data)
+                pixel_file.write(_rgb(report, sample).astype("<f8").data)
                 mask_file.write(planes.data)
                 ids.append(sample.image.image_id)
                 tissues.append(sample.image.tissue or "")
@@ -66,8 +65,8 @@ def write(
             _header(mask_file, (len(ids), *(size or (256, 256)), BACKGROUND + 1))
         np.save(images / "types.npy", np.array(tissues, dtype=np.str_), allow_pickle=False)
         np.save(images / "ids.npy", np.array(ids, dtype=np.str_), allow_pickle=False)
-    loss.written["files"] = 4
-    return loss
+    report.written["files"] = 4
+    return report
 
 
 def _same_size(image: Image, size: tuple[int, int] | None) -> tuple[int, int]:
@@ -85,14 +84,14 @@ def _header(stream: IO[bytes], shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": shape})
 
 
-def _rgb(loss: Loss, sample: Sample) -> NDArray[Any]:
+def _rgb(report: ConversionReport, sample: Sample) -> NDArray[Any]:
     if sample.load_pixels is None:
-        loss.add(GIVEN_PIXELS)
+        report.add(GIVEN_PIXELS)
         return np.zeros((*sample.image.size, 3))
     pixels = sample.pixels()
     if pixels.ndim == 3 and pixels.shape[2] == 3:
         return pixels
-    loss.add(PIXELS_CHANGED)
+    report.add(PIXELS_CHANGED)
     if pixels.ndim == 2:
         return np.repeat(pixels[..., None], 3, axis=2)
     if pixels.shape[2] in (1, 2):
@@ -100,9 +99,9 @@ def _rgb(loss: Loss, sample: Sample) -> NDArray[Any]:
     return np.ascontiguousarray(pixels[..., :3])
 
 
-def _planes(loss: Loss, sample: Sample, default_class: str, policy: str) -> NDArray[np.float64]:
+def _planes(report: ConversionReport, sample: Sample, default_class: str, policy: str) -> NDArray[np.float64]:
     """The six mask channels of one image: instance ids by class, then background."""
-    sample = drop_empty(loss, sample)
+    sample = drop_empty(report, sample)
     cells = sample.instances
     names = cells.column("class_name")
     channels = np.array([CLASS_NAMES.index(n if n in CLASS_NAMES else default_class) for n in names], np.intp)
@@ -112,14 +111,16 @@ def _planes(loss: Loss, sample: Sample, default_class: str, policy: str) -> NDAr
         of_class = cells.take(np.flatnonzero(channels == channel))
         flat = of_class.label_map(policy)
         planes[..., channel] = flat.label_map
-        loss.add(HIDDEN, int(flat.lost_pixels))
+        report.add(HIDDEN, int(flat.lost_pixels))
         hidden.extend(of_class.ids[~visible(flat, of_class)].tolist())
     planes[..., BACKGROUND] = ~planes[..., :BACKGROUND].any(axis=2)
     left = ~np.isin(cells.ids, hidden)
-    loss.add(COVERED, len(hidden))
-    loss.add(GIVEN_CLASS, sum(n is None and bool(k) for n, k in zip(names, left, strict=True)))
-    loss.add(CLASSES, sum(n is not None and n not in CLASS_NAMES and bool(k) for n, k in zip(names, left, strict=True)))
-    tally(loss, replace(sample, instances=cells.take(left)), KEEPS, ("tissue",))
+    report.add(COVERED, len(hidden))
+    report.add(GIVEN_CLASS, sum(n is None and bool(k) for n, k in zip(names, left, strict=True)))
+    report.add(
+        CLASSES, sum(n is not None and n not in CLASS_NAMES and bool(k) for n, k in zip(names, left, strict=True))
+    )
+    tally(report, replace(sample, instances=cells.take(left)), KEEPS, ("tissue",))
     return planes
 
 
@@ -185,26 +186,6 @@ def _cells(masks: NDArray[Any], image_id: str, findings: list[Finding]) -> Insta
         return cells.with_columns(instance_id=None)
     order = np.argsort(values)
     return cells.take(order).with_columns(instance_id=values[order])
-
-
-def cells_of_channels(layers: label_map.Layers, annotator: str | None = None) -> Instances:
-    """A nucleus for each value of each class channel, in this order; its source id is ``channel:value``.
-
-    >>> cells = cells_of_channels(label_map.layers([[[0, 7, 0, 0, 0, 0], [2, 7, 0, 0, 0, 0]]], 5))
-    >>> cells.source_id, cells.class_name
-    (['0:2', '1:7'], ['Neoplastic', 'Inflammatory'])
-    """
-    found = [rle.from_label_map(m) for m in layers.maps]
-    channels = layers.layer.tolist()
-    return Instances(
-        (int(layers.flat.shape[0]), int(layers.flat.shape[1])),
-        [counts for of_map in found for counts in of_map.counts],
-        np.concatenate([of_map.areas for of_map in found]),
-        np.concatenate([of_map.boxes for of_map in found]),
-        class_name=[CLASS_NAMES[c] for c in channels],
-        source_id=[f"{c}:{v}" for c, v in zip(channels, layers.value.tolist(), strict=True)],
-        annotator=annotator,
-    )
 
 
 FORMAT = Format(

@@ -8,31 +8,34 @@ from pathlib import Path
 from typing import Final
 
 from celltable.cells import Image, Sample
-from celltable.plugins.format import Format, Loss
+from celltable.notation.names import to_name
+from celltable.plugins.format import ConversionReport, Format
 
 from ._files import open_files
 from ._labels import read_pairs, to_16_bit
-from ._loss import flatten
-from ._out import new_folder, to_name
+from ._out import new_folder
 from ._pixels import encode_tiff, write_bytes
+from ._report import flatten
 
 KEEPS: Final = frozenset({"holes", "components", "ids", "exact-mask", "image-size", "empty-images", "pixels"})
 _FILE = re.compile(r"^(?:.*/)?(images|masks)/([^/]+)\.tiff?$", re.IGNORECASE)
 
 
-def write(samples: Iterable[Sample], out: Path, *, policy: str = "last-wins", overwrite: bool = False) -> Loss:
+def write(
+    samples: Iterable[Sample], out: Path, *, policy: str = "last-wins", overwrite: bool = False
+) -> ConversionReport:
     """Write ``images/<id>.tif`` (pixels as they are) and ``masks/<id>.tif`` (16-bit label maps)."""
-    loss = Loss()
+    report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
             name = f"{to_name(sample.image.image_id)}.tif"
             if sample.load_pixels is not None:
                 write_bytes(folder / "images" / name, encode_tiff(sample.pixels()))
-                loss.written["files"] += 1
-            labels = to_16_bit(loss, flatten(loss, sample, KEEPS, policy))
+                report.written["files"] += 1
+            labels = to_16_bit(report, flatten(report, sample, KEEPS, policy))
             write_bytes(folder / "masks" / name, encode_tiff(labels))
-            loss.written["files"] += 1
-    return loss
+            report.written["files"] += 1
+    return report
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:

@@ -12,14 +12,15 @@ import numpy as np
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry import polygon
-from celltable.plugins.format import Format, Loss
+from celltable.notation.names import from_name, to_name
+from celltable.notation.polygons import Shapes, outlines, published
+from celltable.notation.rows import Layout, Piece, rings, rows
+from celltable.plugins.format import ConversionReport, Format
 
 from ._files import Files, image_of, open_files, pictures_and_labels
-from ._loss import GIVEN_CLASS, HOLES, PARTS, drop_empty, tally
-from ._out import from_name, new_folder, to_name
+from ._out import new_folder
 from ._pixels import encode, write_bytes
-from ._polygons import Shapes, outlines, published
-from ._rows import Layout, Piece, rings, rows
+from ._report import GIVEN_CLASS, HOLES, PARTS, drop_empty, tally
 
 KEEPS: Final = frozenset({"overlap", "classes", "scores", "exact-mask", "empty-images", "image-size", "pixels"})
 DECIMALS: Final = 4  # of a pixel, restored when read
@@ -28,44 +29,46 @@ SPLITS: Final = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 _FILE = re.compile(r"^(?:.*/)?(images|labels)/(?:.*/)?([^/]+)\.(txt|png|tiff?|jpe?g|bmp)$", re.IGNORECASE)
 
 
-def write(samples: Iterable[Sample], out: Path, *, default_class: str = "nucleus", overwrite: bool = False) -> Loss:
+def write(
+    samples: Iterable[Sample], out: Path, *, default_class: str = "nucleus", overwrite: bool = False
+) -> ConversionReport:
     """Write ``images/<split>/<id>.png``, ``labels/<split>/<id>.txt`` and ``data.yaml`` with the class names.
 
     A line holds one ring: of a cell of several parts the largest is kept, holes are filled, and both are counted. The
     split is that of the image, ``train`` where it has none. Scores follow the polygon, as ``save_conf`` writes them.
     """
-    loss = Loss()
+    report = ConversionReport()
     classes: dict[str, int] = {}
     with new_folder(out, overwrite) as folder:
         for sample in samples:
-            sample = drop_empty(loss, sample)
+            sample = drop_empty(report, sample)
             split = SPLITS.get(sample.image.split or "train", "train")
             no_size = sample.load_pixels is None
             kept = ("split",) if SPLITS.get(sample.image.split or "") == sample.image.split else ()
-            tally(loss, sample, KEEPS - {"image-size"} if no_size else KEEPS, kept)
+            tally(report, sample, KEEPS - {"image-size"} if no_size else KEEPS, kept)
             name = to_name(sample.image.image_id)
             if sample.load_pixels is not None:
                 data, ending = encode(sample.pixels())
                 write_bytes(folder / "images" / split / f"{name}{ending}", data)
-                loss.written["files"] += 1
-            lines = _lines(loss, sample.instances, classes, default_class)
+                report.written["files"] += 1
+            lines = _lines(report, sample.instances, classes, default_class)
             write_bytes(folder / "labels" / split / f"{name}.txt", lines)
-            loss.written["files"] += 1
+            report.written["files"] += 1
         write_bytes(folder / "data.yaml", _yaml(classes, folder).encode())
-    return loss
+    return report
 
 
-def _lines(loss: Loss, cells: Instances, classes: dict[str, int], default: str) -> bytes:
+def _lines(report: ConversionReport, cells: Instances, classes: dict[str, int], default: str) -> bytes:
     names, (height, width) = cells.column("class_name"), cells.size
-    loss.add(GIVEN_CLASS, names.count(None))
+    report.add(GIVEN_CLASS, names.count(None))
     found = {n: classes.setdefault(default if n is None else n, len(classes)) for n in dict.fromkeys(names)}
     pieces: list[Piece] = [(b"", np.array([found[n] for n in names], np.int64), b" ")]
-    pieces += [(b"", rings(s, LINE, numbers="fraction", unit=(width, height)), b"") for s in _rings(loss, cells)]
+    pieces += [(b"", rings(s, LINE, numbers="fraction", unit=(width, height)), b"") for s in _rings(report, cells)]
     scores = [None if s is None else repr(float(s)).encode() for s in cells.column("score")]
     return rows(len(cells), [*pieces, (b" ", scores, b""), b"\n"], b"")
 
 
-def _rings(loss: Loss, cells: Instances) -> tuple[Shapes, Shapes]:
+def _rings(report: ConversionReport, cells: Instances) -> tuple[Shapes, Shapes]:
     """Published polygons of one ring that the decimals hold, and the outlines of the other cells' largest part.
 
     A polygon that leaves the image is left out, too: Ultralytics refuses the whole file for one fraction above 1.
@@ -79,8 +82,8 @@ def _rings(loss: Loss, cells: Instances) -> tuple[Shapes, Shapes]:
     wrong = np.diff(np.concatenate([[0], np.cumsum(~exact)])[points])
     single &= wrong == 0
     shapes = outlines(cells.rle, cells.size, ~single)
-    loss.add(PARTS, int(np.count_nonzero(shapes.parts > 1)))
-    loss.add(HOLES, int(np.count_nonzero(shapes.first_holed)))
+    report.add(PARTS, int(np.count_nonzero(shapes.parts > 1)))
+    report.add(HOLES, int(np.count_nonzero(shapes.first_holed)))
     return drawn.only(single), shapes.largest()
 
 

@@ -323,7 +323,7 @@ def paste(counts: Counts, size: Size, box: Sequence[int], image_size: Size) -> l
 
 def components(counts: Counts, size: Size, connectivity: int = 8) -> list[list[bytes]]:
     """The connected parts of each mask (4: by edges, 8: also by corners), in column-major order of first pixels."""
-    return list(_core.parts(counts, *_size(size), connectivity)[0])
+    return _core.parts(counts, *_size(size), connectivity)
 
 
 def count_components(counts: Counts, size: Size) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -17,7 +17,7 @@ from celltable.cells import Image, Sample
 from celltable.disk import exchange, plain_os_errors, staging
 from celltable.errors import CelltableError, InputError, NotFoundError
 from celltable.imagefile import open_release
-from celltable.plugins.format import Format, Loss
+from celltable.plugins.format import ConversionReport, Format
 from celltable.store import Store, StoreWriter, open_store
 from celltable.version import VERSION
 
@@ -35,7 +35,7 @@ def export(
     overwrite: bool = False,
     progress: bool = False,
     **options: Any,
-) -> Loss:
+) -> ConversionReport:
     """Write a store, or several together, in another format and return what the format could not hold.
 
     Parameters
@@ -114,28 +114,28 @@ def _distinct(stores: Sequence[Store], ids: Sequence[Sequence[str]]) -> None:
         seen.update(dict.fromkeys(names, ds))
 
 
-def _with_figure(write: Callable[[Path], Loss], stores: Sequence[Store], target: Path) -> Loss:
+def _with_figure(write: Callable[[Path], ConversionReport], stores: Sequence[Store], target: Path) -> ConversionReport:
     """Write a folder and draw the statistics of what is in it; both appear at once."""
     from celltable.drawing.statistics import statistics
 
     licences = "; ".join(dict.fromkeys(str(ds.info.get("licence") or "not stated") for ds in stores))
     with plain_os_errors(target), staging(target) as around:
         made = around / target.name
-        loss = write(made)
+        report = write(made)
         figure = statistics(
             pa.concat_tables(ds.images.arrow for ds in stores),
             pa.concat_tables(ds.columns("image_id", "instance_id", "area", "class_name").arrow for ds in stores),
-            loss.parts,
-            loss.left_out,
+            report.parts,
+            report.left_out,
             title=" + ".join(str(ds.info.get("title") or ds.name) for ds in stores),
             note=f"Areas and density are those of the source images. Licence: {licences}.",
         )
         (made / FIGURE).write_text(figure, encoding="utf-8")
-        loss.written["files"] += 1
+        report.written["files"] += 1
         if target.is_file():
             target.unlink()
         exchange(made, target)
-    return loss
+    return report
 
 
 def import_annotations(

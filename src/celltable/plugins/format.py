@@ -1,7 +1,7 @@
 """Annotation formats, one file each, both directions where both make sense, each conversion stating its loss.
 
-A module here holds one frozen ``FORMAT``. Writers take Samples and return a Loss; readers yield Samples. Neither knows
-about stores or data sets.
+A module here holds one frozen ``FORMAT``. Writers take Samples and return a ConversionReport; readers yield Samples.
+Neither knows about stores or data sets.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ FEATURES = (
 
 
 @dataclass(slots=True)
-class Loss:
+class ConversionReport:
     """What a conversion could not keep: kind of loss → number of cells (or pixels, where the kind says so).
 
     `written` counts what was written; writers of a `figure` also say where each image went and which of its cells are
     not there (image id → instance ids).
 
-    >>> loss = Loss(); loss.add("overlap: pixels given to another cell", 3); print(loss)
+    >>> report = ConversionReport(); report.add("overlap: pixels given to another cell", 3); print(report)
     overlap: pixels given to another cell: 3
     """
 
@@ -78,13 +78,13 @@ class Format:
         formats that name no size, and may be empty. None where reading makes no sense.
     write
         ``write(samples, out, **options)`` consumes an iterable of Samples once, streaming, writes atomically (a
-        temporary name beside `out`, then a rename) and returns the Loss. None where writing makes no sense.
+        temporary name beside `out`, then a rename) and returns the ConversionReport. None where writing makes no sense.
     options
         Option name → what it does; what the command line passes through ``--option name=value``.
     extensions
         File endings by which `read` recognises it; empty for folders.
     figure
-        The folder it writes comes with a figure of its statistics, which the export draws from `Loss.parts`.
+        The folder it writes comes with a figure of its statistics, which the export draws from the report's `parts`.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Format:
     description: str
     keeps: frozenset[str]
     read: Callable[..., Iterator[Sample]] | None = None
-    write: Callable[..., Loss] | None = None
+    write: Callable[..., ConversionReport] | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     extensions: tuple[str, ...] = ()
     figure: bool = False
@@ -151,4 +151,4 @@ def _convert(name: str, text: str, kind: str) -> Any:
 
 
 Reader = Callable[[Path, Mapping[str, Image]], Iterator[Sample]]
-Writer = Callable[[Iterable[Sample], Path, Any], Loss]
+Writer = Callable[[Iterable[Sample], Path, Any], ConversionReport]

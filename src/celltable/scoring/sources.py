@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeVar
 from celltable import plugins
 from celltable.cells import Finding, Image, Sample
 from celltable.errors import InputError, NotFoundError
-from celltable.formats._out import from_name
 from celltable.imagefile import LabelStrips, open_strips
+from celltable.notation.names import from_name
 from celltable.store import Store, open_store
 
 from .side import Side, StoredCells

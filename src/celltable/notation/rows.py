@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from celltable._native import writing
 from celltable.cells import Instances
 
-from ._polygons import Shapes
+from .polygons import Shapes
 
 Column = list[Any] | NDArray[np.int64] | NDArray[np.float64] | writing.Rings | writing.Masks
 Piece = bytes | tuple[bytes, Column, bytes]

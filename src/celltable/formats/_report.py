@@ -1,4 +1,4 @@
-"""Counting what a conversion loses: one sentence a kind of loss, the same for every format."""
+"""Counting what a conversion loses: one sentence a kind of report, the same for every format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from celltable.cells import Image, Instances, Sample
 from celltable.geometry.label_map import measure
 from celltable.geometry.rle import Flattened
-from celltable.plugins.format import Loss
+from celltable.plugins.format import ConversionReport
 
 HIDDEN: Final = "overlap: pixels given to another cell"
 COVERED: Final = "overlap: cells hidden by others"
@@ -46,7 +46,11 @@ _NOT_DETAILS = {"image_id", "height", "width", "pixels", "dataset", "channels", 
 
 
 def tally(
-    loss: Loss, sample: Sample, keeps: Collection[str], image_fields: Collection[str] = (), kind: str = "nucleus"
+    report: ConversionReport,
+    sample: Sample,
+    keeps: Collection[str],
+    image_fields: Collection[str] = (),
+    kind: str = "nucleus",
 ) -> None:
     """Count one image as written, and what of it a format that keeps these features cannot hold.
 
@@ -55,8 +59,8 @@ def tally(
     as where the format does not say.
     """
     cells, n = sample.instances, len(sample.instances)
-    loss.written["images"] += 1
-    loss.written["cells"] += n
+    report.written["images"] += 1
+    report.written["cells"] += n
     counts: dict[str, tuple[str, Callable[[], int]]] = {
         "ids": (IDS, lambda: int(np.count_nonzero(cells.ids != np.arange(1, n + 1)))),
         "classes": (CLASSES, lambda: n_given(cells.class_name, None, n)),
@@ -73,10 +77,10 @@ def tally(
     }
     for feature, (text, count) in counts.items():
         if feature not in keeps:
-            loss.add(text, count())
+            report.add(text, count())
     if "image-details" not in keeps and (n or "empty-images" in keeps):  # what is not mentioned says nothing wrong
-        loss.add(UNLABELLED, int(not sample.image.annotated and "annotated" not in image_fields))
-        loss.add(PARTIAL, int(not sample.image.exhaustive and "exhaustive" not in image_fields))
+        report.add(UNLABELLED, int(not sample.image.annotated and "annotated" not in image_fields))
+        report.add(PARTIAL, int(not sample.image.exhaustive and "exhaustive" not in image_fields))
 
 
 def image_details(image: Image) -> set[str]:
@@ -106,12 +110,12 @@ def _any(n: int, *columns: tuple[Any, Any]) -> int:
     return int(np.count_nonzero(np.logical_or.reduce([_given(value, default, n) for value, default in columns])))
 
 
-def drop_empty(loss: Loss, sample: Sample) -> Sample:
+def drop_empty(report: ConversionReport, sample: Sample) -> Sample:
     """The sample with the cells that have a pixel; the others are counted as lost."""
     full = np.asarray(sample.instances.area) > 0
     if full.all():
         return sample
-    loss.add(EMPTY_MASKS, int(np.count_nonzero(~full)))
+    report.add(EMPTY_MASKS, int(np.count_nonzero(~full)))
     return replace(sample, instances=sample.instances.take(full))
 
 
@@ -122,18 +126,20 @@ def visible(flat: Flattened, cells: Instances) -> NDArray[np.bool_]:
     return np.isin(cells.ids, measure(flat.label_map).ids)
 
 
-def flatten(loss: Loss, sample: Sample, keeps: Collection[str], policy: str, **options: Any) -> NDArray[Any]:
+def flatten(
+    report: ConversionReport, sample: Sample, keeps: Collection[str], policy: str, **options: Any
+) -> NDArray[Any]:
     """The label map of instance ids under a named overlap policy; all that it and the format lose is counted.
 
     `options` are those of `tally`, which sees the cells that are left.
     """
-    sample = drop_empty(loss, sample)
+    sample = drop_empty(report, sample)
     cells = sample.instances
     flat = cells.label_map(policy)
-    loss.add(HIDDEN, int(flat.lost_pixels))
+    report.add(HIDDEN, int(flat.lost_pixels))
     seen = visible(flat, cells)
     if not seen.all():
-        loss.add(COVERED, int(np.count_nonzero(~seen)))
+        report.add(COVERED, int(np.count_nonzero(~seen)))
         cells = cells.take(seen)
-    tally(loss, replace(sample, instances=cells), keeps, **options)
+    tally(report, replace(sample, instances=cells), keeps, **options)
     return flat.label_map

@@ -17,9 +17,8 @@ from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry import rle
 
-from ._coco_json import Document, image_of, kind_of, load
-from ._files import open_files, with_pixels
-from ._polygons import check_counts
+from .coco import Document, image_of, kind_of, load
+from .polygons import check_counts
 
 Named = tuple[Any, Image, list[Finding]]
 Rows = NDArray[np.int64]
@@ -38,36 +37,7 @@ _OWN: Final = {  # keys beside those of COCO that the writer adds → what a val
 _NO_SHAPE, _POLYGONS, _RLE, _UNCOMPRESSED = range(4)
 
 
-def read(path: Path, images: Mapping[str, Image] | None = None, *, reference: Path | None = None) -> Iterator[Sample]:
-    """Read a COCO file of instances or results, or a folder of ``data/`` and ``labels.json``.
-
-    Parameters
-    ----------
-    images
-        Known images by id: their sizes and pixels replace those of the file. Results name no sizes: they need these,
-        or `reference`.
-    reference
-        For results: the COCO file of the images and categories that they were made for.
-    """
-    path = Path(path)
-    if path.is_dir() or path.suffix.lower() == ".zip":
-        yield from _read_folder(path, images or {})
-        return
-    yield from _samples(load(path), images or {}, path.name, reference)
-
-
-def _read_folder(path: Path, images: Mapping[str, Image]) -> Iterator[Sample]:
-    with open_files(path) as files:
-        labels = [m for m in files.names if PurePosixPath(m).name == "labels.json"]
-        files.expect(labels, "data/ and labels.json")
-        document = load(files.local(labels[0]))
-        pictures = {PurePosixPath(m).name: m for m in files.names if "data" in PurePosixPath(m).parts}
-        for sample in _samples(document, images, labels[0], None):
-            member = pictures.get(PurePosixPath(sample.image.metadata.get("file_name", "")).name)
-            yield with_pixels(files, sample, member) if member else sample
-
-
-def _samples(document: Document, images: Mapping[str, Image], name: str, reference: Path | None) -> Iterator[Sample]:
+def samples(document: Document, images: Mapping[str, Image], name: str, reference: Path | None) -> Iterator[Sample]:
     reader, records, loose = prepare(document, images, name, reference)
     for key, image, findings in records:
         yield reader.sample(key, image, [*loose, *findings])
@@ -83,7 +53,7 @@ def prepare(
         records, reader.categories = _results_images(reader, images, reference, name)
     else:
         records = _named(document.images, images)
-    return reader, records, _whole_file(reader, {key for key, _, _ in records}, name)
+    return reader, records, whole_file(reader, {key for key, _, _ in records}, name)
 
 
 def _named(records: Sequence[dict[str, Any]], images: Mapping[str, Image]) -> list[Named]:
@@ -104,7 +74,7 @@ def _named(records: Sequence[dict[str, Any]], images: Mapping[str, Image]) -> li
             message = f"the image id {key} is used {seen[str(key)]} times; its annotations went to the first"
             findings.append(Finding("duplicate-image-id", message, "error", image_id))
         known = images.get(image_id) or images.get(str(record.get("file_name"))) or images.get(str(key))
-        size = known.size if known else _size(record)
+        size = known.size if known else size_of(record)
         if size is None:
             message = f"image {image_id} has no valid height and width"
             findings.append(Finding("size-invalid", message, "error", image_id))
@@ -118,7 +88,7 @@ def _stem(record: Mapping[str, Any]) -> str:
     return own if isinstance(own, str) else PurePosixPath(str(record.get("file_name", ""))).stem
 
 
-def _size(record: Mapping[str, Any]) -> tuple[int, int] | None:
+def size_of(record: Mapping[str, Any]) -> tuple[int, int] | None:
     height, width = record.get("height"), record.get("width")
     for n in (height, width):
         if isinstance(n, bool) or not isinstance(n, int | float) or not 0 < n < 2**31 or n != int(n):
@@ -146,7 +116,7 @@ def _results_images(
     return found, {}
 
 
-def _whole_file(reader: Annotations, known: set[Any], name: str) -> list[Finding]:
+def whole_file(reader: Annotations, known: set[Any], name: str) -> list[Finding]:
     """What is wrong with the file as a whole; the findings travel with its first image."""
     file, findings = reader.file, []
     if file.annotations_were_a_dict:

@@ -1,0 +1,109 @@
+// The border with Python: array arguments, arrays made from vectors, batches of run lengths, errors, the GIL.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "base.hpp"
+#include "batch.hpp"
+
+namespace celltable {
+
+namespace nb = nanobind;
+
+template <class T> using Vector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T> using Table = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+template <class T> using Stack = nb::ndarray<const T, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+template <class T> using Array = nb::ndarray<nb::numpy, T>;
+
+// A vector as a NumPy array that owns it, without a copy; of one axis unless a shape is given.
+template <class T, class... N> Array<T> array(std::vector<T> &&values, N... shape) {
+  static T nothing{};
+  auto *owned = new std::vector<T>(std::move(values));
+  nb::capsule owner(owned, [](void *p) noexcept { delete static_cast<std::vector<T> *>(p); });
+  T *data = owned->empty() ? &nothing : owned->data();
+  if constexpr (sizeof...(shape) > 0) return Array<T>(data, {static_cast<std::size_t>(shape)...}, owner);
+  else return Array<T>(data, {owned->size()}, owner);
+}
+
+// A map of zeros (rows of w); its pages cost nothing until they are written.
+template <class T> class Zeros {
+ public:
+  explicit Zeros(Size size) : size_(size), data_(static_cast<T *>(std::calloc(static_cast<std::size_t>(size.pixels()) + 1, sizeof(T))), std::free) {
+    if (!data_) throw std::bad_alloc();
+  }
+  T *data() { return data_.get(); }
+  Array<T> array() && {
+    T *data = data_.release();
+    nb::capsule owner(data, [](void *p) noexcept { std::free(p); });
+    return Array<T>(data, {static_cast<std::size_t>(size_.h), static_cast<std::size_t>(size_.w)}, owner);
+  }
+
+ private:
+  Size size_;
+  std::unique_ptr<T, void (*)(void *)> data_;
+};
+
+// Call work() with the GIL released.
+template <class F> decltype(auto) without_gil(F &&work) {
+  nb::gil_scoped_release release;
+  return work();
+}
+
+inline std::string_view view(nb::handle bytes, const char *message) {
+  if (!PyBytes_Check(bytes.ptr())) throw nb::type_error(message);
+  return {PyBytes_AS_STRING(bytes.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.ptr()))};
+}
+
+// Run lengths (or other texts) as Python gives them, a list of bytes: the only place that knows, with `list` below.
+inline BatchText batch_of(nb::handle list) {
+  BatchText out;
+  out.starts.reserve(nb::len(list) + 1);
+  for (nb::handle item : list) {
+    out.text += view(item, "run lengths must be bytes");
+    out.close();
+  }
+  return out;
+}
+
+// Masks (texts) first to last - 1 as Python takes them.
+inline nb::list list(const BatchText &texts, i64 first, i64 last) {
+  nb::list out;
+  for (i64 i = first; i < last; ++i) {
+    const std::string_view text = Batch(texts)[i];
+    out.append(nb::bytes(text.data(), text.size()));
+  }
+  return out;
+}
+
+inline nb::list list(const BatchText &texts) { return list(texts, 0, texts.size()); }
+
+inline nb::bytes bytes(std::string_view text) { return nb::bytes(text.data(), text.size()); }
+
+// Raise C++ errors of type E as this Python error.
+template <class E> void raise_as(nb::handle error) {
+  static PyObject *type = error.inc_ref().ptr();
+  nb::register_exception_translator([](const std::exception_ptr &p, void *) {
+    try {
+      std::rethrow_exception(p);
+    } catch (const E &exc) {
+      PyErr_SetString(type, exc.what());
+    }
+  });
+}
+
+inline nb::object celltable_error(const char *name) { return nb::module_::import_("celltable.errors").attr(name); }
+
+// Call define(T()) for every type of a label map.
+template <class F> void for_label_types(F define) {
+  define(std::uint8_t()), define(std::uint16_t()), define(std::int32_t()), define(i64());
+}
+
+}  // namespace celltable
