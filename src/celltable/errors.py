@@ -15,6 +15,7 @@
     ├── StoreError              a store that is missing, damaged, locked or written by a newer version
     ├── MetricError             a metric that cannot be computed on the given pair
     ├── RuleError               a finding whose rule nobody declared, or a rule declared twice
+    ├── WorkerError             work for other processes that cannot be sent, or whose worker died or cannot be reached
     └── MissingExtraError       an optional dependency that is not installed (also an ImportError)
 
 Defects of the data themselves are not exceptions: they are rows of the findings table.
@@ -73,6 +74,10 @@ class MetricError(CelltableError):
 
 class RuleError(CelltableError):
     """A finding whose rule nobody declared, or a rule declared twice with different words."""
+
+
+class WorkerError(CelltableError):
+    """Work for other processes that cannot be sent, or whose worker died or cannot be reached."""
 
 
 class MissingExtraError(CelltableError, ImportError):

@@ -12,7 +12,7 @@ import pytest
 
 from celltable import work
 from celltable.errors import CelltableError, MissingExtraError
-from celltable.work import mapping
+from celltable.work import progress
 
 
 def slow_square(n: int) -> int:
@@ -82,7 +82,7 @@ def test_a_bar_is_drawn_on_a_terminal_after_a_while_and_nowhere_else(monkeypatch
 
     for stream, drawn in ((io.StringIO(), False), (Terminal(), True)):
         monkeypatch.setattr(sys, "stderr", stream)
-        monkeypatch.setattr(mapping, "SHOW_AFTER_S", 0.0)
+        monkeypatch.setattr(progress, "SHOW_AFTER_S", 0.0)
         monkeypatch.setenv("TERM", "xterm")
         assert list(work.track(map(slow_square, range(30)), "squaring", 30)) == [n * n for n in range(30)]
         assert ("squaring" in stream.getvalue()) is drawn
