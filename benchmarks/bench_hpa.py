@@ -17,7 +17,7 @@ from pycocotools import mask as coco_mask
 
 from _cells import counts_of, outlines, predicted
 from celltable.metrics.map_hpa2021 import METRIC
-from celltable.scoring import Pair, Side
+from celltable.scoring import Pair, Side, score_pairs
 
 SIZE = (2048, 2048)
 CLASSES = 19
@@ -84,7 +84,9 @@ def voc(rows: list[tuple[float, bool]], n_gt: int) -> float:
 
 def ours(images: list[tuple[Rows, Rows]]) -> float:
     """The same with celltable."""
-    return METRIC.score([Pair(str(k), SIZE, side(gt), side(dt)) for k, (gt, dt) in enumerate(images)], "strict").value
+    return score_pairs(
+        METRIC, [Pair(str(k), SIZE, side(gt), side(dt)) for k, (gt, dt) in enumerate(images)], "strict"
+    ).value
 
 
 def side(rows: Rows) -> Side:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from celltable.geometry import rle
 from celltable.metrics.calibration import METRIC, lowest_lrp, reliability
-from celltable.scoring import Pair, Side
+from celltable.scoring import Pair, Side, score_pairs
 
 rows = st.lists(
     st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.7, 0.95, 1.0]), st.booleans(), st.floats(0.5, 1)), max_size=12
@@ -56,7 +56,7 @@ def pair(gt: list[bytes], dt: list[bytes], scores: list[float]) -> Pair:
 
 def test_hits_and_iou_come_from_the_matching() -> None:
     cells, found = [bar(0, 10), bar(20, 30)], [bar(0, 8), bar(12, 15)]
-    result = METRIC.score([pair(cells, found, [0.8, 0.4])])
+    result = score_pairs(METRIC, [pair(cells, found, [0.8, 0.4])])
     assert result.fields["Brier"] == pytest.approx((0.2**2 + 0.4**2) / 2)
     assert result.value == result.fields["ECE"] == pytest.approx((0.2 + 0.4) / 2)
     assert result.fields["oLRP"] == pytest.approx((0.2 / 0.5 + 1) / 2)  # the best score leaves the false positive out
@@ -66,15 +66,15 @@ def test_hits_and_iou_come_from_the_matching() -> None:
 
 
 def test_a_detection_of_score_one_that_hits_is_calibrated() -> None:
-    assert METRIC.score([pair([bar(0, 4)], [bar(0, 4)], [1.0])]).value == 0
+    assert score_pairs(METRIC, [pair([bar(0, 4)], [bar(0, 4)], [1.0])]).value == 0
 
 
 def test_nothing_found_or_nothing_to_be_found() -> None:
-    none = METRIC.score([pair([bar(0, 4)], [], [])])
+    none = score_pairs(METRIC, [pair([bar(0, 4)], [], [])])
     assert np.isnan(none.value)
     assert none.fields["oLRP"] == 1
-    assert np.isnan(METRIC.score([pair([], [bar(0, 4)], [0.5])]).fields["oLRP"])
+    assert np.isnan(score_pairs(METRIC, [pair([], [bar(0, 4)], [0.5])]).fields["oLRP"])
 
 
 def test_scores_that_are_no_probabilities_are_counted() -> None:
-    assert METRIC.score([pair([bar(0, 4)], [bar(0, 4)], [7.0])]).skipped == {"scores outside 0 to 1": 1}
+    assert score_pairs(METRIC, [pair([bar(0, 4)], [bar(0, 4)], [7.0])]).skipped == {"scores outside 0 to 1": 1}

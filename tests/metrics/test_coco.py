@@ -28,7 +28,7 @@ from celltable.metrics.ap_livecell import METRIC as AP_LIVECELL
 from celltable.metrics.ar_coco import METRIC as AR_COCO
 from celltable.metrics.ar_livecell import METRIC as AR_LIVECELL
 from celltable.plugins.metric import MODES, Metric, Result
-from celltable.scoring import Pair, Side
+from celltable.scoring import Pair, Side, score_pairs
 from celltable.scoring.coco.files import Columns, Masks, coco_arrays, coco_scores, evaluate
 from celltable.scoring.coco.protocol import COCO, LIVECELL, Protocol, Tally, tally
 from celltable.scoring.coco.resample import resample, resample_recall
@@ -327,13 +327,13 @@ def test_vectors_from_files(vectors: Path, case: str) -> None:
 def test_vectors_through_the_metrics(vectors: Path, case: str) -> None:
     gt, dt, expected = vector(vectors, case)
     pairs = pairs_of(gt, dt)
-    same_numbers(AP_COCO.score(pairs, "strict"), expected["coco_pycocotools"])
-    same_numbers(AP_COCO.score(pairs, "strict", shape="bbox"), expected["bbox_coco_pycocotools"])
-    assert AR_COCO.score(pairs, "strict").value == expected["coco_pycocotools"]["AR_maxDets"][-1]
+    same_numbers(score_pairs(AP_COCO, pairs, "strict"), expected["coco_pycocotools"])
+    same_numbers(score_pairs(AP_COCO, pairs, "strict", shape="bbox"), expected["bbox_coco_pycocotools"])
+    assert score_pairs(AR_COCO, pairs, "strict").value == expected["coco_pycocotools"]["AR_maxDets"][-1]
     if case != "absent_category":  # LIVECell has one category; its code reads only that with the id 1
-        same_numbers(AP_LIVECELL.score(pairs, "strict"), expected["livecell_pycocotools"])
-        assert AFNR.score(pairs, "strict").value == expected["livecell_pycocotools"]["AFNR"]
-        assert AR_LIVECELL.score(pairs, "strict").value == expected["livecell_pycocotools"]["AR_maxDets"][-1]
+        same_numbers(score_pairs(AP_LIVECELL, pairs, "strict"), expected["livecell_pycocotools"])
+        assert score_pairs(AFNR, pairs, "strict").value == expected["livecell_pycocotools"]["AFNR"]
+        assert score_pairs(AR_LIVECELL, pairs, "strict").value == expected["livecell_pycocotools"]["AR_maxDets"][-1]
 
 
 def test_corrected_mode_counts_the_annotation_with_the_id_zero(vectors: Path) -> None:
@@ -341,7 +341,7 @@ def test_corrected_mode_counts_the_annotation_with_the_id_zero(vectors: Path) ->
     with pytest.warns(UserWarning, match="annotation with the id 0"):
         result = coco_scores(*files(gt, dt))
     assert result.value == expected["same_data_ids_plus_1_coco_pycocotools"]["AP"]
-    assert AP_COCO.score(pairs_of(gt, dt)).value == expected["same_data_ids_plus_1_coco_pycocotools"]["AP"]
+    assert score_pairs(AP_COCO, pairs_of(gt, dt)).value == expected["same_data_ids_plus_1_coco_pycocotools"]["AP"]
 
 
 SQUARE = np.zeros((8, 8), np.uint8, order="F")
@@ -361,26 +361,26 @@ def one(n_gt: int, scores: list[float] | None, **columns: Any) -> Pair:
 def test_a_perfect_detection_is_perfect(metric: Metric) -> None:
     perfect = 0.0 if metric is AFNR else 1.0
     for mode in ("strict", "corrected"):
-        assert metric.score([one(1, [0.5])], mode).value == pytest.approx(perfect, abs=1e-15)
+        assert score_pairs(metric, [one(1, [0.5])], mode).value == pytest.approx(perfect, abs=1e-15)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
 def test_nothing_to_be_found_is_undefined(metric: Metric) -> None:
-    assert np.isnan(metric.score([one(0, [0.5])]).value)
-    assert metric.score([one(0, [0.5])], "strict").value == (2 if metric is AFNR else -1)  # 1 - (-1)
+    assert np.isnan(score_pairs(metric, [one(0, [0.5])]).value)
+    assert score_pairs(metric, [one(0, [0.5])], "strict").value == (2 if metric is AFNR else -1)  # 1 - (-1)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
 def test_no_detection_at_all_scores_zero_and_is_an_error_in_strict_mode(metric: Metric) -> None:
-    assert metric.score([one(1, [])]).value == (1.0 if metric is AFNR else 0.0)
+    assert score_pairs(metric, [one(1, [])]).value == (1.0 if metric is AFNR else 0.0)
     with pytest.raises(MetricError, match="no detection at all"):
-        metric.score([one(1, [])], "strict")
+        score_pairs(metric, [one(1, [])], "strict")
 
 
 def test_an_ignored_cell_is_a_region_in_corrected_mode_only() -> None:
     pair = one(1, [0.5], ignore=np.array([True]))
-    assert np.isnan(AP_COCO.score([pair]).value)
-    assert AP_COCO.score([pair], "strict").value > 0.99
+    assert np.isnan(score_pairs(AP_COCO, [pair]).value)
+    assert score_pairs(AP_COCO, [pair], "strict").value > 0.99
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
@@ -409,19 +409,19 @@ def test_a_score_of_resampled_images_is_that_of_each_listed_as_often(metric: Met
 @pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
 def test_predictions_without_scores_are_refused(metric: Metric) -> None:
     with pytest.raises(MetricError, match="have no scores"):
-        metric.score([one(1, None)])
+        score_pairs(metric, [one(1, None)])
     with pytest.raises(MetricError, match="1 of 2 scores are NaN"):
-        metric.score([one(1, [0.5, float("nan")])])
+        score_pairs(metric, [one(1, [0.5, float("nan")])])
 
 
 def test_all_scores_equal_is_a_warning() -> None:
     with pytest.warns(UserWarning, match="depends on their order"):
-        AP_COCO.score([one(1, [0.5, 0.5])])
+        score_pairs(AP_COCO, [one(1, [0.5, 0.5])])
 
 
 def test_strict_average_precision_asks_for_a_hundred_detections_as_summarize_does() -> None:
-    assert AP_COCO.score([one(1, [0.5])], "strict", max_dets=(1, 10)).value == -1
-    assert AP_COCO.score([one(1, [0.5])], max_dets=(1, 10)).value > 0.99
+    assert score_pairs(AP_COCO, [one(1, [0.5])], "strict", max_dets=(1, 10)).value == -1
+    assert score_pairs(AP_COCO, [one(1, [0.5])], max_dets=(1, 10)).value > 0.99
 
 
 def document(**changes: Any) -> Document:

@@ -20,7 +20,7 @@ from scipy.optimize import linear_sum_assignment
 
 from celltable import plugins
 from celltable.plugins.metric import MODES, Metric, Mode
-from celltable.scoring import Pair, Side
+from celltable.scoring import Pair, Side, score_pairs
 
 NAN = float("nan")
 T10 = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -34,7 +34,7 @@ def metric(name: str) -> Metric:
 
 
 def fields(name: str, pairs: Sequence[Pair], mode: Mode = "corrected", **options: Any) -> dict[str, Any]:
-    return dict(metric(name).score(pairs, mode, **options).fields)
+    return dict(score_pairs(metric(name), pairs, mode, **options).fields)
 
 
 def close(found: Any, expected: Any, rel: float = 0.0) -> bool:
@@ -83,7 +83,7 @@ def test_dsb_leaves_empty_images_out_and_adds_no_small_constant(
     for refs in images.refs:
         rows = np.array(refs["dsb2018_caicedo"]["rows"], float)[:, 1:4].tolist()
         each.append(sum(over(tp, tp + fp + fn) for tp, fp, fn in rows) / 10)
-    found = metric("ap_dsb2018").score(images.pairs)
+    found = score_pairs(metric("ap_dsb2018"), images.pairs)
     assert close(found.value, mean_of_known(each), 1e-14)
     official = expected[name]["dsb2018_caicedo_official_score"]
     assert bool(np.isnan(each).any()) == (name in HAS_EMPTY) == bool(found.skipped)
@@ -150,8 +150,8 @@ def test_cellpose_and_ctc_differ_only_in_that_empty_images_leave_the_mean(
     each = [float(v) for v in entry["cellpose_aji"]]
     assert close(fields("aji_cellpose", pairs)["aji"], mean_of_known(each), 1e-15)
     for key in ("ap_cellpose", "aji_cellpose"):
-        assert np.isnan(metric(key).score(pairs, "strict").value) == (name in HAS_EMPTY), key
-    assert close(metric("seg_ctc").score(pairs).value, entry["ctc_SEG"]["SEG_pooled"], 4e-16)
+        assert np.isnan(score_pairs(metric(key), pairs, "strict").value) == (name in HAS_EMPTY), key
+    assert close(score_pairs(metric("seg_ctc"), pairs).value, entry["ctc_SEG"]["SEG_pooled"], 4e-16)
 
 
 def test_hovernet_statistics_touch_no_quirk(vectors: Path, expected: dict[str, Any]) -> None:
@@ -457,12 +457,12 @@ def test_tide_touches_no_quirk_with_less_than_a_hundred_detections(
     pairs = coco_pairs(data["gt"], data["dt"])
     assert max(len(p.pred) for p in pairs) <= 100
     numbers = expected[f"tide_{case}"]
-    result = metric("tide").score(pairs)
+    result = score_pairs(metric("tide"), pairs)
     errors = numbers["errors(dAP at pos_thresh 0.5)"]
     assert result.value == numbers["AP@0.5"]
     assert result.fields["dAP"] == errors["main"]["p"] | errors["special"]["p"]
     assert result.fields["counts"] == numbers["counts"]
-    assert metric("tide").score(pairs, pos_thresh=0.75).value == numbers["AP@0.75"]
+    assert score_pairs(metric("tide"), pairs, pos_thresh=0.75).value == numbers["AP@0.75"]
 
 
 @pytest.mark.filterwarnings("ignore:.*share their score")
@@ -472,7 +472,7 @@ def test_hpa_has_no_quirk(vectors: Path, expected: dict[str, Any], case: str) ->
     pairs = [hpa_pair(image, row, data["ground_truth"]) for image, row in data["submission_rows"].items()]
     for key, numbers in expected[case].items():
         absent = "ignore" if "absent_ignored" in key else "fp"
-        result = metric("map_hpa2021").score(pairs, threshold=float(key[3:6]), absent_class=absent)
+        result = score_pairs(metric("map_hpa2021"), pairs, threshold=float(key[3:6]), absent_class=absent)
         for name, number in numbers.items():
             word = name.rsplit("/", 1)[-1]
             found = result.value if "mAP" in word else result.fields["AP_per_class"].get(word, NAN)

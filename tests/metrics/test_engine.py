@@ -14,7 +14,7 @@ from celltable import plugins
 from celltable.errors import MaskError, MetricError, NotFoundError, UnknownPluginError
 from celltable.geometry import rle
 from celltable.plugins.metric import Metric
-from celltable.scoring import Pair, Side
+from celltable.scoring import Pair, Side, score_pairs
 from celltable.scoring.arrays import PANNUKE, join_images, pairs_from_arrays
 from celltable.scoring.bootstrap import draws, replicates
 from celltable.scoring.compare import compare_pairs
@@ -67,7 +67,7 @@ def test_a_metric_is_counted_once_an_image_and_pooled_by_its_protocol() -> None:
     pairs = images()
     scores = evaluate_pairs(pairs, FEW, rounds=0)
     for name in FEW:
-        assert scores[name].value == plugins.load("metrics", name).score(pairs).value
+        assert scores[name].value == score_pairs(plugins.load("metrics", name), pairs).value
         assert list(scores[name].images) == [p.image_id for p in pairs]
     assert scores["ap_dsb2018"].value == pytest.approx(np.mean(list(scores["ap_dsb2018"].images.values())))
 
@@ -102,11 +102,11 @@ def test_ignore_regions_take_cells_and_what_lies_on_them_out_of_the_corrected_sc
     plain = pairs_from_arrays(gt, pred)[0]
     marked = replace(plain, gt=replace(plain.gt, ignore=np.array([False, True])))
     pq: Metric = plugins.load("metrics", "pq_hovernet")
-    assert pq.score([marked], "strict").value == pq.score([plain], "strict").value
+    assert score_pairs(pq, [marked], "strict").value == score_pairs(pq, [plain], "strict").value
     kept = pairs_from_arrays(np.array([[1, 1, 0, 0, 0, 0, 0]]), np.array([[1, 1, 0, 0, 0, 0, 5]]))[0]
     for name in ("pq_hovernet", "ap_dsb2018", "dice_pixel", "boundary_f_cellpose", "f_hovernet", "mae", "aji_plus"):
         found: Metric = plugins.load("metrics", name)
-        assert found.score([marked]).value == found.score([kept]).value, name
+        assert score_pairs(found, [marked]).value == score_pairs(found, [kept]).value, name
 
 
 def test_monusac_cuts_predictions_by_ambiguous_regions() -> None:
@@ -115,8 +115,8 @@ def test_monusac_cuts_predictions_by_ambiguous_regions() -> None:
     plain = pairs_from_arrays(gt, pred)[0]
     marked = replace(plain, gt=replace(plain.gt, ignore=np.array([False, True])))
     pq: Metric = plugins.load("metrics", "pq_monusac")
-    assert pq.score([plain]).value == 0
-    assert pq.score([marked]).value == pytest.approx(2 / 3)  # the prediction loses two of its four pixels
+    assert score_pairs(pq, [plain]).value == 0
+    assert score_pairs(pq, [marked]).value == pytest.approx(2 / 3)  # the prediction loses two of its four pixels
 
 
 def test_breakdowns_score_each_group_as_if_it_were_alone() -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from celltable.errors import MetricError
 from celltable.geometry import rle
 from celltable.metrics.map_hpa2021 import METRIC
-from celltable.scoring import Pair, Side
+from celltable.scoring import Pair, Side, score_pairs
 
 WORDS = tuple(str(k) for k in range(19))
 
@@ -123,7 +123,7 @@ def test_the_score_is_that_of_the_rule_on_full_masks(made: list[Scene], threshol
     pairs = [s.pair() for s in made]
     expected = slow_map(made, threshold, absent)
     for mode in ("strict", "corrected"):
-        found = METRIC.score(pairs, mode, threshold=threshold, absent_class=absent).value
+        found = score_pairs(METRIC, pairs, mode, threshold=threshold, absent_class=absent).value
         assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
@@ -164,7 +164,7 @@ def test_vectors(vectors: Path, case: str) -> None:
     assert len(expected) == 4
     for key, numbers in expected.items():
         absent = "ignore" if "absent_ignored" in key else "fp"
-        result = METRIC.score(pairs, "strict", threshold=float(key[3:6]), absent_class=absent)
+        result = score_pairs(METRIC, pairs, "strict", threshold=float(key[3:6]), absent_class=absent)
         for name, number in numbers.items():
             word = name.rsplit("/", 1)[-1]
             if "mAP" in word:
@@ -183,25 +183,27 @@ def test_a_cell_with_several_classes_counts_in_each() -> None:
     dt = Side.from_rle(
         counts, size, class_codes=codes, class_names=("a", "b"), scores=np.ones(1), several=[[("a", 0.9), ("b", 0.3)]]
     )
-    result = METRIC.score([Pair("a", size, gt, dt)])
+    result = score_pairs(METRIC, [Pair("a", size, gt, dt)])
     assert result.fields["AP_per_class"] == {"a": 1.0, "b": 1.0}
     one = Side.from_rle(counts, size, class_codes=codes, class_names=("a", "b"), scores=np.ones(1))
-    assert METRIC.score([Pair("a", size, gt, one)]).fields["AP_per_class"] == {"a": 1.0, "b": 0.0}
+    assert score_pairs(METRIC, [Pair("a", size, gt, one)]).fields["AP_per_class"] == {"a": 1.0, "b": 0.0}
 
 
 def test_a_second_best_free_cell_is_not_tried() -> None:
     near, cell = square(0, 0, 4, 5), square(0, 0, 4, 4)
     made = Scene([near, cell], [0, 0], [False, False], [near, near], [0, 0], [0.9, 0.8])
-    assert METRIC.score([made.pair()]).value == 0.5  # COCO's rule would give the second detection the second cell
+    assert (
+        score_pairs(METRIC, [made.pair()]).value == 0.5
+    )  # COCO's rule would give the second detection the second cell
 
 
 def test_many_equal_scores_are_a_warning() -> None:
     cell = square(0, 0, 3, 3)
     made = Scene([cell], [0], [False], [cell, cell], [0, 0], [0.5, 0.5])
     with pytest.warns(UserWarning, match="2 of 2 detections share their score"):
-        METRIC.score([made.pair()])
+        score_pairs(METRIC, [made.pair()])
 
 
 def test_an_unknown_option_is_refused() -> None:
     with pytest.raises(MetricError, match="expected 'ignore' or 'fp'"):
-        METRIC.score([Scene([], [], [], [], [], []).pair()], absent_class="none")
+        score_pairs(METRIC, [Scene([], [], [], [], [], []).pair()], absent_class="none")

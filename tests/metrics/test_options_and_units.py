@@ -22,7 +22,7 @@ from celltable.pipelines.evaluate import compare, evaluate, scores_table, told_a
 from celltable.plugins.metric import Metric
 from celltable.plugins.section import Material
 from celltable.reports.scores import SECTION
-from celltable.scoring import Pair, Side
+from celltable.scoring import Pair, Side, score_pairs
 from celltable.scoring.compare import compare_pairs
 from celltable.scoring.engine import evaluate_pairs
 from celltable.store import Store, StoreWriter
@@ -212,7 +212,10 @@ def test_livecell_takes_areas_from_masks_where_coco_takes_them_from_the_boxes_of
 def test_calibration_differs_by_mode_where_its_card_says() -> None:
     gt = Side.from_rle([square(2, 20)], (30, 70), source_ids=["0"])
     dt = Side.from_rle([square(2, 20)], (30, 70), scores=np.array([0.75]))
-    found = [metric("calibration").score([Pair("a", (30, 70), gt, dt)], mode).value for mode in ("strict", "corrected")]
+    found = [
+        score_pairs(metric("calibration"), [Pair("a", (30, 70), gt, dt)], mode).value
+        for mode in ("strict", "corrected")
+    ]
     assert found == [0.75, 0.25]
 
 
@@ -231,7 +234,7 @@ def test_hpa_reads_an_ignore_mark_in_corrected_mode_only_and_crowd_in_both() -> 
             class_names=words,
             scores=np.array([0.9, 0.8]),
         )
-        return float(metric("map_hpa2021").score([Pair("a", (30, 70), gt, dt)], mode).value)
+        return float(score_pairs(metric("map_hpa2021"), [Pair("a", (30, 70), gt, dt)], mode).value)
 
     mark = np.array([False, True])
     assert value("strict", crowd=mark) == value("corrected", crowd=mark) == value("corrected", ignore=mark) == 1

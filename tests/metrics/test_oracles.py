@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from celltable import plugins
 from celltable._native import pairing
 from celltable.plugins.metric import Metric
-from celltable.scoring import Pair, Side
+from celltable.scoring import Pair, Side, score_pairs
 
 Map = NDArray[np.int32]
 LABEL_MAP_METRICS = (
@@ -218,7 +218,7 @@ def test_wide_discs_wrap_at_256_outline_pixels_as_scipy_does() -> None:
 
 
 def fields_of(pairs: list[Pair], name: str) -> Any:
-    result = metric(name).score(pairs)
+    result = score_pairs(metric(name), pairs)
     return result.value, {k: v for k, v in result.fields.items() if isinstance(v, int | float)}
 
 

@@ -13,7 +13,7 @@ import pytest
 from celltable.errors import MetricError
 from celltable.geometry import rle
 from celltable.metrics.tide import METRIC
-from celltable.scoring import Pair, Side
+from celltable.scoring import Pair, Side, score_pairs
 
 
 def vector_pairs(vectors: Path, case: str) -> list[Pair]:
@@ -34,12 +34,12 @@ def vector_pairs(vectors: Path, case: str) -> list[Pair]:
 def test_vectors(vectors: Path, case: str) -> None:
     expected = json.loads((vectors / "expected_datasets.json").read_text())["datasets"][f"tide_{case}"]
     pairs = vector_pairs(vectors, case)
-    result = METRIC.score(pairs, "strict")
+    result = score_pairs(METRIC, pairs, "strict")
     errors = expected["errors(dAP at pos_thresh 0.5)"]
     assert result.value == expected["AP@0.5"]
     assert result.fields["dAP"] == errors["main"]["p"] | errors["special"]["p"]
     assert result.fields["counts"] == expected["counts"]
-    assert METRIC.score(pairs, "strict", pos_thresh=0.75).value == expected["AP@0.75"]
+    assert score_pairs(METRIC, pairs, "strict", pos_thresh=0.75).value == expected["AP@0.75"]
 
 
 SIZE = (4, 24)
@@ -77,56 +77,58 @@ CELL = (bar(0, 10), 0)
     ],
 )
 def test_each_kind_of_error_is_named(detections: list[tuple[bytes, int]], kind: str) -> None:
-    counts = METRIC.score([pair([CELL], detections)]).fields["counts"]
+    counts = score_pairs(METRIC, [pair([CELL], detections)]).fields["counts"]
     missed = kind in ("Both", "Bkg")
     assert counts == dict.fromkeys(("Cls", "Loc", "Both", "Dupe", "Bkg"), 0) | {kind: 1, "Miss": int(missed)}
 
 
 def test_an_iou_of_exactly_one_half_is_a_hit() -> None:
-    assert METRIC.score([pair([CELL], [(bar(0, 5), 0)])]).value == pytest.approx(100)
+    assert score_pairs(METRIC, [pair([CELL], [(bar(0, 5), 0)])]).value == pytest.approx(100)
 
 
 def test_mending_the_only_error_reaches_the_top() -> None:
-    result = METRIC.score([pair([CELL], [(bar(0, 4), 0)])])
+    result = score_pairs(METRIC, [pair([CELL], [(bar(0, 4), 0)])])
     assert result.value == 0
     assert result.fields["dAP"]["Loc"] == pytest.approx(100)
     assert result.fields["dAP"]["Bkg"] == 0
 
 
 def test_mending_a_class_moves_the_detection_to_its_class() -> None:
-    result = METRIC.score([pair([CELL, (bar(12, 20), 1)], [(bar(0, 10), 1), (bar(12, 20), 1)])])
+    result = score_pairs(METRIC, [pair([CELL, (bar(12, 20), 1)], [(bar(0, 10), 1), (bar(12, 20), 1)])])
     assert result.fields["dAP"]["Cls"] == pytest.approx(100 - result.value)
 
 
 def test_only_the_best_scored_error_of_a_cell_is_mended() -> None:
-    result = METRIC.score([pair([CELL], [(bar(0, 4), 0), (bar(0, 3), 0)])])
+    result = score_pairs(METRIC, [pair([CELL], [(bar(0, 4), 0), (bar(0, 3), 0)])])
     assert result.fields["counts"]["Loc"] == 2
     assert result.fields["dAP"]["Loc"] == pytest.approx(100)
 
 
 def test_missed_cells_and_images_without_cells() -> None:
     empty, missed = pair([], [CELL]), pair([CELL], [])
-    assert METRIC.score([empty]).fields["counts"]["Bkg"] == 1
-    assert METRIC.score([missed]).fields["counts"]["Miss"] == 1
-    assert METRIC.score([pair([CELL], [CELL]), missed]).fields["dAP"]["Miss"] == pytest.approx(50, abs=1)
+    assert score_pairs(METRIC, [empty]).fields["counts"]["Bkg"] == 1
+    assert score_pairs(METRIC, [missed]).fields["counts"]["Miss"] == 1
+    assert score_pairs(METRIC, [pair([CELL], [CELL]), missed]).fields["dAP"]["Miss"] == pytest.approx(50, abs=1)
 
 
 def test_a_detection_in_a_region_is_not_counted() -> None:
     region = (bar(12, 24), 0)
     ignored = np.array([False, True])
-    result = METRIC.score([pair([CELL, region], [(bar(13, 15), 0), CELL], crowd=ignored)], "strict")
+    result = score_pairs(METRIC, [pair([CELL, region], [(bar(13, 15), 0), CELL], crowd=ignored)], "strict")
     assert result.value == pytest.approx(100)
-    assert METRIC.score([pair([CELL, region], [(bar(13, 15), 0), CELL], ignore=ignored)]).value == pytest.approx(100)
-    assert METRIC.score([pair([CELL], [(bar(13, 15), 0), CELL])]).value == pytest.approx(50, abs=1)
+    assert score_pairs(METRIC, [pair([CELL, region], [(bar(13, 15), 0), CELL], ignore=ignored)]).value == pytest.approx(
+        100
+    )
+    assert score_pairs(METRIC, [pair([CELL], [(bar(13, 15), 0), CELL])]).value == pytest.approx(50, abs=1)
 
 
 def test_strict_mode_reads_a_hundred_detections_and_refuses_nothing_at_all() -> None:
     crowded = pair([CELL], [(bar(20, 22), 0)] * 100 + [CELL])
-    assert METRIC.score([crowded], "strict").value == 0
-    assert METRIC.score([crowded]).value > 0
-    assert np.isnan(METRIC.score([pair([], [])]).value)
+    assert score_pairs(METRIC, [crowded], "strict").value == 0
+    assert score_pairs(METRIC, [crowded]).value > 0
+    assert np.isnan(score_pairs(METRIC, [pair([], [])]).value)
     with pytest.raises(MetricError, match="divides by zero"):
-        METRIC.score([pair([], [])], "strict")
+        score_pairs(METRIC, [pair([], [])], "strict")
 
 
 def random_images(rng: np.random.Generator, classes: int) -> list[Pair]:

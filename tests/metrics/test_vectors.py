@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from celltable import plugins
 from celltable.errors import MetricError
 from celltable.plugins.metric import Metric
-from celltable.scoring import Pair, Side
+from celltable.scoring import Pair, Side, score_pairs
 
 T10 = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
@@ -27,7 +27,7 @@ def metric(name: str) -> Metric:
 
 
 def fields(name: str, pairs: list[Pair], mode: str = "strict", **options: Any) -> dict[str, Any]:
-    return dict(metric(name).score(pairs, mode, **options).fields)  # type: ignore[arg-type]
+    return dict(score_pairs(metric(name), pairs, mode, **options).fields)  # type: ignore[arg-type]
 
 
 def number(value: Any) -> float:
@@ -69,7 +69,7 @@ def datasets(vectors: Path) -> dict[str, Any]:
 
 def refuses(case: Case, name: str, **options: Any) -> bool:
     with pytest.raises(MetricError):
-        metric(name).score([case.pair()], "strict", **options)
+        score_pairs(metric(name), [case.pair()], "strict", **options)
     return True
 
 
@@ -248,8 +248,10 @@ def test_scores_of_whole_datasets_agree(cases: list[Case], datasets: dict[str, A
     assert all(same(aji.count(p, "strict")["aji"], e) for p, e in zip(pairs, entry["cellpose_aji"], strict=True))
     dsb, expected = metric("ap_dsb2018"), entry["dsb2018_caicedo_official_score"]
     assert same([dsb.one(dsb.count(p, "strict"), "strict") for p in pairs], expected["per_image_mean"])
-    assert same(dsb.score(pairs, "strict").value, expected["dataset_mean(mean over thresholds then images)"], 4e-16)
-    assert same(metric("seg_ctc").score(pairs, "strict").value, entry["ctc_SEG"]["SEG_pooled"], 4e-16)
+    assert same(
+        score_pairs(dsb, pairs, "strict").value, expected["dataset_mean(mean over thresholds then images)"], 4e-16
+    )
+    assert same(score_pairs(metric("seg_ctc"), pairs, "strict").value, entry["ctc_SEG"]["SEG_pooled"], 4e-16)
 
 
 def test_hovernet_statistics_of_a_dataset_are_bit_equal(cases: list[Case], datasets: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from scipy.optimize import linear_sum_assignment
 from celltable import plugins
 from celltable.errors import MetricError
 from celltable.plugins.metric import MODES, Metric, Mode
-from celltable.scoring import Pair, Side
+from celltable.scoring import Pair, Side, score_pairs
 
 NAN = float("nan")
 T10 = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -414,7 +414,7 @@ class Protocol:
     def score(self, case: Case, mode: Mode) -> Fields:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="all detections have the same score")
-            return dict(self.metric_of().score([case.pair()], mode, **self.options).fields)
+            return dict(score_pairs(self.metric_of(), [case.pair()], mode, **self.options).fields)
 
 
 def _stardist(criterion: str, thresholds: tuple[float, ...]) -> Protocol:
@@ -595,7 +595,7 @@ def test_a_disc_of_a_multiple_of_256_outline_pixels_is_empty_in_strict_mode_only
     case = Case("discs", {"gt": gt, "pred": pred, "scores": np.ones(1601)}, {})
     scale = 9.6 / (2 / np.pi**0.5)  # of the diameter of a pixel: a radius of 9.6
     strict, corrected = (
-        PROTOCOLS["boundary_f_cellpose"].metric_of().score([case.pair()], mode, scales=(scale,)).fields
+        score_pairs(PROTOCOLS["boundary_f_cellpose"].metric_of(), [case.pair()], mode, scales=(scale,)).fields
         for mode in MODES
     )
     expected = boundary(case, (scale,))

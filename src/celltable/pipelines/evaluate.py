@@ -13,8 +13,10 @@ from celltable.errors import InputError, MetricError, NotFoundError
 from celltable.plugins.metric import Mode
 from celltable.scoring import Pair
 from celltable.scoring.arrays import Missing, Unknown, join_images, pairs_from_arrays
+from celltable.scoring.breakdown import SIZE_EDGES
 from celltable.scoring.compare import Comparison, compare_scores
-from celltable.scoring.engine import ROUNDS, SIZE_EDGES, Partial, evaluate_pairs
+from celltable.scoring.counting import Partial
+from celltable.scoring.engine import ROUNDS, evaluate_pairs
 from celltable.scoring.parity import Parity, parity
 from celltable.scoring.scores import Score, Scores
 from celltable.scoring.sources import PANNUKE_MASKS, Source, StoreSource, empty_side, meta_of, source_of, words

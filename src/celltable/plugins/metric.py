@@ -11,7 +11,7 @@ code raises; *corrected* (the default) differs only where the card says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -145,8 +145,3 @@ class Metric:
         if self.value_of is not None:
             return float(self.value_of(numbers, mode, **options))
         return float(self.pool([numbers], mode, **options).value)
-
-    def score(self, pairs: Sequence[Any], mode: Mode = "corrected", **options: Any) -> Result:
-        """Count and pool some pairs at once, without the engine's skipping of ignored and partial images."""
-        chosen = {**self.options, **options}
-        return self.pool([self.count(p, mode, **chosen) for p in pairs], mode, **chosen)

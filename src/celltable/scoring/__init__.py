@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .engine import score_pairs
 from .pair import Pair
 from .side import Side, StoredCells
 
-__all__ = ["Pair", "Side", "StoredCells"]
+__all__ = ["Pair", "Side", "StoredCells", "score_pairs"]

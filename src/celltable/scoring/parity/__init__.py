@@ -23,6 +23,7 @@ from celltable.errors import CelltableError
 from celltable.plugins.metric import Metric
 
 from ..arrays import pairs_from_arrays
+from ..engine import score_pairs
 from ..pair import Pair
 from ..scores import table
 from ..side import Side
@@ -159,7 +160,7 @@ def _pair(name: str, image_id: str = "1", *, scores: bool = False) -> Pair:
 
 def _fields(name: str, pairs: list[Pair], mode: str = "strict", **options: Any) -> Any:
     metric: Metric = plugins.load("metrics", name)
-    return metric.score(pairs, mode, **options).fields  # type: ignore[arg-type]
+    return score_pairs(metric, pairs, mode, **options).fields  # type: ignore[arg-type]
 
 
 def _stardist(refs: Any) -> Iterator[Compared]:
