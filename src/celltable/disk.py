@@ -6,12 +6,14 @@ import ctypes
 import errno
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import StoreError
 
+LOCK_WAIT = 10.0  # s; writing a generation takes seconds at most, what leads to it may take hours
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _WORDS = {
     errno.ENOSPC: "the disk is full",
@@ -39,34 +41,45 @@ def plain_os_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, wait: float | None = None) -> Iterator[None]:
     """Hold the folder's exclusive lock; it ends with the process, however that ends.
+
+    `wait` is how many seconds to wait for another process that holds it (None: `LOCK_WAIT`).
 
     Raises
     ------
     StoreError
-        If another process holds it.
+        If another process still holds it then.
     """
-    handle = lock(folder)
+    handle = lock(folder, LOCK_WAIT if wait is None else wait)
     try:
         yield
     finally:
         os.close(handle)
 
 
-def lock(folder: Path) -> int:
-    """Take the folder's lock and return the descriptor to close."""
+def lock(folder: Path, wait: float = 0) -> int:
+    """Take the lock of the folder that is at this path, and return the descriptor to close."""
     import fcntl
 
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise StoreError(
-            f"Another process is writing {folder} right now. Wait for it to end, or give another name."
-        ) from None
-    return handle
+    end = time.monotonic() + wait
+    while True:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(handle), folder.stat()):
+                return handle
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                os.close(handle)
+                raise StoreError(
+                    f"Another process is writing {folder} right now. Wait for it to end, or give another name."
+                ) from None
+            time.sleep(0.02)
+        except FileNotFoundError:
+            os.close(handle)
+            raise
+        os.close(handle)  # the folder was replaced, or is still locked
 
 
 @contextmanager

@@ -21,12 +21,12 @@ from celltable.cli import build
 from celltable.errors import CelltableError, InputError, StoreError
 from celltable.pipelines.check import check
 from celltable.pipelines.ingest import ingest
-from celltable.pipelines.merge import NEAR, merge, strictest
+from celltable.pipelines.merge import NEAR, merge
 from celltable.pipelines.predict import predict
 from celltable.pipelines.repair import repair, undo
 from celltable.pipelines.sample import sample
 from celltable.pipelines.split import split
-from celltable.store import Store, StoreWriter, open_store
+from celltable.store import Store, StoreWriter, open_store, strictest
 
 
 def ingested(name: str, folder: Path, seed: int, **options: Any) -> Store:
@@ -209,9 +209,10 @@ def test_two_parts_of_one_data_set_go_by_the_names_of_their_folders(tmp_path: Pa
     ],
 )
 def test_the_strictest_licence_is_named(licences: list[str], worst: str) -> None:
-    infos = [{"licence": text, "name": f"s{k}"} for k, text in enumerate(licences)]
-    named = next(i["name"] for i in infos if (i["licence"] or "not stated") == worst)
-    assert strictest(infos) == strictest(infos[::-1]) == f"{worst} (the strictest, of {named})"
+    named = {f"s{k}": text for k, text in enumerate(licences)}
+    label = next(name for name, text in named.items() if (text or "not stated") == worst)
+    backwards = dict(reversed(named.items()))
+    assert strictest(named) == strictest(backwards) == f"{worst} (the strictest, of {label})"
 
 
 def test_requests_that_make_no_sense_end_in_one_sentence(tmp_path: Path) -> None:

@@ -11,13 +11,12 @@ import pytest
 
 from celltable import plugins, schema
 from celltable.errors import CelltableError
-from celltable.pipelines._derived import with_columns
-from celltable.pipelines._rows import apply_rows, to_json
 from celltable.pipelines.check import check
 from celltable.pipelines.ingest import ingest
 from celltable.pipelines.repair import repair, undo
 from celltable.pipelines.sample import drawn, sample
-from celltable.store import Store, open_store
+from celltable.store import Store, open_store, with_columns
+from celltable.store.edits import apply_rows, to_json
 
 
 @pytest.fixture(scope="module")

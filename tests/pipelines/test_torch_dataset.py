@@ -11,6 +11,7 @@ import pytest
 
 from celltable.cells import Image, Instances, Pixels, Sample
 from celltable.errors import NotFoundError
+from celltable.pipelines.convert import export, import_annotations
 from celltable.pipelines.torch_dataset import torch_dataset, training_items
 from celltable.store import Store, StoreWriter
 
@@ -111,3 +112,13 @@ def test_loader_workers_give_the_same_tensors(store: Store, context: str) -> Non
     found = list(loader)
     assert [item["image_id"] for item in found] == ["a", "b"]
     assert all((item["label_map"] == dataset[k]["label_map"]).all() for k, item in enumerate(found))
+
+
+def test_cells_of_imported_annotations_have_their_class(store: Store, tmp_path: Path) -> None:
+    export(store, "coco", tmp_path / "out.json")
+    back = import_annotations("coco", tmp_path / "out.json", tmp_path / "back", images=store)
+    alone = import_annotations("coco", tmp_path / "out.json", tmp_path / "alone")
+    assert back.description.classes == store.description.classes == ("flat", "round")
+    assert alone.description.classes == ("flat", "round")
+    assert next(training_items(back))["class_index"].tolist() == [1, -1]
+    assert (next(training_items(back))["image"] == store["a"].pixels).all(), "pixels that the other store contains"

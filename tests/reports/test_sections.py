@@ -21,13 +21,12 @@ from celltable.cells import Instances
 from celltable.cli import build
 from celltable.drawing.picture import path_of
 from celltable.drawing.svg import histogram, ranges
-from celltable.pipelines._derived import with_columns
 from celltable.pipelines.check import check
 from celltable.pipelines.ingest import ingest
 from celltable.pipelines.report import report
 from celltable.pipelines.show import summary
 from celltable.reports._beside import count_table, share_bars
-from celltable.store import Store, open_store
+from celltable.store import Store, open_store, with_columns
 
 
 class Tables(HTMLParser):
@@ -190,7 +189,7 @@ def test_what_nobody_annotated_is_not_counted_as_empty(stores: list[Store]) -> N
 
 
 def _only(store: Store, images: pa.Table) -> Store:
-    from celltable.pipelines._derived import write_store
+    from celltable.store import write_store
 
     cells = store.instances.arrow.filter(
         pc.is_in(store.instances["image_id"], images.column("image_id").combine_chunks())

@@ -95,7 +95,7 @@ def test_values_of_a_column_are_counted_nulls_left_out(tmp_path: Path, monkeypat
 
 
 def test_numbers_of_a_column_are_counted_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("celltable.store.BATCH_ROWS", 5)
+    monkeypatch.setattr("celltable.store._store.BATCH_ROWS", 5)
     ds = write(tmp_path / "a", [make_sample(f"i{k}", 7, k) for k in range(3)])
     for name in ("area", "instance_id", "bbox_x", "parent"):
         values, counts = ds.number_counts(name)
@@ -218,14 +218,15 @@ def test_an_update_that_fails_leaves_the_old_store(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "images.parquet")
 
-    monkeypatch.setattr("celltable.store.write_table", full)
+    monkeypatch.setattr("celltable.store._update.write_table", full)
     with pytest.raises(StoreError, match="the disk is full"):
         store.update({"findings": schema.empty("findings")})
     assert digest(tmp_path / "s") == before
     assert [p.name for p in tmp_path.iterdir()] == ["s"]
 
 
-def test_a_locked_store_is_not_updated(tmp_path: Path, samples: list[Sample]) -> None:
+def test_a_locked_store_is_not_updated(tmp_path: Path, samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("celltable.disk.LOCK_WAIT", 0.1)
     store = write(tmp_path / "s", samples)
     handle = os.open(tmp_path / "s", os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)

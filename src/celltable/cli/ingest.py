@@ -39,9 +39,9 @@ def ingest(
         emit_json({"store": str(out), "images": len(store), "instances": cells, "findings": findings})
         return
     images, noted = count(len(store), "image"), count(findings, "finding")
-    say(f"{out}: {images} and {count(cells, 'cell')} of {store.info['title']}, {noted} on the way.")
+    say(f"{out}: {images} and {count(cells, 'cell')} of {store.description.title}, {noted} on the way.")
     rules = Counter(store.findings["rule"].to_pylist()).most_common()
     if rules:
         more = f", and {count(len(rules) - MOST_RULES, 'kind')} more" if len(rules) > MOST_RULES else ""
         say("Findings: " + ", ".join(f"{rule} {n:,}" for rule, n in rules[:MOST_RULES]) + more + ".")
-    say(f"Licence: {store.info['licence']}. Next: celltable show {shlex.quote(str(out))}")
+    say(f"Licence: {store.description.licence}. Next: celltable show {shlex.quote(str(out))}")

@@ -50,8 +50,8 @@ def merge(
     if near:
         seen = f"select image_id, message from findings where rule = '{NEAR}'"
         say(f'look at them: celltable query {shlex.quote(str(out))} "{seen}"')
-    say(f"licence: {store.info['licence']}" + (", non-commercial" if store.info["non_commercial"] else ""))
-    each = "; ".join(f"{label}: {text or 'not stated'}" for label, text in store.info["licences"].items())
+    say(f"licence: {store.description.licence}" + (", non-commercial" if store.description.non_commercial else ""))
+    each = "; ".join(f"{label}: {text or 'not stated'}" for label, text in store.description.licences.items())
     say(f"licence of each: {each}")
-    for text in store.info["citation"].split(" | "):
+    for text in store.description.citation.split(" | "):
         say(f"cite: {text}")

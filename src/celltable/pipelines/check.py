@@ -16,7 +16,7 @@ from celltable.errors import InputError, NotFoundError
 from celltable.plugins.check import Check
 from celltable.plugins.options import settle_each
 from celltable.schema import SEVERITIES
-from celltable.store import Store, open_store
+from celltable.store import Store, newest
 
 UNREADABLE = "unreadable-pixels"  # not a check of its own: what a check that needs pixels finds when there are none
 
@@ -81,7 +81,7 @@ def check(
     OptionError
         If an option is unknown, or its value out of range.
     """
-    ds = open_store(store.path if isinstance(store, Store) else store)  # as it is now: others may have changed it
+    ds = newest(store)
     chosen = [plugins.load("checks", name) for name in (dict.fromkeys(rules) or plugins.names("checks"))]
     ran = [c for c in chosen if pixels or not c.needs_pixels]
     skipped = {c.rule: "it needs pixels" for c in chosen if c.needs_pixels and not pixels}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -18,12 +18,13 @@ from celltable.disk import exchange, plain_os_errors, staging
 from celltable.errors import CelltableError, InputError, NotFoundError
 from celltable.imagefile import open_release
 from celltable.plugins.format import ConversionReport, Format
-from celltable.store import Store, StoreWriter, open_store
+from celltable.store import Description, Source, Store, StoreWriter, as_store, derive
 from celltable.version import VERSION
 
 from .ingest import provenance, source_key
 
 FIGURE: Final = "statistics.svg"
+OWN: Final = "images"  # key of the store of the images, where that contains copies of the pixels
 
 
 def export(
@@ -56,7 +57,7 @@ def export(
         Options of the format.
     """
     given = [store] if isinstance(store, Store | str | Path) else list(store)
-    stores = [s if isinstance(s, Store) else open_store(s) for s in given]
+    stores = [as_store(s) for s in given]
     kind: Format = plugins.load("formats", to)
     if kind.write is None:
         raise CelltableError(f"{kind.name} can be read but not written. Writable: {', '.join(writable())}.")
@@ -118,7 +119,7 @@ def _with_figure(write: Callable[[Path], ConversionReport], stores: Sequence[Sto
     """Write a folder and draw the statistics of what is in it; both appear at once."""
     from celltable.drawing.statistics import statistics
 
-    licences = "; ".join(dict.fromkeys(str(ds.info.get("licence") or "not stated") for ds in stores))
+    licences = "; ".join(dict.fromkeys(ds.description.licence or "not stated" for ds in stores))
     with plain_os_errors(target), staging(target) as around:
         made = around / target.name
         report = write(made)
@@ -127,7 +128,7 @@ def _with_figure(write: Callable[[Path], ConversionReport], stores: Sequence[Sto
             pa.concat_tables(ds.columns("image_id", "instance_id", "area", "class_name").arrow for ds in stores),
             report.parts,
             report.left_out,
-            title=" + ".join(str(ds.info.get("title") or ds.name) for ds in stores),
+            title=" + ".join(ds.description.title or ds.name for ds in stores),
             note=f"Areas and density are those of the source images. Licence: {licences}.",
         )
         (made / FIGURE).write_text(figure, encoding="utf-8")
@@ -176,27 +177,40 @@ def import_annotations(
     source = Path(path)
     if not source.exists():
         raise NotFoundError(f"{source}: expected a file or folder in {kind.title} format, found nothing.")
-    base = None if images is None else images if isinstance(images, Store) else open_store(images)
+    base = None if images is None else as_store(images)
     known: dict[str, Image] = {} if base is None else {i: base.image(i) for i in base}
     request = {"import": kind.name, "path": str(source.resolve()), "options": {k: str(v) for k, v in options.items()}}
     with StoreWriter(out, request, overwrite=overwrite) as writer:
         samples = kind.read(source, known, **options)
         placed: set[str] = set()
         for position, sample in enumerate(work.track(samples, f"reading {kind.name}") if progress else samples):
-            if sample.image.image_id not in known:
+            if sample.image.image_id in known:
+                sample = _beside(sample)
+            else:
                 sample = _located(sample, kind.name, placed)
             if position >= writer.done:
                 writer.append(sample)
-        info = {
-            "name": name or source.stem, "title": f"{source.name} ({kind.title})", "kind": "annotations",
-            "licence": licence if base is None else base.info.get("licence", licence),
-            "non_commercial": bool(base.info.get("non_commercial")) if base else False,
-            "citation": base.info.get("citation", "") if base else "",
-            "sources": (base.info.get("sources", {}) if base else {}) | _sources(source, kind.name, placed, Path(out)),
-            "reader": {"format": kind.name, "celltable": VERSION},
-            "history": [f"imported from {source.name} as {kind.name}"],
-        }  # fmt: skip
+        sources = _sources(source, kind.name, placed, Path(out))
+        info = _describe(base, Path(out), licence, sources).replaced(
+            name=name or source.stem, title=f"{source.name} ({kind.title})",
+            reader={"format": kind.name, "celltable": VERSION},
+            history=(f"imported from {source.name} as {kind.name}",),
+        )  # fmt: skip
         return writer.finish(info)
+
+
+def _beside(sample: Sample) -> Sample:
+    """The sample of a known image: pixels in the folder of its store are pixels of a source of the new one."""
+    pixels = tuple(replace(p, source=p.source or OWN) for p in sample.image.pixels)
+    return replace(sample, image=replace(sample.image, pixels=pixels))
+
+
+def _describe(base: Store | None, out: Path, licence: str, sources: Mapping[str, Source]) -> Description:
+    """Describe an import: terms are those of the images, where their store is known."""
+    if base is None:
+        return Description(licence=licence, sources=dict(sources))
+    made = derive(base, out, own=OWN)
+    return made.replaced(kind="annotations", model=None, of={}, sources={**made.sources, **sources})
 
 
 def _located(sample: Sample, form: str, placed: set[str]) -> Sample:
@@ -206,8 +220,8 @@ def _located(sample: Sample, form: str, placed: set[str]) -> Sample:
     return replace(sample, image=replace(sample.image, pixels=pixels))
 
 
-def _sources(source: Path, form: str, keys: Collection[str], out: Path) -> dict[str, Any]:
-    """Where the pixels of imported images lie, for dataset.json."""
+def _sources(source: Path, form: str, keys: Collection[str], out: Path) -> dict[str, Source]:
+    """Describe where the pixels of imported images are."""
     if not keys:
         return {}
     with open_release(source) as release:

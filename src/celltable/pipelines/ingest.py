@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,7 +13,8 @@ from celltable.cells import Finding, Pixels, Sample, findings_table
 from celltable.errors import ArchiveError, CelltableError, ReleaseError
 from celltable.imagefile import Release, Source, open_release
 from celltable.plugins.dataset import Dataset, Scan
-from celltable.store import Store, StoreWriter
+from celltable.store import Description, Store, StoreWriter
+from celltable.store import Source as StoredSource
 from celltable.version import VERSION
 
 
@@ -134,35 +134,27 @@ def _junk(release: Release) -> Iterator[Finding]:
 
 def describe(
     reader: Dataset, hashes: Mapping[str, str], release: Release, parts: Sequence[str], out: Path
-) -> dict[str, Any]:
-    """dataset.json of a freshly read release: what it is, its terms, and where every byte came from."""
-    return {
-        "name": reader.name,
-        "title": reader.title,
-        "kind": "annotations",
-        "licence": reader.licence,
-        "non_commercial": reader.non_commercial,
-        "citation": reader.citation,
-        "doi": reader.doi,
-        "source": reader.source,
-        "modality": list(reader.modality),
-        "target": list(reader.target),
-        "classes": list(reader.classes),
-        "protocols": list(reader.protocols),
-        "leakage_group": reader.group,
-        "published_counts": [[part, what, n] for (part, what), n in sorted(reader.counts.items())],
-        "reader": {"name": reader.name, "parts": list(parts), "celltable": VERSION},
-        "sources": {source_key(reader.name, s.key): provenance(s, hashes, out) for s in release.sources},
-        "history": [],
-    }
+) -> Description:
+    """Describe a freshly read release: what it is, its terms, and where every byte came from."""
+    return Description(
+        name=reader.name,
+        title=reader.title,
+        licence=reader.licence,
+        non_commercial=reader.non_commercial,
+        citation=reader.citation,
+        doi=reader.doi,
+        source=reader.source,
+        modality=tuple(reader.modality),
+        target=tuple(reader.target),
+        classes=tuple(reader.classes),
+        protocols=tuple(reader.protocols),
+        leakage_group=reader.group,
+        published_counts=tuple((part, what, n) for (part, what), n in sorted(reader.counts.items())),
+        reader={"name": reader.name, "parts": list(parts), "celltable": VERSION},
+        sources={source_key(reader.name, s.key): provenance(s, hashes, out) for s in release.sources},
+    )
 
 
-def provenance(source: Source, hashes: Mapping[str, str], out: Path) -> dict[str, Any]:
-    """One of the sources of dataset.json: where it lies, also relative to the store, and its hash."""
-    path = Path(source.path).resolve()
-    return {
-        "path": str(path),
-        "relative": os.path.relpath(path, out.resolve().parent),
-        "size": source.size,
-        "sha256": hashes[source.key],
-    }
+def provenance(source: Source, hashes: Mapping[str, str], out: Path) -> StoredSource:
+    """Describe a source for a store at `out`, with its hash."""
+    return StoredSource.at(source.path, out, size=source.size, sha256=hashes[source.key])

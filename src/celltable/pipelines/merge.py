@@ -16,11 +16,11 @@ from celltable import schema
 from celltable.cells import Finding, findings_table
 from celltable.errors import CelltableError, InputError
 from celltable.geometry.fingerprint import near_pairs
-from celltable.store import Store, open_store
+from celltable.store import Description, Store, combine, newest, refuse_occupied, with_columns, write_store
+from celltable.store.edits import renumbered, rewritten
 from celltable.version import VERSION
 
-from ._derived import fingerprints, own_source, refuse_occupied, sources_beside, with_columns, write_store
-from ._rows import renumbered, rewritten
+from ._fingerprints import fingerprints
 
 Unmapped = Literal["keep", "drop", "refuse"]
 Classes = Mapping[str, str]
@@ -70,8 +70,7 @@ def merge(
         If there are fewer than two stores, one stands twice, annotations are mixed with predictions, the mapping cannot
         be read, names a class that no store has, or (with ``refuse``) lacks one, or `out` cannot be written.
     """
-    # As they are now: others may have changed them.
-    opened = _named([open_store(s.path if isinstance(s, Store) else s) for s in stores])
+    opened = _named([newest(s) for s in stores])
     target = Path(out)
     refuse_occupied(target, overwrite, list(opened.values()))
     mapping = _mapping(classes)
@@ -95,7 +94,7 @@ def _named(stores: Sequence[Store]) -> dict[str, Store]:
     """The stores by the name of their data set, or of their folder where two hold the same data set."""
     if len(stores) < 2:
         raise CelltableError(f"merge needs two or more stores; found {stores[0].path if stores else 'none'}.")
-    kinds = sorted({str(s.info.get("kind", "annotations")) for s in stores})
+    kinds = sorted({s.description.kind for s in stores})
     if len(kinds) > 1:
         raise CelltableError(f"merge takes stores of one kind; found {' and '.join(kinds)}.")
     names = [s.name for s in stores]
@@ -161,7 +160,7 @@ def _source_keys(stores: Mapping[str, Store]) -> dict[str, dict[str, str]]:
     made = {}
     for name, s in stores.items():
         keys = {}
-        for key in ["", *s.info.get("sources", {})]:
+        for key in ["", *s.description.sources]:
             new = f"{name}:store" if key == "" else key
             while new in taken:
                 new += "'"
@@ -257,32 +256,12 @@ def _joined_groups(images: pa.Table, pairs: list[tuple[str, str, int]]) -> pa.Ta
 
 def _info(
     stores: Mapping[str, Store], keys: Mapping[str, Mapping[str, str]], name: str, classes: list[str], out: Path
-) -> dict[str, Any]:
-    sources: dict[str, Any] = {}
-    for label, store in stores.items():
-        sources.update({keys[label][k]: v for k, v in sources_beside(store, out).items()})
-        if any(p["source"] == "" for row in store.images.column("pixels").to_pylist() for p in row or ()):
-            sources[keys[label][""]] = own_source(store, out)
-    infos = [{**s.info, "name": label} for label, s in stores.items()]
-    return {
-        "name": name,
-        "title": "Merged: " + ", ".join(stores),
-        "kind": infos[0].get("kind", "annotations"),
-        "licence": strictest(infos),
-        "non_commercial": any(i.get("non_commercial") for i in infos),
-        "citation": " | ".join(dict.fromkeys(str(i["citation"]) for i in infos if i.get("citation"))),
-        "licences": {i["name"]: i.get("licence") for i in infos},
-        "classes": classes,
-        "modality": sorted({m for i in infos for m in i.get("modality", [])}),
-        "target": sorted({t for i in infos for t in i.get("target", [])}),
-        "sources": sources,
-        "reader": {"merged": list(stores), "celltable": VERSION},
-        "history": [
-            *(f"{label}: {line}" for label, s in stores.items() for line in s.info.get("history", [])),
-            f"merged from {', '.join(stores)}",
-            *_batches(stores),
-        ],
-    }
+) -> Description:
+    past = [f"{label}: {line}" for label, s in stores.items() for line in s.description.history]
+    return combine(
+        stores, keys, out, name=name, classes=tuple(classes), reader={"merged": list(stores), "celltable": VERSION},
+        history=(*past, f"merged from {', '.join(stores)}", *_batches(stores)),
+    )  # fmt: skip
 
 
 def _batches(stores: Mapping[str, Store]) -> list[str]:
@@ -294,19 +273,3 @@ def _batches(stores: Mapping[str, Store]) -> list[str]:
             lines.append(f"edits of {label}: batch 1 to {last} are here {before + 1} to {before + last}")
         before += last
     return lines
-
-
-# From the freest to the strictest; a licence that is not stated permits nothing beyond the law.
-_STRICTNESS = ("cc0", "mit", "bsd", "apache", "cc by", "cc by-sa", "cc by-nc", "cc by-nc-sa", "cc by-nc-nd")
-
-
-def strictest(infos: Sequence[Mapping[str, Any]]) -> str:
-    """The strictest of the licences, named with the data set it comes from."""
-
-    def rank(info: Mapping[str, Any]) -> int:
-        text = " ".join(str(info.get("licence") or "").lower().replace("-", " ").split())
-        found = [k for k, name in enumerate(_STRICTNESS) if text.startswith(name.replace("-", " "))]
-        return max(found, default=len(_STRICTNESS))
-
-    worst = max(infos, key=rank)
-    return f"{worst.get('licence') or 'not stated'} (the strictest, of {worst.get('name')})"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,21 +13,9 @@ from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError, NotFoundError
 from celltable.plugins.model import Model
 from celltable.plugins.options import settle
-from celltable.store import Store, StoreWriter, open_store
+from celltable.store import Description, Store, StoreWriter, as_store, derive
 from celltable.version import VERSION
 
-TERMS = (
-    "title",
-    "licence",
-    "non_commercial",
-    "citation",
-    "doi",
-    "source",
-    "modality",
-    "target",
-    "classes",
-    "protocols",
-)
 OWN = "annotations"  # key under which predictions name the store whose own copy of the pixels they were made from
 
 
@@ -66,7 +52,7 @@ def predict(
         If no model has that name, an option is unknown or out of range, or `out` cannot be written. An image that
         cannot be read becomes a finding.
     """
-    ds = store if isinstance(store, Store) else open_store(store)
+    ds = as_store(store)
     chosen: Model = plugins.load("models", model)
     settings = settle(chosen.options, options, f"the model {chosen.name}")
     origin = _origin(ds)
@@ -80,9 +66,8 @@ def predict(
 
 
 def _origin(ds: Store) -> dict[str, str]:
-    """Which state of which images: the name of the store and the digest of its images table."""
-    digest = hashlib.sha256((ds.path / "images.parquet").read_bytes()).hexdigest()
-    return {"name": ds.name, "path": str(ds.path.resolve()), "images_sha256": digest}
+    """Identify the images that the predictions are of."""
+    return {"name": ds.name, "path": str(ds.path.resolve()), "images_sha256": ds.digest("images")}
 
 
 def _predicted(ds: Store, run: Callable[[Any, Image], Instances], image: Image) -> Sample:
@@ -102,33 +87,9 @@ def _predicted(ds: Store, run: Callable[[Any, Image], Instances], image: Image) 
 
 
 def _describe(
-    ds: Store, model: Model, settings: Mapping[str, Any], origin: Mapping[str, str], out: Path
-) -> dict[str, Any]:
-    """dataset.json of the predictions: the terms of the images, the model and its options, and where the pixels are."""
-    own = {OWN: {"path": str(ds.path.resolve()), "size": None, "sha256": None}}
-    sources = {**ds.info.get("sources", {}), **(own if _copied(ds) else {})}
-    beside = out.resolve().parent
-    return {
-        "name": ds.name,
-        **{key: ds.info[key] for key in TERMS if key in ds.info},
-        "kind": "predictions",
-        "model": {"name": model.name, "title": model.title, "options": dict(settings), "celltable": VERSION},
-        "of": {"name": origin["name"], "images_sha256": origin["images_sha256"]},
-        "sources": {
-            key: {**entry, "relative": os.path.relpath(_found(ds, key, entry), beside)}
-            for key, entry in sources.items()
-        },
-        "history": [],
-    }
-
-
-def _copied(ds: Store) -> bool:
-    pixels = ds.images.arrow.column("pixels").to_pylist()
-    return any(p["source"] == "" for places in pixels for p in places or ())
-
-
-def _found(ds: Store, key: str, entry: Mapping[str, Any]) -> Path:
-    """Where a source lies now, as far as it can be told."""
-    moved = ds.path.parent / entry.get("relative", entry["path"])
-    path = Path(entry["path"])
-    return path if path.exists() or key == OWN else moved.resolve()
+    ds: Store, model: Model, settings: Mapping[str, float | str], origin: Mapping[str, str], out: Path
+) -> Description:
+    """Describe the predictions: the terms of the images, the model with its options, and where the pixels are."""
+    made_by = {"name": model.name, "title": model.title, "options": dict(settings), "celltable": VERSION}
+    of = {"name": origin["name"], "images_sha256": origin["images_sha256"]}
+    return derive(ds, out, own=OWN, kind="predictions", model=made_by, of=of)

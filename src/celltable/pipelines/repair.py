@@ -14,10 +14,10 @@ import pyarrow as pa
 from celltable import plugins, schema, work
 from celltable.cells import Edit, Instances, Sample
 from celltable.errors import CelltableError, InputError, NotFoundError, StoreError
-from celltable.pipelines._rows import Row, apply_rows, to_json, undone
 from celltable.plugins.options import settle_each
 from celltable.plugins.repair import Repair
-from celltable.store import Store, open_store
+from celltable.store import Store, newest
+from celltable.store.edits import Row, apply_rows, to_json, undone
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def repair(
     CelltableError
         If a name is neither a repair nor a rule that has one, or an option is unknown or out of range.
     """
-    ds = open_store(store.path if isinstance(store, Store) else store)  # as it is now: others may have changed it
+    ds = newest(store)
     chosen = choose(rules)
     settings = settle_each(chosen, options, "repair")
     ids = list(ds) if images is None else [ds.image(i).image_id for i in images]
@@ -196,7 +196,7 @@ def undo(store: Store | str | Path) -> Repaired:
     """
     import pyarrow.compute as pc
 
-    ds = open_store(store.path if isinstance(store, Store) else store)  # as it is now: others may have changed it
+    ds = newest(store)
     edits = ds.edits.arrow
     if edits.num_rows == 0:
         raise StoreError(f"{ds.path} has no edits; there is nothing to undo.")
@@ -219,7 +219,7 @@ def export_patch(store: Store | str | Path, path: str | Path) -> int:
     """
     import pyarrow.parquet as pq
 
-    ds = open_store(store.path if isinstance(store, Store) else store)  # as it is now: others may have changed it
+    ds = newest(store)
     target, edits = Path(path), ds.edits.arrow
     if edits.num_rows == 0:
         raise StoreError(f"{ds.path} has no edits; there is nothing to export.")
@@ -278,7 +278,7 @@ def apply_patch(store: Store | str | Path, path: str | Path, *, dry_run: bool = 
     StoreError
         If a cell differs; nothing is changed then.
     """
-    ds = open_store(store.path if isinstance(store, Store) else store)  # as it is now: others may have changed it
+    ds = newest(store)
     rows: list[Row] = read_patch(path).to_pylist()
     old = ds.edits.arrow
     first = max(old.column("edit_id").to_pylist(), default=0) + 1

@@ -14,7 +14,7 @@ from celltable.cells import Sample
 from celltable.disk import plain_os_errors
 from celltable.drawing.page import page
 from celltable.plugins.section import Material, Section
-from celltable.store import Store, open_store
+from celltable.store import Store, as_store
 
 from .show import model_of, summary
 
@@ -42,9 +42,9 @@ def report(
     metrics
         Names of metrics; the first ranks best and worst images.
     """
-    ds = _opened(store)
-    pred = None if predictions is None else _opened(predictions)
-    beside = [_opened(o) for o in others]
+    ds = as_store(store)
+    pred = None if predictions is None else as_store(predictions)
+    beside = [as_store(o) for o in others]
     rows, cards = _scores(ds, pred, metrics)
     material = Material(
         summaries=[summary(ds), *map(summary, beside)],
@@ -61,7 +61,7 @@ def report(
     )
     sections: list[Section] = sorted(plugins.load_all("reports").values(), key=lambda s: s.order)
     made = [(s.name, s.title, s.render(material)) for s in sections]
-    title = str(ds.info.get("title") or ds.name)
+    title = ds.description.title or ds.name
     subtitle = f"{len(ds):,} images, {material.instances.num_rows:,} cells"
     subtitle += f"; predictions: {model_of(pred) or pred.name}" if pred else ""
     subtitle += f"; beside {', '.join(name for name, _, _ in material.others)}" if material.others else ""
@@ -71,10 +71,6 @@ def report(
         partial.write_text(page(title, subtitle, [m for m in made if m[2]]), encoding="utf-8")
         os.replace(partial, target)
     return target
-
-
-def _opened(store: Store | str | Path) -> Store:
-    return store if isinstance(store, Store) else open_store(store)
 
 
 def _sampled(store: Store) -> Callable[[str], Sample]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +14,8 @@ import pyarrow.compute as pc
 
 from celltable.errors import CelltableError, NotFoundError
 from celltable.splits import strata_of
-from celltable.store import Store, open_store
-
-from ._derived import own_source, refuse_occupied, sources_beside, with_columns, write_store
-from ._rows import Key, renumbered, rewritten
+from celltable.store import Store, derive, newest, refuse_occupied, with_columns, write_store
+from celltable.store.edits import Key, renumbered, rewritten
 
 What = Literal["cells", "images"]
 NONE: Final = "(no class)"
@@ -62,7 +60,7 @@ def sample(
     NotFoundError, CelltableError, StoreError
         If there is no such column, nothing to draw from, or `out` cannot be written.
     """
-    ds = open_store(store.path if isinstance(store, Store) else store)  # as it is now: others may have changed it
+    ds = newest(store)
     target = Path(out)
     refuse_occupied(target, overwrite, [ds])
     if n < 1:
@@ -75,9 +73,8 @@ def sample(
     found, edits = kept.rows(ds.findings.arrow), kept.edits(ds.edits.arrow)
     done = f"sample: {n} {what} per {per}, seed {seed}"
     left = len(ds.edits) - edits.num_rows
-    info = _info(
-        ds, target, done + (f"; {left:,} edits of what was not drawn stay with {ds.path.name}" if left else "")
-    )
+    done += f"; {left:,} edits of what was not drawn stay with {ds.path.name}" if left else ""
+    info = derive(ds, target, done=done, own=OWN)
     return write_store(target, info, images, cells, found, edits)
 
 
@@ -107,22 +104,8 @@ def _keys(cells: pa.Table) -> set[Key]:
     return set(zip(cells.column("image_id").to_pylist(), cells.column("instance_id").to_pylist(), strict=True))
 
 
-def _info(ds: Store, out: Path, done: str) -> dict[str, Any]:
-    """As of the store drawn from; what it published in all does not hold for the sample."""
-    sources = sources_beside(ds, out)
-    if OWN in _sources_used(ds):
-        sources[OWN] = own_source(ds, out)
-    kept = {k: v for k, v in ds.info.items() if k not in ("split", "published_counts")}
-    return {**kept, "sources": sources, "history": [*ds.info.get("history", []), done]}
-
-
-def _sources_used(ds: Store) -> set[str]:
-    rows = ds.images.column("pixels").to_pylist()
-    return {p["source"] or OWN for row in rows for p in row or ()}
-
-
 def _relocated(images: pa.Table) -> pa.Table:
-    """Pixels that the store itself holds as pixels of a source of that store."""
+    """Make pixels that the store itself contains pixels of a source of the new one."""
     rows = images.column("pixels").to_pylist()
     return with_columns(images, {"pixels": [[{**p, "source": p["source"] or OWN} for p in row or ()] for row in rows]})
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from celltable.store import Store, open_store
+from celltable.store import Store, as_store
 
 _BY_COLUMN = ("modality", "image_class", "tissue", "cell_type", "split", "dtype")
 
@@ -19,7 +19,7 @@ def summary(store: Store | str | Path) -> dict[str, Any]:
     Areas are in px², densities in cells per 10,000 px². Cells per image and density cover annotated images only: an
     image nobody annotated is not empty.
     """
-    ds = store if isinstance(store, Store) else open_store(store)
+    ds = as_store(store)
     images = ds.images.arrow
     flags = {n: np.array(images.column(n).to_pylist(), bool) for n in ("annotated", "exhaustive", "ignore")}
     annotated, counts = flags["annotated"], images.column("n_instances").to_numpy()
@@ -28,7 +28,7 @@ def summary(store: Store | str | Path) -> dict[str, Any]:
     return {
         "store": str(ds.path),
         **{
-            k: ds.info.get(k)
+            k: getattr(ds.description, k)
             for k in ("name", "title", "kind", "licence", "non_commercial", "citation", "doi", "source")
         },
         "model": model_of(ds),
@@ -51,14 +51,14 @@ def summary(store: Store | str | Path) -> dict[str, Any]:
         **{name: _values(images.column(name)) for name in _BY_COLUMN},
         "findings": _values(ds.findings.column("rule")),
         "edits": len(ds.edits),
-        "history": ds.info.get("history", []),
-        "sources": ds.info.get("sources", {}),
+        "history": list(ds.description.history),
+        "sources": ds.info["sources"],
     }
 
 
 def model_of(store: Store) -> str | None:
-    """Return the name of the model that made a store of predictions, if known."""
-    model = store.info.get("model")
+    """The name of the model that made a store of predictions, where it is known."""
+    model = store.description.model
     name = model.get("name") if isinstance(model, dict) else model
     return None if name is None else str(name)
 

@@ -16,9 +16,9 @@ from celltable.disk import plain_os_errors
 from celltable.errors import CelltableError, NotFoundError
 from celltable.geometry.fingerprint import near_pairs
 from celltable.splits import Certificate
-from celltable.store import Store, open_store
+from celltable.store import Store, newest, with_columns
 
-from ._derived import fingerprints, with_columns
+from ._fingerprints import fingerprints
 
 PUBLISHED = "published_split"  # metadata key under which the first split keeps what the release said
 CLASS: Final = "class"  # of the cells, for stratifying
@@ -77,7 +77,7 @@ def split(
         If the shares do not add up, a part would be empty, or there is no such column or official split. The store is
         then as it was.
     """
-    ds = store if isinstance(store, Store) else open_store(store)
+    ds = newest(store)
     everything = ds.images.arrow
     if CLASS in (*stratify, *(only or ())):
         everything = _with_main_class(ds, everything)
@@ -213,7 +213,7 @@ def _official(ds: Store, images: pa.Table, name: str) -> dict[str, str]:
 
 
 def _named_splits(ds: Store) -> Mapping[str, Mapping[str, str]]:
-    reader = ds.info.get("reader", {}).get("name")
+    reader = ds.description.reader.get("name")
     found: Mapping[str, Mapping[str, str]] = plugins.load("datasets", reader).splits if reader else {}
     return found
 
@@ -257,7 +257,7 @@ def _write(
 
 def _was_split(ds: Store) -> bool:
     """Whether the column split is ours, not the publisher's: of this store or of one that it was made of."""
-    return "split" in ds.info or any("split: " in str(line) for line in ds.info.get("history", []))
+    return bool(ds.description.split) or any("split: " in line for line in ds.description.history)
 
 
 def _words(
@@ -271,7 +271,7 @@ def _words(
 
 def write_certificate(card: Certificate, path: Path, store: Store | str | Path) -> None:
     """Write the certificate as a JSON file of its own, with the part of each image, so that anyone can count again."""
-    images = open_store(store.path if isinstance(store, Store) else store).images
+    images = newest(store).images
     parts = zip(images["image_id"].to_pylist(), images["split"].to_pylist(), strict=True)
     content = {**card.to_dict(), "assignment": {i: part for i, part in parts if part is not None}}
     partial = path.with_name(f".{path.name}.partial")

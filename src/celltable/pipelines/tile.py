@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -15,11 +14,11 @@ from numpy.typing import NDArray
 from celltable import tiling, work
 from celltable.cells import Finding, Image, Pixels, Sample
 from celltable.errors import CelltableError, InputError, NotFoundError
-from celltable.store import Store, StoreWriter, open_store
+from celltable.store import Description, Source, Store, StoreWriter, as_store, derive, refuse_occupied, sources_beside
 from celltable.tiling import Tile
 from celltable.version import VERSION
 
-from ._derived import UNREADABLE, own_source, refuse_occupied, sources_beside
+from ._fingerprints import UNREADABLE
 from ._tile_files import FORMS, written
 
 # Metadata keys of a tile: the image it was cut from, where it lies in it, that image's size, how many tiles it has.
@@ -87,7 +86,7 @@ def tile(
     """
     from .convert import selected
 
-    ds = store if isinstance(store, Store) else open_store(store)
+    ds = as_store(store)
     plan = _Plan(size, overlap, min_pixels, form)
     _check(ds, plan)
     target = Path(out)
@@ -114,10 +113,9 @@ def _check(ds: Store, plan: _Plan) -> None:
         raise CelltableError(f"{ds.path.name} holds tiles already; tile the store that they were cut from.")
 
 
-def _state(ds: Store) -> list[Any]:
-    """What tells one state of a store from another without reading it."""
-    stats = [(ds.path / f"{name}.parquet").stat() for name in ("images", "instances")]
-    return [str(ds.path.resolve()), *([s.st_size, s.st_mtime_ns] for s in stats)]
+def _state(ds: Store) -> list[str]:
+    """Identify the images and cells of a store."""
+    return [str(ds.path.resolve()), ds.content]
 
 
 def _rest(images: list[Image], plan: _Plan, done: int) -> tuple[list[Image], int]:
@@ -178,18 +176,14 @@ def _folder_name(image_id: str) -> str:
     return plain if plain == image_id else f"{plain}_{hashlib.sha256(image_id.encode()).hexdigest()[:12]}"
 
 
-def _tiles_info(ds: Store, plan: _Plan, out: Path) -> dict[str, Any]:
+def _tiles_info(ds: Store, plan: _Plan, out: Path) -> Description:
     size = plan.size if isinstance(plan.size, int) else list(plan.size)
     height, width = (size, size) if isinstance(size, int) else size
     done = f"tile: {height} × {width} px, overlap {plan.overlap}, of {ds.name}"
     if len(ds.edits):
         done += f"; the {len(ds.edits):,} edits stay with {ds.path.name}, where they can be undone"
-    return {
-        **{key: value for key, value in ds.info.items() if key not in ("split", "published_counts")},
-        "tiles": {"size": size, "overlap": plan.overlap, "min_pixels": plan.min_pixels, "of": str(ds.path.resolve())},
-        "sources": sources_beside(ds, out),
-        "history": [*ds.info.get("history", []), done],
-    }
+    tiles = {"size": size, "overlap": plan.overlap, "min_pixels": plan.min_pixels, "of": str(ds.path.resolve())}
+    return derive(ds, out, done=done, tiles=tiles)
 
 
 def stitch(
@@ -224,8 +218,8 @@ def stitch(
         If the store holds no tiles, or they do not fit the images. Missing tiles become a finding of their image, which
         is then not exhaustive.
     """
-    ds = tiles if isinstance(tiles, Store) else open_store(tiles)
-    base = None if images is None else images if isinstance(images, Store) else open_store(images)
+    ds = as_store(tiles)
+    base = None if images is None else as_store(images)
     target = Path(out)
     refuse_occupied(target, overwrite, [ds, *([] if base is None else [base])])
     if not 0 <= match < 1:
@@ -306,8 +300,6 @@ def _whole(base: Store | None, name: str, record: Image) -> Image:
     )  # fmt: skip
 
 
-def _stitched_info(ds: Store, base: Store | None, out: Path) -> dict[str, Any]:
-    info: Mapping[str, Any] = ds.info
-    kept = {k: v for k, v in info.items() if k not in ("tiles", "split", "sources")}
-    sources: dict[str, Any] = {} if base is None else {**sources_beside(base, out), OWN: own_source(base, out)}
-    return {**kept, "sources": sources, "history": [*info.get("history", []), f"stitched from {ds.path.name}"]}
+def _stitched_info(ds: Store, base: Store | None, out: Path) -> Description:
+    sources = {} if base is None else {**sources_beside(base, out), OWN: Source.at(base.path, out)}
+    return derive(ds, out, done=f"stitched from {ds.path.name}", sources=sources, tiles={})

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from celltable.cells import Sample
 from celltable.errors import MissingExtraError
-from celltable.store import Store, open_store
+from celltable.store import Store, as_store, open_store
 
 from .convert import selected
 
@@ -26,13 +26,13 @@ def training_items(
 
     See `item` for the keys. Ignored and unlabelled images are left out. With `shuffle`, each epoch has its own order.
     """
-    ds = store if isinstance(store, Store) else open_store(store)
+    ds = as_store(store)
     ids = usable(ds, where)
     rng = np.random.default_rng(seed)
     for _ in range(epochs):
         order = rng.permutation(len(ids)) if shuffle else np.arange(len(ids))
         for k in order.tolist():
-            yield item(ds[ids[k]].sample, ds.info.get("classes", ()))
+            yield item(ds[ids[k]].sample, ds.description.classes)
 
 
 def usable(ds: Store, where: str | None) -> list[str]:
@@ -101,7 +101,7 @@ def torch_dataset(
         def __getitem__(self, k: int) -> Item:
             if self._opened is None or self._process != os.getpid():
                 self._opened, self._process = open_store(path), os.getpid()
-            found = item(self._opened[ids[k]].sample, self._opened.info.get("classes", ()))
+            found = item(self._opened[ids[k]].sample, self._opened.description.classes)
             found = transform(found) if transform is not None else found
             return {name: _tensor(name, value) for name, value in found.items()}
 

@@ -92,7 +92,7 @@ class StoreSource:
     def classes(self) -> tuple[str, ...]:
         """The classes in the order of the data set, then any others that occur."""
         found = set(self.store.value_counts("class_name"))
-        listed = [c for c in self.store.info.get("classes") or () if c in found]
+        listed = [c for c in self.store.description.classes if c in found]
         return (*listed, *sorted(found - set(listed)))
 
     def side(self, image_id: str, class_names: tuple[str, ...]) -> Side:

@@ -17,7 +17,7 @@ from celltable.cells import Finding, Image, Instances, Sample, findings_table, i
 from celltable.disk import lock, plain_os_errors
 from celltable.errors import StoreError
 
-from ._tables import write_instances, write_table
+from ._tables import classes_in, write_instances, write_table
 
 _KINDS = ("images", "instances", "findings")
 
@@ -107,8 +107,11 @@ class Parts:
         self._count += 1
         self._images, self._cells, self._findings, self.pending_cells = [], [], [], 0
 
-    def assemble(self, folder: Path, findings: pa.Table | None) -> None:
-        """Write the final images, instances and findings, sorted by image whatever the order of the samples."""
+    def assemble(self, folder: Path, findings: pa.Table | None) -> tuple[str, ...]:
+        """Write the final images, instances and findings, sorted by image whatever the order of the samples.
+
+        Returns the classes of the cells, by name.
+        """
         images = self._read("images")
         first = [0]
         for n in images.column("n_instances").to_pylist():
@@ -125,9 +128,10 @@ class Parts:
             folder / "findings.parquet",
             found.sort_by([(n, "ascending") for n in ("image_id", "instance_id", "rule", "message")]),
         )
+        return classes_in(instances)
 
     def seal(self) -> None:
-        """No run may go on from these parts any more: their final folder is about to be moved away."""
+        """Keep later runs from resuming with these parts: their final folder is about to be moved away."""
         (self.folder / "request.json").unlink()
 
     def discard(self) -> None:

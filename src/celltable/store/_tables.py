@@ -1,8 +1,7 @@
-"""How the tables of a store are written: Parquet settings, row groups that never cut an image, dataset.json."""
+"""How the tables of a store are written: Parquet settings, row groups that never cut an image."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,15 +17,37 @@ _DICTIONARY: Final = ["image_id", "kind", "class_name", "annotator", "dataset", 
 _STATISTICS: Final = ["image_id", "class_name", "area", "score", "rule"]
 
 
-def write_info(folder: Path, info: Mapping[str, Any]) -> None:
-    """Write dataset.json, keys in the order given, the same bytes for the same content."""
-    text = json.dumps({**info, "format": "celltable", "schema_version": schema.VERSION}, indent=1, ensure_ascii=False)
-    (folder / "dataset.json").write_text(text + "\n", encoding="utf-8")
-
-
-def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """A table, or some columns of it; pyarrow.dataset, whose import alone takes longer, is not needed."""
+def read_table(path: str | Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a table, or some columns of it; pyarrow.dataset, whose import alone takes longer, is not needed."""
     return pq.ParquetFile(path, memory_map=True).read(columns, use_threads=columns is None)
+
+
+def conformed(table: pa.Table, name: str) -> pa.Table:
+    """Return a table of an earlier version with the columns of today; those that it did not have are null."""
+    kind = schema.TABLES[name]
+    if table.schema.names == kind.names:
+        return table
+    columns = [table.column(f.name) if f.name in table.schema.names else pa.nulls(table.num_rows, f.type) for f in kind]
+    return pa.Table.from_arrays(columns, schema=kind)
+
+
+def classes_in(cells: pa.Table) -> tuple[str, ...]:
+    """Return the classes of instance rows, those of cells with several classes included, by name."""
+    import pyarrow.compute as pc
+
+    first = pc.unique(cells.column("class_name")).to_pylist()
+    several = pc.unique(pc.list_flatten(cells.column("class_names"))).to_pylist()
+    return tuple(sorted({*first, *several} - {None}))
+
+
+def with_columns(table: pa.Table, columns: Mapping[str, Any]) -> pa.Table:
+    """Return a table with some columns replaced, their types kept."""
+    for name, values in columns.items():
+        at = table.schema.get_field_index(name)
+        field = table.schema.field(at)
+        made = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values, field.type)
+        table = table.set_column(at, field, made)
+    return table
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -38,7 +59,7 @@ def write_instances(path: Path, images: pa.Table, parts: Iterable[pa.Table]) -> 
     """Write instances in row groups of about ROWS_PER_GROUP that never cut an image.
 
     `images` gives the number of cells of each image in order; `parts` are instance tables in the same order, whose
-    borders may lie anywhere.
+    borders may be anywhere.
     """
     counts = iter(images.column("n_instances").to_pylist())
     with pq.ParquetWriter(path, schema.INSTANCES, **_parquet_options(schema.INSTANCES)) as writer:
@@ -71,7 +92,13 @@ def _parquet_options(kind: pa.Schema) -> dict[str, Any]:
 
 
 def aligned(images: pa.Table, instances: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Both tables sorted by image (and cell), and n_instances recounted."""
+    """Sort both tables by image (and cell), and count n_instances again.
+
+    Raises
+    ------
+    StoreError
+        If there are cells of images that do not exist.
+    """
     import pyarrow.compute as pc
 
     images = images.sort_by("image_id")

@@ -1,4 +1,4 @@
-"""Making a store image after image, so that an interrupted run goes on where it stopped."""
+"""Write a store image after image, so that an interrupted run resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
+from celltable import schema
 from celltable.cells import Sample
 from celltable.disk import exchange, locked, plain_os_errors
 from celltable.errors import StoreError
 
 from ._parts import Parts
-from ._tables import write_info
+from ._update import refuse_occupied, sealed, write_description
+from .description import Description, described
 
 if TYPE_CHECKING:
     from . import Store
 
 
 class StoreWriter:
-    """Makes a store image after image, and goes on where an interrupted one stopped.
+    """Writes a store image after image, and resumes where an interrupted run stopped.
 
     Samples are kept in small parts under ``<path>.incomplete``; `finish` sorts them into the final tables and moves the
     folder into place. `done` says how many samples an earlier, interrupted run has already written: skip those.
@@ -35,18 +37,8 @@ class StoreWriter:
     def __init__(self, path: str | Path, fingerprint: Mapping[str, Any], *, overwrite: bool = False) -> None:
         self.path = Path(path)
         self._overwrite = overwrite
-        self._check_target()
+        refuse_occupied(self.path, self._overwrite)
         self._parts = Parts(self.path.with_name(self.path.name + ".incomplete"), fingerprint)
-
-    def _check_target(self) -> None:
-        with plain_os_errors(self.path):
-            there = self.path.exists()
-        if there and not self._overwrite:
-            raise StoreError(f"{self.path} exists already. Give another name, or --overwrite to replace it.")
-        if there and not (self.path / "dataset.json").exists():
-            raise StoreError(
-                f"{self.path} exists and is not a celltable store; it was left untouched. Give another name."
-            )
 
     @property
     def done(self) -> int:
@@ -56,7 +48,7 @@ class StoreWriter:
     def __enter__(self) -> StoreWriter:
         self._parts.lock()
         try:
-            self._check_target()  # another process may have finished it before the lock was ours
+            refuse_occupied(self.path, self._overwrite)  # another process may have finished it before the lock was ours
         except StoreError:
             self._parts.unlock()
             raise
@@ -72,13 +64,19 @@ class StoreWriter:
             with plain_os_errors(self.path):
                 self._parts.flush()
 
-    def finish(self, info: Mapping[str, Any], findings: pa.Table | None = None) -> Store:
-        """Write the final tables, `findings` beside those of the samples, and move the store into place."""
+    def finish(self, info: Description | Mapping[str, Any], findings: pa.Table | None = None) -> Store:
+        """Write the final tables, `findings` beside those of the samples, and move the store into place.
+
+        Where the description names no classes, those of the cells are listed by name.
+        """
         with plain_os_errors(self.path):
             self._parts.flush()
             folder = self._parts.final
-            self._parts.assemble(folder, findings)
-            write_info(folder, info)
+            classes = self._parts.assemble(folder, findings)
+            description = described(info)
+            if not description.classes:
+                description = description.replaced(classes=classes)
+            write_description(folder, sealed(folder, description, schema.TABLES))
             with locked(self.path) if self.path.exists() else nullcontext():
                 self._parts.seal()
                 exchange(folder, self.path)

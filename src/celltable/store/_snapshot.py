@@ -1,0 +1,86 @@
+"""The files of one generation of a store, held open so that they stay what they are when the folder is replaced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from celltable import schema
+from celltable.errors import StoreError
+
+from .description import FILE, Description, parse
+
+ATTEMPTS: Final = 100  # another process would have to replace the folder each time
+
+
+class Snapshot:
+    """Open files of one generation by their name in the folder, and its description."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, int] = {}
+        for _ in range(ATTEMPTS):
+            try:
+                self.description = self._opened()
+            except FileNotFoundError:  # replaced while it was being opened
+                self.close()
+                if not (folder / FILE).exists():
+                    raise StoreError(nothing_there(folder)) from None
+            else:
+                return
+        raise StoreError(f"{folder} is damaged: a file that {FILE} names is not there. Make the store again.")
+
+    def _opened(self) -> Description:
+        """Open the files; FileNotFoundError where the folder was replaced meanwhile."""
+        try:
+            before = self.folder.stat()
+            text = (self.folder / FILE).read_text(encoding="utf-8")
+        except NotADirectoryError:
+            raise StoreError(nothing_there(self.folder)) from None
+        description = parse(text, self.folder)
+        needed = {"images.parquet", "instances.parquet", *(f"{name}.parquet" for name in description.tables)}
+        self._hold([*sorted(needed), *(o.file for o in description.overlay)])
+        for name in {f"{name}.parquet" for name in schema.TABLES} - needed:  # version 1 names no tables
+            with suppress(FileNotFoundError):
+                self._hold([name])
+        if not os.path.samestat(before, self.folder.stat()):
+            raise FileNotFoundError(self.folder)
+        return description
+
+    def _hold(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._files[name] = os.open(self.folder / name, os.O_RDONLY)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._files
+
+    def path(self, name: str) -> str:
+        """Return a path under which Arrow and DuckDB open the file, also after it was removed from its folder."""
+        return f"/dev/fd/{self._files[name]}"
+
+    def close(self) -> None:
+        """Let go of the files."""
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    def __del__(self) -> None:
+        with suppress(OSError, AttributeError):
+            self.close()
+
+
+def nothing_there(folder: Path) -> str:
+    """Say in a sentence what is at `folder` instead of a store."""
+    if folder.exists() and not folder.is_dir():
+        return (
+            f"{folder} is a file; expected a celltable folder. Make one: celltable ingest NAME {folder} OUT.celltable"
+        )
+    if folder.with_name(folder.name + ".incomplete").exists():
+        return f"{folder} was not finished: run the same command again and it goes on where it stopped."
+    there = f"a folder without {FILE}" if folder.is_dir() else "nothing"
+    return (
+        f"{folder}: expected a celltable folder, found {there}. "
+        f"Make one with: celltable ingest NAME RELEASE {folder.name}"
+    )
