@@ -160,7 +160,7 @@ def preprocess(
     """Preprocess every image of a folder or archive, write 8-bit TIFFs of the same names and return their paths.
 
     `pixel_size_um`, `magnification`, `fluorescence` and `background` are those of `like_livecell`. `only` lists
-    patterns (``images/*``) for names within the folder or archive, one of which a file must match: masks can be skipped.
+    patterns (``images/*``) for names in the folder or archive, one of which a file must match: masks can be skipped.
 
     Raises
     ------
