@@ -181,7 +181,7 @@ def test_after_a_repair_its_check_finds_nothing(name: str, rule: str, options: d
     before = sample_of(list(masks), size)
     after = mend(name, before, **options)
     left = findings(rule, after)
-    if rule == "hole":  # a hole in which another cell lies stays
+    if rule == "hole":  # a hole that contains another cell stays
         shown = masks_of(after)
         for f in left:
             holes = ndimage.binary_fill_holes(shown[f.instance_id]) & ~shown[f.instance_id]

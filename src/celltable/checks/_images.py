@@ -1,4 +1,4 @@
-"""What the checks of whole data sets say about an image: where it belongs, and how look-alikes are reported."""
+"""Shared by checks of whole data sets: where an image belongs, and how duplicates are reported."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ class Place(NamedTuple):
 
 
 def place(sample: Sample) -> Place:
-    """Where the image of a sample belongs."""
+    """Return where the image of a sample belongs."""
     image = sample.image
     return Place(image.image_id, image.dataset, image.split, image.leakage_group)
 
 
 def leaks(a: Place, b: Place) -> bool:
-    """Whether two look-alikes stand in different splits."""
+    """Whether two duplicates are in different splits."""
     return a.split is not None and b.split is not None and a.split != b.split
 
 
 def twin(rule: str, a: Place, b: Place, what: str, value: float, severity: Severity) -> Finding:
-    """The finding at image `b` that it looks like image `a`; an error where they stand in different splits."""
+    """Report at image `b` that it duplicates image `a`; an error if they are in different splits."""
     where = f" of data set {a.dataset}" if a.dataset != b.dataset else ""
     text = f"{what} image {a.image_id}{where}"
     if leaks(a, b):
@@ -40,7 +40,7 @@ def twin(rule: str, a: Place, b: Place, what: str, value: float, severity: Sever
 
 
 def first_of_each(keys: Sequence[object]) -> list[tuple[int, int]]:
-    """(first, later) positions of equal keys, None left out.
+    """Pair positions of equal keys as (first, later), skipping None.
 
     >>> first_of_each(["a", "b", "a", None, "a"])
     [(0, 2), (0, 4)]

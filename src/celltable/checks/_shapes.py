@@ -1,4 +1,4 @@
-"""The shapes of an image's cells, measured once for all checks of that image."""
+"""Shapes of the cells of an image, measured once for all its checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _last = threading.local()
 
 
 def shapes_of(sample: Sample) -> Shapes:
-    """The shapes of a sample's cells; the last sample of each thread is remembered, so checks share the measuring."""
+    """Measure the shapes of a sample's cells; each thread remembers its last sample, so that checks share the work."""
     cells: Instances | None = getattr(_last, "cells", None)
     if cells is not sample.instances:
         _last.cells, _last.shapes = sample.instances, Shapes.of(sample.instances)
@@ -24,7 +24,7 @@ def shapes_of(sample: Sample) -> Shapes:
 
 
 def judged(sample: Sample) -> NDArray[np.bool_]:
-    """Cells whose shape should be that of one cell: not the crowds, which are groups on purpose."""
+    """Flag cells whose shape should be that of one cell: all but crowds, which are groups on purpose."""
     return ~np.asarray(sample.instances.column("crowd"), dtype=bool).reshape(len(sample.instances))
 
 
@@ -34,7 +34,7 @@ def cut_by_border(sample: Sample) -> NDArray[np.bool_]:
 
 
 def polygons(sample: Sample) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """(position, vertices (n, 2) as x, y) of the cells whose polygon was published."""
+    """Yield (position, vertices (n, 2) as x, y) of the cells with a published polygon."""
     from celltable.geometry import polygon
 
     if sample.instances.polygon is None:

@@ -24,7 +24,7 @@ def find(sample: Sample) -> Iterator[Finding]:
 CHECK = Check(
     rule="blank-image",
     title="Blank image",
-    description="An image of one single value: nothing can be seen or segmented in it. Value: that grey value.",
+    description="All pixels have one value: there is nothing to see or segment. Value: that grey value.",
     find=find,
     needs_pixels=True,
 )

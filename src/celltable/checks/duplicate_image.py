@@ -1,4 +1,4 @@
-"""Images that are there twice, pixel by pixel, under two names."""
+"""Images that occur twice, pixel by pixel, under two names."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ CHECK = Check(
     rule="duplicate-image",
     title="Duplicate image",
     description=(
-        "The same pixels under two ids, within a data set or across merged ones: they count double, and leak when the "
-        "two stand in different splits (then an error). Value: 0, no bit differs."
+        "The same pixels under two ids, within a data set or across merged ones: they count twice, and leak if the "
+        "two are in different splits (then an error). Value: 0, no bit differs."
     ),
     find=find,
     scope="dataset",

@@ -21,7 +21,7 @@ CHECK = Check(
     rule="empty-mask",
     title="Empty mask",
     description=(
-        "A row without a single pixel. Counts and recalls would include a cell that is not there. Value: area, px²."
+        "A cell without a single pixel. Counts and recall would include a cell that does not exist. Value: area, px²."
     ),
     find=find,
     severity="error",

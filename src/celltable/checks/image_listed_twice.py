@@ -28,7 +28,7 @@ CHECK = Check(
     title="Image listed twice",
     description=(
         "Two image ids that name the same file (LIVECell lists 118 images twice), often with the annotations divided "
-        "or repeated between them. An error where they stand in different splits. Value: 0."
+        "or repeated between them. An error if they are in different splits. Value: 0."
     ),
     find=find,
     scope="dataset",

@@ -1,4 +1,4 @@
-"""Images that look alike: the same field again, brighter, scaled, re-compressed, or a moment later."""
+"""Near-duplicate images: the same field again, brighter, scaled, re-compressed, or a moment later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def gather(sample: Sample) -> tuple[Place, int]:
 def find(
     features: Sequence[tuple[Place, int]], dataset: Mapping[str, Any], *, max_bits: int = NEAR_BITS
 ) -> Iterator[Finding]:
-    """One finding at the later image of each pair of look-alikes (the nearest earlier one is named)."""
+    """Yield one finding at the later image of each near-duplicate pair, naming the nearest earlier one."""
     nearest: dict[int, tuple[int, int]] = {}
     for i, j, bits in near_pairs([h for _, h in features], max_bits):
         nearest[j] = min(nearest.get(j, (65, 0)), (bits, i))
@@ -34,7 +34,7 @@ CHECK = Check(
     title="Near-duplicate image",
     description=(
         "Two images whose 64-bit perceptual hashes nearly agree: the same field twice, a later frame, or a copy in "
-        "another data set. A note; an error where the two stand in different splits. Value: bits that differ (0 to 64)."
+        "another data set. A note; an error if the two are in different splits. Value: bits that differ (0 to 64)."
     ),
     find=find,
     severity="note",

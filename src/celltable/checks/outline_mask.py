@@ -1,4 +1,4 @@
-"""Cells of which only the outline was kept."""
+"""Cells that kept only their outline."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def find(sample: Sample, *, slack_px: float = SLACK_PX) -> Iterator[Finding]:
         n = int((beyond > slack_px).any(axis=1).sum())
         if n:
             far = float(beyond.max())
-            text = f"{n} of {len(points_xy)} polygon vertices lie outside the image, up to {far:.1f} px"
+            text = f"{n} of {len(points_xy)} polygon vertices are outside the image, up to {far:.1f} px"
             yield Finding("outside-image", text, "note", image_id, int(cells.ids[i]), far)
 
 

@@ -1,4 +1,4 @@
-"""Nuclei whose cell does not exist or lies elsewhere."""
+"""Nuclei whose cell does not exist or is elsewhere."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def find(sample: Sample, *, min_inside: float = MIN_INSIDE) -> Iterator[Finding]
         j = position[parent]
         inside = shared.get((min(i, j), max(i, j)), 0) / float(cells.area[i])
         if inside < min_inside:
-            text = f"only {inside:.0%} of it lies in its parent {parent}"
+            text = f"only {inside:.0%} of it is inside its parent {parent}"
             yield Finding("parent-mismatch", text, "warning", sample.image.image_id, own, 1 - inside)
 
 
@@ -38,8 +38,8 @@ CHECK = Check(
     rule="parent-mismatch",
     title="Nucleus without its cell",
     description=(
-        "A nucleus that names a cell which does not exist or does not cover it. Value: share of the nucleus outside "
-        "of that cell (0 to 1)."
+        "The parent of a nucleus does not exist or does not cover it. Value: share of the nucleus outside that cell "
+        "(0 to 1)."
     ),
     find=find,
     options=(Option("min_inside", MIN_INSIDE, "least share of a nucleus inside its cell", low=0, high=1),),

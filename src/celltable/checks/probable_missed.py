@@ -18,7 +18,7 @@ MIN_CELLS = 3  # fewer do not tell what a cell of this image looks like
 MIN_APART = 0.8  # cells and background by intensity: difference of means over the sum of deviations
 MIN_SHARE = 0.4  # of the median cell's area
 MIN_COMPACT = 0.5  # share of its box that a blob fills (a disc 0.79, a halo around a cell less)
-NAMED = 3  # places told in the message
+NAMED = 3  # places named in the message
 
 
 class Look(NamedTuple):

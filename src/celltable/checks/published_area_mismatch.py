@@ -1,4 +1,4 @@
-"""Areas that the release states and the mask does not have."""
+"""Published areas that do not match their mask."""
 
 from __future__ import annotations
 

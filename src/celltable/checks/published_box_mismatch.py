@@ -1,4 +1,4 @@
-"""Boxes that the release states and the mask does not have."""
+"""Published boxes that do not match their mask."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ CHECK = Check(
         "clipped. Value: largest distance between two edges, px."
     ),
     find=find,
-    options=(Option("slack_px", SLACK_PX, "distance of two edges that is no mismatch", low=0, unit="px"),),
+    options=(Option("slack_px", SLACK_PX, "distance of two edges that is not yet a mismatch", low=0, unit="px"),),
 )

@@ -1,4 +1,4 @@
-"""Splits that divide what belongs together."""
+"""Splits that divide a leakage group."""
 
 from __future__ import annotations
 

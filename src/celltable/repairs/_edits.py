@@ -49,7 +49,7 @@ def remove(repair: str, rule: str, sample: Sample, i: int, reason: str) -> Edit:
 def split(
     repair: str, rule: str, sample: Sample, i: int, masks: Sequence[bytes], first_id: int, why: str
 ) -> list[Edit]:
-    """Edits that remove the cell at position `i` and add one cell a mask, numbered from `first_id`."""
+    """Remove the cell at position `i` and add one cell per mask, numbered from `first_id`."""
     cells, own = sample.instances, int(sample.instances.ids[i])
     edits = [remove(repair, rule, sample, i, f"{why}: {len(masks)} cells take its place")]
     for k, mask in enumerate(masks):
@@ -66,7 +66,7 @@ def next_id(cells: Instances) -> int:
 
 
 def flags(cells: Instances, name: str) -> NDArray[np.bool_]:
-    """A boolean column, one value a cell."""
+    """Return a boolean column with one value per cell."""
     return np.asarray(cells.column(name), dtype=bool).reshape(len(cells))
 
 

@@ -13,7 +13,7 @@ from celltable.repairs._edits import flags, replace_mask
 
 
 def propose(sample: Sample) -> Iterator[Edit]:
-    """One edit for each cell with a hole that no other cell of its kind lies in."""
+    """Yield one edit for each cell with a hole that holds no other cell of its kind."""
     cells = sample.instances
     shapes = Shapes.of(cells)
     chosen = np.flatnonzero((shapes.hole_area > 0) & ~flags(cells, "crowd"))
@@ -28,7 +28,7 @@ REPAIR = Repair(
     name="fill-holes",
     title="Fill holes",
     description=(
-        "Adds the background that a cell encloses to the cell. A hole in which another cell lies is left as it is: "
+        "Adds the background that a cell encloses to the cell. A hole that contains another cell is left open: "
         "filling it would make both overlap."
     ),
     mends=("hole", "outline-mask"),

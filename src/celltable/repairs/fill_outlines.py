@@ -1,4 +1,4 @@
-"""Fill cells of which only the outline was kept."""
+"""Fill cells that kept only their outline."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def propose(
 ) -> Iterator[Edit]:
     """One edit for each cell whose mask covers less than `max_fill` of what it encloses.
 
-    Where one other cell lies wholly in the outline and fills at least `min_core` of its hole, both are rim and core of
-    one cell: the outline is filled and the core removed.
+    Where one other cell is entirely inside the outline and fills at least `min_core` of its hole, the two are rim and
+    core of one cell: the outline is filled and the core removed.
     """
     cells = sample.instances
     shapes = Shapes.of(cells)

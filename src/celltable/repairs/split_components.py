@@ -1,4 +1,4 @@
-"""Make every part of a cell a cell of its own."""
+"""Turn every part of a cell into a cell of its own."""
 
 from __future__ import annotations
 
