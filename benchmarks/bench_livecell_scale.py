@@ -22,10 +22,10 @@ NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100", "AR500", "AR2000"
 
 
 def from_columns(folder: Path) -> None:
-    """Columns on disk, as Arrow holds them, to 12 numbers; reading them is part of the time."""
+    """Annotations on disk, as Arrow holds them, to 12 numbers; reading them is part of the time."""
     import pyarrow.parquet as pq
 
-    from celltable.scoring.coco.files import Columns, Masks, evaluate
+    from celltable.scoring.coco.columns import Annotations, PackedMasks, evaluate
     from celltable.scoring.coco.protocol import LIVECELL
 
     start = time.perf_counter()
@@ -34,12 +34,12 @@ def from_columns(folder: Path) -> None:
         table = pq.read_table(folder / f"{name}.parquet").combine_chunks()
         rle = table.column("rle").chunk(0)
         ends = np.frombuffer(rle.buffers()[1], np.int64)[: len(rle) + 1]
-        masks = Masks(
+        masks = PackedMasks(
             np.frombuffer(rle.buffers()[2], np.uint8)[: ends[-1]], ends, np.full((len(rle), 2), (520, 704), np.int32)
         )
         image = table.column("image").to_numpy()
         sides.append(
-            Columns(
+            Annotations(
                 image,
                 np.zeros(len(image), np.int32),
                 masks,

@@ -29,10 +29,12 @@ from celltable.metrics.ar_coco import METRIC as AR_COCO
 from celltable.metrics.ar_livecell import METRIC as AR_LIVECELL
 from celltable.plugins.metric import MODES, Metric, Result
 from celltable.scoring import Pair, Side, score_pairs
-from celltable.scoring.coco.files import Columns, Masks, coco_arrays, coco_scores, evaluate
-from celltable.scoring.coco.protocol import COCO, LIVECELL, Protocol, Tally, tally
-from celltable.scoring.coco.resample import resample, resample_recall
-from celltable.scoring.coco.summary import Evaluation, accumulate
+from celltable.scoring.coco.accumulate import Evaluation, accumulate
+from celltable.scoring.coco.columns import Annotations, PackedMasks, evaluate
+from celltable.scoring.coco.files import coco_arrays, coco_scores
+from celltable.scoring.coco.matching import Tally, tally
+from celltable.scoring.coco.protocol import COCO, LIVECELL, Protocol
+from celltable.scoring.coco.resample import resample_precision, resample_recall
 
 ARRAYS = ("precision", "recall", "scores")
 Document = dict[str, Any]
@@ -217,8 +219,9 @@ def test_a_resample_is_bit_for_bit_each_image_listed_as_often(
     protocol = replace(SMALL, use_classes=use_classes, recalls=COCO.recalls)
     tallies = [tally(p, "corrected", protocol) for p in pairs]
     weights = np.array([[random.randint(0, 3) for _ in pairs] for _ in range(4)])
-    found = zip(resample(tallies, weights, protocol), resample_recall(tallies, weights, protocol), strict=True)
-    for row, (ap, ar) in zip(weights.tolist(), found, strict=True):
+    precision = resample_precision(tallies, weights, protocol)
+    recall = resample_recall(tallies, weights, protocol)
+    for row, ap, ar in zip(weights.tolist(), precision, recall, strict=True):
         repeated = [t for t, n in zip(tallies, row, strict=True) for _ in range(n)]
         whole = accumulate(repeated, protocol)
         expected = whole.average_precision(), whole.average_recall()
@@ -245,8 +248,9 @@ def test_a_resample_of_any_verdicts_is_bit_for_bit_each_image_listed_as_often(se
         )
         tallies.append(made)
     weights = rng.integers(0, 4, (5, len(tallies)))
-    found = zip(resample(tallies, weights, protocol), resample_recall(tallies, weights, protocol), strict=True)
-    for row, (ap, ar) in zip(weights.tolist(), found, strict=True):
+    precision = resample_precision(tallies, weights, protocol)
+    recall = resample_recall(tallies, weights, protocol)
+    for row, ap, ar in zip(weights.tolist(), precision, recall, strict=True):
         whole = accumulate([t for t, n in zip(tallies, row, strict=True) for _ in range(n)], protocol)
         expected = whole.average_precision(), whole.average_recall()
         assert np.isnan(ap) if expected[0] == -1 else ap == expected[0]
@@ -263,7 +267,7 @@ def test_copies_of_an_image_stand_one_after_another_among_equal_scores() -> None
     pair = Pair("a", (8, 8), Side.from_rle([counts, other], (8, 8)), guess)
     made = tally(pair, "corrected", COCO)
     once, twice = (accumulate([made] * n, COCO).average_precision() for n in (1, 2))
-    assert resample([made, made], np.array([[1, 0], [2, 0], [1, 1], [0, 2]]), COCO).tolist() == [
+    assert resample_precision([made, made], np.array([[1, 0], [2, 0], [1, 1], [0, 2]]), COCO).tolist() == [
         once,
         twice,
         twice,
@@ -478,15 +482,15 @@ def test_a_mask_score_replaces_the_score_in_livecell(tmp_path: Path) -> None:
 
 
 def test_columns_that_do_not_fit_are_errors_not_crashes() -> None:
-    good = Columns(np.zeros(1, np.int32), np.zeros(1, np.int32), Masks.of([COUNTS], (8, 8)), area=np.ones(1))
+    good = Annotations(np.zeros(1, np.int32), np.zeros(1, np.int32), PackedMasks.of([COUNTS], (8, 8)), area=np.ones(1))
     guess = replace(good, score=np.ones(1))
     assert evaluate(good, guess, 1, ("cell",), LIVECELL, "strict").average_recall() == 1
     for bad in (
         replace(guess, image=np.ones(1, np.int32)),
         replace(guess, category=np.zeros(2, np.int32)),
         replace(guess, score=np.array([np.nan])),
-        replace(guess, masks=Masks.of([COUNTS, COUNTS], (8, 8))),
-        replace(guess, masks=Masks(np.zeros(0, np.uint8), np.array([0, 9]), np.ones((1, 2), np.int32))),
+        replace(guess, masks=PackedMasks.of([COUNTS, COUNTS], (8, 8))),
+        replace(guess, masks=PackedMasks(np.zeros(0, np.uint8), np.array([0, 9]), np.ones((1, 2), np.int32))),
         replace(guess, masks=None, boxes=np.zeros((1, 4))),
     ):
         with pytest.raises(InputError):

@@ -13,7 +13,7 @@ from celltable import plugins, work
 from celltable.plugins.metric import MODES, Metric, Mode
 from celltable.scoring import Pair
 from celltable.scoring.arrays import pairs_from_arrays
-from celltable.scoring.scores import plain
+from celltable.scoring.text import plain
 
 
 def two_images() -> list[Pair]:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from celltable.errors import MetricError
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring import Pair
+from celltable.scoring.coco.accumulate import checked, join
+from celltable.scoring.coco.matching import Tally, tally
 from celltable.scoring.coco.metrics import CROWD, MATCHING
-from celltable.scoring.coco.protocol import Protocol, Tally, tally
-from celltable.scoring.coco.summary import checked, join
+from celltable.scoring.coco.protocol import Protocol
 
 Floats = NDArray[np.float64]
 BINS = 10

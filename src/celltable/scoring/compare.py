@@ -15,7 +15,8 @@ from celltable.plugins.metric import Metric
 from .bootstrap import interval, replicates
 from .engine import ROUNDS, evaluate_pairs
 from .pair import Pair
-from .scores import Score, Scores, plain, show, table, with_unit
+from .scores import Score, Scores
+from .text import plain, show, table, with_unit
 
 
 @dataclass(frozen=True, slots=True)

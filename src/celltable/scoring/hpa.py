@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from celltable.errors import MetricError
 from celltable.plugins.metric import Mode
 
-from .coco.protocol import scores_of
 from .pair import Pair
 from .side import Side
 
@@ -65,7 +64,7 @@ def image_numbers(pair: Pair, mode: Mode, threshold: float, absent_class: str, s
         raise MetricError(
             f"absent_class is {absent_class!r} and shape {shape!r}; expected 'ignore' or 'fp', and 'segm' or 'bbox'"
         )
-    gt, dt = _rows(pair.gt, None), _rows(pair.pred, scores_of(pair))
+    gt, dt = _rows(pair.gt, None), _rows(pair.pred, pair.ranking_scores)
     dt = _keep(dt, pair.pred.areas[dt.cell] > 0)  # empty boxes are dropped
     group = pair.gt.flags if mode == "corrected" else _crowd(pair.gt)
     overlaps = _Overlaps.of(pair, shape)

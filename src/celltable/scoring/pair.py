@@ -110,6 +110,30 @@ class Pair:
         return nearest_assignment(self.gt_centroids, self.pred_centroids)
 
     @property
+    def ranking_scores(self) -> Floats:
+        """Scores of the predictions, float64 (n,).
+
+        Raises
+        ------
+        MetricError
+            If there are none, or one of them is NaN.
+        """
+        scores = self.pred.scores
+        if scores is None:
+            if len(self.pred):
+                raise MetricError(
+                    f"image {self.image_id}: the predictions have no scores, and this metric ranks by score"
+                )
+            return np.zeros(0)
+        undefined = int(np.isnan(scores).sum())
+        if undefined:
+            raise MetricError(
+                f"image {self.image_id}: {undefined} of {len(scores)} scores are NaN; expected a number for each "
+                "prediction"
+            )
+        return np.ascontiguousarray(scores, np.float64)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Class names that both sides' class codes point into; empty where either has no classes."""
         if self.gt.class_codes is None or self.pred.class_codes is None:

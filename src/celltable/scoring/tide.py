@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from celltable._native import matching
 from celltable.plugins.metric import Mode
 
-from .coco.protocol import scores_of
 from .means import divided
 from .pair import Pair
 from .side import Side
@@ -51,7 +50,7 @@ class Verdicts:
 
 def verdicts(pair: Pair, mode: Mode, pos: float, bg: float, max_dets: int | None) -> Verdicts:
     """Match one image and name the errors."""
-    scores = scores_of(pair)
+    scores = pair.ranking_scores
     order = np.argsort(-scores, kind="stable")[: len(scores) if max_dets is None else max_dets]
     region = _regions(pair.gt, mode)
     rows = _rows(pair)

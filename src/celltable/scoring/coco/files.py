@@ -1,10 +1,10 @@
-"""From COCO columns or files to COCO's numbers, without a Python object per annotation."""
+"""COCO's numbers straight from JSON files: ground truth and results as COCO writes them."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,161 +12,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable._native import matching
 from celltable._native.cocojson import CocoFile
 from celltable.errors import InputError, MetricError, NotFoundError
 from celltable.plugins.metric import Mode, Result
 from celltable.work import default_workers
 
-from .protocol import COCO, LIVECELL, Protocol
-from .summary import Evaluation, false_negative_rate, undefined_as_nan
-
-PROTOCOLS: Mapping[str, Protocol] = {"coco": COCO, "livecell": LIVECELL}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Masks:
-    """Compressed COCO run lengths of n masks in one array.
-
-    Attributes
-    ----------
-    text : uint8
-        The counts of all masks, one after the other.
-    ends : int64 (n + 1,)
-        Mask i is ``text[ends[i]:ends[i + 1]]``.
-    sizes : int32 (n, 2)
-        Height and width in pixels.
-    """
-
-    text: NDArray[np.uint8]
-    ends: NDArray[np.int64]
-    sizes: NDArray[np.int32]
-
-    @classmethod
-    def of(cls, counts: Sequence[bytes], sizes: Any) -> Masks:
-        """From a list of counts and their (height, width), one pair for all or one each."""
-        ends = np.zeros(len(counts) + 1, np.int64)
-        np.cumsum([len(c) for c in counts], out=ends[1:])
-        every = np.broadcast_to(np.asarray(sizes, np.int32), (len(counts), 2))
-        return cls(np.frombuffer(b"".join(counts), np.uint8), ends, np.ascontiguousarray(every))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Columns:
-    """One side of a data set: one row an annotation or detection, in any order.
-
-    Attributes
-    ----------
-    image, category
-        int32 (n,): positions in lists of images and of categories that both sides share; a negative one leaves the
-        row out. The order of images and categories is that of their ids, ascending.
-    masks, boxes
-        What is compared: masks, or float64 (n, 4) boxes x, y, width, height.
-    area
-        float64 (n,) px²: of ground truth as published. Detections without it have the area of their mask.
-    score
-        float64 (n,): of detections.
-    crowd, id_zero
-        uint8 (n,): of ground truth; id_zero marks annotations with the id 0.
-    """
-
-    image: NDArray[np.int32]
-    category: NDArray[np.int32]
-    masks: Masks | None = None
-    boxes: NDArray[np.float64] | None = None
-    area: NDArray[np.float64] | None = None
-    score: NDArray[np.float64] | None = None
-    crowd: NDArray[np.uint8] | None = None
-    id_zero: NDArray[np.uint8] | None = None
-
-
-def evaluate(
-    gt: Columns,
-    dt: Columns,
-    images: int,
-    names: Sequence[str],
-    protocol: Protocol,
-    mode: Mode,
-    threads: int | None = None,
-) -> Evaluation:
-    """COCOeval's arrays of two sides; rows of one image and category count in the order given."""
-    threads = default_workers() if threads is None else threads
-    if not protocol.use_classes:
-        gt, dt, names = _pooled(gt), _pooled(dt), names[:1] or ("all",)
-    if dt.score is None:
-        raise MetricError("the detections have no scores; expected a number for each")
-    if gt.area is None:
-        raise MetricError("the ground truth has no areas; expected COCO's area of each annotation")
-    flags = np.zeros(len(gt.image), np.uint8) if gt.crowd is None else gt.crowd.copy()
-    if mode == "strict" and gt.id_zero is not None:
-        flags |= 2 * gt.id_zero
-    try:
-        found = matching.evaluate(
-            images=images,
-            categories=max(len(names), 1),
-            gt_image=gt.image,
-            gt_category=gt.category,
-            gt_area=gt.area,
-            gt_flags=flags,
-            dt_image=dt.image,
-            dt_category=dt.category,
-            dt_score=dt.score,
-            dt_area=dt.area,
-            thresholds=np.array(protocol.thresholds),
-            areas=protocol.area_ranges,
-            max_det=protocol.max_dets[-1],
-            threads=threads,
-            **_shapes("gt", gt),
-            **_shapes("dt", dt),
-        )
-    except ValueError as exc:
-        raise InputError(str(exc)) from exc
-    arrays = matching.accumulate(
-        score=found["score"],
-        category=found["category"],
-        rank=found["rank"],
-        codes=found["codes"],
-        n_gt=found["n_gt"].sum(axis=0),
-        max_dets=list(protocol.max_dets),
-        recalls=np.array(protocol.recalls),
-        threads=threads,
-    )
-    return Evaluation(protocol, *arrays, tuple(names))
-
-
-def _pooled(side: Columns) -> Columns:
-    """All categories as one, in the order in which the reference strings them together: by category, then as listed."""
-    kept = side.category >= 0
-    first = side.category[kept][:1]
-    if kept.all() and (side.category == (first[0] if len(first) else 0)).all():
-        return replace(side, category=np.zeros(len(side.category), np.int32))
-    order = np.argsort(side.category, kind="stable")
-    category = np.where(side.category[order] >= 0, 0, -1).astype(np.int32)
-    columns: dict[str, Any] = {"image": side.image[order], "category": category}
-    for name in ("boxes", "area", "score", "crowd", "id_zero"):
-        column = getattr(side, name)
-        columns[name] = None if column is None else np.ascontiguousarray(column[order])
-    if side.masks is not None:
-        columns["masks"] = _taken(side.masks, order)
-    return Columns(**columns)
-
-
-def _taken(masks: Masks, order: NDArray[np.intp]) -> Masks:
-    lengths = np.diff(masks.ends)[order]
-    ends = np.zeros(len(order) + 1, np.int64)
-    np.cumsum(lengths, out=ends[1:])
-    at = np.repeat(masks.ends[:-1][order] - ends[:-1], lengths) + np.arange(ends[-1])
-    return Masks(masks.text[at], ends, np.ascontiguousarray(masks.sizes[order]))
-
-
-def _shapes(prefix: str, side: Columns) -> dict[str, Any]:
-    masks = side.masks
-    return {
-        f"{prefix}_text": None if masks is None else masks.text,
-        f"{prefix}_ends": None if masks is None else masks.ends,
-        f"{prefix}_sizes": None if masks is None else masks.sizes,
-        f"{prefix}_boxes": side.boxes,
-    }
+from .accumulate import Evaluation, false_negative_rate, undefined_as_nan
+from .columns import Annotations, PackedMasks, evaluate
+from .protocol import LIVECELL, Protocol, protocol_named
 
 
 def coco_scores(
@@ -204,7 +57,7 @@ def coco_scores(
     """
     evaluation = coco_arrays(gt, dt, protocol=protocol, mode=mode, threads=threads)
     fields = evaluation.summary()
-    if _protocol(protocol) == LIVECELL:
+    if protocol_named(protocol) == LIVECELL:
         fields["AFNR"] = false_negative_rate(fields["AR2000"], mode)
     fields = undefined_as_nan(fields, mode)
     return Result(float(fields["AP"]), fields)
@@ -219,20 +72,12 @@ def coco_arrays(
     threads: int | None = None,
 ) -> Evaluation:
     """As `coco_scores`, the full precision, recall and score arrays of COCOeval.eval."""
-    chosen = _protocol(protocol)
+    chosen = protocol_named(protocol)
     workers = default_workers() if threads is None else threads
     truth, guess = _opened(gt), _opened(dt)
     frame = _Frame.of(truth, [1] if chosen == LIVECELL else None)
     left, right = _truth(truth, frame, chosen, mode, workers), _guess(guess, truth, frame, chosen, mode, workers)
     return evaluate(left, right, len(frame.images), frame.names, chosen, mode, workers)
-
-
-def _protocol(protocol: str | Protocol) -> Protocol:
-    if isinstance(protocol, Protocol):
-        return protocol
-    if protocol not in PROTOCOLS:
-        raise NotFoundError(f"No COCO protocol is called '{protocol}'; expected one of {', '.join(PROTOCOLS)}.")
-    return PROTOCOLS[protocol]
 
 
 def _opened(source: str | Path | CocoFile) -> CocoFile:
@@ -297,7 +142,7 @@ def _translated(column: NDArray[np.int32], keys: list[Any], positions: Mapping[A
     return table[column]
 
 
-def _truth(file: CocoFile, frame: _Frame, protocol: Protocol, mode: Mode, threads: int) -> Columns:
+def _truth(file: CocoFile, frame: _Frame, protocol: Protocol, mode: Mode, threads: int) -> Annotations:
     image, category = frame.columns(file)
     used = (image >= 0) & (category >= 0)
     bad = np.flatnonzero(used & np.isnan(file.area))
@@ -317,7 +162,7 @@ def _truth(file: CocoFile, frame: _Frame, protocol: Protocol, mode: Mode, thread
             stacklevel=5,
         )
     shapes = _boxes(file, used) if protocol.shape == "bbox" else _masks(file, frame, image, used, threads)
-    return Columns(image, category, **shapes, area=file.area, crowd=file.iscrowd, id_zero=zero)
+    return Annotations(image, category, **shapes, area=file.area, crowd=file.iscrowd, id_zero=zero)
 
 
 def _need_unique(file: CocoFile) -> None:
@@ -330,7 +175,7 @@ def _need_unique(file: CocoFile) -> None:
         )
 
 
-def _guess(file: CocoFile, truth: CocoFile, frame: _Frame, protocol: Protocol, mode: Mode, threads: int) -> Columns:
+def _guess(file: CocoFile, truth: CocoFile, frame: _Frame, protocol: Protocol, mode: Mode, threads: int) -> Annotations:
     if not len(file) and mode == "strict":
         raise MetricError(f"{file.name} has no results, and pycocotools raises IndexError; use corrected mode")
     unknown = [k for k in file.image_keys if k not in frame.images]
@@ -352,13 +197,13 @@ def _guess(file: CocoFile, truth: CocoFile, frame: _Frame, protocol: Protocol, m
     if protocol.shape == "bbox":
         if not boxed:  # loadRes: the tight box, and the area of the mask
             boxes, area = _tight(file, frame, image, used, threads)
-            return Columns(image, category, boxes=boxes, area=area, score=score)
+            return Annotations(image, category, boxes=boxes, area=area, score=score)
         boxes = _boxes(file, used)["boxes"]
-        return Columns(image, category, boxes=boxes, area=boxes[:, 2] * boxes[:, 3], score=score)
+        return Annotations(image, category, boxes=boxes, area=boxes[:, 2] * boxes[:, 3], score=score)
     mask_area: NDArray[np.float64] | None = None
     if mode == "strict" and boxed and protocol.box_areas and file.bbox is not None:
         mask_area = np.ascontiguousarray(file.bbox[:, 2] * file.bbox[:, 3])
-    return Columns(image, category, **_masks(file, frame, image, used, threads), area=mask_area, score=score)
+    return Annotations(image, category, **_masks(file, frame, image, used, threads), area=mask_area, score=score)
 
 
 def _boxes(file: CocoFile, used: NDArray[np.bool_]) -> dict[str, Any]:
@@ -374,7 +219,7 @@ def _tight(
     """Tight boxes and areas of the masks of results, image size by image size."""
     from celltable.geometry import rle
 
-    masks: Masks = _masks(file, frame, image, used, threads)["masks"]
+    masks: PackedMasks = _masks(file, frame, image, used, threads)["masks"]
     boxes, areas, text = np.zeros((len(file), 4)), np.zeros(len(file)), masks.text.tobytes()
     counts = [text[a:b] for a, b in zip(masks.ends[:-1].tolist(), masks.ends[1:].tolist(), strict=True)]
     for height, width in np.unique(masks.sizes[used], axis=0).tolist():
@@ -399,4 +244,4 @@ def _masks(
             f"{file.ids[odd[0]]}); expected polygons or run lengths with a size"
         )
     text, ends = file.counts(np.where(used, 1, 0).astype(np.uint8), sizes, threads)
-    return {"masks": Masks(text, ends, sizes)}
+    return {"masks": PackedMasks(text, ends, sizes)}

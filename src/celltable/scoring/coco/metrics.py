@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from celltable.plugins.metric import Card, Metric, Mode, Result
 
 from ..pair import Pair
-from .protocol import COCO, LIVECELL, Protocol, Tally, protocol_of, tally
-from .resample import resample, resample_recall
-from .summary import of_image, pooled
+from .accumulate import accumulate, checked, false_negative_rate, undefined_as_nan
+from .matching import Tally, tally
+from .protocol import COCO, LIVECELL, Protocol, protocol_of
+from .resample import resample_precision, resample_recall
 
 NEEDS: Final = frozenset({"scores"})
 HANDLES: Final = frozenset({"regions"})
@@ -105,7 +106,7 @@ class Number:
     def pool(self, numbers: Sequence[Tally], mode: Mode, **options: Any) -> Result:
         """The number of all images, with all others of COCOeval.summarize (as fractions; papers print percent)."""
         protocol = self.protocol(**options)
-        result = pooled(numbers, mode, protocol, f"AR{protocol.max_dets[-1]}" if self.name == "AR" else self.name)
+        result = _pooled(numbers, mode, protocol, f"AR{protocol.max_dets[-1]}" if self.name == "AR" else self.name)
         if self._unread(protocol, mode):
             return Result(-1.0, {**result.fields, "AP": -1.0}, result.skipped)
         return result
@@ -113,7 +114,7 @@ class Number:
     def value_of(self, numbers: Tally, mode: Mode, **options: Any) -> float:
         """The number of one image."""
         protocol = self.protocol(**options)
-        return -1.0 if self._unread(protocol, mode) else of_image(numbers, mode, protocol, self.name)
+        return -1.0 if self._unread(protocol, mode) else _of_image(numbers, mode, protocol, self.name)
 
     def _unread(self, protocol: Protocol, mode: Mode) -> bool:
         """_summarize(1) asks for AP at maxDets=100 whatever the parameters are."""
@@ -125,9 +126,33 @@ class Number:
         """The number of resampled images."""
         protocol = self.protocol(**options)
         if self.name == "AP":
-            return resample(numbers, weights, protocol)
+            return resample_precision(numbers, weights, protocol)
         recall = resample_recall(numbers, weights, protocol)
         return recall if self.name == "AR" else 1 - recall
+
+
+def _pooled(tallies: Sequence[Tally], mode: Mode, protocol: Protocol, headline: str) -> Result:
+    """The summary of all images with one of its numbers as the value."""
+    checked(tallies, mode)
+    evaluation = accumulate(tallies, protocol)
+    fields = evaluation.summary()
+    if protocol == LIVECELL:
+        fields["AFNR"] = false_negative_rate(fields[f"AR{protocol.max_dets[-1]}"], mode)
+    fields = undefined_as_nan(fields, mode)
+    nothing = int((evaluation.recall == -1).all())
+    fields = {headline: fields[headline], **fields}
+    return Result(float(fields[headline]), fields, {"no cell to be found": nothing} if nothing else {})
+
+
+def _of_image(one: Tally, mode: Mode, protocol: Protocol, headline: str) -> float:
+    """The headline number (AP, AR or AFNR) of one image, whose detections may be none or all of one score."""
+    alone = replace(protocol, areas=protocol.areas[:1], max_dets=protocol.max_dets[-1:])
+    part = Tally(**{**one, "codes": np.ascontiguousarray(one["codes"][:1]), "n_gt": one["n_gt"][:, :1].copy()})
+    evaluation = accumulate([part], alone)
+    value = evaluation.average_precision() if headline == "AP" else evaluation.average_recall()
+    if headline == "AFNR":
+        return false_negative_rate(value, mode)
+    return float(undefined_as_nan(value, mode))
 
 
 def _coco(

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from celltable._native import matching
 
-from .protocol import Floats, Protocol, Tally
-from .summary import join, mean_defined
+from .accumulate import join, mean_defined
+from .matching import Floats, Tally
+from .protocol import Protocol
 
 EPS = float(np.spacing(1))  # below precision: COCOeval.accumulate
 CELLS = 8_000_000  # numbers of curves held at once
 
 
-def resample(tallies: Sequence[Tally], weights: NDArray[Any], protocol: Protocol, threads: int = 1) -> Floats:
+def resample_precision(tallies: Sequence[Tally], weights: NDArray[Any], protocol: Protocol, threads: int = 1) -> Floats:
     """Mean AP (all areas, largest limit) when image i counts weights[b, i] times, float64 (B,); NaN without cells.
 
     The numbers are bit for bit those of `accumulate` on each image listed so many times in a row: the detections are
@@ -46,7 +47,7 @@ def resample(tallies: Sequence[Tally], weights: NDArray[Any], protocol: Protocol
 
 
 def resample_recall(tallies: Sequence[Tally], weights: NDArray[Any], protocol: Protocol) -> Floats:
-    """Mean AR, as `resample` does for AP; recall needs no order, so the hits of each image are counted once."""
+    """Compute mean AR of resampled images, float64 (B,); recall needs no order, so hits are counted once per image."""
     n_gt = _truth_of_images(tallies)
     hits = np.zeros((len(tallies), len(protocol.thresholds), n_gt.shape[1]))
     for i, t in enumerate(tallies):

@@ -25,8 +25,8 @@ from celltable.plugins.metric import Metric
 from ..arrays import pairs_from_arrays
 from ..engine import score_pairs
 from ..pair import Pair
-from ..scores import table
 from ..side import Side
+from ..text import table
 
 FLOAT32, ORDER = 2e-6, 4e-16  # stardist computes in float32; sums taken in another order
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from celltable._native import matching
 from celltable.errors import MetricError
-from celltable.plugins.metric import Mode, Result
+from celltable.plugins.metric import Mode
 
-from .protocol import LIVECELL, Floats, Protocol, Tally
+from .matching import Floats, Tally
+from .protocol import Protocol
 
 SUFFIXES = {"all": "", "small": "s", "medium": "m", "large": "l"}
 
@@ -168,27 +169,3 @@ def checked(tallies: Sequence[Tally], mode: Mode) -> None:
         )
     if one_score(tallies):
         warnings.warn("all detections have the same score: average precision then depends on their order", stacklevel=4)
-
-
-def pooled(tallies: Sequence[Tally], mode: Mode, protocol: Protocol, headline: str) -> Result:
-    """The summary of all images with one of its numbers as the value."""
-    checked(tallies, mode)
-    evaluation = accumulate(tallies, protocol)
-    fields = evaluation.summary()
-    if protocol == LIVECELL:
-        fields["AFNR"] = false_negative_rate(fields[f"AR{protocol.max_dets[-1]}"], mode)
-    fields = undefined_as_nan(fields, mode)
-    nothing = int((evaluation.recall == -1).all())
-    fields = {headline: fields[headline], **fields}
-    return Result(float(fields[headline]), fields, {"no cell to be found": nothing} if nothing else {})
-
-
-def of_image(one: Tally, mode: Mode, protocol: Protocol, headline: str) -> float:
-    """The headline number (AP, AR or AFNR) of one image, whose detections may be none or all of one score."""
-    alone = replace(protocol, areas=protocol.areas[:1], max_dets=protocol.max_dets[-1:])
-    part = Tally(**{**one, "codes": np.ascontiguousarray(one["codes"][:1]), "n_gt": one["n_gt"][:, :1].copy()})
-    evaluation = accumulate([part], alone)
-    value = evaluation.average_precision() if headline == "AP" else evaluation.average_recall()
-    if headline == "AFNR":
-        return false_negative_rate(value, mode)
-    return float(undefined_as_nan(value, mode))

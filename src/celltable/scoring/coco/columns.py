@@ -1,0 +1,163 @@
+"""COCO's evaluation of whole data sets as columns, one row per annotation and without a Python object for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable._native import matching
+from celltable.errors import InputError, MetricError
+from celltable.plugins.metric import Mode
+from celltable.work import default_workers
+
+from .accumulate import Evaluation
+from .protocol import Protocol
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedMasks:
+    """Compressed COCO run lengths of n masks in one array.
+
+    Attributes
+    ----------
+    text : uint8
+        The counts of all masks, one after the other.
+    ends : int64 (n + 1,)
+        Mask i is ``text[ends[i]:ends[i + 1]]``.
+    sizes : int32 (n, 2)
+        Height and width in pixels.
+    """
+
+    text: NDArray[np.uint8]
+    ends: NDArray[np.int64]
+    sizes: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, counts: Sequence[bytes], sizes: Any) -> PackedMasks:
+        """From a list of counts and their (height, width), one pair for all or one each."""
+        ends = np.zeros(len(counts) + 1, np.int64)
+        np.cumsum([len(c) for c in counts], out=ends[1:])
+        every = np.broadcast_to(np.asarray(sizes, np.int32), (len(counts), 2))
+        return cls(np.frombuffer(b"".join(counts), np.uint8), ends, np.ascontiguousarray(every))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotations:
+    """One side of a data set: one row an annotation or detection, in any order.
+
+    Attributes
+    ----------
+    image, category
+        int32 (n,): positions in lists of images and of categories that both sides share; a negative one leaves the
+        row out. The order of images and categories is that of their ids, ascending.
+    masks, boxes
+        What is compared: masks, or float64 (n, 4) boxes x, y, width, height.
+    area
+        float64 (n,) px²: of ground truth as published. Detections without it have the area of their mask.
+    score
+        float64 (n,): of detections.
+    crowd, id_zero
+        uint8 (n,): of ground truth; id_zero marks annotations with the id 0.
+    """
+
+    image: NDArray[np.int32]
+    category: NDArray[np.int32]
+    masks: PackedMasks | None = None
+    boxes: NDArray[np.float64] | None = None
+    area: NDArray[np.float64] | None = None
+    score: NDArray[np.float64] | None = None
+    crowd: NDArray[np.uint8] | None = None
+    id_zero: NDArray[np.uint8] | None = None
+
+
+def evaluate(
+    gt: Annotations,
+    dt: Annotations,
+    images: int,
+    names: Sequence[str],
+    protocol: Protocol,
+    mode: Mode,
+    threads: int | None = None,
+) -> Evaluation:
+    """COCOeval's arrays of two sides; rows of one image and category count in the order given."""
+    threads = default_workers() if threads is None else threads
+    if not protocol.use_classes:
+        gt, dt, names = _pooled(gt), _pooled(dt), names[:1] or ("all",)
+    if dt.score is None:
+        raise MetricError("the detections have no scores; expected a number for each")
+    if gt.area is None:
+        raise MetricError("the ground truth has no areas; expected COCO's area of each annotation")
+    flags = np.zeros(len(gt.image), np.uint8) if gt.crowd is None else gt.crowd.copy()
+    if mode == "strict" and gt.id_zero is not None:
+        flags |= 2 * gt.id_zero
+    try:
+        found = matching.evaluate(
+            images=images,
+            categories=max(len(names), 1),
+            gt_image=gt.image,
+            gt_category=gt.category,
+            gt_area=gt.area,
+            gt_flags=flags,
+            dt_image=dt.image,
+            dt_category=dt.category,
+            dt_score=dt.score,
+            dt_area=dt.area,
+            thresholds=np.array(protocol.thresholds),
+            areas=protocol.area_ranges,
+            max_det=protocol.max_dets[-1],
+            threads=threads,
+            **_shapes("gt", gt),
+            **_shapes("dt", dt),
+        )
+    except ValueError as exc:
+        raise InputError(str(exc)) from exc
+    arrays = matching.accumulate(
+        score=found["score"],
+        category=found["category"],
+        rank=found["rank"],
+        codes=found["codes"],
+        n_gt=found["n_gt"].sum(axis=0),
+        max_dets=list(protocol.max_dets),
+        recalls=np.array(protocol.recalls),
+        threads=threads,
+    )
+    return Evaluation(protocol, *arrays, tuple(names))
+
+
+def _pooled(side: Annotations) -> Annotations:
+    """All categories as one, in the order in which the reference strings them together: by category, then as listed."""
+    kept = side.category >= 0
+    first = side.category[kept][:1]
+    if kept.all() and (side.category == (first[0] if len(first) else 0)).all():
+        return replace(side, category=np.zeros(len(side.category), np.int32))
+    order = np.argsort(side.category, kind="stable")
+    category = np.where(side.category[order] >= 0, 0, -1).astype(np.int32)
+    columns: dict[str, Any] = {"image": side.image[order], "category": category}
+    for name in ("boxes", "area", "score", "crowd", "id_zero"):
+        column = getattr(side, name)
+        columns[name] = None if column is None else np.ascontiguousarray(column[order])
+    if side.masks is not None:
+        columns["masks"] = _taken(side.masks, order)
+    return Annotations(**columns)
+
+
+def _taken(masks: PackedMasks, order: NDArray[np.intp]) -> PackedMasks:
+    lengths = np.diff(masks.ends)[order]
+    ends = np.zeros(len(order) + 1, np.int64)
+    np.cumsum(lengths, out=ends[1:])
+    at = np.repeat(masks.ends[:-1][order] - ends[:-1], lengths) + np.arange(ends[-1])
+    return PackedMasks(masks.text[at], ends, np.ascontiguousarray(masks.sizes[order]))
+
+
+def _shapes(prefix: str, side: Annotations) -> dict[str, Any]:
+    masks = side.masks
+    return {
+        f"{prefix}_text": None if masks is None else masks.text,
+        f"{prefix}_ends": None if masks is None else masks.ends,
+        f"{prefix}_sizes": None if masks is None else masks.sizes,
+        f"{prefix}_boxes": side.boxes,
+    }
