@@ -36,7 +36,7 @@ class Row:
 
 
 def row(
-    image: str, missing: str, annotation: str, lost: str = "missing-pair", *, late: bool = False, size: str = ""
+    image: str, missing: str, annotation: str, lost: str = "missing-annotation", *, late: bool = False, size: str = ""
 ) -> Row:
     """The usual row; `late`: only the header of an image is read at once, so that a later end is told apart."""
     unread = "unreadable-image"
@@ -49,25 +49,25 @@ TABLE = {
     "bbbc007": row("BBBC007_v1_images/A9/A9 p10d.tif", "missing-channel", "BBBC007_v1_outlines/A9/A9 p10d.tif"),
     "bbbc018": row("*00733-DNA.DIB", "missing-channel", "*00733-nuclei.png"),
     "bbbc020": row("*/jw-1h 2_c5.TIF", "missing-channel", "*outlines_nuclei/*_c5_1.TIF", NOT),
-    "bbbc039": row("images/*_A02_s1_*.tif", "mask-without-image", "masks/*_A02_s1_*.png", late=True),
-    "cluster_nuclei": row("original/3.bmp", "mask-without-image", "label/3(label).bmp"),
+    "bbbc039": row("images/*_A02_s1_*.tif", "missing-image", "masks/*_A02_s1_*.png", late=True),
+    "cluster_nuclei": row("original/3.bmp", "missing-image", "label/3(label).bmp"),
     "dsb2018": row("stage1_train/*/images/*.png", "missing-image", "stage1_train/*/masks/*.png", "csv-differs"),
     "dsb2018_fixes": row("stage1_train/*/images/*.png", "missing-image", "stage1_train/*/masks/*.png", NOT),
     "hpa_single_cell": Row(
         "*_green.png",
-        ("missing-channel", "unreadable-channel", "truncated-image", "unreadable-channel", "channel-mismatch"),
+        ("missing-channel", "unreadable-image", "truncated-image", "unreadable-image", "size-mismatch"),
         "*_predictedmask.png",
         (NOT, *["unreadable-mask"] * 3, "size-mismatch"),
     ),
     "isbi2009": row(
-        "dna-images/ic100/dna-2.png", "annotation-without-image", "preprocessed-data/ic100/dna-2.png", "rejected-image"
+        "dna-images/ic100/dna-2.png", "missing-image", "preprocessed-data/ic100/dna-2.png", "missing-annotation"
     ),
-    "janowczyk": row("*_f00003_original.tif", "mask-without-image", "*_f00003_mask.png"),
+    "janowczyk": row("*_f00003_original.tif", "missing-image", "*_f00003_mask.png"),
     "kumar": Row(
         "Tissue images/*.tif",
-        ("annotation-without-image", *["unreadable-image"] * 3, NOT),  # the documents do not say the size
+        ("missing-image", *["unreadable-image"] * 3, NOT),  # the documents do not say the size
         "Annotations/*.xml",
-        ("missing-pair", *["xml-invalid"] * 3, NOT),
+        ("missing-annotation", *["unreadable-annotations"] * 3, NOT),
     ),
     "livecell": Row(
         "SkBr3_Phase_G3_1_01d00h00m_2.tif",
@@ -77,7 +77,7 @@ TABLE = {
     ),
     "livecell_counts": Row(
         "A172/*.tif",
-        ("missing-pair", *["unreadable-image"] * 3, NOT),
+        ("unknown-image", *["unreadable-image"] * 3, NOT),
         "A172_counts.json",
         (NOT, ENDS, ENDS, ENDS, NOT),
     ),
@@ -88,11 +88,11 @@ TABLE = {
         (NOT, *["unreadable-annotations"] * 3, NOT),
     ),
     "pannuke": Row(
-        "fold1/images.npy", ("missing-pair", ENDS, ENDS, ENDS, ENDS), "fold1/masks.npy",
-        ("missing-pair", ENDS, ENDS, ENDS, ENDS),
+        "fold1/images.npy", ("missing-image", ENDS, ENDS, ENDS, ENDS), "fold1/masks.npy",
+        ("missing-annotation", ENDS, ENDS, ENDS, ENDS),
     ),
-    "pannuke_imagemask": row("train/images/10040.png", "mask-without-image", "train/masks/10040.png"),
-    "tnbc": row("Slide_01/01_1.png", "mask-without-image", "GT_01/01_1.png"),
+    "pannuke_imagemask": row("train/images/10040.png", "missing-image", "train/masks/10040.png"),
+    "tnbc": row("Slide_01/01_1.png", "missing-image", "GT_01/01_1.png"),
 }  # fmt: skip
 
 
@@ -245,7 +245,7 @@ def test_an_xml_with_entities_is_refused_and_the_others_are_read(pristine: dict[
     victim = only(root, "*.xml")
     victim.write_text('<!DOCTYPE a [<!ENTITY x "y">]>' + victim.read_text().removeprefix("\ufeff"))
     samples, found = read_all("kumar", root)
-    assert any(f.rule == "xml-invalid" and "entit" in f.message.lower() for f in found)
+    assert any(f.rule == "unreadable-annotations" and "entit" in f.message.lower() for f in found)
     assert [bool(len(s.instances)) for s in samples.values()] == [False, True]
 
 
@@ -278,9 +278,9 @@ def _label(root: Path) -> None:
 
 
 UNKNOWN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "hpa_single_cell": (_label, "label-invalid"),
-    "livecell": (_category("livecell_coco_val.json"), "unknown-category"),
-    "nuclei_coco": (_category("annotations/BBBC007.json"), "unknown-category"),
+    "hpa_single_cell": (_label, "unknown-class"),
+    "livecell": (_category("livecell_coco_val.json"), "unknown-class"),
+    "nuclei_coco": (_category("annotations/BBBC007.json"), "unknown-class"),
     "pannuke": (_tissue, "unknown-tissue"),
     "pannuke_imagemask": (_colour, "unassigned-pixels"),
 }
@@ -308,7 +308,7 @@ def test_a_table_of_labels_that_is_none_is_a_finding_and_its_images_stay(
     before, found = read_all("hpa_single_cell", root)
     DAMAGE[damage](only(root, "train.csv"))
     after, now = read_all("hpa_single_cell", root)
-    assert not rules(found)["unreadable-labels"]
-    assert rules(now)["unreadable-labels"] == 1
+    assert not rules(found)["unreadable-table"]
+    assert rules(now)["unreadable-table"] == 1
     assert sorted(after) == sorted(before)
     assert not any(s.image.labels for s in after.values())

@@ -64,14 +64,14 @@ def _second_guid(root: Path) -> None:
 CASES: dict[str, Case] = {
     "a label cut short": (lambda r: cut(_label(r)), "unreadable-mask", 2, cells_of("a01_s1")),
     "a label of another size": (lambda r: cropped(_label(r)), "size-mismatch", 2, cells_of("a01_s1")),
-    "a field without label": (lambda r: _label(r).unlink(), "missing-pair", 2, cells_of("a01_s1")),
+    "a field without label": (lambda r: _label(r).unlink(), "missing-annotation", 2, cells_of("a01_s1")),
     "a channel that is missing": (lambda r: _image(r).unlink(), "missing-channel", 1, 0),
     "a channel cut short in its header": (lambda r: _image(r).write_bytes(b"II*\0"), "unreadable-image", 1, 0),
     "a channel of another size": (lambda r: cropped(_image(r)), "size-mismatch", 2, cells_of("a01_s1_z16")),
     "two files of one channel": (_second_guid, "duplicate-channel", 1, 0),
     "a table without counts": (
         lambda r: only(r, "*counts.csv").write_text("nothing,here\n"),
-        "unreadable-counts",
+        "unreadable-table",
         1,
         0,
     ),

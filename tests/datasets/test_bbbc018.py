@@ -61,13 +61,18 @@ def _turn(root: Path) -> None:
 CASES: dict[str, Case] = {
     "an outline file cut short": (lambda r: cut(_outline(r)), "unreadable-mask", 1, cells_of("00733", kind="nucleus")),
     "outlines of another size": (lambda r: cropped(_outline(r)), "size-mismatch", 1, cells_of("00733", kind="nucleus")),
-    "one outline file of two": (lambda r: _outline(r).unlink(), "missing-pair", 1, cells_of("00733", kind="nucleus")),
+    "one outline file of two": (
+        lambda r: _outline(r).unlink(),
+        "missing-annotation",
+        1,
+        cells_of("00733", kind="nucleus"),
+    ),
     "a missing channel": (lambda r: _image(r).unlink(), "missing-channel", 1, 0),
     "an empty channel": (lambda r: _image(r).write_bytes(b""), "unreadable-image", 1, 0),
     "data in another colour": (_turn, "data-channel", 1, 0),
     "outlines without image": (
         lambda r: remove((r / "BBBC018_v1_images").glob("00733*")),
-        "mask-without-image",
+        "missing-image",
         1,
         cells_of("00733"),
     ),

@@ -72,7 +72,7 @@ CASES: dict[str, Case] = {
     "data in another colour": (_turn, "data-channel", 1, 0),
     "objects without image": (
         lambda r: remove((r / "BBBC020_v1_images" / "jw-1h 2").iterdir()),
-        "mask-without-image",
+        "missing-image",
         1,
         cells_of("jw-1h"),
     ),

@@ -62,10 +62,10 @@ def _paint(root: Path) -> None:
 CASES: dict[str, Case] = {
     "a mask cut short": (lambda r: cut(_mask(r)), "unreadable-mask", 1, cells_of("IXMtest_A02_s1")),
     "a mask of another size": (lambda r: cropped(_mask(r)), "size-mismatch", 1, cells_of("IXMtest_A02_s1")),
-    "no mask": (lambda r: _mask(r).unlink(), "missing-pair", 1, cells_of("IXMtest_A02_s1")),
-    "no image": (lambda r: _image(r).unlink(), "mask-without-image", 1, cells_of("IXMtest_A02_s1")),
+    "no mask": (lambda r: _mask(r).unlink(), "missing-annotation", 1, cells_of("IXMtest_A02_s1")),
+    "no image": (lambda r: _image(r).unlink(), "missing-image", 1, cells_of("IXMtest_A02_s1")),
     "an image that is none": (lambda r: _image(r).write_bytes(b"nothing"), "unreadable-image", 1, 0),
-    "data in another channel": (_paint, "mask-channels", 1, 0),
+    "data in another channel": (_paint, "data-channel", 1, 0),
 }
 
 

@@ -54,8 +54,8 @@ CASES: dict[str, Case] = {
     "an image cut short": (lambda r: cut(only(r, "original/2.mid.bmp")), "unreadable-image", 1, 0),
     "a label cut short": (lambda r: cut(only(r, "1(label).bmp")), "unreadable-mask", 1, cells_of("1")),
     "a label of another size": (lambda r: cropped(only(r, "1(label).bmp")), "size-mismatch", 1, cells_of("1")),
-    "an image without label": (lambda r: only(r, "1(label).bmp").unlink(), "missing-pair", 1, cells_of("1")),
-    "a label without image": (lambda r: only(r, "original/1.png").unlink(), "mask-without-image", 1, cells_of("1")),
+    "an image without label": (lambda r: only(r, "1(label).bmp").unlink(), "missing-annotation", 1, cells_of("1")),
+    "a label without image": (lambda r: only(r, "original/1.png").unlink(), "missing-image", 1, cells_of("1")),
     "contours that are not quite red": (_repaint, "near-red", 1, cells_of("1")),
 }
 

@@ -162,7 +162,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str, int]] = {
     "no image": (_no_image, "missing-image", 0),
     "two images": (_twice, "several-pictures", 0),
     "an image without masks or rows": (_no_masks, "missing-annotation", -1),
-    "an odd image id": (_renamed, "odd-image-id", 0),
+    "an odd image id": (_renamed, "unexpected-name", 0),
     "a table with a row less": (_drop_row, "csv-differs", 0),
 }
 

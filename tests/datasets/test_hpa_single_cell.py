@@ -66,13 +66,13 @@ def _of_first(samples: dict[str, Sample]) -> int:
 CASES: dict[str, Case] = {
     "no red": (lambda r: channel("red")(r).unlink(), "missing-channel", 1, 0),
     "no blue": (lambda r: channel("blue")(r).unlink(), "missing-channel", 1, 0),
-    "an empty green": (lambda r: channel("green")(r).write_bytes(b""), "unreadable-channel", 1, 0),
-    "an empty blue": (lambda r: channel("blue")(r).write_bytes(b""), "unreadable-channel", 1, 0),
-    "a smaller yellow": (lambda r: cropped(channel("yellow")(r)), "channel-mismatch", 1, 0),
-    "a deeper yellow": (lambda r: _deep(channel("yellow")(r)), "channel-mismatch", 1, 0),
-    "a class that does not exist": (_labels("8|5|0", "8|19|0"), "label-invalid", 1, 0),
-    "a class that is no number": (_labels("8|5|0", "8|five"), "label-invalid", 1, 0),
-    "an empty label": (_labels("8|5|0", ""), "label-invalid", 1, 0),
+    "an empty green": (lambda r: channel("green")(r).write_bytes(b""), "unreadable-image", 1, 0),
+    "an empty blue": (lambda r: channel("blue")(r).write_bytes(b""), "unreadable-image", 1, 0),
+    "a smaller yellow": (lambda r: cropped(channel("yellow")(r)), "size-mismatch", 1, 0),
+    "a deeper yellow": (lambda r: _deep(channel("yellow")(r)), "size-mismatch", 1, 0),
+    "a class that does not exist": (_labels("8|5|0", "8|19|0"), "unknown-class", 1, 0),
+    "a class that is no number": (_labels("8|5|0", "8|five"), "unknown-class", 1, 0),
+    "an empty label": (_labels("8|5|0", ""), "unknown-class", 1, 0),
     "a mask cut short": (lambda r: cut(_mask(r)), "unreadable-mask", 1, _of_first),
     "a mask of another size": (lambda r: cropped(_mask(r)), "size-mismatch", 1, _of_first),
     "a mask that wrapped": (lambda r: _full(_mask(r)), "mask-wrap", 1, 0),
@@ -151,7 +151,7 @@ def test_every_location_of_the_atlas_maps_as_the_organisers_mapped_it(
     image = samples[_id(pristine)].image
     assert image.metadata == {"label_ids": "|".join(map(str, range(18, -1, -1))), "locations": text}
     assert image.labels == tuple(reversed(CLASSES))
-    assert not {"label-invalid", "label-without-class"} & set(rules(findings))
+    assert not {"unknown-class", "label-without-class"} & set(rules(findings))
     assert [parse_labels(name).numbers for name, _, _ in pairs] == [(int(n),) for _, _, n in pairs]
 
 
@@ -190,7 +190,7 @@ def test_the_image_list_of_the_atlas_labels_images_by_their_address(pristine: Pa
     assert image.cell_type == "U-2 OS"
     assert len(samples[name].instances)
     assert rules(findings)["label-without-class"] == 1
-    assert [f.value for f in findings if f.rule == "label-without-image"] == [1.0]
+    assert [f.value for f in findings if f.rule == "unknown-image"] == [1.0]
     assert "label-differs" not in rules(findings)
 
 
@@ -229,8 +229,8 @@ def test_the_real_quartets_have_their_labels(sample: Callable[[str], Path]) -> N
     assert {(s.image.size, s.image.dtype, len(s.image.channels)) for s in samples.values()} == {
         ((2048, 2048), "uint8", 4)
     }
-    assert [f.value for f in findings if f.rule == "label-without-image"] == [21_806.0 - 4]
-    assert rules(findings) == {"label-without-image": 1}
+    assert [f.value for f in findings if f.rule == "unknown-image"] == [21_806.0 - 4]
+    assert rules(findings) == {"unknown-image": 1}
 
 
 @pytest.mark.real

@@ -30,10 +30,10 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 L2 = f"{LABELS}/ic100/dna-2.png"
 X1 = f"{OUTLINES}/gnf/dna-1.xcf"
 CASES: dict[str, Case] = {
-    "labels are missing": (lambda r: (r / L2).unlink(), "rejected-image", 1, cells_of("ic100_02")),
-    "outlines are missing": (lambda r: (r / X1).unlink(), "rejected-image", 1, cells_of("gnf_01")),
+    "labels are missing": (lambda r: (r / L2).unlink(), "missing-annotation", 1, cells_of("ic100_02")),
+    "outlines are missing": (lambda r: (r / X1).unlink(), "missing-annotation", 1, cells_of("gnf_01")),
     "an image is missing": (
-        lambda r: (r / IMAGES / "gnf/dna-0.png").unlink(), "annotation-without-image", 1, cells_of("gnf_00"),
+        lambda r: (r / IMAGES / "gnf/dna-0.png").unlink(), "missing-image", 1, cells_of("gnf_00"),
     ),
     "labels cut short": (lambda r: cut(r / L2), "unreadable-mask", 1, cells_of("ic100_02")),
     "labels of another size": (lambda r: cropped(r / L2), "size-mismatch", 1, cells_of("ic100_02")),
@@ -46,11 +46,11 @@ CASES: dict[str, Case] = {
     ),
     "outlines of another size": (
         lambda r: (r / X1).write_bytes(_file("borders", (9, 9, 4))),
-        "outline-layer-missing", 1, cells_of("gnf_01"),
+        "missing-outline-layer", 1, cells_of("gnf_01"),
     ),
     "no layer of outlines": (
         lambda r: (r / X1).write_bytes(_file("Background", (90, 100, 3))),
-        "outline-layer-missing", 1, cells_of("gnf_01"),
+        "missing-outline-layer", 1, cells_of("gnf_01"),
     ),
     "an image cut short": (lambda r: cut(r / IMAGES / "gnf/dna-0.png"), "unreadable-image", 1, cells_of("gnf_00")),
 }  # fmt: skip
@@ -133,7 +133,7 @@ def test_the_real_files_have_the_published_nuclei_and_one_open_outline(sample: C
     assert [(f.rule, f.image_id, f.value) for f in findings if f.rule == "outline-count-differs"] == [
         ("outline-count-differs", "gnf_09", 1.0)
     ]
-    assert [f.image_id for f in findings if f.rule == "rejected-image"] == ["gnf_31"]
+    assert [f.image_id for f in findings if f.rule == "missing-annotation"] == ["gnf_31"]
     assert not samples["gnf_31"].image.annotated
     assert min(int(s.instances.area.min()) for s in samples.values() if len(s.instances)) >= 35
     sizes = {(i.partition("_")[0], s.image.size) for i, s in samples.items()}

@@ -19,8 +19,8 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 CASES: dict[str, Case] = {
-    "a mask is missing": (lambda r: (r / f"{FIRST}_mask.png").unlink(), "missing-pair", 1, cells_of(FIRST)),
-    "an image is missing": (lambda r: (r / f"{FIRST}_original.tif").unlink(), "mask-without-image", 1, cells_of(FIRST)),
+    "a mask is missing": (lambda r: (r / f"{FIRST}_mask.png").unlink(), "missing-annotation", 1, cells_of(FIRST)),
+    "an image is missing": (lambda r: (r / f"{FIRST}_original.tif").unlink(), "missing-image", 1, cells_of(FIRST)),
     "a mask cut short": (lambda r: cut(r / f"{FIRST}_mask.png"), "unreadable-mask", 1, cells_of(FIRST)),
     "an image cut short": (lambda r: cut(r / f"{FIRST}_original.tif"), "unreadable-image", 1, cells_of(FIRST)),
     "a mask of another size": (lambda r: cropped(r / f"{FIRST}_mask.png"), "size-mismatch", 1, cells_of(FIRST)),

@@ -41,21 +41,21 @@ def _replace(old: str, new: str) -> Callable[[Path], object]:
 
 
 CASES: dict[str, Case] = {
-    "a document is missing": (lambda r: xml(r).unlink(), "missing-pair", 1, cells_of(A)),
-    "all documents are missing": (lambda r: shutil.rmtree(r / "Annotations"), "missing-pair", 2, cells_of("TCGA")),
-    "an image is missing": (lambda r: tif(r).unlink(), "annotation-without-image", 1, cells_of(A)),
+    "a document is missing": (lambda r: xml(r).unlink(), "missing-annotation", 1, cells_of(A)),
+    "all documents are missing": (lambda r: shutil.rmtree(r / "Annotations"), "missing-annotation", 2, cells_of("T")),
+    "an image is missing": (lambda r: tif(r).unlink(), "missing-image", 1, cells_of(A)),
     "an image cut short": (lambda r: cut(tif(r)), "unreadable-image", 1, cells_of(A)),
-    "a document cut short": (lambda r: cut(xml(r)), "xml-invalid", 1, cells_of(A)),
-    "an empty document": (lambda r: xml(r).write_text(""), "xml-invalid", 1, cells_of(A)),
-    "entities": (lambda r: xml(r).write_text(BOMB), "xml-invalid", 1, cells_of(A)),
-    "an entity of another file": (lambda r: xml(r).write_text(LEAK), "xml-invalid", 1, cells_of(A)),
-    "no scale": (_replace(' MicronsPerPixel="0.252"', ""), "scale-missing", 1, 0),
+    "a document cut short": (lambda r: cut(xml(r)), "unreadable-annotations", 1, cells_of(A)),
+    "an empty document": (lambda r: xml(r).write_text(""), "unreadable-annotations", 1, cells_of(A)),
+    "entities": (lambda r: xml(r).write_text(BOMB), "unreadable-annotations", 1, cells_of(A)),
+    "an entity of another file": (lambda r: xml(r).write_text(LEAK), "unreadable-annotations", 1, cells_of(A)),
+    "no scale": (_replace(' MicronsPerPixel="0.252"', ""), "missing-scale", 1, 0),
     "a region of two vertices": (
         _replace("</Regions>", f'<Region Id="9"><Vertices>{2 * VERTEX}</Vertices></Region></Regions>'),
-        "region-invalid", 1, 0,
+        "invalid-segmentation", 1, 0,
     ),
     "a region without vertices": (
-        _replace("</Regions>", '<Region Id="9"><Vertices></Vertices></Region></Regions>'), "region-invalid", 1, 0,
+        _replace("</Regions>", '<Region Id="9"><Vertices></Vertices></Region></Regions>'), "invalid-segmentation", 1, 0,
     ),
 }  # fmt: skip
 
@@ -98,9 +98,9 @@ def test_the_real_documents_have_the_published_regions(sample: Callable[[str], P
     samples, findings = read_all("kumar", sample("kumar/nucleisegmentationbenchmark.zip"))
     counted = {i: len(s.instances) for i, s in samples.items()}
     assert counted == {A: 398, "TCGA-50-5931-01Z-00-DX1": 444, B: 363}
-    assert rules(findings)["region-invalid"] == 1
-    assert [f.image_id for f in findings if f.rule == "scale-missing"] == [B]
-    assert rules(findings)["vertex-outside"] > 0
+    assert rules(findings)["invalid-segmentation"] == 1
+    assert [f.image_id for f in findings if f.rule == "missing-scale"] == [B]
+    assert rules(findings)["outside-image"] > 0
     assert {s.image.size for s in samples.values()} == {(1000, 1000)}
     assert {i[5:12]: s.image.tissue for i, s in samples.items()} == {
         "21-5784": "Liver", "50-5931": "Liver", "NH-A8F7": "Colon",

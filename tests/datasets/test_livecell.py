@@ -48,10 +48,10 @@ CASES: dict[str, Case] = {
         _edit(lambda d: d.update(annotations={str(a["id"]): a for a in d["annotations"]})), "annotations-dict", 1, 0,
     ),
     "an image listed twice": (
-        _edit(lambda d: d["images"].append({**d["images"][2], "id": 90_001})), "duplicate-image-entry", 2, 0,
+        _edit(lambda d: d["images"].append({**d["images"][2], "id": 90_001})), "image-listed-twice", 2, 0,
     ),
     "a name of another grammar": (
-        _edit(lambda d: d["images"][2].update(file_name="odd name ä.tif")), "file-name", 1, 0,
+        _edit(lambda d: d["images"][2].update(file_name="odd name ä.tif")), "unexpected-name", 1, 0,
     ),
 }  # fmt: skip
 
@@ -118,5 +118,5 @@ def test_the_real_files_have_the_published_cells(sample: Callable[[str], Path]) 
     assert (len(samples), len(rest)) == (45, 33)
     assert not any(s.image.annotated for s in rest)
     assert {s.image.size for s in samples.values()} == {(520, 704)}
-    assert not set(rules(findings)) & {"size-mismatch", "missing-image", "file-name", "unreadable-image"}
+    assert not set(rules(findings)) & {"size-mismatch", "missing-image", "unexpected-name", "unreadable-image"}
     assert all(s.image.leakage_group and s.image.cell_type for s in samples.values())

@@ -39,7 +39,7 @@ def test_a_count_that_is_no_number_is_a_finding_and_its_pair_left_out(value: Any
     (root / COUNTS).write_text(json.dumps({**counts, f"{FIRST}.tif": value}))
     after, findings = read_all("livecell_counts", root)
     assert set(before) - set(after) == {FIRST}
-    assert rules(findings) - rules(found) == {"count-invalid": 1}
+    assert rules(findings) - rules(found) == {"invalid-count": 1}
 
 
 def test_counts_come_with_the_image_and_without_cells(root: Path) -> None:
@@ -49,7 +49,7 @@ def test_counts_come_with_the_image_and_without_cells(root: Path) -> None:
     }
     assert not any(len(s.instances) or s.image.annotated for s in samples.values())
     assert samples[FIRST].image.leakage_group == "A172 B2"
-    assert {f.image_id for f in findings if f.rule == "file-ending-differs"} == {
+    assert {f.image_id for f in findings if f.rule == "wrong-extension"} == {
         f"{line}_Phase_B3_1_00d01h00m_1" for line in ("A172", "A549")
     }
 
@@ -63,7 +63,7 @@ def test_an_archive_that_is_missing_leaves_findings(root: Path) -> None:
     (root / "A549.zip").unlink()
     samples, findings = read_all("livecell_counts", root)
     assert {i[:4] for i in samples} == {"A172"}
-    assert rules(findings)["missing-pair"] == 1 + 3
+    assert rules(findings)["unknown-image"] == 1 + 3
 
 
 def test_a_byte_order_mark_does_not_matter(root: Path) -> None:

@@ -101,7 +101,7 @@ CASES: dict[str, Case] = {
     ),
     "a mask of another size": (
         lambda r: _edit(r, "BBBC018", segmentation={"size": [5, 5], "counts": "03"}),
-        "segmentation-invalid",
+        "invalid-segmentation",
         1,
         1,
     ),

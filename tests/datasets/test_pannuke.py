@@ -38,15 +38,15 @@ def _set(value: float, *where: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 CASES: dict[str, Case] = {
-    "masks are missing": (lambda r: (r / MASKS).unlink(), "missing-pair", 1, cells_of("fold1")),
-    "images are missing": (lambda r: (r / IMAGES).unlink(), "missing-pair", 1, cells_of("fold1")),
-    "tissues are missing": (lambda r: (r / TYPES).unlink(), "missing-pair", 1, 0),
-    "a tissue too few": (_edit(TYPES, lambda a: a[:-1]), "missing-pair", 1, 0),
+    "masks are missing": (lambda r: (r / MASKS).unlink(), "missing-annotation", 1, cells_of("fold1")),
+    "images are missing": (lambda r: (r / IMAGES).unlink(), "missing-image", 1, cells_of("fold1")),
+    "tissues are missing": (lambda r: (r / TYPES).unlink(), "missing-tissues", 1, 0),
+    "a tissue too few": (_edit(TYPES, lambda a: a[:-1]), "missing-tissues", 1, 0),
     "an unknown tissue": (_edit(TYPES, lambda a: np.array(["Brain", *a[1:]])), "unknown-tissue", 1, 0),
     "a class number that is no whole number": (_edit(MASKS, _set(0.5, 1, 40, 40, 5)), "mask-values", 1, 0),
     "a negative id": (_edit(MASKS, _set(-3, 1, 40, 40, 5)), "mask-values", 1, 0),
     "an id that is not a number": (_edit(MASKS, _set(np.nan, 1, 40, 40, 5)), "mask-values", 1, 0),
-    "a patch of zeros": (_edit(MASKS, _set(0, 1)), "all-zero-patch", 1, cells_of("fold1_0001")),
+    "a patch of zeros": (_edit(MASKS, _set(0, 1)), "void-patch", 1, cells_of("fold1_0001")),
 }
 
 
@@ -115,5 +115,5 @@ def test_the_real_slice_has_the_published_cells_and_tissues(sample: Callable[[st
     ]  # fmt: skip
     classes = Counter(c for s in samples.values() for c in s.instances.column("class_name"))
     assert [classes[c] for c in CLASS_NAMES] == [45, 89, 44, 0, 16]
-    assert not set(rules(findings)) & {"cross-class-overlap", "void-pixels", "all-zero-patch", "missing-pair"}
+    assert not set(rules(findings)) & {"cross-class-overlap", "void-pixels", "void-patch", "missing-annotation"}
     assert {s.image.leakage_group for s in samples.values()} == {"fold3"}

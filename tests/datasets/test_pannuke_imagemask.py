@@ -24,15 +24,20 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 CASES: dict[str, Case] = {
-    "a mask is missing": (lambda r: (r / MASK).unlink(), "missing-pair", 1, cells_of("10040")),
-    "a folder of masks is missing": (lambda r: shutil.rmtree(r / "train/masks"), "missing-pair", 1, cells_of("10040")),
-    "an image is missing": (lambda r: (r / IMAGE).unlink(), "mask-without-image", 1, cells_of("10040")),
+    "a mask is missing": (lambda r: (r / MASK).unlink(), "missing-annotation", 1, cells_of("10040")),
+    "a folder of masks is missing": (
+        lambda r: shutil.rmtree(r / "train/masks"),
+        "missing-annotation",
+        1,
+        cells_of("10040"),
+    ),
+    "an image is missing": (lambda r: (r / IMAGE).unlink(), "missing-image", 1, cells_of("10040")),
     "a mask cut short": (lambda r: cut(r / MASK), "unreadable-mask", 1, cells_of("10040")),
     "an image cut short": (lambda r: cut(r / IMAGE), "unreadable-image", 1, cells_of("10040")),
     "a mask of another size": (lambda r: cropped(r / MASK), "size-mismatch", 1, cells_of("10040")),
     "a mask without colour": (
         lambda r: resave(r / MASK, pixels_of(r / MASK)[..., 0]),
-        "mask-values",
+        "mask-shape",
         1,
         cells_of("10040"),
     ),

@@ -24,9 +24,9 @@ def _values(path: Path) -> None:
 
 
 CASES: dict[str, Case] = {
-    "a mask is missing": (lambda r: (r / "GT_01/01_1.png").unlink(), "missing-pair", 1, cells_of("01_1")),
-    "a folder of masks is missing": (lambda r: shutil.rmtree(r / "GT_01"), "missing-pair", 2, cells_of("01_")),
-    "an image is missing": (lambda r: (r / "Slide_01/01_1.png").unlink(), "mask-without-image", 1, cells_of("01_1")),
+    "a mask is missing": (lambda r: (r / "GT_01/01_1.png").unlink(), "missing-annotation", 1, cells_of("01_1")),
+    "a folder of masks is missing": (lambda r: shutil.rmtree(r / "GT_01"), "missing-annotation", 2, cells_of("01_")),
+    "an image is missing": (lambda r: (r / "Slide_01/01_1.png").unlink(), "missing-image", 1, cells_of("01_1")),
     "a mask cut short": (lambda r: cut(r / "GT_01/01_1.png"), "unreadable-mask", 1, cells_of("01_1")),
     "an image cut short": (lambda r: cut(r / "Slide_01/01_1.png"), "unreadable-image", 1, cells_of("01_1")),
     "a mask of another size": (lambda r: cropped(r / "GT_01/01_1.png"), "size-mismatch", 1, cells_of("01_1")),

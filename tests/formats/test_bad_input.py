@@ -129,7 +129,7 @@ def test_regions_of_two_vertices_are_reported_and_negative_ones_are_cells(tmp_pa
     text = f"<Annotations><Annotation><Regions>{regions}</Regions></Annotation></Annotations>"
     (out / "Annotations" / "a.xml").write_text(text)
     a, _ = read(form, out)
-    assert sorted(f.rule for f in a.findings) == ["negative-roa", "region-invalid", "vertex-outside"]
+    assert sorted(f.rule for f in a.findings) == ["invalid-segmentation", "negative-roa", "outside-image"]
     assert a.instances.ids.tolist() == [3]
 
 
@@ -159,7 +159,7 @@ def test_a_channel_of_other_values_than_ids_is_left_out_and_the_others_stay(tmp_
     stack[1] = 0
     np.save(path, stack)
     a, b = read(form, out)
-    assert [(f.rule, f.severity) for f in a.findings] == [("label-not-integer", "error")]
+    assert [(f.rule, f.severity) for f in a.findings] == [("mask-values", "error")]
     assert "channel 3" in a.findings[0].message
     assert a.instances.column("class_name") == ["Neoplastic"]
     np.testing.assert_array_equal(a.instances.label_map().label_map, stack[0, ..., 0])
@@ -183,7 +183,7 @@ def test_a_yolo_line_that_is_no_polygon_is_a_finding(tmp_path: Path, line: str) 
     text = out / "labels" / "train" / "a.txt"
     text.write_text(line + "\n" + text.read_text())
     a, _ = read(form, out)
-    assert [f.rule for f in a.findings] == ["line-invalid"]
+    assert [f.rule for f in a.findings] == ["invalid-segmentation"]
     assert len(a.instances) == 2
 
 

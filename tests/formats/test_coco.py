@@ -139,17 +139,17 @@ def test_a_category_called_cell_is_a_kind_and_any_other_a_class(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ({"segmentation": [[1.0, 2.0, 3.0, 4.0]]}, "segmentation-invalid"),
-        ({"segmentation": [[1.0, 2.0, 3.0, 4.0, 5.0]]}, "segmentation-invalid"),
-        ({"segmentation": [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]]}, "segmentation-invalid"),
-        ({"segmentation": []}, "segmentation-invalid"),
-        ({"segmentation": None}, "segmentation-invalid"),
-        ({"segmentation": "none"}, "segmentation-invalid"),
-        ({"segmentation": {"size": [9, 9], "counts": "0"}}, "segmentation-invalid"),
-        ({"segmentation": {"size": [20, 30], "counts": "\u00e4"}}, "segmentation-invalid"),
-        ({"segmentation": {"size": [20, 30], "counts": [1000]}}, "segmentation-invalid"),
-        ({"segmentation": {"size": [20, 30], "counts": [-1, 601]}}, "segmentation-invalid"),
-        ({"category_id": 5}, "unknown-category"),
+        ({"segmentation": [[1.0, 2.0, 3.0, 4.0]]}, "invalid-segmentation"),
+        ({"segmentation": [[1.0, 2.0, 3.0, 4.0, 5.0]]}, "invalid-segmentation"),
+        ({"segmentation": [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]]}, "invalid-segmentation"),
+        ({"segmentation": []}, "invalid-segmentation"),
+        ({"segmentation": None}, "invalid-segmentation"),
+        ({"segmentation": "none"}, "invalid-segmentation"),
+        ({"segmentation": {"size": [9, 9], "counts": "0"}}, "invalid-segmentation"),
+        ({"segmentation": {"size": [20, 30], "counts": "\u00e4"}}, "invalid-segmentation"),
+        ({"segmentation": {"size": [20, 30], "counts": [1000]}}, "invalid-segmentation"),
+        ({"segmentation": {"size": [20, 30], "counts": [-1, 601]}}, "invalid-segmentation"),
+        ({"category_id": 5}, "unknown-class"),
         ({"image_id": 8}, "unknown-image"),
         ({"image_id": None}, "unknown-image"),
         ({"id": 1}, "duplicate-annotation-id"),
@@ -163,7 +163,7 @@ def test_a_bad_annotation_is_a_finding_and_the_good_one_is_read(
     (found,) = coco.read(saved(tmp_path, given))
     assert [f.rule for f in found.findings] == [rule]
     assert found.instances.column("source_id")[0] == "1"
-    left_out = rule in ("segmentation-invalid", "unknown-image")
+    left_out = rule in ("invalid-segmentation", "unknown-image")
     assert len(found.instances) == (1 if left_out else 2)
 
 
@@ -184,7 +184,7 @@ def test_images_listed_twice_keep_both_entries(tmp_path: Path) -> None:
     given["images"].append(given["images"][0] | {"id": 8})
     found = list(coco.read(saved(tmp_path, given)))
     assert [s.image.image_id for s in found] == ["a#7", "a#8"]
-    assert [[f.rule for f in s.findings] for s in found] == [["duplicate-image-entry"]] * 2
+    assert [[f.rule for f in s.findings] for s in found] == [["image-listed-twice"]] * 2
     assert [len(s.instances) for s in found] == [1, 1]
 
 

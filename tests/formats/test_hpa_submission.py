@@ -86,7 +86,7 @@ def test_a_triple_that_cannot_be_read_is_a_finding_and_the_next_is_read(
     path = row(tmp_path, f"1 0.5 {good} {bad}" if said == "triples" else f"{bad} 1 0.5 {text_of(~MASK)}")
     (found,) = hpa_submission.read(path)
     assert len(found.instances) == 1
-    assert [f.rule for f in found.findings] == ["prediction-string"]
+    assert [f.rule for f in found.findings] == ["invalid-segmentation"]
     assert said in found.findings[0].message
 
 

@@ -54,7 +54,7 @@ def write(path: Path, n: int = 5) -> Store:
             cells = Instances.from_masks(
                 masks, SIZE, class_name="tumour", published_area=[1 / 3] * 6, polygon=[POLYGON] * 6
             )
-            writer.append(Sample(image, cells, (Finding("stray-file", "one", "note", f"image {k}"),)))
+            writer.append(Sample(image, cells, (Finding("unexpected-name", "one", "note", f"image {k}"),)))
         sources = {"toy:": {"path": str(pixels), "relative": "pixels", "size": 0, "sha256": ""}}
         return writer.finish({"name": "toy", "title": "Toy", "licence": "CC0", "sources": sources, "history": []})
 
@@ -75,8 +75,8 @@ def rules_of(store: Store) -> set[str]:
 def test_check_writes_what_it_found_beside_what_the_reader_found(store: Store) -> None:
     found = check(store)
     written = open_store(store.path).findings
-    assert {"hole", "several-components", "overlap", "speck", "stray-file"} <= rules_of(store)
-    assert "stray-file" not in found.findings.column("rule").to_pylist()
+    assert {"hole", "several-components", "overlap", "speck", "unexpected-name"} <= rules_of(store)
+    assert "unexpected-name" not in found.findings.column("rule").to_pylist()
     assert found.counts[0][1] == "error" or found.findings.column("severity").to_pylist()[0] == "warning"
     assert written.num_rows == found.findings.num_rows + 5
     again = check(store)
@@ -93,9 +93,9 @@ def test_the_findings_are_the_same_bytes_on_any_number_of_workers(store: Store) 
 
 def test_only_the_rules_that_were_run_are_replaced(store: Store) -> None:
     check(store, rules=["hole"])
-    assert rules_of(store) == {"hole", "stray-file"}
+    assert rules_of(store) == {"hole", "unexpected-name"}
     check(store, rules=["speck"], options={"speck": {"min_px": 0, "min_share": 0}})
-    assert rules_of(store) == {"hole", "stray-file"}
+    assert rules_of(store) == {"hole", "unexpected-name"}
 
 
 def test_without_pixels_the_checks_that_need_them_are_named_as_left_out(store: Store, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_an_image_that_cannot_be_read_is_a_finding_and_the_rest_goes_on(store: S
     (tmp_path / "pixels" / "1.png").write_bytes(b"no image")
     (tmp_path / "pixels" / "2.png").unlink()
     found = check(store).findings.to_pylist()
-    trouble = [f["image_id"] for f in found if f["rule"] == "unreadable-pixels"]
+    trouble = [f["image_id"] for f in found if f["rule"] == "unreadable-image"]
     assert trouble == ["image 1", "image 2"]
     assert {f["image_id"] for f in found if f["rule"] == "hole"} == {f"image {k}" for k in range(5)}
 
@@ -123,7 +123,7 @@ def test_unknown_rules_and_options_are_refused_before_anything_is_done(store: St
         check(store, rules=["speck"], options={"speck": {"size": 1}})
     with pytest.raises(CelltableError, match="no option 'size'"):
         repair(store, rules=["speck"], options={"drop-specks": {"size": 1}})
-    assert rules_of(store) == {"stray-file"}
+    assert rules_of(store) == {"unexpected-name"}
 
 
 def test_a_dry_run_tells_the_edits_and_writes_nothing(store: Store) -> None:
@@ -271,7 +271,7 @@ def test_an_interrupted_prediction_goes_on_where_it_stopped(
 def test_an_image_that_cannot_be_predicted_is_a_finding(store: Store, tmp_path: Path) -> None:
     (tmp_path / "pixels" / "1.png").write_bytes(b"no image")
     made = predict(store, tmp_path / "pred.celltable")
-    assert made.findings.column("rule").to_pylist() == ["unreadable-pixels"]
+    assert made.findings.column("rule").to_pylist() == ["unreadable-image"]
     assert len(made["image 1"].instances) == 0
     assert made.image("image 1").annotated is False
     with pytest.raises(CelltableError, match="no option 'size'. Its options: h, min_area"):

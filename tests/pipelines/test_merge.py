@@ -184,7 +184,7 @@ def test_an_unreadable_image_is_a_finding_and_the_rest_is_merged(tmp_path: Path)
     (a.path / "pixels" / "q.npy").write_bytes(b"not an array")
     merged = merge([a, b], tmp_path / "m")
     found = {(f["rule"], f["image_id"]) for f in merged.findings.to_pylist()}
-    assert found == {("unreadable-pixels", "a/q"), (NEAR, "b/r")}
+    assert found == {("unreadable-image", "a/q"), (NEAR, "b/r")}
     card = split(merged, test=0.5)
     assert card.images.keys() == {"train", "test"}
 

@@ -153,7 +153,7 @@ def test_missing_tiles_and_unreadable_images_are_findings(tmp_path: Path) -> Non
     store = made(tmp_path / "s", pixels, {n: truth((80, 90), 1) for n in pixels})
     (store.path / "pixels" / "1.npy").unlink()
     tiles = tile(store, tmp_path / "t", size=64, overlap=40)
-    assert tiles.findings["rule"].to_pylist() == ["unreadable-pixels"]
+    assert tiles.findings["rule"].to_pylist() == ["unreadable-image"]
     assert "1.npy" in tiles.findings["message"][0].as_py()
     found = stitch(predict(tiles, tmp_path / "p"), tmp_path / "b", images=store)
     assert found.findings.select(["image_id", "rule", "value"]).to_pylist() == []

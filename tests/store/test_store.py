@@ -39,7 +39,7 @@ def make_sample(name: str, n: int, seed: int = 0, **columns: object) -> Sample:
         name, *SIZE, pixels=(Pixels("toy:a.zip", f"{name}.png", role="dna"),), dataset="toy", channels=("dna",),
         modality="fluorescence", labels=("a", "b") if seed % 2 else None, metadata={"z": "1", "a": "2"},
     )  # fmt: skip
-    findings = (Finding("speck", "small", image_id=name, instance_id=1, value=3.0),) if n > 2 else ()
+    findings = (Finding("unexpected-name", "small", image_id=name, instance_id=1, value=3.0),) if n > 2 else ()
     return Sample(image, cells(n, seed, **columns), findings)
 
 

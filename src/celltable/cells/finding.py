@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, cast
 
-Severity = Literal["error", "warning", "note"]
+from celltable.rules import Severity, severity_of
+
+_OF_ITS_RULE: Final = cast("Severity", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One defect: a row of findings.parquet.
 
-    `rule` is the check's kebab-case name, `value` the measured value, `instance_id` None for a defect of the image,
-    `image_id` None for one of the whole release.
+    Attributes
+    ----------
+    rule
+        Name of a declared rule (`celltable.rules`), in kebab-case.
+    message
+        What was found, where, and what became of it.
+    severity
+        error, warning or note; that of the rule unless given.
+    image_id, instance_id
+        None for a defect of the whole release; of the whole image.
+    value
+        The measured value, in the unit that the rule states.
+
+    Raises
+    ------
+    RuleError
+        If no loaded module declares the rule.
     """
 
     rule: str
     message: str
-    severity: Severity = "warning"
+    severity: Severity = _OF_ITS_RULE
     image_id: str | None = None
     instance_id: int | None = None
     value: float | None = None
+
+    def __post_init__(self) -> None:
+        usual = severity_of(self.rule)
+        if not self.severity:
+            object.__setattr__(self, "severity", usual)

@@ -18,8 +18,45 @@ from celltable.geometry.look import image_class, look_at
 from celltable.imagefile import Entry, Release, image_info, read_pixels
 from celltable.imagefile.container import stem
 from celltable.notation.kaggle import Rows, sample_of
+from celltable.rules import rule
 
 from ._read import located, sample
+
+rule(
+    "alpha-varies",
+    "Alpha channel that varies",
+    "warning",
+    "The alpha channel of an image should be constant; where it varies, part of the image is transparent.",
+    emitter="ingest dsb2018, ingest dsb2018_fixes",
+)
+rule(
+    "csv-differs",
+    "Masks that differ from the CSV",
+    "warning",
+    "The masks of an image and its rows in the CSV describe different nuclei. The masks were read.",
+    emitter="ingest dsb2018, ingest dsb2018_fixes",
+)
+rule(
+    "duplicate-copy",
+    "Image in several places of the release",
+    "note",
+    "The same image id is in several folders or archives. The copy with most files was read.",
+    emitter="ingest dsb2018, ingest dsb2018_fixes",
+)
+rule(
+    "part-guessed",
+    "Part of the release that was guessed",
+    "note",
+    "No folder name says which part the images are; their masks decide.",
+    emitter="ingest dsb2018, ingest dsb2018_fixes",
+)
+rule(
+    "several-pictures",
+    "Several pictures of one image",
+    "warning",
+    "The folder of an image holds more than one picture. The message says which was read.",
+    emitter="ingest dsb2018, ingest dsb2018_fixes",
+)
 
 _PART: Final = re.compile(r"(?:^|/)(stage1_train|stage1_test|stage2_test)(?:_final)?(?=/)")
 _ENDINGS: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -116,7 +153,7 @@ def _add(
         findings.append(Finding("duplicate-copy", f"{text}; the one with most files was read", "note", image_id))
     if image_id in items:
         text = f"{image_id} is in {items[image_id].part} and in {part}; the first was read"
-        findings.append(Finding("duplicate-image-id", text, "error", image_id))
+        findings.append(Finding("image-in-two-splits", text, "error", image_id))
         return
     folder = max(sources.values(), key=lambda f: (bool(f.pictures), len(f.masks)))
     own = [e for e in folder.pictures if image_id in e.name.rpartition("/")[2]]
@@ -132,7 +169,7 @@ def load_image(release: Release, item: Item, rows: Rows | None) -> Sample:
     findings: list[Finding] = []
     if not _HEX.fullmatch(item.image_id):
         text = f"'{item.image_id}' is no image id of 64 hexadecimal digits"
-        findings.append(Finding("odd-image-id", text, "note", item.image_id))
+        findings.append(Finding("unexpected-name", text, "note", item.image_id))
     pixels = _picture(release, item, findings)
     batch = _Masks.read(release, item, findings) if item.masks else None
     size = (

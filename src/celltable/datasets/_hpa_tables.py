@@ -13,6 +13,22 @@ from celltable.cells import Finding
 from celltable.errors import InputError
 from celltable.imagefile import Entry, Release
 from celltable.notation.hpa import CLASSES, CLASSES_OF_2018, Labels, parse_labels
+from celltable.rules import rule
+
+rule(
+    "label-differs",
+    "Tables whose labels differ",
+    "warning",
+    "Two tables give an image different labels. The message says which were taken.",
+    emitter="ingest hpa_single_cell",
+)
+rule(
+    "label-without-class",
+    "Location that is not a class of the challenge",
+    "warning",
+    "A location of the atlas that the challenge leaves out; it is not among the labels.",
+    emitter="ingest hpa_single_cell",
+)
 
 _IDS: Final = ("ID", "ImageID", "Id", "Image")  # train.csv; its older spelling; train.csv of 2018; kaggle_2021.tsv
 _LABELS: Final = {"Label": CLASSES, "Target": CLASSES_OF_2018}  # column → what its numbers mean
@@ -42,7 +58,7 @@ def read_labels(release: Release, images: Container[str], findings: list[Finding
         name = entry.name.rpartition("/")[2]
         if name == "train.csv" and not rows:
             text = f"{entry.name} holds no labels; expected the columns ID and Label"
-            findings.append(Finding("unreadable-labels", text, "error"))
+            findings.append(Finding("unreadable-table", text, "error"))
         for row in rows:
             image_id = _image_id(row, images)
             said = _said(row, genes)
@@ -50,7 +66,7 @@ def read_labels(release: Release, images: Container[str], findings: list[Finding
                 continue
             if image_id in found:
                 text = f"{name} labels it twice; the first counts"
-                findings.append(Finding("duplicate-label", text, "error", image_id))
+                findings.append(Finding("image-listed-twice", text, "error", image_id))
                 continue
             found[image_id] = _labelled(row, *said, image_id, findings, image_id in images)
     return found
@@ -126,7 +142,7 @@ def _problems(labels: Labels, text: str, numbered: tuple[str, ...], image_id: st
     """What of a label is no class: names that the challenge leaves out (told of images that are here), and nonsense."""
     if labels.unknown or not text:
         message = f"the label '{text}' is not made of class numbers 0 to {len(numbered) - 1} or names joined by |"
-        yield Finding("label-invalid", message, "error", image_id)
+        yield Finding("unknown-class", message, "error", image_id)
     if labels.without_class and here:
         message = f"the challenge has no class for {', '.join(labels.without_class)}; left out of the labels"
         yield Finding("label-without-class", message, "warning", image_id)

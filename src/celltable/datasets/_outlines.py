@@ -13,8 +13,24 @@ from celltable.cells import Finding, Image, Instances, Kind, Sample
 from celltable.geometry import label_map
 from celltable.geometry.overlap import overlap_of_rles
 from celltable.imagefile import Release
+from celltable.rules import rule
 
 from ._read import sample, unlabelled
+
+rule(
+    "cut-outline",
+    "Outline cut by the image border",
+    "warning",
+    "The outline runs into the border and encloses nothing: its cell is missing.",
+    emitter="ingest bbbc007, ingest bbbc018",
+)
+rule(
+    "open-outline",
+    "Outline that is not closed",
+    "warning",
+    "The outline encloses nothing, or too little to be a cell: its cell is missing.",
+    emitter="ingest bbbc007, ingest bbbc018",
+)
 
 INSIDE: Final = 0.9  # share of a nucleus in one cell: its drawn line may stray a pixel or two over the cell's
 Mask = NDArray[np.bool_]
@@ -63,13 +79,13 @@ def open_contours(line: Mask, labels: Labels, image_id: str, name: str) -> list[
     x, y, w, h = found.boxes.T
     at_border = (x == 0) | (y == 0) | (x + w == line.shape[1]) | (y + h == line.shape[0])
     findings = []
-    for rule, which, what in (
+    for defect, which, what in (
         ("cut-outline", lost & at_border, "run into the image border and enclose nothing: the cells they cut are lost"),
         ("open-outline", lost & ~at_border, "enclose nothing: they are not closed, or too small inside"),
     ):
         n = int(np.count_nonzero(which))
         if n:
-            findings.append(Finding(rule, f"{n} outlines of {name} {what}", "warning", image_id, value=float(n)))
+            findings.append(Finding(defect, f"{n} outlines of {name} {what}", "warning", image_id, value=float(n)))
     return findings
 
 

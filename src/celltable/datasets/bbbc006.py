@@ -14,9 +14,18 @@ import numpy as np
 from celltable.cells import Finding, Instances, Sample
 from celltable.imagefile import Entry, Release
 from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.rules import rule
 
 from ._channels import image_of_channels
 from ._read import fitting_mask, png, sample, tiff, unlabelled
+
+rule(
+    "duplicate-channel",
+    "Channel that is there twice",
+    "warning",
+    "Two files have the same well, site, plane and channel. The first was read.",
+    emitter="ingest bbbc006",
+)
 
 _FIELD: Final = r"(?P<stem>mcf-z-stacks-03212011_(?P<well>[a-p]\d{2})_s(?P<site>[12]))"
 _GUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
@@ -60,7 +69,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
         for (stem, well, site, z), channels in found.items()
     ]
     for stem in sorted(labels.keys() - {item.stem for item in items}):
-        findings.append(Finding("mask-without-image", f"{labels[stem].name} has no image", "error", stem))
+        findings.append(Finding("missing-image", f"{labels[stem].name} has no image", "error", stem))
     counts = _counts(release, findings)
     return Scan(sorted(items), tuple(findings), counts)
 
@@ -84,7 +93,7 @@ def _counts(release: Release, findings: list[Finding]) -> dict[tuple[str, str], 
             if place and numbers:
                 counts[place[1].lower(), place[2]] = float(numbers[-1])
         if not counts:
-            findings.append(Finding("unreadable-counts", f"{entry.name}: no row names a well, a site and a count"))
+            findings.append(Finding("unreadable-table", f"{entry.name}: no row names a well, a site and a count"))
     return counts
 
 
@@ -110,7 +119,7 @@ def load(release: Release, shared: dict[tuple[str, str], float], item: Item) -> 
     )
     if item.label is None:
         text = f"no {item.stem}.png among the labels; the field is unlabelled"
-        return unlabelled(release, image, *findings, Finding("missing-pair", text, "error", item.image_id))
+        return unlabelled(release, image, *findings, Finding("missing-annotation", text, "error", item.image_id))
     labels = fitting_mask(release, item.label, image, findings)
     if labels is None:
         return unlabelled(release, image, *findings)
@@ -169,7 +178,7 @@ DATASET = Dataset(
     layout="BBBC006_v1_images_z_16/mcf-z-stacks-03212011_<well>_s<site>_w<channel><GUID>.tif\n"
     "BBBC006_v1_labels/mcf-z-stacks-03212011_<well>_s<site>.png\nBBBC006_v1_counts.csv",
     protocols=("errors_caicedo",),
-    expected_findings=("missing-channel", "missing-pair"),
+    expected_findings=("missing-channel", "missing-annotation"),
     scan=scan,
     load=load,
     example=example,

@@ -13,10 +13,26 @@ from celltable.cells import Finding, Image, Instances, Kind, Sample
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
 from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.rules import rule
 
 from ._channels import Channel, decoded, image_of_channels
 from ._outlines import line_of, open_contours, sample_of_drawings
 from ._read import fitting_mask, tiff
+
+rule(
+    "corner-marks",
+    "Registration marks in the corners",
+    "note",
+    "Coloured marks in the corners of an image that should be grey. The least marked channel is read.",
+    emitter="ingest bbbc007",
+)
+rule(
+    "coloured-pixels",
+    "Coloured pixels in a grey image",
+    "note",
+    "Coloured pixels away from the corners of an image that should be grey.",
+    emitter="ingest bbbc007",
+)
 
 # four folders, four grammars of names; the letter or number after the field says DNA (d) or actin (f)
 FILE: Final = (
@@ -52,7 +68,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
         if files["images"]:
             items.append(Item(key, sub, files["images"], files["outlines"]))
         else:
-            findings.append(Finding("mask-without-image", f"outlines of {sub}/{key} have no image", "error", key))
+            findings.append(Finding("missing-image", f"outlines of {sub}/{key} have no image", "error", key))
     return Scan(items, tuple(findings))
 
 
@@ -92,13 +108,13 @@ def _channel(release: Release, role: str, item: Item, findings: list[Finding]) -
     rows, columns = np.nonzero(marked)
     height, width = marked.shape
     near = (np.minimum(rows, height - 1 - rows) < CORNER_PX) & (np.minimum(columns, width - 1 - columns) < CORNER_PX)
-    for rule, n, where in (
+    for defect, n, where in (
         ("corner-marks", int(near.sum()), f"within {CORNER_PX} px of a corner: registration marks"),
         ("coloured-pixels", int((~near).sum()), "away from the corners of an image that should be grey"),
     ):
         if n:
             text = f"{n} coloured pixels of the {role} image lie {where}"
-            findings.append(Finding(rule, text, "note", item.image_id, value=float(n)))
+            findings.append(Finding(defect, text, "note", item.image_id, value=float(n)))
     strayed = np.abs(colours - np.median(colours, axis=2, keepdims=True)).sum(axis=(0, 1))
     return role, entry, int(np.argmin(strayed))
 
@@ -108,7 +124,7 @@ def _cells(
 ) -> Instances | None:
     entry = item.outlines.get(role)
     if entry is None:
-        findings.append(Finding("missing-pair", f"no outlines for the {role} image", "error", item.image_id))
+        findings.append(Finding("missing-annotation", f"no outlines for the {role} image", "error", item.image_id))
         return None
     drawing = fitting_mask(release, entry, image, findings)
     if drawing is None:
@@ -182,7 +198,7 @@ DATASET = Dataset(
         ),
     ),
     layout="BBBC007_v1_images/<folder>/<file>.tif\nBBBC007_v1_outlines/<folder>/<the same file>.tif",
-    expected_findings=("corner-marks", "cut-outline", "missing-pair"),
+    expected_findings=("corner-marks", "cut-outline", "missing-annotation"),
     scan=scan,
     load=load,
     example=example,

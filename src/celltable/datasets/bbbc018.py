@@ -42,7 +42,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
     for entry, hit in release.match(OUTLINE):
         outlines[hit["field"]][hit["what"]] = entry
     findings = [
-        Finding("mask-without-image", f"outlines of field {field} have no image", "error", field)
+        Finding("missing-image", f"outlines of field {field} have no image", "error", field)
         for field in sorted(outlines.keys() - images.keys())
     ]
     return Scan([Item(f, images[f], dict(outlines.get(f, {}))) for f in sorted(images)], tuple(findings))
@@ -92,7 +92,7 @@ def _cells(
     entry = item.outlines.get(what)
     if entry is None:
         text = f"no {item.image_id}-{what}.png"
-        findings.append(Finding("missing-pair", text, "error", item.image_id))
+        findings.append(Finding("missing-annotation", text, "error", item.image_id))
         return None
     drawing = fitting_mask(release, entry, image, findings)
     if drawing is None:

@@ -12,10 +12,26 @@ from celltable.cells import Finding, Image, Instances, Kind, Sample
 from celltable.geometry import rle
 from celltable.imagefile import Entry, Release
 from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.rules import rule
 
 from ._channels import Channel, data_channel, decoded, image_of_channels
 from ._outlines import with_parents
 from ._read import fitting_mask, sample, tiff, unlabelled
+
+rule(
+    "misspelt-folder",
+    "Misspelt folder",
+    "note",
+    "The release spells a folder BBC020; it was read all the same.",
+    emitter="ingest bbbc020",
+)
+rule(
+    "outline-object",
+    "Object published as an outline",
+    "note",
+    "The mask of an object is only its outline; it was filled.",
+    emitter="ingest bbbc020",
+)
 
 IMAGE: Final = r"(?P<field>jw-[^/]+?)_(?P<channel>c1|c5)\.(?i:tiff?)"
 OBJECT: Final = (
@@ -53,7 +69,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
         text = f"{misspelt:,} files lie in a folder spelt BBC020 instead of BBBC020, as published"
         findings.append(Finding("misspelt-folder", text, "note", value=float(misspelt)))
     for field in sorted(objects.keys() - images.keys()):
-        findings.append(Finding("mask-without-image", f"objects of {field} have no image", "error", field))
+        findings.append(Finding("missing-image", f"objects of {field} have no image", "error", field))
     items = [
         Item(field, channels, {what: tuple(sorted(found)) for what, found in objects[field].items()})
         for field, channels in sorted(images.items())

@@ -41,7 +41,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
             elif name:
                 splits[name] = SPLITS[hit["list"]]
     for stem in sorted(masks.keys() - images.keys()):
-        findings.append(Finding("mask-without-image", f"{masks[stem].name} has no image", "error", stem))
+        findings.append(Finding("missing-image", f"{masks[stem].name} has no image", "error", stem))
     items = [(stem, *images[stem], masks.get(stem)) for stem in sorted(images)]
     return Scan(items, tuple(findings), splits)
 
@@ -65,7 +65,9 @@ def load(release: Release, shared: dict[str, str], item: tuple[str, Entry, str, 
         findings.append(Finding("unreadable-image", str(exc), "error", stem))
         image = Image(stem, 0, 0, **details)
     if mask_entry is None:
-        return unlabelled(release, image, *findings, Finding("missing-pair", f"no masks/{stem}.png", "error", stem))
+        return unlabelled(
+            release, image, *findings, Finding("missing-annotation", f"no masks/{stem}.png", "error", stem)
+        )
     mask, wrong = read_or_finding(release, mask_entry, stem)
     findings += wrong
     if mask is None:
@@ -78,7 +80,7 @@ def load(release: Release, shared: dict[str, str], item: tuple[str, Entry, str, 
     values = mask if mask.ndim == 2 else mask[..., 0]
     if mask.ndim == 3 and mask.shape[2] >= 3 and mask[..., 1:3].any():
         text = f"{mask_entry.name} has data outside its first channel, which alone is read"
-        findings.append(Finding("mask-channels", text, "warning", stem))
+        findings.append(Finding("data-channel", text, "warning", stem))
     cells = Instances.from_label_map(label_map.components(values, 8), annotator="manual").with_columns(source_id=None)
     return sample(release, image, cells, findings) if image.pixels else Sample(image, cells, tuple(findings))
 

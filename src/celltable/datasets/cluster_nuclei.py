@@ -13,10 +13,19 @@ from celltable.cells import Finding, Image, Instances, Sample
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
 from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.rules import rule
 
 from ._channels import decoded
 from ._outlines import Mask, open_contours
 from ._read import image_of, png, read_or_finding, sample, size_finding, unlabelled
+
+rule(
+    "near-red",
+    "Nearly red pixels",
+    "warning",
+    "Only pure red is outline: nearly red pixels may leave an outline open. Value: pixels.",
+    emitter="ingest cluster_nuclei",
+)
 
 IMAGE: Final = r"(?i:original)/(?P<key>[^/.]+)\.[^/]*?(?i:bmp|png|tiff?|jpe?g)"
 LABEL: Final = r"(?i:label)/(?P<key>[^/]+?)\(label\)\.(?i:bmp)"
@@ -30,7 +39,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
     labels = {m["key"].split(".")[0]: e for e, m in release.match(LABEL)}
     images = {m["key"]: e for e, m in release.match(IMAGE)}
     findings = [
-        Finding("mask-without-image", f"label/{key}(label).bmp has no image; expected original/{key}.*", "error")
+        Finding("missing-image", f"label/{key}(label).bmp has no image; expected original/{key}.*", "error")
         for key in sorted(labels.keys() - images.keys())
     ]
     return Scan([(key, images[key], labels.get(key)) for key in sorted(images)], tuple(findings))
@@ -46,7 +55,7 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None]) -
         image = image_of(release, key, entry, modality="histology", leakage_group=key, group_source="derived")
     if label is None:
         return unlabelled(
-            release, image, *findings, Finding("missing-pair", f"no label/{key}(label).bmp", "error", key)
+            release, image, *findings, Finding("missing-annotation", f"no label/{key}(label).bmp", "error", key)
         )
     drawing, wrong = read_or_finding(release, label, key)
     findings += wrong
@@ -114,7 +123,7 @@ DATASET = Dataset(
     files=(File("https://www.dropbox.com/s/9knzkp9g9xt6ipb/cluster%20nuclei.zip?dl=1", "cluster nuclei.zip"),),
     how_to_get="Free. If the link is dead, ask the authors of the toolbox.",
     layout="cluster nuclei/original/<name>.bmp (or png, tif, jpg)\ncluster nuclei/label/<name>(label).bmp",
-    expected_findings=("mask-without-image", "near-red", "open-outline"),
+    expected_findings=("missing-image", "near-red", "open-outline"),
     scan=scan,
     load=load,
     example=example,

@@ -10,8 +10,17 @@ from celltable.cells import Finding, Sample
 from celltable.imagefile import Release
 from celltable.notation.kaggle import Rows, rows_by_image
 from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.rules import rule
 
 from ._dsb import Item, find_images, load_image
+
+rule(
+    "ignored-images",
+    "Images that are never scored",
+    "note",
+    "The solution marks them Ignored. They are kept and flagged. Value: images.",
+    emitter="ingest dsb2018",
+)
 
 TABLES: Final = {
     "stage1_train": ("stage1_train_labels.csv",),

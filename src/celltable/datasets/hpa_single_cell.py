@@ -14,9 +14,25 @@ from celltable.errors import ArchiveError, ImageFileError
 from celltable.imagefile import Entry, Release
 from celltable.notation.hpa import CLASSES
 from celltable.plugins.dataset import Dataset, Scan
+from celltable.rules import rule
 
 from ._hpa_tables import Labelled, read_labels
 from ._read import image_of, located, png, read_or_finding, sample, size_finding, unreadable_is_a_finding
+
+rule(
+    "mask-wrap",
+    "Labels that wrapped around",
+    "warning",
+    "An 8-bit label map of more than 255 cells: several cells share a label.",
+    emitter="ingest hpa_single_cell",
+)
+rule(
+    "predicted-masks",
+    "Cells that were predicted",
+    "note",
+    "The masks are predictions of HPA-Cell-Segmentation, not ground truth.",
+    emitter="ingest hpa_single_cell",
+)
 
 CHANNELS: Final = {"red": "microtubules", "green": "protein", "blue": "nucleus", "yellow": "ER"}
 # the challenge's ids, and the atlas's own names: plate, well and field, with or without the antibody before them
@@ -56,7 +72,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
     absent = sum(i not in quartets for i in labels)
     if absent:
         text = f"the tables of labels name {len(labels):,} images; {absent:,} of them are not here"
-        findings.append(Finding("label-without-image", text, "note", value=float(absent)))
+        findings.append(Finding("unknown-image", text, "note", value=float(absent)))
     return Scan(items, tuple(findings), labels)
 
 
@@ -103,12 +119,12 @@ def _unequal(release: Release, item: Item, image: Image, roles: list[str]) -> li
         try:
             info = release.image_info(item.channels[role])
         except (ImageFileError, ArchiveError) as exc:
-            found.append(Finding("unreadable-channel", str(exc), "error", item.image_id))
+            found.append(Finding("unreadable-image", str(exc), "error", item.image_id))
             continue
         if (info.height, info.width) != image.size or info.dtype != image.dtype:
             mine, others = f"{info.height} × {info.width} {info.dtype}", f"{image.height} × {image.width} {image.dtype}"
             text = f"{role} is {mine}, the others are {others}"
-            found.append(Finding("channel-mismatch", text, "error", item.image_id))
+            found.append(Finding("size-mismatch", text, "error", item.image_id))
     return found
 
 
@@ -202,7 +218,7 @@ DATASET = Dataset(
     "or images of the public atlas, <plate>_<well>_<field>_{red,green,blue,yellow}.png (or .tif), and their table:\n"
     "kaggle_2021.tsv (Image,Label), or ID,Gene beside the atlas's subcellular_location.tsv",
     protocols=("map_hpa2021",),
-    expected_findings=("missing-channel", "predicted-masks", "label-without-image"),
+    expected_findings=("missing-channel", "predicted-masks", "unknown-image"),
     scan=scan,
     load=load,
     example=example,

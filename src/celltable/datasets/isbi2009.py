@@ -13,9 +13,32 @@ from celltable.errors import ArchiveError, ImageFileError
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
 from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.rules import rule
 
 from ._read import fitting_mask, image_of, png, sample, unlabelled, unreadable_is_a_finding
 from ._xcf import Layer, pack, read_layers
+
+rule(
+    "missing-outline-layer",
+    "Missing layer of outlines",
+    "warning",
+    "The XCF file has no full-size layer of strokes with transparency.",
+    emitter="ingest isbi2009",
+)
+rule(
+    "outline-count-differs",
+    "Outlines and labels that differ in number",
+    "warning",
+    "The hand outlines enclose another number of nuclei than the label map has. Value: the difference.",
+    emitter="ingest isbi2009",
+)
+rule(
+    "partial-alpha",
+    "Half-transparent strokes",
+    "note",
+    "Half-transparent pixels of the strokes count as outline. Value: pixels.",
+    emitter="ingest isbi2009",
+)
 
 LINES: Final = {"gnf": "U2OS", "ic100": "NIH3T3"}
 REJECTED: Final = {"gnf_31", "gnf_43", "ic100_25"}
@@ -33,9 +56,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
         for what, pattern in (("image", IMAGE), ("xcf", OUTLINES), ("labels", LABELS))
     }
     strangers = sorted((found["labels"].keys() | found["xcf"].keys()) - found["image"].keys())
-    findings = [
-        Finding("annotation-without-image", f"dna-{n} of {line} has no image", "error") for line, n in strangers
-    ]
+    findings = [Finding("missing-image", f"dna-{n} of {line} has no image", "error") for line, n in strangers]
     items = [
         (line, n, entry, found["labels"].get((line, n)), found["xcf"].get((line, n)))
         for (line, n), entry in found["image"].items()
@@ -80,7 +101,7 @@ def _rejected(release: Release, image: Image) -> Sample:
     blank = bool((pixels == pixels.flat[0]).all())
     why = "all its pixels are equal" if blank else "it has no annotation"
     known = "; rejected by the authors" if image.image_id in REJECTED else ""
-    return unlabelled(release, image, Finding("rejected-image", f"{why}{known}", "warning", image.image_id))
+    return unlabelled(release, image, Finding("missing-annotation", f"{why}{known}", "warning", image.image_id))
 
 
 def _outlined(release: Release, entry: Entry, image: Image, findings: list[Finding]) -> NDArray[np.int32] | None:
@@ -93,7 +114,7 @@ def _outlined(release: Release, entry: Entry, image: Image, findings: list[Findi
     strokes = next((x for x in layers if x.pixels.shape[2] == 4), None)
     if strokes is None or size != image.size or strokes.pixels.shape[:2] != image.size:
         text = f"{entry.name} ({size[0]} × {size[1]} px) has no full-size layer 'borders' with transparency"
-        findings.append(Finding("outline-layer-missing", text, "warning", image.image_id))
+        findings.append(Finding("missing-outline-layer", text, "warning", image.image_id))
         return None
     red, green, blue, alpha = np.moveaxis(strokes.pixels, -1, 0)
     faint = int(((alpha > 0) & (alpha < 255)).sum())
@@ -165,7 +186,7 @@ DATASET = Dataset(
     layout="data/images/dna-images/{gnf,ic100}/dna-<N>.png\ndata/images/segmented-lpc/{gnf,ic100}/dna-<N>.xcf\n"
     "data/preprocessed-data/{gnf,ic100}/dna-<N>.png",
     protocols=("ap_dsb2018",),
-    expected_findings=("rejected-image", "outline-count-differs"),
+    expected_findings=("missing-annotation", "outline-count-differs"),
     scan=scan,
     load=load,
     example=example,

@@ -11,8 +11,17 @@ from celltable.cells import Finding, Instances, Sample
 from celltable.geometry import label_map
 from celltable.imagefile import Entry, Release
 from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.rules import rule
 
 from ._read import fitting_mask, image_of, png, sample, tiff, unlabelled, unreadable_is_a_finding
+
+rule(
+    "partial-annotation",
+    "Partly annotated image",
+    "note",
+    "Only some of the nuclei are annotated: a detection without a match is not a mistake.",
+    emitter="ingest janowczyk",
+)
 
 NAME: Final = r"(?P<stem>(?P<patient>[^_/]+)_(?P<mag>\d+)_f(?P<field>\d+))_(?P<what>original\.tif|mask\.png)"
 
@@ -24,7 +33,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
         found[m["what"]][m["stem"]] = (entry, m["patient"])
     images, masks = found["original.tif"], found["mask.png"]
     findings = [
-        Finding("mask-without-image", f"{stem}_mask.png has no {stem}_original.tif", "error")
+        Finding("missing-image", f"{stem}_mask.png has no {stem}_original.tif", "error")
         for stem in sorted(masks.keys() - images.keys())
     ]
     items = [
@@ -44,7 +53,9 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, str, Entry | Non
         metadata={"instances": "8-connected components of a semantic mask"},
     )  # fmt: skip
     if mask_entry is None:
-        return unlabelled(release, image, Finding("missing-pair", f"there is no {stem}_mask.png", "warning", stem))
+        return unlabelled(
+            release, image, Finding("missing-annotation", f"there is no {stem}_mask.png", "warning", stem)
+        )
     findings: list[Finding] = []
     mask = fitting_mask(release, mask_entry, image, findings)
     if mask is None:
@@ -94,7 +105,7 @@ DATASET = Dataset(
         ),
     ),
     layout="<patient>_<mag>_f<NNNNN>_original.tif\n<patient>_<mag>_f<NNNNN>_mask.png   (no top folder)",
-    expected_findings=("missing-pair", "partial-annotation"),
+    expected_findings=("missing-annotation", "partial-annotation"),
     scan=scan,
     load=load,
     example=example,

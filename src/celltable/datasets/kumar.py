@@ -13,8 +13,17 @@ from celltable.errors import ArchiveError, InputError
 from celltable.imagefile import Entry, Release
 from celltable.notation import aperio
 from celltable.plugins.dataset import Dataset, Scan
+from celltable.rules import rule
 
 from ._read import image_of, sample, tiff, unlabelled, unreadable_is_a_finding
+
+rule(
+    "missing-scale",
+    "Missing pixel size",
+    "note",
+    "The document states no MicronsPerPixel; areas are known in px² only.",
+    emitter="ingest kumar",
+)
 
 NAME: Final = r"(?P<stem>TCGA-(?P<site>\w{2})-(?P<patient>\w{4})-\d{2}\w-\d{2}-\w{3})"
 ORGANS: Final = {
@@ -34,7 +43,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
     documents = {m["stem"]: e for e, m in release.match(rf"{NAME}\.xml")}
     images = {m["stem"]: (e, m) for e, m in release.match(rf"{NAME}\.tif")}
     findings = [
-        Finding("annotation-without-image", f"{stem}.xml has no image {stem}.tif", "error")
+        Finding("missing-image", f"{stem}.xml has no image {stem}.tif", "error")
         for stem in sorted(documents.keys() - images.keys())
     ]
     items = []
@@ -62,14 +71,14 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None, st
         split=None if part == "kumar" else part.removeprefix("monuseg_"),
     )  # fmt: skip
     if document is None:
-        return unlabelled(release, image, Finding("missing-pair", f"there is no {stem}.xml", "error", stem))
+        return unlabelled(release, image, Finding("missing-annotation", f"there is no {stem}.xml", "error", stem))
     try:
         found = aperio.parse(release.read(document), document.name)
     except (InputError, ArchiveError) as exc:
-        return unlabelled(release, image, Finding("xml-invalid", str(exc), "error", stem))
+        return unlabelled(release, image, Finding("unreadable-annotations", str(exc), "error", stem))
     findings: list[Finding] = []
     if found.scale is None:
-        findings.append(Finding("scale-missing", "MicronsPerPixel is absent; the pixel size is unknown", "note", stem))
+        findings.append(Finding("missing-scale", "MicronsPerPixel is absent; the pixel size is unknown", "note", stem))
     else:
         image = replace(image, pixel_size_um=float(np.float32(found.scale)))
     good = []
@@ -80,7 +89,7 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None, st
             text = (
                 f"region {k + 1} of the document has {len(ring) // 2} vertices; expected three or more; it was left out"
             )
-            findings.append(Finding("region-invalid", text, "warning", stem, value=len(ring) / 2))
+            findings.append(Finding("invalid-segmentation", text, "warning", stem, value=len(ring) / 2))
     cells = aperio.cells_of(found, good, image, findings)
     return sample(release, image, cells.with_columns(instance_id=None, class_name=None, annotator="manual"), findings)
 
@@ -154,7 +163,7 @@ DATASET = Dataset(
     layout="Tissue images/TCGA-….tif and Annotations/TCGA-….xml\n"
     "MoNuSeg 2018 Training Data/{Tissue Images,Annotations}/…\nMoNuSegTestData/TCGA-….{tif,xml}",
     protocols=("aji_kumar2017",),
-    expected_findings=("region-invalid", "negative-roa", "vertex-outside", "scale-missing"),
+    expected_findings=("invalid-segmentation", "negative-roa", "outside-image", "missing-scale"),
     scan=scan,
     load=load,
     example=example,

@@ -98,14 +98,14 @@ def _item(record: dict[str, Any], part: str, listed: Counter[str], seen: dict[st
     findings = []
     if listed[stem] > 1:
         text = f"{stem} is listed {listed[stem]} times in {part}, under different ids"
-        findings.append(Finding("duplicate-image-entry", text, "warning", image_id, value=float(listed[stem])))
+        findings.append(Finding("image-listed-twice", text, "warning", image_id, value=float(listed[stem])))
     if seen.get(stem, part) != part:
         text = f"{stem} is in {seen[stem]} and in {part}"
         findings.append(Finding("image-in-two-splits", text, "error", image_id))
     seen.setdefault(stem, part)
     size = coco.size_of(record)
     if size is None:
-        findings.append(Finding("size-invalid", f"{stem} states no valid height and width", "error", image_id))
+        findings.append(Finding("invalid-size", f"{stem} states no valid height and width", "error", image_id))
     told = {k: str(record[k]) for k in ("original_filename", "url") if record.get(k)}
     source = {k: v for k, v in told.items() if v != f"{stem}.png"}
     return Item(image_id, part, record.get("id"), stem, size or (0, 0), source, tuple(findings))
@@ -135,7 +135,7 @@ def _image(release: Release, shared: Shared, item: Item, findings: list[Finding]
     name = parse(item.file)
     if name is None or name.cell_type not in TYPES:
         text = f"'{item.file}' does not follow TYPE_Phase_WELL_LOCATION_TIME_CROP; cell type and well are unknown"
-        findings.append(Finding("file-name", text, "warning", item.image_id))
+        findings.append(Finding("unexpected-name", text, "warning", item.image_id))
     split = item.part.rpartition("_")[2] if item.part else None
     return replace(
         image, channels=("phase",), modality="phase-contrast", magnification=10.0, pixel_size_um=PIXEL_UM,
@@ -233,7 +233,7 @@ DATASET = Dataset(
     "LIVECell_dataset_2021/annotations/LIVECell_single_cells/<type>/{train,val,test}.json\n"
     "LIVECell_dataset_2021/annotations/LIVECell_dataset_size_split/<n>_train<p>percent.json",
     protocols=("ap_livecell", "ar_livecell", "afnr_livecell"),
-    expected_findings=("duplicate-image-entry", "image-in-two-splits", "annotations-dict"),
+    expected_findings=("image-listed-twice", "image-in-two-splits", "annotations-dict"),
     scan=scan,
     load=load,
     example=example,

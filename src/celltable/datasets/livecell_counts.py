@@ -11,9 +11,18 @@ from celltable.cells import Finding, Instances, Sample
 from celltable.errors import InputError
 from celltable.imagefile import Entry, Release
 from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.rules import rule
 
 from ._livecell import PIXEL_UM, parse
 from ._read import image_of, sample, tiff, unreadable_is_a_finding
+
+rule(
+    "invalid-count",
+    "Count that is not a number",
+    "error",
+    "A published count is not a number of 0 or more; the image stays without it.",
+    emitter="ingest livecell_counts",
+)
 
 LINES: Final = ("A172", "A549")
 
@@ -35,9 +44,11 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
             count = _number(value)
             if count is None:
                 text = f"the count of {name} is {str(value)[:30]!r}, no number; the pair is left out"
-                findings.append(Finding("count-invalid", text, "error", stem))
+                findings.append(Finding("invalid-count", text, "error", stem))
             elif stem not in images:
-                findings.append(Finding("missing-pair", f"{name} has a count of {count:g} and no image", "error", stem))
+                findings.append(
+                    Finding("unknown-image", f"{name} has a count of {count:g} and no image", "error", stem)
+                )
             else:
                 items.append((stem, images[stem], m["line"], count, name))
     return Scan(sorted(items, key=lambda i: i[0]), tuple(findings))
@@ -76,7 +87,7 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, str, float, str]
     findings = []
     if Path(published).suffix.lower() != Path(entry.name).suffix.lower():
         text = f"the counts call it {published}, the archive {Path(entry.name).name}"
-        findings.append(Finding("file-ending-differs", text, "note", stem))
+        findings.append(Finding("wrong-extension", text, "note", stem))
     return sample(release, image, Instances.empty(image.size), findings)
 
 
@@ -124,7 +135,7 @@ DATASET = Dataset(
     files=tuple(File(f"{_BASE}/{n}", n) for line in LINES for n in (f"{line}.zip", f"{line}_counts.json")),
     layout="nuclear_count_benchmark/{A172,A549}.zip\nnuclear_count_benchmark/{A172,A549}_counts.json",
     protocols=("counts_livecell",),
-    expected_findings=("count-invalid", "missing-pair", "file-ending-differs"),
+    expected_findings=("invalid-count", "unknown-image", "wrong-extension"),
     scan=scan,
     load=load,
     example=example,

@@ -14,8 +14,24 @@ from celltable.imagefile import Entry, Release
 from celltable.notation.coco import load as load_json
 from celltable.notation.coco_cells import Annotations, prepare
 from celltable.plugins.dataset import Dataset, Scan
+from celltable.rules import rule
 
 from ._read import loader, located, truncated
+
+rule(
+    "jpeg-images",
+    "Images re-saved as JPEG",
+    "note",
+    "The pixels are not those of the sources: the collection compressed them with loss. Value: images.",
+    emitter="ingest nuclei_coco",
+)
+rule(
+    "swapped-tile-names",
+    "Tile names with rows and columns swapped",
+    "note",
+    "File names of tiles put the row first, as if it were x. The metadata hold the right place. Value: tiles.",
+    emitter="ingest nuclei_coco",
+)
 
 
 class Source(NamedTuple):
@@ -199,7 +215,7 @@ def _whole(items: Sequence[Item], pictures: Mapping[tuple[str, str], Entry], wan
     loose = sum(folder in folders and entry not in used for (folder, _), entry in pictures.items())
     if loose:
         text = f"{loose:,} pictures are in no annotation file (tiles with fewer than three nuclei were dropped)"
-        findings.append(Finding("image-without-record", text, "note", value=float(loose)))
+        findings.append(Finding("missing-annotation", text, "note", value=float(loose)))
     return findings
 
 
@@ -261,7 +277,7 @@ DATASET = Dataset(
     splits={"local": {"train": LOCAL_TRAIN, "val": LOCAL_VAL}},
     expected_findings=(
         "annotation-id-zero",
-        "image-without-record",
+        "missing-annotation",
         "jpeg-images",
         "missing-image",
         "swapped-tile-names",

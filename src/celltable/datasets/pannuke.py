@@ -17,8 +17,38 @@ from celltable.geometry import label_map, rle
 from celltable.imagefile import Entry, Release, let_go
 from celltable.notation.pannuke import CLASS_NAMES, cells_of_channels
 from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.rules import rule
 
 from ._read import located, sample
+
+rule(
+    "cross-class-overlap",
+    "Nuclei of two classes on the same pixels",
+    "warning",
+    "Two class channels claim a pixel; both nuclei keep it. Value: pixels.",
+    emitter="ingest pannuke",
+)
+rule(
+    "void-pixels",
+    "Pixels that are neither nucleus nor background",
+    "warning",
+    "All six channels are zero there. Value: pixels.",
+    emitter="ingest pannuke",
+)
+rule(
+    "missing-tissues",
+    "Missing tissue types",
+    "error",
+    "types.npy is missing or has another length than the images; tissues are left out.",
+    emitter="ingest pannuke",
+)
+rule(
+    "unknown-tissue",
+    "Unknown tissue",
+    "warning",
+    "A tissue that is not one of the 19 published.",
+    emitter="ingest pannuke",
+)
 
 TISSUES: Final = (
     "Adrenal_gland", "Bile-duct", "Bladder", "Breast", "Cervix", "Colon", "Esophagus", "HeadNeck", "Kidney", "Liver",
@@ -51,7 +81,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
             continue
         arrays = found[name]
         if "images" not in arrays:
-            findings.append(Finding("missing-pair", f"{name} has no images.npy; it was left out", "error"))
+            findings.append(Finding("missing-image", f"{name} has no images.npy; it was left out", "error"))
             continue
         images = release.memmap(arrays["images"])
         if len(images.shape) != 4 or images.shape[3] != 3:
@@ -72,13 +102,13 @@ def _annotation(
     masks = release.memmap(arrays["masks"]) if "masks" in arrays else None
     types = release.memmap(arrays["types"]) if "types" in arrays else None
     if masks is None:
-        findings.append(Finding("missing-pair", f"{name} has no masks.npy; its patches are unlabelled", "error"))
+        findings.append(Finding("missing-annotation", f"{name} has no masks.npy; its patches are unlabelled", "error"))
     elif masks.shape != (*shape[:3], 6):
         raise ReleaseError(f"{name}/masks.npy has shape {masks.shape}; expected {(*shape[:3], 6)} like its images.")
     if types is None or types.shape != shape[:1]:
         found = "no" if types is None else f"{types.shape[0]:,}"
         text = f"{name} has {shape[0]:,} patches and {found} tissue types; tissues are left out"
-        findings.append(Finding("missing-pair", text, "error"))
+        findings.append(Finding("missing-tissues", text, "error"))
         types = None
     return masks, types
 
@@ -113,8 +143,8 @@ def _unknown_tissue(image_id: str, tissue: str) -> Finding:
 def _defects(found: label_map.Layers, cells: Instances, image_id: str) -> Iterator[Finding]:
     """The defects of the public audit that only the published channels show; ids run past 255 and are float64."""
 
-    def defect(rule: str, n: int, text: str, severity: Severity = "warning") -> Finding:
-        return Finding(rule, f"{n:,} {text}", severity, image_id, value=float(n))
+    def defect(name: str, n: int, text: str, severity: Severity = "warning") -> Finding:
+        return Finding(name, f"{n:,} {text}", severity, image_id, value=float(n))
 
     if strange := int(found.strange.sum()):
         text = "mask values are no whole numbers of 0 or more; they count as background"
@@ -122,14 +152,14 @@ def _defects(found: label_map.Layers, cells: Instances, image_id: str) -> Iterat
     if found.shared:
         yield defect("cross-class-overlap", found.shared, "px lie in nuclei of two classes")
     if found.unclaimed == found.flat.size:
-        yield Finding("all-zero-patch", "all six channels are zero: neither nuclei nor background", "warning", image_id)
+        yield Finding("void-patch", "all six channels are zero: neither nuclei nor background", "warning", image_id)
     elif found.unclaimed:
         yield defect("void-pixels", found.unclaimed, "px are neither nucleus nor background")
     if len(cells):
         _, parts = rle.count_components(list(cells.rle), cells.size)
         for position in np.flatnonzero(parts > 1).tolist():
             text = f"the id {cells.column('source_id')[position]} is split over {int(parts[position])} components"
-            yield Finding("split-id", text, "warning", image_id, position + 1, float(parts[position]))
+            yield Finding("several-components", text, "warning", image_id, position + 1, float(parts[position]))
 
 
 def example(folder: Path, seed: int = 0) -> Path:
@@ -204,7 +234,7 @@ DATASET = Dataset(
     "Fold <k>/images/fold<k>/types.npy    (N,) tissue\n"
     "Fold <k>/masks/fold<k>/masks.npy     (N, 256, 256, 6) float64",
     protocols=("pq_pannuke",),
-    expected_findings=("cross-class-overlap", "void-pixels", "all-zero-patch", "split-id"),
+    expected_findings=("cross-class-overlap", "void-pixels", "void-patch", "several-components"),
     scan=scan,
     load=load,
     example=example,

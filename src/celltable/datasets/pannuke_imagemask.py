@@ -16,8 +16,24 @@ from celltable.geometry import label_map
 from celltable.imagefile import Entry, Release
 from celltable.notation.pannuke import CLASS_NAMES, FIRST, PALETTES, classify
 from celltable.plugins.dataset import Dataset, Scan
+from celltable.rules import rule
 
 from ._read import fitting_mask, image_of, located, png, sample, unlabelled, unreadable_is_a_finding
+
+rule(
+    "class-unavailable",
+    "Class that was not drawn",
+    "warning",
+    "Version 2 does not draw neoplastic nuclei: the class is unavailable, not empty.",
+    emitter="ingest pannuke_imagemask",
+)
+rule(
+    "red-blue-swapped",
+    "Red and blue swapped",
+    "note",
+    "The image files have red and blue exchanged; both are put right when read.",
+    emitter="ingest pannuke_imagemask",
+)
 
 NEAR: Final = 64  # of 255 in every channel: half-way blends between a class and black, or two classes, belong to none
 PAIR: Final = r"(?P<split>train|valid|test)/(?P<what>images|masks)/(?P<number>1\d{4})\.(?:jpg|jpeg|png)"
@@ -39,7 +55,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
     images, masks = found["images"], found["masks"]
     types = [e for e, _ in release.match(r"fold1/types\.npy")]
     findings = [
-        Finding("mask-without-image", f"mask {n} has no image", "error") for n in sorted(masks.keys() - images.keys())
+        Finding("missing-image", f"mask {n} has no image", "error") for n in sorted(masks.keys() - images.keys())
     ]
     items = [(n, e, split, masks[n][0] if n in masks else None) for n, (e, split) in sorted(images.items())]
     version = _version(release, parts) if items else "v1"
@@ -74,13 +90,13 @@ def load(release: Release, shared: Shared, item: tuple[str, Entry, str, Entry | 
     )  # fmt: skip
     findings = [Finding("red-blue-swapped", "the file has red and blue exchanged", "note", number)]
     if mask_entry is None:
-        return unlabelled(release, image, Finding("missing-pair", f"there is no mask {number}", "error", number))
+        return unlabelled(release, image, Finding("missing-annotation", f"there is no mask {number}", "error", number))
     mask = fitting_mask(release, mask_entry, image, findings)
     if mask is None:
         return unlabelled(release, image, *findings)
     if mask.ndim != 3 or mask.shape[2] < 3:
         text = f"{mask_entry.name} has shape {mask.shape}; expected three colour channels"
-        return unlabelled(release, image, *findings, Finding("mask-values", text, "error", number))
+        return unlabelled(release, image, *findings, Finding("mask-shape", text, "error", number))
     classes, blended = assign(mask[..., :3], shared.version)
     if blended:
         text = f"{blended:,} px are no pure class colour (blended by interpolation) and belong to no cell"

@@ -23,7 +23,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
     masks = {m["stem"]: e for e, m in release.match(MASK)}
     images = {m["stem"]: (e, m["slide"]) for e, m in release.match(IMAGE)}
     findings = [
-        Finding("mask-without-image", f"GT {stem} has no image; expected Slide_{stem[:2]}/{stem}.png", "error")
+        Finding("missing-image", f"GT {stem} has no image; expected Slide_{stem[:2]}/{stem}.png", "error")
         for stem in sorted(masks.keys() - images.keys())
     ]
     items = [(stem, entry, slide, masks.get(stem)) for stem, (entry, slide) in sorted(images.items())]
@@ -40,7 +40,7 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, str, Entry | Non
         group_source="published", metadata={"slide": slide, "instances": "8-connected components of a semantic mask"},
     )  # fmt: skip
     if mask_entry is None:
-        return unlabelled(release, image, Finding("missing-pair", f"no GT_{slide}/{stem}.png", "error", stem))
+        return unlabelled(release, image, Finding("missing-annotation", f"no GT_{slide}/{stem}.png", "error", stem))
     findings: list[Finding] = []
     mask = fitting_mask(release, mask_entry, image, findings)
     if mask is None:

@@ -168,7 +168,7 @@ def image_of(
         try:
             height, width, kind = files.size(picture)
         except InputError as exc:
-            findings.append(Finding("image-unreadable", f"{picture}: {exc}", "error", image_id))
+            findings.append(Finding("unreadable-image", f"{picture}: {exc}", "error", image_id))
             return Image(image_id, *(fallback or (0, 0))), None
         image = Image(image_id, height, width, pixels=(files.where(picture),), dtype=kind)
     return image, load

@@ -42,17 +42,17 @@ def cells_of(labels: NDArray[Any], image_id: str, findings: list[Finding], **col
         labels = labels[..., 0]
     if labels.ndim != 2:
         message = f"an array of shape {labels.shape}; expected one plane of labels"
-        findings.append(Finding("label-map-shape", message, "error", image_id))
+        findings.append(Finding("mask-shape", message, "error", image_id))
         return Instances.empty(size)
     if labels.dtype.kind == "f":
         if not np.array_equal(labels, np.trunc(labels)):
-            findings.append(Finding("label-not-integer", "labels are not whole numbers", "error", image_id))
+            findings.append(Finding("mask-values", "labels are not whole numbers", "error", image_id))
             return Instances.empty(size)
         labels = labels.astype(np.int64)
     wrong = (labels < 0) | (labels > MAX_ID) if labels.dtype.itemsize >= 4 else np.zeros(0, bool)
     if wrong.any():
         message = f"{np.count_nonzero(wrong):,} pixels hold labels below 0 or above {MAX_ID:,}; taken as background"
-        findings.append(Finding("label-out-of-range", message, "error", image_id))
+        findings.append(Finding("mask-values", message, "error", image_id))
         labels = np.where(wrong, 0, labels)
     if labels.dtype == bool:
         labels = labels.view(np.uint8)
@@ -76,7 +76,7 @@ def read_label_maps(path: Path, images: Mapping[str, Image], endings: tuple[str,
             try:
                 labels = files.pixels(member)
             except InputError as exc:
-                findings.append(Finding("label-map-unreadable", f"{member}: {exc}", "error", image_id))
+                findings.append(Finding("unreadable-mask", f"{member}: {exc}", "error", image_id))
                 size = known.size if known else (0, 0)
                 yield Sample(known or Image(image_id, *size), Instances.empty(size), tuple(findings))
                 continue
@@ -85,7 +85,7 @@ def read_label_maps(path: Path, images: Mapping[str, Image], endings: tuple[str,
                 message = (
                     f"the label map is {cells.size[0]} × {cells.size[1]}, the image {known.height} × {known.width}"
                 )
-                findings.append(Finding("label-map-size", message, "error", image_id))
+                findings.append(Finding("size-mismatch", message, "error", image_id))
                 cells = Instances.empty(known.size)
             yield Sample(known or Image(image_id, *cells.size), cells, tuple(findings))
 
@@ -110,16 +110,16 @@ def read_pairs(
             try:
                 found, columns = decode(labels[name]) if decode else (files.pixels(labels[name]), {})
             except InputError as exc:
-                findings.append(Finding("label-map-unreadable", f"{labels[name]}: {exc}", "error", image_id))
+                findings.append(Finding("unreadable-mask", f"{labels[name]}: {exc}", "error", image_id))
         size = None if found is None else (int(found.shape[0]), int(found.shape[1]))
         image, load = image_of(files, image_id, pictures.get(name), images, size, findings)
         if name not in labels:
-            findings.append(Finding("annotation-missing", "no label map; the image is not annotated", "note", image_id))
+            findings.append(Finding("missing-annotation", "no label map; the image is not annotated", "note", image_id))
             image = replace(image, annotated=False)
         cells = Instances.empty(image.size)
         if found is not None and size != image.size:
             message = f"the label map is {found.shape[0]} × {found.shape[1]}, the image {image.height} × {image.width}"
-            findings.append(Finding("label-map-size", message, "error", image_id))
+            findings.append(Finding("size-mismatch", message, "error", image_id))
         elif found is not None:
             cells = cells_of(found, image_id, findings, **columns)
         yield Sample(image, cells, tuple(findings), load)

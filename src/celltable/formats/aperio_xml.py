@@ -106,7 +106,7 @@ def _sample(files: Files, image_id: str, member: str, picture: str | None, known
     try:
         found = parse(files.read(member), member)
     except InputError as exc:
-        findings.append(Finding("xml-invalid", str(exc), "error", image_id))
+        findings.append(Finding("unreadable-annotations", str(exc), "error", image_id))
         return Sample(image, Instances.empty(image.size), tuple(findings), load)
     if image_id not in known and found.scale:
         image = Image(image_id, *image.size, pixels=image.pixels, dtype=image.dtype, pixel_size_um=found.scale)
@@ -116,10 +116,12 @@ def _sample(files: Files, image_id: str, member: str, picture: str | None, known
             good.append(k)
         else:
             what = f"{len(ring) // 2} vertices" if np.isfinite(ring).all() else "a vertex without numbers"
-            findings.append(Finding("region-invalid", f"region {found.ids[k]}: {what}; left out", "error", image_id))
+            findings.append(
+                Finding("invalid-segmentation", f"region {found.ids[k]}: {what}; left out", "error", image_id)
+            )
     if good and not min(image.size):
         message = "the size of the image is not known: its file is missing; its regions were left out"
-        findings.append(Finding("unknown-image", message, "error", image_id))
+        findings.append(Finding("missing-image", message, "error", image_id))
         good = []
     cells = cells_of(found, good, image, findings)
     return Sample(image, cells, tuple(findings), load)

@@ -127,13 +127,15 @@ def _sample(files: Files, image_id: str, member: str, known: Mapping[str, Image]
         if not isinstance(features, list):
             raise TypeError("features is no list")
     except (msgspec.DecodeError, KeyError, TypeError, RecursionError) as exc:
-        findings.append(Finding("geojson-invalid", f"{member} is not a FeatureCollection: {exc}", "error", image_id))
+        findings.append(
+            Finding("unreadable-annotations", f"{member} is not a FeatureCollection: {exc}", "error", image_id)
+        )
         return Sample(image, Instances.empty(image.size), tuple(findings))
     if image_id not in known and isinstance(size, dict) and {"height", "width"} <= set(size):
         image = Image(image_id, int(size["height"]), int(size["width"]))
     if features and not min(image.size):
         message = f"{member} names no image size and the image is not known; its cells were left out"
-        findings.append(Finding("unknown-image", message, "error", image_id))
+        findings.append(Finding("missing-image", message, "error", image_id))
         features = []
     return Sample(image, _cells(features, image, findings), tuple(findings))
 
@@ -151,7 +153,7 @@ def _cells(features: list[Any], image: Image, findings: list[Finding]) -> Instan
             name = (properties.get("classification") or {}).get("name")
         except (InputError, KeyError, TypeError, AttributeError, ValueError) as exc:
             message = f"feature {k}: {exc if isinstance(exc, InputError) else 'not a feature of GeoJSON'}; left out"
-            findings.append(Finding("geometry-invalid", message, "error", image.image_id))
+            findings.append(Finding("invalid-segmentation", message, "error", image.image_id))
             continue
         holed = any(p.holes for p in parts)
         polygons.append(pack([p.outer for p in parts]) if not holed and (own.get("published") or not own) else None)

@@ -17,10 +17,19 @@ from celltable.notation.coco import decode_text, extra_keys, image_of
 from celltable.notation.names import to_name
 from celltable.notation.polygons import pack, parts_of
 from celltable.plugins.format import ConversionReport, Format
+from celltable.rules import rule
 
 from ._out import new_file
 from ._pixels import encode
 from ._report import tally
+
+rule(
+    "invalid-details",
+    "Details that are not JSON",
+    "warning",
+    "The column details of an image is not JSON; it is left out.",
+    emitter="import hf-parquet",
+)
 
 KEEPS: Final = frozenset(
     {
@@ -156,7 +165,7 @@ def _sample(row: Mapping[str, Any], known: Mapping[str, Image]) -> Sample:
     try:
         record = json.loads(row["details"] or "{}")
     except ValueError:
-        findings.append(Finding("details-invalid", "details is not JSON; left out", "warning", image_id))
+        findings.append(Finding("invalid-details", "details is not JSON; left out", "warning", image_id))
         record = {}
     image = known.get(image_id) or image_of(record, image_id, size)
     cells = row["cells"] or []

@@ -166,16 +166,14 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
 def _sample(image_id: str, row: Mapping[str, str], known: Image | None, line: int, again: bool) -> Sample:
     findings: list[Finding] = []
     if again:
-        findings.append(
-            Finding("duplicate-image-entry", f"line {line}: the image has a row already", "error", image_id)
-        )
+        findings.append(Finding("image-listed-twice", f"line {line}: the image has a row already", "error", image_id))
     try:
         size = int(row.get("ImageHeight", "")), int(row.get("ImageWidth", ""))
     except ValueError:
         size = (0, 0)
     if min(size) < 1 and known is None:
         findings.append(
-            Finding("size-invalid", f"line {line}: ImageWidth and ImageHeight are no sizes", "error", image_id)
+            Finding("invalid-size", f"line {line}: ImageWidth and ImageHeight are no sizes", "error", image_id)
         )
         return Sample(Image(image_id, 0, 0), Instances.empty((0, 0)), tuple(findings))
     if known and known.size != size:
@@ -191,7 +189,7 @@ def _cells(text: str, size: tuple[int, int], image_id: str, line: int, findings:
     tokens = text.split()
     if len(tokens) % _PAIR:
         message = f"line {line}: {len(tokens)} words; expected triples of class, confidence and mask"
-        findings.append(Finding("prediction-string", message, "error", image_id))
+        findings.append(Finding("invalid-segmentation", message, "error", image_id))
     masks: dict[str, tuple[bytes, list[str], list[float]]] = {}
     for k in range(0, len(tokens) - _PAIR + 1, _PAIR):
         try:
@@ -199,7 +197,7 @@ def _cells(text: str, size: tuple[int, int], image_id: str, line: int, findings:
             counts = masks[tokens[k + 2]][0] if tokens[k + 2] in masks else unpack_mask(tokens[k + 2], size)
         except MaskError as exc:
             findings.append(
-                Finding("prediction-string", f"line {line}, triple {k // _PAIR + 1}: {exc}", "error", image_id)
+                Finding("invalid-segmentation", f"line {line}, triple {k // _PAIR + 1}: {exc}", "error", image_id)
             )
             continue
         _, names, scores = masks.setdefault(tokens[k + 2], (counts, [], []))

@@ -304,7 +304,7 @@ def read(
             image, load = image_of(files, image_id, picture[0] if picture else None, known, None, findings)
             cells = Instances.empty(image.size)
             if mask is None:
-                findings.append(Finding("annotation-missing", "no mask; the image is not annotated", "note", image_id))
+                findings.append(Finding("missing-annotation", "no mask; the image is not annotated", "note", image_id))
                 image = replace(image, annotated=False)
             else:
                 image, cells = _cells(files, mask[0], image, colours, tolerance, findings)
@@ -338,19 +338,19 @@ def _cells(
     try:
         mask = files.pixels(member)
     except InputError as exc:
-        findings.append(Finding("mask-unreadable", f"{member}: {exc}", "error", image.image_id))
+        findings.append(Finding("unreadable-mask", f"{member}: {exc}", "error", image.image_id))
         return image, Instances.empty(image.size)
     size = int(mask.shape[0]), int(mask.shape[1])
     if not min(image.size):
         image = replace(image, height=size[0], width=size[1])
     if size != image.size or mask.ndim != 3 or mask.shape[2] < 3:
         message = f"the mask is {' × '.join(map(str, mask.shape))}; expected {image.height} × {image.width} in colour"
-        findings.append(Finding("mask-size", message, "error", image.image_id))
+        findings.append(Finding("size-mismatch", message, "error", image.image_id))
         return image, Instances.empty(image.size)
     classes, odd = classify(mask[..., :3], list(colours.values()), tolerance)
     if odd:
         message = f"{odd:,} pixels have a colour that is not in the palette; taken as background"
-        findings.append(Finding("colour-unassigned", message, "warning", image.image_id, value=odd))
+        findings.append(Finding("unassigned-pixels", message, "warning", image.image_id, value=odd))
     return image, _components(classes, list(colours), size)
 
 

@@ -151,7 +151,7 @@ def _sample(files: Files, image_id: str, member: str, known: Mapping[str, Image]
         shapes = list(data["shapes"])
         picture = str(data.get("imagePath") or "")
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as exc:
-        findings.append(Finding("labelme-invalid", f"{member} is no LabelMe file: {exc!r}", "error", image_id))
+        findings.append(Finding("unreadable-annotations", f"{member} is no LabelMe file: {exc!r}", "error", image_id))
         image = image or Image(image_id, 0, 0)
         return Sample(image, Instances.empty(image.size), tuple(findings))
     image = image or Image(image_id, *size)
@@ -166,7 +166,9 @@ def _cells(shapes: list[Any], image: Image, findings: list[Finding]) -> Instance
     groups: dict[Any, list[Mapping[str, Any]]] = {}
     for k, shape in enumerate(shapes):
         if not isinstance(shape, dict):
-            findings.append(Finding("shape-invalid", f"shape {k + 1} is no object; left out", "error", image.image_id))
+            findings.append(
+                Finding("invalid-segmentation", f"shape {k + 1} is no object; left out", "error", image.image_id)
+            )
             continue
         group = shape.get("group_id")
         groups.setdefault((shape.get("label"), group) if isinstance(group, int) else ("alone", k), []).append(shape)
@@ -177,7 +179,7 @@ def _cells(shapes: list[Any], image: Image, findings: list[Finding]) -> Instance
             found, polygons = _draw(members, image.size)
         except InputError as exc:
             message = f"shape '{members[0].get('label')}': {exc}; left out"
-            findings.append(Finding("shape-invalid", message, "error", image.image_id))
+            findings.append(Finding("invalid-segmentation", message, "error", image.image_id))
             continue
         flags = members[0].get("flags") if isinstance(members[0].get("flags"), dict) else {}
         counts.append(found)

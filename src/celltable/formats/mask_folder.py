@@ -86,7 +86,7 @@ def _sample(
     stems, counts, sizes = [], [], []
     for (stem, _), found in zip(sorted(masks), _read([m for _, m in sorted(masks)], files), strict=True):
         if isinstance(found, str):
-            findings.append(Finding("mask-unreadable", f"mask {stem}: {found}", "error", image_id))
+            findings.append(Finding("unreadable-mask", f"mask {stem}: {found}", "error", image_id))
             continue
         stems.append(stem)
         counts.append(found[0])
@@ -95,7 +95,7 @@ def _sample(
     right = [k for k, size in enumerate(sizes) if size == image.size]
     for k in sorted(set(range(len(sizes))) - set(right)):
         message = f"mask {stems[k]} is {sizes[k][0]} × {sizes[k][1]}, its image {image.height} × {image.width}"
-        findings.append(Finding("mask-size", message, "error", image_id))
+        findings.append(Finding("size-mismatch", message, "error", image_id))
     names = [stems[k] for k in right]
     cells = Instances.from_rle([counts[k] for k in right], image.size, instance_id=_ids(names), source_id=names)
     return Sample(image, cells, tuple(findings), load)

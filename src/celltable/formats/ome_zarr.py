@@ -137,7 +137,7 @@ def _sample(files: Files, image_id: str, group: str, label: str, known: Mapping[
 
 def _unreadable(image_id: str, known: Mapping[str, Image], exc: InputError) -> Sample:
     image = known.get(image_id) or Image(image_id, 0, 0)
-    finding = Finding("label-map-unreadable", str(exc), "error", image_id)
+    finding = Finding("unreadable-mask", str(exc), "error", image_id)
     return Sample(image, Instances.empty(image.size), (finding,))
 
 

@@ -177,7 +177,7 @@ def _cells(masks: NDArray[Any], image_id: str, findings: list[Finding]) -> Insta
     odd = np.flatnonzero(found.strange[: len(CLASS_NAMES)])
     for channel in odd.tolist():
         message = f"channel {channel} holds values that are no ids (negative, or not whole)"
-        findings.append(Finding("label-not-integer", message, "error", image_id))
+        findings.append(Finding("mask-values", message, "error", image_id))
     if not found.strange.any() and found.unclaimed == found.flat.size:
         findings.append(Finding("void-patch", "all six channels are zero", "warning", image_id))
     kept = ~np.isin(found.layer, odd)

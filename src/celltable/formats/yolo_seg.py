@@ -153,7 +153,7 @@ def _sample(
     lines = files.read(label).decode("utf-8-sig", "replace").splitlines() if label else []
     if lines and not min(image.size):
         message = "the size of the image is not known: its file is missing; its lines were left out"
-        findings.append(Finding("unknown-image", message, "error", image_id))
+        findings.append(Finding("missing-image", message, "error", image_id))
         lines = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -161,7 +161,7 @@ def _sample(
         try:
             name, ring, score = _parse(line, image.size, names)
         except InputError as exc:
-            findings.append(Finding("line-invalid", f"line {number}: {exc}", "error", image_id))
+            findings.append(Finding("invalid-segmentation", f"line {number}: {exc}", "error", image_id))
             continue
         rings.append([ring])
         columns["class_name"].append(name)

@@ -12,8 +12,17 @@ import numpy as np
 from celltable.cells import Finding, Image, Instances
 from celltable.errors import InputError
 from celltable.geometry import polygon
+from celltable.rules import rule
 
 from .polygons import pack
+
+rule(
+    "negative-roa",
+    "Regions marked as negative",
+    "note",
+    "NegativeROA marks a region to exclude; published nuclei carry it, too, and are read as cells. Value: regions.",
+    emitter="import aperio-xml, ingest kumar",
+)
 
 
 @dataclass(slots=True)
@@ -93,7 +102,7 @@ def cells_of(found: Document, good: list[int], image: Image, findings: list[Find
     outside = sum(not _inside(r[0], image.size) for r in rings)
     if outside:
         message = f"{outside:,} regions have vertices outside the image; clipped when drawn"
-        findings.append(Finding("vertex-outside", message, "note", image.image_id, value=outside))
+        findings.append(Finding("outside-image", message, "note", image.image_id, value=outside))
     if any(found.negative):
         n = sum(found.negative)
         message = f"{n:,} regions are marked NegativeROA; read as cells, as the published nuclei are"

@@ -16,9 +16,46 @@ from numpy.typing import NDArray
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry import rle
+from celltable.rules import rule
 
 from .coco import Document, image_of, kind_of, load
 from .polygons import check_counts
+
+rule(
+    "annotation-id-zero",
+    "Annotation with the id 0",
+    "warning",
+    "Stock COCO evaluation never matches annotation 0: its cell counts as missed.",
+    emitter="import coco, ingest livecell, ingest nuclei_coco",
+)
+rule(
+    "annotation-keys",
+    "Annotation keys that COCO does not define",
+    "note",
+    "The values of unknown keys are not read. Value: keys.",
+    emitter="import coco, ingest livecell, ingest nuclei_coco",
+)
+rule(
+    "annotations-dict",
+    "Annotations keyed by id",
+    "note",
+    "The annotations are an object keyed by id instead of a list; pycocotools cannot read the file.",
+    emitter="import coco, ingest livecell, ingest nuclei_coco",
+)
+rule(
+    "duplicate-annotation-id",
+    "Annotation id used twice",
+    "warning",
+    "Readers that index annotations by id lose one of them. Value: annotations.",
+    emitter="import coco, ingest livecell, ingest nuclei_coco",
+)
+rule(
+    "duplicate-image-id",
+    "Image id used twice",
+    "error",
+    "Two images of the file have the same id; the annotations went to the first.",
+    emitter="import coco, ingest livecell, ingest nuclei_coco",
+)
 
 Named = tuple[Any, Image, list[Finding]]
 Rows = NDArray[np.int64]
@@ -67,7 +104,7 @@ def _named(records: Sequence[dict[str, Any]], images: Mapping[str, Image]) -> li
         if not isinstance(record.get("celltable_id"), str) and (stems[image_id] > 1 or not image_id):
             if image_id:
                 message = f"{record.get('file_name')} is listed {stems[image_id]} times, under different ids"
-                findings.append(Finding("duplicate-image-entry", message, image_id=f"{image_id}#{key}"))
+                findings.append(Finding("image-listed-twice", message, image_id=f"{image_id}#{key}"))
             image_id = f"{image_id}#{key}"
         seen[str(key)] += 1
         if seen[str(key)] > 1:
@@ -77,7 +114,7 @@ def _named(records: Sequence[dict[str, Any]], images: Mapping[str, Image]) -> li
         size = known.size if known else size_of(record)
         if size is None:
             message = f"image {image_id} has no valid height and width"
-            findings.append(Finding("size-invalid", message, "error", image_id))
+            findings.append(Finding("invalid-size", message, "error", image_id))
         image = known or image_of({"id": key, **record}, image_id, size or (0, 0))
         found.append((key if seen[str(key)] == 1 else None, image, findings))
     return found
@@ -192,7 +229,7 @@ class Annotations:
             if made.counts[k] is None:
                 reason = made.wrong.get(k) or self._no_mask(row)
                 message = f"annotation {self._name(row)}: {reason}; left out"
-                findings.append(Finding("segmentation-invalid", message, "error", image.image_id))
+                findings.append(Finding("invalid-segmentation", message, "error", image.image_id))
         kept = np.array([k for k, c in enumerate(made.counts) if c is not None], np.int64)
         columns = self._columns(rows[kept], image, findings)
         if made.polygons.count(None) < n:
@@ -283,7 +320,7 @@ class Annotations:
             key = self._key(index)
             if self.categories and key not in self.categories:
                 message = f"{n:,} annotations are of category {key}, which the file does not have"
-                findings.append(Finding("unknown-category", message, "error", image.image_id, value=n))
+                findings.append(Finding("unknown-class", message, "error", image.image_id, value=n))
         names, kinds = [told[i][0] for i in indices], [told[i][1] for i in indices]
         if own_names:
             names = [own_names.get(row) or name for row, name in zip(rows, names, strict=True)]

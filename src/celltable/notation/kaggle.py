@@ -14,8 +14,52 @@ from numpy.typing import NDArray
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError, MaskError
 from celltable.geometry import rle
+from celltable.rules import rule
 
 from .text import open_text
+
+rule(
+    "rle-odd-count",
+    "Run lengths without their pair",
+    "error",
+    "An odd number of values; expected pairs of start and length. The row is left out.",
+    emitter="import dsb-csv, ingest dsb2018",
+)
+rule(
+    "rle-not-a-number",
+    "Run lengths that are not numbers",
+    "error",
+    "A value is not a whole number. The row is left out.",
+    emitter="import dsb-csv, ingest dsb2018",
+)
+rule(
+    "rle-not-positive",
+    "Run lengths below 1",
+    "error",
+    "Starts count from 1 and lengths are at least 1. The row is left out.",
+    emitter="import dsb-csv, ingest dsb2018",
+)
+rule(
+    "rle-unsorted",
+    "Run lengths out of order",
+    "error",
+    "Starts must ascend. The row is left out.",
+    emitter="import dsb-csv, ingest dsb2018",
+)
+rule(
+    "rle-runs-overlap",
+    "Run lengths that overlap",
+    "error",
+    "A run begins inside the one before. The row is left out.",
+    emitter="import dsb-csv, ingest dsb2018",
+)
+rule(
+    "rle-out-of-image",
+    "Run lengths beyond the image",
+    "error",
+    "A run ends after the last pixel of the image. The row is left out.",
+    emitter="import dsb-csv, ingest dsb2018",
+)
 
 Runs = NDArray[np.int64]
 
@@ -76,7 +120,7 @@ def _take(found: dict[str, Rows], row: Mapping[str, str], line: int) -> None:
             message = (
                 f"line {line}: Height and Width are '{row['Height']}', '{row['Width']}'; expected positive numbers"
             )
-            rows.findings.append(Finding("size-invalid", message, "error", image_id))
+            rows.findings.append(Finding("invalid-size", message, "error", image_id))
         elif rows.size not in (None, size):
             message = f"line {line}: size {size[0]} × {size[1]} differs from {rows.size} of the rows before"
             rows.findings.append(Finding("size-mismatch", message, "error", image_id))
@@ -108,14 +152,14 @@ def sample_of(image_id: str, rows: Rows, known: Image | None) -> Sample:
                     Finding("empty-mask", f"line {line}: no runs, but the image has others", image_id=image_id)
                 )
             continue
-        rule, message = broken_rule(text, size)
-        if rule:
-            findings.append(Finding(rule, f"line {line}: {message}", "error", image_id))
+        broken, message = broken_rule(text, size)
+        if broken:
+            findings.append(Finding(broken, f"line {line}: {message}", "error", image_id))
             continue
         try:
             counts.append(rle.from_kaggle(text, size))
         except MaskError as exc:
-            findings.append(Finding("rle-invalid", f"line {line}: {exc}", "error", image_id))
+            findings.append(Finding("invalid-segmentation", f"line {line}: {exc}", "error", image_id))
     image = known or Image(image_id, *size)
     if rows.usage:
         image = replace(image, ignore=rows.usage == "Ignored", metadata={**image.metadata, "usage": rows.usage})
@@ -150,8 +194,8 @@ def _broken_order(starts: Runs, lengths: Runs, n_pixels: int) -> tuple[str, str]
     back = np.flatnonzero(np.diff(starts) <= 0)
     if back.size:
         k = int(back[0])
-        rule = "rle-unsorted" if starts[k + 1] < starts[k] else "rle-runs-overlap"
-        return rule, f"the run at {starts[k + 1]} follows the run at {starts[k]}; expected ascending starts"
+        order = "rle-unsorted" if starts[k + 1] < starts[k] else "rle-runs-overlap"
+        return order, f"the run at {starts[k + 1]} follows the run at {starts[k]}; expected ascending starts"
     into = np.flatnonzero(starts[1:] <= ends[:-1])
     if into.size:
         k = int(into[0])

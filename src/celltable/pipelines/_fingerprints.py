@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from celltable import work
 from celltable.cells import Finding
 from celltable.errors import InputError, NotFoundError
 from celltable.geometry.fingerprint import perceptual_hash
 from celltable.store import Store
-
-UNREADABLE: Final = "unreadable-pixels"
 
 
 def fingerprints(
@@ -31,7 +28,7 @@ def fingerprints(
     label = "comparing images" if progress else None
     found = list(work.map(hashed, entries, workers=workers, progress=label))
     trouble = [
-        Finding(UNREADABLE, f"not compared with other images: {value}", "warning", name)
+        Finding("unreadable-image", f"not compared with other images: {value}", "warning", name)
         for name, value in zip(names, found, strict=True)
         if isinstance(value, str)
     ]

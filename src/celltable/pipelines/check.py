@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -18,7 +18,9 @@ from celltable.plugins.options import settle_each
 from celltable.schema import SEVERITIES
 from celltable.store import Store, newest
 
-UNREADABLE = "unreadable-pixels"  # not a check of its own: what a check that needs pixels finds when there are none
+# Rules that readers report, too. Only this prefix says which rows are those of an earlier check, to be replaced.
+NOT_LOADED: Final = "the pixels could not be loaded: "
+_OF_LOADING: Final = ("unreadable-image", "size-mismatch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def check(
         found.extend(item.find(features, ds.info, **thresholds[item.rule]))
     table = _sorted(findings_table(found))
     if write:
-        _write(ds, table, {c.rule for c in ran} | ({UNREADABLE} if any(c.needs_pixels for c in ran) else set()))
+        _write(ds, table, {c.rule for c in ran}, loaded=any(c.needs_pixels for c in ran))
     return Checked(_worst_first(table), tuple(c.rule for c in ran), skipped, len(ds))
 
 
@@ -131,11 +133,11 @@ def _readable(sample: Sample, loads: bool) -> tuple[Sample, Finding | None]:
     try:
         pixels = sample.pixels()
     except (InputError, NotFoundError) as exc:
-        return sample, Finding(UNREADABLE, str(exc), "error", sample.image.image_id)
+        return sample, Finding("unreadable-image", f"{NOT_LOADED}{exc}", "error", sample.image.image_id)
     if pixels.shape[:2] != sample.image.size:
         (height, width), image = pixels.shape[:2], sample.image
-        text = f"the image file has {height} × {width} px, its masks are for {image.height} × {image.width}"
-        return sample, Finding("outside-image", text, "error", sample.image.image_id)
+        text = f"{NOT_LOADED}the image file has {height} × {width} px, its masks are for {image.height} × {image.width}"
+        return sample, Finding("size-mismatch", text, "error", sample.image.image_id)
     return replace(sample, load_pixels=lambda: pixels), None
 
 
@@ -149,9 +151,13 @@ def _worst_first(table: pa.Table) -> pa.Table:
     return table.take(pa.array(order, pa.int64()))
 
 
-def _write(ds: Store, table: pa.Table, rules: set[str]) -> None:
+def _write(ds: Store, table: pa.Table, rules: set[str], loaded: bool) -> None:
     import pyarrow.compute as pc
 
     old = ds.findings.arrow
-    kept = old.filter(pc.invert(pc.is_in(old.column("rule"), pa.array(sorted(rules), pa.string()))))
+    replaced = pc.is_in(old.column("rule"), pa.array(sorted(rules), pa.string()))
+    if loaded:
+        own = pc.is_in(old.column("rule"), pa.array(_OF_LOADING, pa.string()))
+        replaced = pc.or_(replaced, pc.and_(own, pc.starts_with(old.column("message"), NOT_LOADED)))
+    kept = old.filter(pc.invert(replaced))
     ds.update({"findings": _sorted(pa.concat_tables([kept, table]))})

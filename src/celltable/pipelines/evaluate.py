@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from celltable import schema
+from celltable.cells import Finding
 from celltable.errors import InputError, MetricError, NotFoundError
 from celltable.plugins.metric import Mode
 from celltable.scoring import Pair
@@ -25,7 +26,9 @@ from celltable.store import Store
 if TYPE_CHECKING:
     import pyarrow as pa
 
-UNREAD = {"label-map-unreadable", "label-map-size", "label-map-shape", "label-not-integer", "label-out-of-range"}
+UNREAD = {"mask-shape", "mask-values"}  # the label map of an image, which is one file
+UNREAD_IF_EMPTY = {"unreadable-mask", "size-mismatch"}  # the label map of an image, or one mask of many
+UNKNOWN_IMAGE = {"unknown-image", "missing-image"}  # neither its size nor its ground truth is known
 ALOUD = {"duplicate-annotation-id"}  # of the whole file: no cell is lost, but another reader may lose some
 
 __all__ = ["Comparison", "Parity", "Score", "Scores", "compare", "evaluate", "parity", "scores_table"]
@@ -198,7 +201,7 @@ def _refuse_unread(truth: Source, found: Source, missing: Missing) -> None:
     Of the predictions such an image may be scored as empty, as an image without predictions, where `missing` says so.
     """
     for source, side in ((truth, "ground truth"), (found, "predictions")):
-        wrong = [f for f in getattr(source, "findings", ()) if f.rule in UNREAD]
+        wrong = [f for f in getattr(source, "findings", ()) if _is_unread(source, f)]
         if wrong and not (source is found and missing == "empty"):
             n = len({f.image_id for f in wrong})
             way = " Mend the file" + ("s" if n > 1 else "")
@@ -209,17 +212,23 @@ def _refuse_unread(truth: Source, found: Source, missing: Missing) -> None:
             )
 
 
+def _is_unread(source: Source, finding: Finding) -> bool:
+    if finding.rule in UNREAD_IF_EMPTY:
+        return not len(source.side(finding.image_id or "", ()))
+    return finding.rule in UNREAD
+
+
 def _left_out(found: Source, what: str, unknown: Unknown) -> list[str]:
     """What a reader had to leave out, said aloud; predictions for unknown images as `unknown` says."""
     findings = [f for f in getattr(found, "findings", ()) if f.severity == "error" or f.rule in ALOUD]
-    strange = [f.message for f in findings if f.rule == "unknown-image"]
+    strange = [f.message for f in findings if f.rule in UNKNOWN_IMAGE]
     if strange and unknown == "error":
         raise NotFoundError(
             f"{strange[0]}. The ground truth has no image of their image ids: score against the images that the "
             "predictions were made for, or ignore the rest (unknown='ignore')."
         )
     aloud = [f.message for f in findings if f.rule in ALOUD]
-    others = [f.message for f in findings if f.rule != "unknown-image" and f.rule not in ALOUD]
+    others = [f.message for f in findings if f.rule not in UNKNOWN_IMAGE and f.rule not in ALOUD]
     first = others[0].rstrip(".") if others else ""
     notes = [f"{found.name}: {len(others)} {what} could not be read or are in doubt, the first: {first}."]
     return [f"{text}." for text in strange + aloud] + (notes if others else [])

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from celltable import schema
+from celltable import plugins, schema
 from celltable.cells import Finding, findings_table
 from celltable.errors import CelltableError, InputError
 from celltable.geometry.fingerprint import near_pairs
@@ -232,6 +232,7 @@ def _look_alikes(
 
 
 def _as_findings(pairs: list[tuple[str, str, int]]) -> list[Finding]:
+    plugins.load("checks", NEAR)  # declares the rule
     return [
         Finding(
             NEAR, f"looks like {a} ({bits} of 64 bits of the perceptual hash differ)", image_id=b, value=float(bits)

@@ -77,11 +77,11 @@ def _predicted(ds: Store, run: Callable[[Any, Image], Instances], image: Image) 
     try:
         cells = run(ds.pixels_of(image), image)
     except (InputError, NotFoundError) as exc:
-        trouble = Finding("unreadable-pixels", str(exc), "error", image_id)
+        trouble = Finding("unreadable-image", str(exc), "error", image_id)
         return Sample(replace(bare, annotated=False), Instances.empty(image.size), (trouble,))
     if cells.size != image.size:
         text = f"the image file has {cells.size[0]} × {cells.size[1]} px, expected {image.height} × {image.width}"
-        trouble = Finding("outside-image", text, "error", image_id)
+        trouble = Finding("size-mismatch", text, "error", image_id)
         return Sample(replace(bare, annotated=False), Instances.empty(image.size), (trouble,))
     return Sample(bare, cells)
 

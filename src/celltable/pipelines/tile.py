@@ -14,12 +14,20 @@ from numpy.typing import NDArray
 from celltable import tiling, work
 from celltable.cells import Finding, Image, Pixels, Sample
 from celltable.errors import CelltableError, InputError, NotFoundError
+from celltable.rules import rule
 from celltable.store import Description, Source, Store, StoreWriter, as_store, derive, refuse_occupied, sources_beside
 from celltable.tiling import Tile
 from celltable.version import VERSION
 
-from ._fingerprints import UNREADABLE
 from ._tile_files import FORMS, written
+
+rule(
+    "missing-tiles",
+    "Image stitched from some of its tiles",
+    "warning",
+    "Cells of the missing tiles are missing. Value: tiles.",
+    emitter="tile",
+)
 
 # Metadata keys of a tile: the image it was cut from, where it lies in it, that image's size, how many tiles it has.
 PARENT: Final = "tile_of"
@@ -139,7 +147,7 @@ def _cut_image(ds: Store, plan: _Plan, folder: Path, image: Image) -> list[Sampl
             window = pixels[where.row : where.row + where.height, where.col : where.col + where.width]
             file = written(window, folder / _folder_name(image.image_id), where.name, plan.form)
             record = replace(record, pixels=(Pixels("", f"pixels/{file.relative_to(folder).as_posix()}"),))
-        found = () if trouble is None or samples else (Finding(UNREADABLE, trouble, "error", record.image_id),)
+        found = () if trouble is None or samples else (Finding("unreadable-image", trouble, "error", record.image_id),)
         samples.append(Sample(record, tiling.cut(cells, where, min_pixels=plan.min_pixels), found))
     return samples
 

@@ -65,7 +65,7 @@ class Check:
                 f"{owner} has the scope '{self.scope}' and {'no' if self.gather is None else 'a'} gather(); "
                 "expected gather() with the scope 'dataset', and only there."
             )
-        rules.rule(self.rule, self.title, self.severity, self.description, emitter=owner)
+        rules.rule(self.rule, self.title, self.severity, self.description, emitter="check")
 
     @property
     def name(self) -> str:
