@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .finding import Finding, Severity
+from celltable.rules import Severity
+
+from .finding import Finding
 from .image import Image, Pixels, compose
 from .instances import Instances, Kind, instances_table
 from .sample import Edit, Sample

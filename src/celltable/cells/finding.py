@@ -7,7 +7,7 @@ from typing import Final, cast
 
 from celltable.rules import Severity, severity_of
 
-_OF_ITS_RULE: Final = cast("Severity", "")
+_OF_ITS_RULE: Final[Severity] = cast("Severity", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,5 +42,5 @@ class Finding:
 
     def __post_init__(self) -> None:
         usual = severity_of(self.rule)
-        if not self.severity:
+        if self.severity == _OF_ITS_RULE:
             object.__setattr__(self, "severity", usual)
