@@ -1,20 +1,15 @@
 // Archives and PNGs, fast and wary: zip members, many mask PNGs to run lengths in one call, one PNG to pixels.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/vector.h>
 
-#include <atomic>
-#include <exception>
 #include <functional>
-#include <mutex>
-#include <system_error>
-#include <thread>
 
-#include "png.hpp"
+#include "pngmask.hpp"
+#include "python.hpp"
+#include "spread.hpp"
 #include "zip.hpp"
 
-namespace nb = nanobind;
+using namespace celltable;
 using u8 = uint8_t;
 
 constexpr uint64_t MAX_MASK_BYTES = uint64_t{1} << 31; // of one PNG file
@@ -32,13 +27,6 @@ struct View {
 
 static std::string path_of(nb::bytes b) { return {b.c_str(), b.size()}; }
 
-template <class T> static nb::object array_of(std::vector<T> &&data, size_t columns = 0) {
-  auto *held = new std::vector<T>(std::move(data));
-  nb::capsule owner(held, [](void *p) noexcept { delete static_cast<std::vector<T> *>(p); });
-  if (columns) return nb::cast(nb::ndarray<nb::numpy, T>(held->data(), {held->size() / columns, columns}, owner));
-  return nb::cast(nb::ndarray<nb::numpy, T>(held->data(), {held->size()}, owner));
-}
-
 static void one_mask(const std::function<View(size_t, Worker &)> &fetch, size_t i, uint64_t max_pixels, Worker &w, png::Mask &m) {
   try {
     const View v = fetch(i, w);
@@ -55,41 +43,26 @@ static void one_mask(const std::function<View(size_t, Worker &)> &fetch, size_t 
 
 // (counts, areas, boxes, heights, widths, values_ok, alpha_ok, kinds, errors) of n masks, in order.
 static nb::tuple masks(size_t n, unsigned workers, uint64_t max_pixels, const std::function<View(size_t, Worker &)> &fetch) {
+  constexpr size_t BLOCK = 64;
   std::vector<png::Mask> made(n);
-  std::exception_ptr failed;
-  std::mutex failing;
-  {
-    nb::gil_scoped_release release;
-    constexpr size_t BLOCK = 64;
-    std::atomic<size_t> next{0};
-    auto work = [&] {
-      try {
-        auto w = std::make_unique<Worker>();
-        for (size_t i; (i = next.fetch_add(BLOCK)) < n;)
-          for (size_t k = i; k < std::min(n, i + BLOCK); ++k) one_mask(fetch, k, max_pixels, *w, made[k]);
-      } catch (...) {
-        const std::lock_guard<std::mutex> guard(failing);
-        failed = std::current_exception();
-      }
+  without_gil([&] {
+    const auto block = [&](i64 b, std::unique_ptr<Worker> &w) {
+      const size_t first = static_cast<size_t>(b) * BLOCK;
+      for (size_t k = first; k < std::min(n, first + BLOCK); ++k) one_mask(fetch, k, max_pixels, *w, made[k]);
     };
-    const size_t threads = std::min<size_t>({std::max(1u, workers), (n + BLOCK - 1) / BLOCK, 64});
-    std::vector<std::thread> others;
-    try {
-      for (size_t t = 1; t < threads; ++t) others.emplace_back(work);
-    } catch (const std::system_error &) { // no more threads to be had: those there are do the work
-    }
-    work();
-    for (std::thread &t : others) t.join();
-  }
-  if (failed) std::rethrow_exception(failed);
-  nb::list counts, errors;
-  std::vector<int64_t> areas(n);
+    const int threads = static_cast<int>(std::clamp(workers, 1u, 64u));
+    spread(static_cast<i64>((n + BLOCK - 1) / BLOCK), threads, std::make_unique<Worker>, block);
+  });
+  BatchText counts;
+  nb::list errors;
+  std::vector<i64> areas(n);
   std::vector<int32_t> boxes(4 * n), heights(n), widths(n);
   std::vector<u8> values_ok(n), alpha_ok(n);
   std::vector<uint16_t> kinds(n);
   for (size_t i = 0; i < n; ++i) {
     const png::Mask &m = made[i];
-    counts.append(nb::bytes(m.counts.data(), m.counts.size()));
+    counts.text += m.counts;
+    counts.close();
     areas[i] = m.area;
     std::copy(m.box, m.box + 4, &boxes[4 * i]);
     heights[i] = m.height;
@@ -99,13 +72,13 @@ static nb::tuple masks(size_t n, unsigned workers, uint64_t max_pixels, const st
     kinds[i] = m.kind;
     if (!m.error.empty()) errors.append(nb::make_tuple(i, nb::str(m.error.data(), m.error.size())));
   }
-  return nb::make_tuple(counts, array_of(std::move(areas)), array_of(std::move(boxes), 4), array_of(std::move(heights)),
-                        array_of(std::move(widths)), array_of(std::move(values_ok)), array_of(std::move(alpha_ok)),
-                        array_of(std::move(kinds)), errors);
+  return nb::make_tuple(list(counts), array(std::move(areas)), array(std::move(boxes), n, 4), array(std::move(heights)),
+                        array(std::move(widths)), array(std::move(values_ok)), array(std::move(alpha_ok)),
+                        array(std::move(kinds)), errors);
 }
 
 static View whole_file(const std::string &path, Worker &w) {
-  const zip::File file(path);
+  const File file(path);
   if (file.size() > MAX_MASK_BYTES) throw png::Error("the file is larger than any mask");
   if (w.bytes.size() < file.size()) w.bytes.resize(static_cast<size_t>(file.size()) + 4096);
   return {w.bytes.data(), file.read(0, w.bytes.data(), static_cast<size_t>(file.size()))};
@@ -246,7 +219,7 @@ static nb::tuple masks_of_files(std::vector<nb::bytes> paths, unsigned workers, 
 }
 
 static nb::tuple masks_of_spans(nb::bytes path, std::vector<std::pair<uint64_t, uint64_t>> spans, unsigned workers, uint64_t max_pixels) {
-  const zip::File file(path_of(path));
+  const File file(path_of(path));
   return masks(spans.size(), workers, max_pixels, [&](size_t i, Worker &w) -> View {
     const auto [offset, size] = spans[i];
     if (size > MAX_MASK_BYTES || offset > file.size()) throw png::Error("the file is larger than any mask");
@@ -295,25 +268,15 @@ static uint32_t crc32(nb::bytes data, bool by_table) {
   return by_table ? ~checksum::crc_by_table(~0u, p, data.size()) : checksum::crc32(p, data.size());
 }
 
-template <class E> static void as_value_error() {
-  nb::register_exception_translator([](const std::exception_ptr &p, void *) {
-    try {
-      std::rethrow_exception(p);
-    } catch (const E &e) {
-      PyErr_SetString(PyExc_ValueError, e.what());
-    }
-  });
-}
-
 NB_MODULE(codec, m) {
   m.doc() = "Archives and PNGs, fast and wary. Use celltable.imagefile.";
-  as_value_error<inflate::Error>();
-  as_value_error<png::Error>();
-  as_value_error<zip::Error>();
+  raise_as<inflate::Error>(PyExc_ValueError);
+  raise_as<png::Error>(PyExc_ValueError);
+  raise_as<zip::Error>(PyExc_ValueError);
   nb::register_exception_translator([](const std::exception_ptr &p, void *) {
     try {
       std::rethrow_exception(p);
-    } catch (const zip::OsError &e) {
+    } catch (const OsError &e) {
       errno = e.number;
       if (e.path.empty()) PyErr_SetFromErrno(PyExc_OSError);
       else PyErr_SetFromErrnoWithFilename(PyExc_OSError, e.path.c_str());

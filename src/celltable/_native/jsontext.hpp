@@ -10,13 +10,13 @@
 #include <string_view>
 #include <vector>
 
+#include "base.hpp"
+
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
 
 namespace celltable {
-
-using i64 = int64_t;
 
 struct JsonError { // malformed text, at a byte of the whole document
   std::string what;

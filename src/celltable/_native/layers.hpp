@@ -22,20 +22,20 @@ template <class T, class F> void layer_runs(const T *stack, i64 pixels, i64 chan
     start = to;
   };
   // 64 pixels at a time, which are as many words of bits as there are layers: the layer of a bit is then known.
-  std::vector<std::uint64_t> bits(size), wanted(size, 0);
+  std::vector<u64> bits(size), wanted(size, 0);
   std::vector<std::int32_t> layer_of(64 * size), pixel_of(64 * size);
   for (std::size_t k = 0; k < 64 * size; ++k) {
     layer_of[k] = static_cast<std::int32_t>(k % size);
     pixel_of[k] = static_cast<std::int32_t>(k / size);
-    if (layer_of[k] < layers) wanted[k / 64] |= std::uint64_t(1) << (k % 64);
+    if (layer_of[k] < layers) wanted[k / 64] |= u64(1) << (k % 64);
   }
   for (i64 pixel = 1; pixel < pixels; pixel += 64) { // where a value differs from that of the pixel before, in its own layer
     const i64 length = std::min(i64(64), pixels - pixel) * channels, words = words_of(length);
     const T *now = stack + pixel * channels;
-    std::fill_n(bits.data(), words, std::uint64_t(0));
+    std::fill_n(bits.data(), words, u64(0));
     mark_differing(now, now - channels, length, bits.data());
     for (i64 k = 0; k < words; ++k)
-      for (std::uint64_t left = bits[static_cast<std::size_t>(k)] & wanted[static_cast<std::size_t>(k)]; left; left &= left - 1) {
+      for (u64 left = bits[static_cast<std::size_t>(k)] & wanted[static_cast<std::size_t>(k)]; left; left &= left - 1) {
         const auto bit = static_cast<std::size_t>(64 * k + __builtin_ctzll(left));
         close(layer_of[bit], pixel + pixel_of[bit]);
       }

@@ -7,13 +7,13 @@
 #include <string>
 #include <vector>
 
-namespace celltable {
+#include "base.hpp"
 
-using i64 = std::int64_t;
+namespace celltable {
 
 constexpr char kHundredths = 1, kExact = 2;
 
-inline void put_number(std::string &out, std::uint64_t v) {
+inline void put_number(std::string &out, u64 v) {
   while (v >= 0x80) out.push_back(static_cast<char>(v | 0x80)), v >>= 7;
   out.push_back(static_cast<char>(v));
 }
@@ -46,14 +46,14 @@ inline void pack_polygon(std::string &out, const double *values, const i64 *firs
   const i64 count = 2 * (first[parts] - first[0]);
   const bool hundredths = in_hundredths(values, count, whole);
   out.push_back(hundredths ? kHundredths : kExact);
-  put_number(out, static_cast<std::uint64_t>(parts));
-  for (i64 p = 0; p < parts; ++p) put_number(out, static_cast<std::uint64_t>(first[p + 1] - first[p]));
+  put_number(out, static_cast<u64>(parts));
+  for (i64 p = 0; p < parts; ++p) put_number(out, static_cast<u64>(first[p + 1] - first[p]));
   if (hundredths) {
     i64 last[2] = {0, 0};
     for (i64 k = 0; k < count; ++k) {
       const i64 q = whole[static_cast<std::size_t>(k)], delta = q - last[k & 1];
       last[k & 1] = q;
-      put_number(out, (static_cast<std::uint64_t>(delta) << 1) ^ static_cast<std::uint64_t>(delta >> 63));
+      put_number(out, (static_cast<u64>(delta) << 1) ^ static_cast<u64>(delta >> 63));
     }
   } else if (count) {
     out.append(reinterpret_cast<const char *>(values), static_cast<std::size_t>(count) * sizeof(double));

@@ -68,32 +68,43 @@ inline void parse_counts(std::string_view text, i64 total, Runs &runs) {
   }
 }
 
-inline void append_number(std::string &out, i64 x) {
-  bool more = true;
-  while (more) {
-    unsigned digit = static_cast<unsigned>(x & 0x1f);
-    x >>= 5;
-    more = (digit & 0x10) ? x != -1 : x != 0;
-    if (more) digit |= 0x20;
-    out.push_back(static_cast<char>(digit + 48));
+// Writes the counts of a mask one by one, exactly as maskApi.c's rleToString.
+class CountWriter {
+ public:
+  explicit CountWriter(std::string &out) : out_(out) {}
+  void put(i64 count) {
+    i64 x = number_ > 2 ? count - before_ : count;
+    char text[13];
+    std::size_t n = 0;
+    for (bool more = true; more;) {
+      unsigned digit = static_cast<unsigned>(x & 0x1f);
+      x >>= 5;
+      more = (digit & 0x10) ? x != -1 : x != 0;
+      if (more) digit |= 0x20;
+      text[n++] = static_cast<char>(digit + 48);
+    }
+    out_.append(text, n);
+    ++number_;
+    before_ = last_;
+    last_ = count;
   }
-}
 
-// Write the counts of a mask exactly as maskApi.c's rleEncode and rleToString do together.
+ private:
+  std::string &out_;
+  i64 number_ = 0, before_ = 0, last_ = 0;  // counts m - 2 and m - 1
+};
+
+// Append the counts of runs in a mask of `total` pixels, as maskApi.c's rleEncode makes them.
 template <class Iterator> inline void append_counts(std::string &out, Iterator first, Iterator last, i64 total) {
-  i64 a = 0, b = 0, position = 0, m = 0;  // counts m-2 and m-1
-  auto put = [&](i64 count) {
-    append_number(out, m > 2 ? count - a : count);
-    a = b;
-    b = count;
-    ++m;
-  };
+  CountWriter counts(out);
+  i64 position = 0;
+  const bool empty = first == last;
   for (; first != last; ++first) {
-    put(first->start - position);
-    put(first->end - first->start);
+    counts.put(first->start - position);
+    counts.put(first->end - first->start);
     position = first->end;
   }
-  if (position < total || m == 0) put(total - position);
+  if (position < total || empty) counts.put(total - position);
 }
 
 inline std::string to_counts(const Runs &runs, i64 total) {
@@ -148,16 +159,19 @@ inline Box box_of(const Run *first, const Run *last, i64 height) {
 
 inline Box box_of(const Runs &runs, i64 height) { return box_of(runs.data(), runs.data() + runs.size(), height); }
 
-inline i64 common_pixels(const Runs &a, const Runs &b) {
+inline i64 common_pixels(const Run *a, const Run *a_end, const Run *b, const Run *b_end) {
   i64 n = 0;
-  std::size_t i = 0, j = 0;
-  while (i < a.size() && j < b.size()) {
-    i64 low = std::max(a[i].start, b[j].start), high = std::min(a[i].end, b[j].end);
+  while (a != a_end && b != b_end) {
+    const i64 low = std::max(a->start, b->start), high = std::min(a->end, b->end);
     if (high > low) n += high - low;
-    if (a[i].end < b[j].end) ++i;
-    else ++j;
+    const bool step = a->end < b->end;  // without a branch: which one ends first is a coin toss
+    a += step, b += !step;
   }
   return n;
+}
+
+inline i64 common_pixels(const Runs &a, const Runs &b) {
+  return common_pixels(a.data(), a.data() + a.size(), b.data(), b.data() + b.size());
 }
 
 inline void merge_runs(const Runs &a, const Runs &b, bool intersect, Runs &out) {

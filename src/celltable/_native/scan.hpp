@@ -5,6 +5,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "base.hpp"
+
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 #define CELLTABLE_X86 1
@@ -12,13 +14,11 @@
 
 namespace celltable {
 
-using i64 = std::int64_t;
-
 namespace scan {
 
-template <class T> inline std::uint64_t differing_plain(const T *a, const T *b, int n) {
-  std::uint64_t bits = 0;
-  for (int k = 0; k < n; ++k) bits |= static_cast<std::uint64_t>(a[k] != b[k]) << k;
+template <class T> inline u64 differing_plain(const T *a, const T *b, int n) {
+  u64 bits = 0;
+  for (int k = 0; k < n; ++k) bits |= static_cast<u64>(a[k] != b[k]) << k;
   return bits;
 }
 
@@ -26,13 +26,13 @@ template <class T> inline std::uint64_t differing_plain(const T *a, const T *b, 
 inline __m128i load(const void *p) { return _mm_loadu_si128(static_cast<const __m128i *>(p)); }
 
 // Bit k of the result: a[k] != b[k], for 16 pixels.
-template <class T> inline std::uint64_t differing16(const T *a, const T *b) {
+template <class T> inline u64 differing16(const T *a, const T *b) {
   __m128i same;
   if constexpr (std::is_floating_point_v<T>) {  // by value: 0 equals -0, NaN nothing
-    std::uint64_t equal = 0;
+    u64 equal = 0;
     for (int k = 0; k < 16; k += 16 / static_cast<int>(sizeof(T))) {
-      if constexpr (sizeof(T) == 8) equal |= static_cast<std::uint64_t>(_mm_movemask_pd(_mm_cmpeq_pd(_mm_loadu_pd(a + k), _mm_loadu_pd(b + k)))) << k;
-      else equal |= static_cast<std::uint64_t>(_mm_movemask_ps(_mm_cmpeq_ps(_mm_loadu_ps(a + k), _mm_loadu_ps(b + k)))) << k;
+      if constexpr (sizeof(T) == 8) equal |= static_cast<u64>(_mm_movemask_pd(_mm_cmpeq_pd(_mm_loadu_pd(a + k), _mm_loadu_pd(b + k)))) << k;
+      else equal |= static_cast<u64>(_mm_movemask_ps(_mm_cmpeq_ps(_mm_loadu_ps(a + k), _mm_loadu_ps(b + k)))) << k;
     }
     return ~equal & 0xffff;
   } else if constexpr (sizeof(T) == 1) {
@@ -46,26 +46,26 @@ template <class T> inline std::uint64_t differing16(const T *a, const T *b) {
   } else {
     return differing_plain(a, b, 16);
   }
-  return static_cast<std::uint64_t>(~_mm_movemask_epi8(same) & 0xffff);
+  return static_cast<u64>(~_mm_movemask_epi8(same) & 0xffff);
 }
 
-template <class T> inline std::uint64_t differing64_sse2(const T *a, const T *b) {
+template <class T> inline u64 differing64_sse2(const T *a, const T *b) {
   return differing16(a, b) | differing16(a + 16, b + 16) << 16 | differing16(a + 32, b + 32) << 32 | differing16(a + 48, b + 48) << 48;
 }
 
 __attribute__((target("avx2"))) inline __m256i load256(const void *p) { return _mm256_loadu_si256(static_cast<const __m256i *>(p)); }
 
-template <class T> __attribute__((target("avx2"))) inline std::uint64_t differing32_avx2(const T *a, const T *b) {
+template <class T> __attribute__((target("avx2"))) inline u64 differing32_avx2(const T *a, const T *b) {
   __m256i same;
   if constexpr (std::is_same_v<T, double>) {
-    std::uint64_t equal = 0;
+    u64 equal = 0;
     for (int k = 0; k < 32; k += 4)
-      equal |= static_cast<std::uint64_t>(_mm256_movemask_pd(_mm256_cmp_pd(_mm256_loadu_pd(a + k), _mm256_loadu_pd(b + k), _CMP_EQ_OQ))) << k;
+      equal |= static_cast<u64>(_mm256_movemask_pd(_mm256_cmp_pd(_mm256_loadu_pd(a + k), _mm256_loadu_pd(b + k), _CMP_EQ_OQ))) << k;
     return ~equal & 0xffffffff;
   } else if constexpr (std::is_same_v<T, float>) {
-    std::uint64_t equal = 0;
+    u64 equal = 0;
     for (int k = 0; k < 32; k += 8)
-      equal |= static_cast<std::uint64_t>(_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(a + k), _mm256_loadu_ps(b + k), _CMP_EQ_OQ))) << k;
+      equal |= static_cast<u64>(_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(a + k), _mm256_loadu_ps(b + k), _CMP_EQ_OQ))) << k;
     return ~equal & 0xffffffff;
   } else if constexpr (sizeof(T) == 1) {
     same = _mm256_cmpeq_epi8(load256(a), load256(b));
@@ -77,10 +77,10 @@ template <class T> __attribute__((target("avx2"))) inline std::uint64_t differin
     const __m256i y = _mm256_packs_epi32(_mm256_cmpeq_epi32(load256(a + 16), load256(b + 16)), _mm256_cmpeq_epi32(load256(a + 24), load256(b + 24)));
     same = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(x, y), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
   } else {
-    std::uint64_t bits = 0;
+    u64 bits = 0;
     for (int k = 0; k < 32; k += 4) {
       const __m256i eq = _mm256_cmpeq_epi64(load256(a + k), load256(b + k));
-      bits |= static_cast<std::uint64_t>(~_mm256_movemask_pd(_mm256_castsi256_pd(eq)) & 0xf) << k;
+      bits |= static_cast<u64>(~_mm256_movemask_pd(_mm256_castsi256_pd(eq)) & 0xf) << k;
     }
     return bits;
   }
@@ -92,21 +92,21 @@ inline bool has_avx2() {
   return found;
 }
 
-template <class T> __attribute__((target("avx2"))) inline void lines_avx2(const T *a, const T *b, i64 words, std::uint64_t *bits) {
+template <class T> __attribute__((target("avx2"))) inline void lines_avx2(const T *a, const T *b, i64 words, u64 *bits) {
   for (i64 k = 0; k < words; ++k, a += 64, b += 64) bits[k] |= differing32_avx2(a, b) | differing32_avx2(a + 32, b + 32) << 32;
 }
 #endif
 
 #ifdef CELLTABLE_X86
-template <class T> __attribute__((target("avx2"))) inline void joint_avx2(const T *a, const T *b, i64 words, std::uint64_t *bits) {
+template <class T> __attribute__((target("avx2"))) inline void joint_avx2(const T *a, const T *b, i64 words, u64 *bits) {
   for (i64 k = 0; k < words; ++k, a += 64, b += 64) {
-    const std::uint64_t low = differing32_avx2(a + 1, a) | differing32_avx2(b + 1, b);
+    const u64 low = differing32_avx2(a + 1, a) | differing32_avx2(b + 1, b);
     bits[k] = low | (differing32_avx2(a + 33, a + 32) | differing32_avx2(b + 33, b + 32)) << 32;
   }
 }
 #endif
 
-template <class T> inline void joint(const T *a, const T *b, i64 words, std::uint64_t *bits) {
+template <class T> inline void joint(const T *a, const T *b, i64 words, u64 *bits) {
 #ifdef CELLTABLE_X86
   if (has_avx2()) return joint_avx2(a, b, words, bits);
   for (i64 k = 0; k < words; ++k, a += 64, b += 64) bits[k] = differing64_sse2(a + 1, a) | differing64_sse2(b + 1, b);
@@ -115,7 +115,7 @@ template <class T> inline void joint(const T *a, const T *b, i64 words, std::uin
 #endif
 }
 
-template <class T> inline void lines(const T *a, const T *b, i64 words, std::uint64_t *bits) {
+template <class T> inline void lines(const T *a, const T *b, i64 words, u64 *bits) {
 #ifdef CELLTABLE_X86
   if (has_avx2()) return lines_avx2(a, b, words, bits);
   for (i64 k = 0; k < words; ++k, a += 64, b += 64) bits[k] |= differing64_sse2(a, b);
@@ -129,20 +129,20 @@ template <class T> inline void lines(const T *a, const T *b, i64 words, std::uin
 inline i64 words_of(i64 n) { return (n + 63) / 64; }
 
 // Sets bit k of `bits` (words_of(n) words) where a[k] != b[k].
-template <class T> inline void mark_differing(const T *a, const T *b, i64 n, std::uint64_t *bits) {
+template <class T> inline void mark_differing(const T *a, const T *b, i64 n, u64 *bits) {
   const i64 whole = n / 64;
   scan::lines(a, b, whole, bits);
   if (n % 64) bits[whole] |= scan::differing_plain(a + whole * 64, b + whole * 64, static_cast<int>(n % 64));
 }
 
 // Calls f(k) for every set bit, ascending.
-template <class F> inline void each_bit(const std::uint64_t *bits, i64 words, F f) {
+template <class F> inline void each_bit(const u64 *bits, i64 words, F f) {
   for (i64 k = 0; k < words; ++k)
-    for (std::uint64_t word = bits[k]; word; word &= word - 1) f(k * 64 + __builtin_ctzll(word));
+    for (u64 word = bits[k]; word; word &= word - 1) f(k * 64 + __builtin_ctzll(word));
 }
 
 // Calls f(value, first, last) for every stretch of equal values of a line; `bits` is scratch of words_of(n) words.
-template <class T, class F> inline void stretches(const T *line, i64 n, std::uint64_t *bits, F f) {
+template <class T, class F> inline void stretches(const T *line, i64 n, u64 *bits, F f) {
   if (n <= 0) return;
   std::memset(bits, 0, static_cast<std::size_t>(words_of(n)) * sizeof *bits);
   mark_differing(line + 1, line, n - 1, bits);
@@ -158,7 +158,7 @@ template <class T, class F> inline void stretches(const T *line, i64 n, std::uin
 template <class T, class F> inline void joint_stretches(const T *a, const T *b, i64 n, F f) {
   if (n <= 0) return;
   constexpr i64 kBlock = 8;  // words found before they are used: the next ones are fetched meanwhile
-  std::uint64_t bits[kBlock];
+  u64 bits[kBlock];
   i64 first = 0, at = 0;
   const auto use = [&](i64 words) {
     each_bit(bits, words, [&](i64 k) {

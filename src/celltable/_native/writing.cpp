@@ -1,55 +1,24 @@
-// Cells written as text: rows of columns as JSON, XML or lines, straight from arrays, and the rings of outlines in order.
+// Cells as text: rows of columns as JSON, XML or lines, straight from arrays.
 // Inputs are checked; strings are gathered first, then arrays are written with the GIL released.
 
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
+#include "writing.hpp"
+
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <array>
 #include <memory>
-#include <numeric>
-#include <stdexcept>
-#include <string>
 #include <type_traits>
-#include <vector>
 
 #include "numbertext.hpp"
-#include "runs.hpp"
 
-namespace nb = nanobind;
-using namespace nb::literals;
-using namespace celltable;
-
+namespace celltable {
 namespace {
 
-template <class T> using Vector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-template <class T> using Table = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Offsets = std::vector<i64>;
+using namespace nb::literals;
 
-struct BadMask : std::invalid_argument {  // becomes celltable.errors.MaskError
-  using std::invalid_argument::invalid_argument;
-};
-
-template <class T> nb::ndarray<nb::numpy, T> array(std::vector<T> &&values) {
-  auto *held = new std::vector<T>(std::move(values));
-  nb::capsule owner(held, [](void *p) noexcept { delete static_cast<std::vector<T> *>(p); });
-  static T nothing{};
-  return {held->empty() ? &nothing : held->data(), {held->size()}, owner};
-}
-
-Offsets offsets(const Vector<i64> &given, i64 last, const char *what) {
-  Offsets v(given.data(), given.data() + given.shape(0));
-  if (v.empty() || v[0] != 0 || v.back() != last || !std::is_sorted(v.begin(), v.end()))
-    throw std::invalid_argument(std::string(what) + " must ascend from 0 to " + std::to_string(last));
-  return v;
-}
-
-std::string_view view(nb::handle bytes) {
-  if (!PyBytes_Check(bytes.ptr())) throw nb::type_error("the constants of a row must be bytes");
-  return {PyBytes_AS_STRING(bytes.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.ptr()))};
-}
+std::string_view constant(nb::handle bytes) { return view(bytes, "the constants of a row must be bytes"); }
 
 std::string_view utf8(nb::handle text) {
   Py_ssize_t n = 0;
@@ -102,10 +71,10 @@ struct Fragments : Column {  // written while the GIL is held: strings, lists, a
   std::vector<std::size_t> ends;
   std::vector<bool> missing;
   i64 size() const override { return static_cast<i64>(ends.size()); }
-  bool absent(i64 row) const override { return missing[static_cast<std::size_t>(row)]; }
+  bool absent(i64 row) const override { return missing[row]; }
   void write(Text &out, i64 row) const override {
-    const std::size_t from = row ? ends[static_cast<std::size_t>(row) - 1] : 0;
-    out.add({text.data() + from, ends[static_cast<std::size_t>(row)] - from});
+    const std::size_t from = row ? ends[row - 1] : 0;
+    out.add({text.data() + from, ends[row] - from});
   }
   void close(bool none) {
     ends.push_back(text.size());
@@ -116,7 +85,7 @@ struct Fragments : Column {  // written while the GIL is held: strings, lists, a
 void write_object(Text &out, nb::handle v, int depth = 0) {
   PyObject *o = v.ptr();
   if (PyUnicode_Check(o)) return write_string(out, utf8(v));
-  if (PyBytes_Check(o)) return out.add(view(v));
+  if (PyBytes_Check(o)) return out.add(constant(v));
   if (PyBool_Check(o)) return out.add(o == Py_True ? "true" : "false");
   if (PyFloat_Check(o)) return write_number(out, PyFloat_AS_DOUBLE(o), Style::json);
   if (o == Py_None) return out.add("null");
@@ -237,27 +206,17 @@ struct Outlines : Column {
 // ---------------------------------------------------------------- run lengths
 
 void write_counts(Text &out, std::string_view counts, i64 mask) {  // as numbers
-  std::vector<i64> values;
-  std::size_t at = 0;
-  while (at < counts.size()) {
-    i64 value = 0;
-    int shift = 0;
-    unsigned digit;
-    do {
-      if (at == counts.size()) throw BadMask("the run lengths of mask " + std::to_string(mask) + " end in the middle of a number");
-      digit = static_cast<unsigned char>(counts[at++]) - 48u;
-      if (digit > 63u || shift > 55) throw BadMask("the run lengths of mask " + std::to_string(mask) + " hold what is no number");
-      value |= static_cast<i64>(digit & 0x1f) << shift;
-      shift += 5;
-    } while (digit & 0x20);
-    if (digit & 0x10) value |= -(static_cast<i64>(1) << shift);
-    if (values.size() > 2) value += values[values.size() - 2];
-    if (value < 0 || value > (i64(1) << 40)) throw BadMask("the run lengths of mask " + std::to_string(mask) + " hold a count out of range");
-    values.push_back(value);
-    out.add(values.size() > 1 ? "," : "[");
-    out.whole(value);
+  out.add("[");
+  try {
+    bool first = true;
+    for (CountReader reader(counts); !reader.done(); first = false) {
+      if (!first) out.add(",");
+      out.whole(reader.next());
+    }
+  } catch (const std::invalid_argument &exc) {
+    throw MaskError("the run lengths of mask " + std::to_string(mask) + " " + exc.what());
   }
-  out.add(values.empty() ? "[]" : "]");
+  out.add("]");
 }
 
 struct Masks {  // run lengths as COCO writes them; None: nothing
@@ -267,25 +226,24 @@ struct Masks {  // run lengths as COCO writes them; None: nothing
 };
 
 struct Counts : Column {
-  std::vector<nb::object> held;
-  std::vector<std::string_view> views;
+  BatchText counts;
+  std::vector<bool> missing;
   std::string head;
   bool uncompressed;
   explicit Counts(const Masks &masks) : uncompressed(masks.uncompressed) {
     head = "{\"size\":[" + std::to_string(masks.height) + "," + std::to_string(masks.width) + "],\"counts\":";
-    const std::size_t n = nb::len(masks.counts);
-    held.reserve(n), views.reserve(n);
     for (nb::handle item : masks.counts) {
-      held.push_back(nb::borrow(item));
-      views.push_back(item.is_none() ? std::string_view() : view(item));
+      missing.push_back(item.is_none());
+      if (!item.is_none()) counts.text += constant(item);
+      counts.close();
     }
   }
-  i64 size() const override { return static_cast<i64>(views.size()); }
-  bool absent(i64 row) const override { return held[static_cast<std::size_t>(row)].is_none(); }
+  i64 size() const override { return counts.size(); }
+  bool absent(i64 row) const override { return missing[row]; }
   void write(Text &out, i64 row) const override {
     out.add(head);
-    if (uncompressed) write_counts(out, views[static_cast<std::size_t>(row)], row);
-    else write_string(out, views[static_cast<std::size_t>(row)]);
+    if (uncompressed) write_counts(out, Batch(counts)[row], row);
+    else write_string(out, Batch(counts)[row]);
     out.add("}");
   }
 };
@@ -332,17 +290,17 @@ nb::bytes rows(i64 n, nb::sequence pieces, nb::bytes between) {
   for (nb::handle piece : pieces) {
     if (PyBytes_Check(piece.ptr())) {
       columns.push_back(std::make_unique<Constant>());
-      columns.back()->before = view(piece);
+      columns.back()->before = constant(piece);
       continue;
     }
     nb::tuple given = nb::cast<nb::tuple>(piece);
     if (given.size() != 3) throw std::invalid_argument("a piece of a row is bytes, or bytes, a column and bytes");
     columns.push_back(column_of(given[1]));
-    columns.back()->before = view(given[0]), columns.back()->after = view(given[2]);
+    columns.back()->before = constant(given[0]), columns.back()->after = constant(given[2]);
     if (columns.back()->size() != n)
       throw std::invalid_argument("a column has " + std::to_string(columns.back()->size()) + " values for " + std::to_string(n) + " rows");
   }
-  const std::string_view comma = view(between);
+  const std::string_view comma = constant(between);
   Text out;
   {
     nb::gil_scoped_release release;
@@ -359,187 +317,9 @@ nb::bytes rows(i64 n, nb::sequence pieces, nb::bytes between) {
   return nb::bytes(out.size() ? out.data() : "", out.size());
 }
 
-// ---------------------------------------------------------------- the order of rings
-
-// Rings that touch themselves in a corner, as rings that do not: the outline of a pocket that opens in a corner only becomes
-// a hole, as the simple features of GeoJSON have it.
-class Simple {
- public:
-  std::vector<std::int32_t> xy;
-  Offsets ring_first{0}, mask_first{0};
-  std::vector<std::uint8_t> is_hole;
-
-  void ring(const std::int32_t *points, i64 n, bool hole) {
-    if (!hole && turns(points, n, 0) <= 2 && turns(points, n, 1) <= 2) {  // convex along rows and columns: nowhere a pocket
-      stack_.resize(static_cast<std::size_t>(n));
-      for (i64 k = 0; k < n; ++k) stack_[static_cast<std::size_t>(k)] = {points[2 * k], points[2 * k + 1]};
-      return emit(0);
-    }
-    std::size_t size = 16;
-    while (size < 4 * static_cast<std::size_t>(n)) size *= 2;
-    places_.assign(size, kNone);
-    stack_.clear();
-    for (i64 k = 0; k < n; ++k) {
-      const Point p{points[2 * k], points[2 * k + 1]};
-      std::size_t at = (static_cast<std::size_t>(p.x) * 0x9E3779B1u ^ static_cast<std::size_t>(p.y) * 0x85EBCA77u) & (size - 1);
-      while (places_[at] != kNone && !(places_[at] < stack_.size() && same(stack_[places_[at]], p))) at = (at + 1) & (size - 1);
-      if (places_[at] == kNone) {
-        places_[at] = static_cast<std::uint32_t>(stack_.size());
-        stack_.push_back(p);
-      } else {
-        emit(places_[at]);
-        stack_.resize(std::size_t(places_[at]) + 1);
-      }
-    }
-    emit(0);
-  }
-
- private:
-  struct Point {
-    std::int32_t x, y;
-  };
-  static constexpr std::uint32_t kNone = ~std::uint32_t(0);
-  std::vector<Point> stack_;
-  std::vector<std::uint32_t> places_;  // hash of points → where they are in stack_; those taken out lead nowhere
-
-  // How often a coordinate turns from growing to shrinking or back, once around.
-  static i64 turns(const std::int32_t *points, i64 n, int axis) {
-    i64 found = 0;
-    std::int32_t first = 0, last = 0;
-    for (i64 k = 0; k < n; ++k) {
-      const std::int32_t step = points[2 * (k + 1 < n ? k + 1 : 0) + axis] - points[2 * k + axis];
-      if (!step) continue;
-      if (!last) first = step;
-      else found += (step > 0) != (last > 0);
-      last = step;
-    }
-    return found + ((first > 0) != (last > 0));
-  }
-  static bool same(Point a, Point b) { return a.x == b.x && a.y == b.y; }
-  void emit(std::size_t from) {
-    i64 area = 0;
-    for (std::size_t k = from; k < stack_.size(); ++k) {
-      const Point a = stack_[k], b = stack_[k + 1 < stack_.size() ? k + 1 : from];
-      area += i64(a.x) * b.y - i64(b.x) * a.y;
-      xy.push_back(a.x), xy.push_back(a.y);
-    }
-    ring_first.push_back(static_cast<i64>(xy.size() / 2));
-    is_hole.push_back(area < 0);
-  }
-};
-
-struct Outer {
-  i64 ring, area;  // twice the area
-  std::vector<i64> holes;
-};
-
-struct Grouping {
-  const std::int32_t *xy;
-  const i64 *ring_first;
-  Offsets order, part_first{0};
-
-  i64 twice_area(i64 ring) const {
-    i64 sum = 0;
-    const i64 first = ring_first[ring], end = ring_first[ring + 1];
-    for (i64 k = first; k < end; ++k) {
-      const i64 next = k + 1 < end ? k + 1 : first;
-      sum += i64(xy[2 * k]) * xy[2 * next + 1] - i64(xy[2 * next]) * xy[2 * k + 1];
-    }
-    return std::abs(sum);
-  }
-  // Whether the centre of the pixel right below the uppermost, then leftmost corner of `hole` lies in `ring`, whose edges
-  // run along rows and columns.
-  bool holds(i64 ring, i64 hole) const {
-    i64 x = xy[2 * ring_first[hole]], y = xy[2 * ring_first[hole] + 1];
-    for (i64 k = ring_first[hole]; k < ring_first[hole + 1]; ++k)
-      if (xy[2 * k + 1] < y || (xy[2 * k + 1] == y && xy[2 * k] < x)) x = xy[2 * k], y = xy[2 * k + 1];
-    bool inside = false;
-    const i64 first = ring_first[ring], end = ring_first[ring + 1];
-    for (i64 k = first; k < end; ++k) {
-      const i64 next = k + 1 < end ? k + 1 : first;
-      if (xy[2 * k] == xy[2 * next] && xy[2 * k] > x && (xy[2 * k + 1] > y) != (xy[2 * next + 1] > y)) inside = !inside;
-    }
-    return inside;
-  }
-  void mask(i64 from, i64 to, const std::uint8_t *is_hole) {
-    std::vector<Outer> outer;
-    for (i64 r = from; r < to; ++r)
-      if (!is_hole[r]) outer.push_back({r, to - from > 1 ? twice_area(r) : 0, {}});
-    if (to - from > 1) group(outer, from, to, is_hole);
-    for (const Outer &o : outer) {
-      order.push_back(o.ring);
-      order.insert(order.end(), o.holes.begin(), o.holes.end());
-      part_first.push_back(static_cast<i64>(order.size()));
-    }
-  }
-  void group(std::vector<Outer> &outer, i64 from, i64 to, const std::uint8_t *is_hole) const {
-    std::stable_sort(outer.begin(), outer.end(), [](const Outer &a, const Outer &b) { return a.area < b.area; });
-    std::vector<i64> left(outer.size());
-    for (std::size_t k = 0; k < outer.size(); ++k) left[k] = outer[k].area;
-    for (i64 r = from; r < to; ++r) {
-      if (!is_hole[r]) continue;
-      const i64 area = twice_area(r);
-      const auto home = std::find_if(outer.begin(), outer.end(), [&](const Outer &o) { return o.area > area && holds(o.ring, r); });
-      if (home == outer.end()) continue;
-      home->holes.push_back(r);
-      left[static_cast<std::size_t>(home - outer.begin())] -= area;
-    }
-    for (std::size_t k = 0; k < outer.size(); ++k) outer[k].area = left[k];
-    std::stable_sort(outer.begin(), outer.end(), [&](const Outer &a, const Outer &b) {
-      if (a.area != b.area) return a.area > b.area;
-      const std::int32_t *p = xy + 2 * ring_first[a.ring], *q = xy + 2 * ring_first[b.ring];
-      return p[0] != q[0] ? p[0] < q[0] : p[1] < q[1];
-    });
-  }
-};
-
-// Rings of masks as parts: each outer ring with the holes directly in it, the part of the largest area first.
-nb::tuple grouped(Table<std::int32_t> xy, Vector<i64> ring_first, Vector<i64> mask_first, Vector<std::uint8_t> is_hole, bool simple) {
-  if (xy.shape(1) != 2) throw std::invalid_argument("points must be pairs x, y");
-  Offsets rings = offsets(ring_first, static_cast<i64>(xy.shape(0)), "first points of rings");
-  Offsets masks = offsets(mask_first, static_cast<i64>(rings.size()) - 1, "first rings of masks");
-  if (is_hole.shape(0) != rings.size() - 1) throw std::invalid_argument("one flag a ring");
-  Offsets row_first{0}, ring_ends{0};
-  std::vector<std::int32_t> ordered;
-  Grouping found{xy.data(), rings.data(), {}};
-  const std::uint8_t *holes = is_hole.data();
-  Simple split;
-  {
-    nb::gil_scoped_release release;
-    if (simple) {
-      for (std::size_t m = 0; m + 1 < masks.size(); ++m) {
-        for (i64 r = masks[m]; r < masks[m + 1]; ++r) split.ring(xy.data() + 2 * rings[r], rings[r + 1] - rings[r], holes[r]);
-        split.mask_first.push_back(static_cast<i64>(split.is_hole.size()));
-      }
-      rings = split.ring_first, masks = split.mask_first, holes = split.is_hole.data();
-      found.xy = split.xy.data(), found.ring_first = rings.data();
-    }
-    for (std::size_t m = 0; m + 1 < masks.size(); ++m) {
-      found.mask(masks[m], masks[m + 1], holes);
-      row_first.push_back(static_cast<i64>(found.part_first.size()) - 1);
-    }
-    ordered.reserve(2 * xy.shape(0));
-    for (i64 r : found.order) {
-      ordered.insert(ordered.end(), found.xy + 2 * rings[r], found.xy + 2 * rings[r + 1]);
-      ring_ends.push_back(static_cast<i64>(ordered.size() / 2));
-    }
-  }
-  return nb::make_tuple(array(std::move(ordered)), array(std::move(ring_ends)), array(std::move(found.part_first)), array(std::move(row_first)));
-}
-
 }  // namespace
 
-NB_MODULE(writing, m) {
-  m.doc() = "Rows of cells as text; formats use it through celltable.formats._rows.";
-  nb::object found = nb::module_::import_("celltable.errors").attr("MaskError");
-  static PyObject *mask_error = found.release().ptr();
-  nb::register_exception_translator([](const std::exception_ptr &p, void *) {
-    try {
-      std::rethrow_exception(p);
-    } catch (const BadMask &exc) {
-      PyErr_SetString(mask_error, exc.what());
-    }
-  });
+void bind_rows(nb::module_ &m) {
   nb::class_<Rings>(m, "Rings")
       .def(nb::init<nb::object, Vector<i64>, Vector<i64>, Vector<i64>, const std::vector<nb::bytes> &, const std::string &, bool, double, double>(),
            "xy"_a, "ring_first"_a.noconvert(), "part_first"_a.noconvert(), "row_first"_a.noconvert(), "layout"_a, "numbers"_a, "closed"_a, "width"_a, "height"_a);
@@ -548,5 +328,14 @@ NB_MODULE(writing, m) {
         new (self) Masks{nb::object(counts), height, width, uncompressed};
       }, "counts"_a, "height"_a, "width"_a, "uncompressed"_a);
   m.def("rows", &rows, "n"_a, "pieces"_a, "between"_a);
-  m.def("grouped", &grouped, "xy"_a.noconvert(), "ring_first"_a.noconvert(), "mask_first"_a.noconvert(), "is_hole"_a.noconvert(), "simple"_a);
+}
+
+}  // namespace celltable
+
+NB_MODULE(writing, m) {
+  using namespace celltable;
+  m.doc() = "Rows of cells as text; formats use it through celltable.formats._rows.";
+  raise_as<MaskError>(celltable_error("MaskError"));
+  bind_rows(m);
+  bind_rings(m);
 }

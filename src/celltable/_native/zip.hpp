@@ -17,59 +17,21 @@
 #include <vector>
 
 #include "checksum.hpp"
+#include "file.hpp"
 #include "inflate.hpp"
 
 namespace zip {
 
+using celltable::File;
+using celltable::OsError;
 using u8 = uint8_t;
 struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-struct OsError : std::runtime_error { // becomes an OSError of that number
-  int number;
-  std::string path;
-  OsError(int n, std::string p) : std::runtime_error(std::strerror(n)), number(n), path(std::move(p)) {}
-};
-
 inline uint16_t le16(const u8 *p) { return static_cast<uint16_t>(p[0] | p[1] << 8); }
 inline uint32_t le32(const u8 *p) { return p[0] | uint32_t{p[1]} << 8 | uint32_t{p[2]} << 16 | uint32_t{p[3]} << 24; }
 inline uint64_t le64(const u8 *p) { return le32(p) | uint64_t{le32(p + 4)} << 32; }
-
-class File {
-public:
-  explicit File(const std::string &path) : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    struct stat s {};
-    if (fd_ < 0 || ::fstat(fd_, &s) != 0) {
-      const int number = errno;
-      if (fd_ >= 0) ::close(fd_);
-      throw OsError(number, path);
-    }
-    size_ = static_cast<uint64_t>(s.st_size);
-  }
-  File(const File &) = delete;
-  File &operator=(const File &) = delete;
-  ~File() { ::close(fd_); }
-  uint64_t size() const { return size_; }
-  int fd() const { return fd_; }
-
-  // Reads up to n bytes; fewer only at the end of the file.
-  size_t read(uint64_t offset, u8 *to, size_t n) const {
-    size_t done = 0;
-    while (done < n) {
-      const ssize_t k = ::pread(fd_, to + done, std::min<size_t>(n - done, 1u << 30), static_cast<off_t>(offset + done));
-      if (k < 0 && errno == EINTR) continue;
-      if (k < 0) throw OsError(errno, "");
-      if (k == 0) break;
-      done += static_cast<size_t>(k);
-    }
-    return done;
-  }
-
-private:
-  int fd_;
-  uint64_t size_ = 0;
-};
 
 // A window on a file that reads ahead when it is asked for neighbours in order.
 class Window {
