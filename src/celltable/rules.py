@@ -273,3 +273,26 @@ rule(
 rule("outside-image", "Mask or polygon outside the image", "error", emitter="ingest, import")
 rule("several-components", "Several components", "warning", emitter="ingest")
 rule("empty-mask", "Empty mask", "error", emitter="import")
+
+# What a verb could not finish.
+rule(
+    "not-copied",
+    "Pixels that were not copied",
+    "error",
+    "The image stays in the table and points to the release.",
+    emitter="ingest",
+)
+rule(
+    "stray-file",
+    "Files that do not belong to the release",
+    "note",
+    "Files of the operating system and the like were ignored. Value: files.",
+    emitter="ingest",
+)
+rule(
+    "missing-tiles",
+    "Image stitched from some of its tiles",
+    "warning",
+    "Cells of the missing tiles are missing. Value: tiles.",
+    emitter="stitch",
+)

@@ -13,25 +13,9 @@ from celltable.cells import Finding, Pixels, Sample, findings_table
 from celltable.errors import ArchiveError, CelltableError, ReleaseError
 from celltable.imagefile import Release, Source, open_release
 from celltable.plugins.dataset import Dataset, Scan
-from celltable.rules import rule
 from celltable.store import Description, Store, StoreWriter
 from celltable.store import Source as StoredSource
 from celltable.version import VERSION
-
-rule(
-    "not-copied",
-    "Pixels that were not copied",
-    "error",
-    "The image stays in the table and points to the release.",
-    emitter="ingest",
-)
-rule(
-    "stray-file",
-    "Files that do not belong to the release",
-    "note",
-    "Files of the operating system and the like were ignored. Value: files.",
-    emitter="ingest",
-)
 
 
 def ingest(

@@ -14,20 +14,11 @@ from numpy.typing import NDArray
 from celltable import tiling, work
 from celltable.cells import Finding, Image, Pixels, Sample
 from celltable.errors import CelltableError, InputError, NotFoundError
-from celltable.rules import rule
 from celltable.store import Description, Source, Store, StoreWriter, as_store, derive, refuse_occupied, sources_beside
 from celltable.tiling import Tile
 from celltable.version import VERSION
 
 from ._tile_files import FORMS, written
-
-rule(
-    "missing-tiles",
-    "Image stitched from some of its tiles",
-    "warning",
-    "Cells of the missing tiles are missing. Value: tiles.",
-    emitter="tile",
-)
 
 # Metadata keys of a tile: the image it was cut from, where it lies in it, that image's size, how many tiles it has.
 PARENT: Final = "tile_of"

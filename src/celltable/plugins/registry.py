@@ -14,7 +14,9 @@ from functools import lru_cache
 from importlib import metadata
 from typing import Any, Final
 
+from celltable import rules
 from celltable.errors import MissingExtraError, PluginError, UnknownPluginError
+from celltable.rules import Rule
 from celltable.words import hint
 
 
@@ -63,6 +65,8 @@ FAMILIES: Final = {
     "models": Family("model", "MODEL", "celltable.plugins.model:Model"),
     "reports": Family("report section", "SECTION", "celltable.plugins.section:Section"),
 }
+
+REPORTING: Final = ("datasets", "formats", "checks")  # families that report findings
 
 
 @lru_cache
@@ -157,3 +161,14 @@ def _shared_name(family: str, key: str, home: str | None, entries: tuple[metadat
 
 def _package(entry: metadata.EntryPoint) -> str:
     return f"the package {entry.dist.name}" if entry.dist is not None else f"the module {entry.module}"
+
+
+def all_rules() -> tuple[Rule, ...]:
+    """Every rule of findings that celltable and the installed plug-ins declare, by name; loads the plug-ins.
+
+    >>> [r.emitters for r in all_rules() if r.name == "speck"]
+    [('check',)]
+    """
+    for family in REPORTING:
+        load_all(family)
+    return rules.all_rules()
