@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from celltable import plugins
 from celltable.errors import MaskError, MetricError, NotFoundError, UnknownPluginError
 from celltable.geometry import rle
+from celltable.notation.pannuke import CLASS_NAMES
 from celltable.plugins.metric import Metric
 from celltable.scoring import Pair, Side, score_pairs
-from celltable.scoring.arrays import PANNUKE, join_images, pairs_from_arrays
+from celltable.scoring.arrays import join_images, pairs_from_arrays
 from celltable.scoring.bootstrap import draws, replicates
 from celltable.scoring.compare import compare_pairs
 from celltable.scoring.engine import evaluate_pairs
@@ -314,7 +315,7 @@ def test_a_pannuke_stack_becomes_cells_with_classes() -> None:
     stack = np.zeros((2, 8, 8, 6))
     stack[0, :2, :2, 0], stack[0, 4:, 4:, 4] = 3, 3
     pairs = pairs_from_arrays(stack, stack)
-    assert pairs[0].class_names == PANNUKE
+    assert pairs[0].class_names == CLASS_NAMES
     assert pairs[0].gt.class_codes is not None
     assert pairs[0].gt.class_codes.tolist() == [0, 4]
     scores = evaluate_pairs(pairs, ["pq_pannuke"], rounds=0)
