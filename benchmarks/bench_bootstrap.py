@@ -38,7 +38,7 @@ def literal(metric: Metric, numbers: list[Any], rounds: int) -> list[float]:
     out = []
     for row in next(draws(len(numbers), rounds, 0)).tolist():
         copies = [n for n, times in zip(numbers, row, strict=True) for _ in range(times)]
-        out.append(metric.pool(copies, "corrected", **metric.options).value)
+        out.append(metric.pool(copies, "corrected", **metric.defaults).value)
     return out
 
 
@@ -54,16 +54,16 @@ def main() -> None:
     print(f"{'':14} {'weights s':>9} {'copies s':>9} {'ratio':>7}")
     for name in METRICS:
         metric: Metric = plugins.load("metrics", name)
-        numbers = [metric.count(p, "corrected", **metric.options) for p in pairs]
+        numbers = [metric.count(p, "corrected", **metric.defaults) for p in pairs]
         times, found = [], None
         for _ in range(3):
             started = time.perf_counter()
-            found = replicates(metric, numbers, "corrected", metric.options, chosen.rounds, 0)
+            found = replicates(metric, numbers, "corrected", metric.defaults, chosen.rounds, 0)
             times.append(time.perf_counter() - started)
         started = time.perf_counter()
         expected = literal(metric, numbers, LITERAL)
         slow = (time.perf_counter() - started) * chosen.rounds / LITERAL
-        few = replicates(metric, numbers, "corrected", metric.options, LITERAL, 0)
+        few = replicates(metric, numbers, "corrected", metric.defaults, LITERAL, 0)
         if found is None or few is None or few.tolist() != expected:
             raise SystemExit(f"{name}: the two ways differ")
         print(f"{name:14} {sorted(times)[1]:9.3f} {slow:9.1f} {slow / sorted(times)[1]:7.0f}")

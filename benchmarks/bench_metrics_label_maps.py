@@ -227,7 +227,7 @@ def matching(quick: bool) -> None:
     rng = np.random.default_rng(1)
     gt, pred = cells(rng, 1024, 1024, 500)
     metric = plugins.load("metrics", "ap_stardist")
-    options = {**metric.options, "thresholds": (0.5,)}
+    options = {**metric.defaults, "thresholds": (0.5,)}
     ours = median(lambda: metric.count(pair(gt, pred), "strict", **options), 9)
     theirs = None
     if importlib.util.find_spec("stardist"):

@@ -93,9 +93,9 @@ def test_the_reference_page_of_a_metric_holds_its_card_its_options_and_its_examp
         assert re.search(where, metric.card.citation), f"{name}: the citation has no volume and page"
         for part in ("formula", "matching", "ties", "averaging", "empty", "strict", "regions", "partial", "citation"):
             assert f"**{part}**: " in text, f"{name}: {part}"
-        for option, about in metric.about.items():
-            assert f"`{option}`" in text
-            assert about in text
+        for option in metric.options:
+            assert f"`{option.name}`" in text
+            assert option.about in text
         assert "\n## Worked example\n" in text
 
 

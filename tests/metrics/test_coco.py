@@ -391,22 +391,22 @@ def test_an_ignored_cell_is_a_region_in_corrected_mode_only() -> None:
 def test_an_image_has_its_own_number_as_if_alone_also_without_detections(metric: Metric) -> None:
     for mode in MODES:
         for pair in (one(2, [0.9, 0.2]), one(0, [0.5, 0.4])):
-            numbers = metric.count(pair, mode, **metric.options)
-            alone = metric.pool([numbers], mode, **metric.options).value
-            assert metric.one(numbers, mode, **metric.options) == pytest.approx(alone, abs=0, nan_ok=True)
-        nothing = metric.count(one(1, []), mode, **metric.options)  # strict mode refuses this only of a whole data set
-        assert metric.one(nothing, mode, **metric.options) == (1.0 if metric is AFNR else 0.0)
+            numbers = metric.count(pair, mode, **metric.defaults)
+            alone = metric.pool([numbers], mode, **metric.defaults).value
+            assert metric.one(numbers, mode, **metric.defaults) == pytest.approx(alone, abs=0, nan_ok=True)
+        nothing = metric.count(one(1, []), mode, **metric.defaults)  # strict mode refuses this only of a whole data set
+        assert metric.one(nothing, mode, **metric.defaults) == (1.0 if metric is AFNR else 0.0)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
 def test_a_score_of_resampled_images_is_that_of_each_listed_as_often(metric: Metric) -> None:
     pairs = [one(1, [0.5]), one(3, [0.4, 0.7]), one(1, [0.9, 0.2]), one(2, [])]
-    numbers = [metric.count(p, "corrected", **metric.options) for p in pairs]
+    numbers = [metric.count(p, "corrected", **metric.defaults) for p in pairs]
     weights = np.array([[1, 1, 1, 1], [0, 2, 0, 3], [1, 0, 3, 2]])
     listed = [[n for n, times in zip(numbers, row, strict=True) for _ in range(times)] for row in weights.tolist()]
-    expected = [metric.pool(rows, "corrected", **metric.options).value for rows in listed]
+    expected = [metric.pool(rows, "corrected", **metric.defaults).value for rows in listed]
     assert metric.resample is not None
-    assert metric.resample(numbers, weights, "corrected", **metric.options).tolist() == expected
+    assert metric.resample(numbers, weights, "corrected", **metric.defaults).tolist() == expected
     assert len(set(expected)) == 3
 
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from celltable import plugins
-from celltable.errors import MaskError, MetricError, NotFoundError, UnknownPluginError
+from celltable.errors import MaskError, MetricError, NotFoundError, OptionError, UnknownPluginError
 from celltable.geometry import rle
 from celltable.notation.pannuke import CLASS_NAMES
 from celltable.plugins.metric import Metric
@@ -160,7 +160,7 @@ def test_vectorised_bootstrap_equals_pooling_the_drawn_images(mode: Any) -> None
         metric: Metric = plugins.load("metrics", name)
         if name in OTHERS or "scores" in metric.needs or metric.resample is None:
             continue
-        options = dict(metric.options)
+        options = metric.defaults
         numbers = [metric.count(p, mode, **options) for p in pairs]
         fast = replicates(metric, numbers, mode, options, 8, seed=3)
         slow = replicates(replace(metric, resample=None), numbers, mode, options, 8, seed=3)
@@ -211,7 +211,7 @@ def test_what_cannot_be_asked_for_is_refused_with_a_hint() -> None:
     pairs = images()
     with pytest.raises(UnknownPluginError, match="Did you mean pq_pannuke"):
         evaluate_pairs(pairs, ["pq_panuke"])
-    with pytest.raises(MetricError, match="no chosen metric has the option treshold"):
+    with pytest.raises(OptionError, match="no chosen metric has the option 'treshold'"):
         evaluate_pairs(pairs, FEW, options={"treshold": 0.4})
     with pytest.raises(MetricError, match="mode is 'exact'"):
         evaluate_pairs(pairs, FEW, mode="exact")  # type: ignore[arg-type]

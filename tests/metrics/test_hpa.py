@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from celltable.errors import MetricError
+from celltable.errors import OptionError
 from celltable.geometry import rle
 from celltable.metrics.map_hpa2021 import METRIC
 from celltable.scoring import Pair, Side, score_pairs
@@ -205,5 +205,5 @@ def test_many_equal_scores_are_a_warning() -> None:
 
 
 def test_an_unknown_option_is_refused() -> None:
-    with pytest.raises(MetricError, match="expected 'ignore' or 'fp'"):
+    with pytest.raises(OptionError, match="expected ignore or fp"):
         score_pairs(METRIC, [Scene([], [], [], [], [], []).pair()], absent_class="none")

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from celltable import plugins
 from celltable.cells import Image, Instances, Sample
 from celltable.cli import build
-from celltable.errors import MetricError
+from celltable.errors import OptionError
 from celltable.geometry import rle
 from celltable.pipelines.evaluate import compare, evaluate, scores_table, told_apart
 from celltable.plugins.metric import Metric
@@ -44,17 +44,17 @@ def run(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_option_of_a_metric_has_a_meaning_and_is_listed_with_its_default(name: str) -> None:
+def test_every_option_of_a_metric_is_listed_with_its_default_range_and_meaning(name: str) -> None:
     found = metric(name)
-    assert set(found.about) == set(found.options), f"METRIC of {name}: about must say what each option means"
-    assert all(text.strip() for text in found.about.values())
-    plain = json.loads(run("metrics", name, "--json"))
-    assert plain["options"].keys() == found.options.keys()
-    for option, about in found.about.items():
-        assert plain["options"][option]["meaning"] == about
+    plain = json.loads(run("metrics", name, "--json"))["options"]
+    assert list(plain) == list(found.defaults)
+    for option in found.options:
+        assert plain[option.name]["meaning"] == option.about
+        assert plain[option.name]["takes"] == option.expected
         listed = run("metrics", name).split("\noptions (")[1].splitlines()
-        line = next(x for x in listed if x.split()[:1] == [option])
-        assert line.endswith(about)
+        line = next(x for x in listed if x.split()[:1] == [option.name])
+        assert line.split(option.expected)[0].split(None, 1)[1].strip() == option.usual
+        assert line.endswith(option.about)
 
 
 def test_the_list_of_metrics_names_all_and_what_one_prints_is_its_card() -> None:
@@ -62,8 +62,8 @@ def test_the_list_of_metrics_names_all_and_what_one_prints_is_its_card() -> None
     assert listed == list(NAMES)
     assert [m["name"] for m in json.loads(run("metrics", "--json"))] == list(NAMES)
     text = run("metrics", "ap-coco")
-    assert "max_dets     1,10,100" in text
-    assert "use_classes  true" in text
+    assert "max_dets     1,10,100  whole numbers of 1 or more, separated by commas" in text
+    assert "use_classes  yes       yes or no" in text
     assert metric("ap_coco").card.doi in text
     assert "options: none" in run("metrics", "aji_plus")
 
@@ -88,22 +88,40 @@ def test_one_number_stands_for_several() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("ap_stardist", {"thresholds": "high"}, "ap_stardist: thresholds is 'high'; expected numbers with commas"),
-        ("ap_stardist", {"thresholds": ()}, "expected numbers with commas between them, as the default 0.5,0.55"),
-        ("ap_stardist", {"criterion": 1}, "criterion is 1; expected a word, as the default iou"),
-        ("pq_hovernet", {"match_iou": "half"}, "match_iou is 'half'; expected a number, as the default 0.5"),
-        ("pq_hovernet", {"match_iou": True}, "match_iou is True; expected a number"),
-        ("ap_coco", {"use_classes": 1}, "use_classes is 1; expected true or false"),
-        ("ap_coco", {"shape": "masks"}, "shape is 'masks'; expected 'segm' or 'bbox'"),
-        ("ar_coco", {"max_dets": (0, 100)}, r"max_dets is \[0, 100\]; expected limits of 1 or more"),
-        ("calibration", {"threshold": 1}, "threshold is 1; expected an IoU over 0 and under 1"),
-        ("calibration", {"bins": 0}, "bins is 0; expected a whole number of 1 or more"),
-        ("ap_stardist", {"treshold": 0.5}, "no chosen metric has the option treshold. Did you mean thresholds?"),
-        ("aji_plus", {"radius": 3}, "no chosen metric has the option radius. There are: none"),
+        (
+            "ap_stardist",
+            {"thresholds": "high"},
+            "option thresholds is 'high'; expected numbers from 0 to 1",
+        ),
+        ("ap_stardist", {"thresholds": ()}, "option thresholds is ''; expected numbers from 0 to 1"),
+        (
+            "ap_stardist",
+            {"thresholds": 1.5},
+            r"option thresholds is '1.5'; expected numbers from 0 to 1.*default 0.5,0.55",
+        ),
+        ("ap_stardist", {"criterion": 1}, r"option criterion is '1'; expected iou, iot or iop \(default iou\)"),
+        (
+            "pq_hovernet",
+            {"match_iou": "half"},
+            r"option match_iou is 'half'; expected a number from 0 to 1 \(default 0.5",
+        ),
+        ("pq_hovernet", {"match_iou": True}, "option match_iou is 'yes'; expected a number"),
+        ("pq_hovernet", {"match_iou": np.nan}, "option match_iou is 'nan'; expected a number"),
+        ("f_hovernet", {"radius": -3}, r"option radius is '-3'; expected a number above 0 \(px\) \(default 12\)"),
+        ("f_cellvit", {"radius": 0}, "option radius is '0'; expected a number above 0"),
+        ("ap_coco", {"use_classes": 2}, "option use_classes is '2'; expected yes or no"),
+        ("ap_coco", {"shape": "masks"}, "option shape is 'masks'; expected segm or bbox"),
+        ("ar_coco", {"max_dets": (0, 100)}, "option max_dets is '0,100'; expected whole numbers of 1 or more"),
+        ("calibration", {"threshold": 1}, "option threshold is '1'; expected a number above 0 and below 1"),
+        ("calibration", {"bins": 0}, "option bins is '0'; expected a whole number of 1 or more"),
+        ("tide", {"bg_thresh": 0.6}, "option bg_thresh is 0.6; expected at most pos_thresh, which is 0.5"),
+        ("errors_caicedo", {"touch": 0.9}, "option touch is 0.9; expected at most tight, which is 0.5"),
+        ("ap_stardist", {"treshold": 0.5}, "no chosen metric has the option 'treshold'. Did you mean thresholds?"),
+        ("aji_plus", {"radius": 3}, "no chosen metric has the option 'radius'. Options: none"),
     ],
 )
-def test_an_option_of_the_wrong_kind_is_refused(name: str, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(MetricError, match=message):
+def test_a_value_that_an_option_does_not_take_is_refused(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
         evaluate(GT, PRED, [name], scores=[0.9, 0.8], options=options, rounds=0)
 
 

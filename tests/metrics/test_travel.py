@@ -30,9 +30,9 @@ def two_images() -> list[Pair]:
 
 def scored(job: tuple[Metric, Pair, Mode]) -> str:
     metric, pair, mode = job
-    numbers = metric.count(pair, mode, **metric.options)
-    result = metric.pool([numbers], mode, **metric.options)
-    return json.dumps([metric.one(numbers, mode, **metric.options), plain(result.fields), plain(result.skipped)])
+    numbers = metric.count(pair, mode, **metric.defaults)
+    result = metric.pool([numbers], mode, **metric.defaults)
+    return json.dumps([metric.one(numbers, mode, **metric.defaults), plain(result.fields), plain(result.skipped)])
 
 
 @pytest.mark.parametrize("name", plugins.names("metrics"))
@@ -44,10 +44,10 @@ def test_a_pickled_metric_gives_the_same_score_interval_and_card(name: str) -> N
     assert [scored((copy, p, "corrected")) for p in pairs] == [scored((metric, p, "corrected")) for p in pairs]
     if metric.resample is not None:
         assert copy.resample is not None
-        numbers: list[Any] = [metric.count(p, "corrected", **metric.options) for p in pairs]
+        numbers: list[Any] = [metric.count(p, "corrected", **metric.defaults) for p in pairs]
         weights = np.array([[1, 1], [2, 0]])
-        expected = metric.resample(numbers, weights, "corrected", **metric.options)
-        assert np.array_equal(copy.resample(numbers, weights, "corrected", **metric.options), expected, equal_nan=True)
+        expected = metric.resample(numbers, weights, "corrected", **metric.defaults)
+        assert np.array_equal(copy.resample(numbers, weights, "corrected", **metric.defaults), expected, equal_nan=True)
 
 
 def test_every_metric_counts_the_same_in_another_process() -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from celltable.plugins import Option
+
+OptionalStore = Annotated[Path | None, typer.Argument(metavar="STORE", help="A celltable folder.")]
 StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="A celltable folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of text.")]
 Workers = Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Threads; every core by default.")]
@@ -19,6 +23,16 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of every random choice."
 Options = Annotated[
     list[str] | None,
     typer.Option("--option", "-O", metavar="NAME=VALUE", help="An option of the plug-in; may be repeated."),
+]
+PluginOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        "-O",
+        metavar="[PLUG-IN.]NAME=VALUE",
+        help="An option of what is run; --list shows all. With the name of the plug-in before it where several of them "
+        "have the option. May be repeated.",
+    ),
 ]
 
 
@@ -83,6 +97,46 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return str(value)
+
+
+def named_store(store: Path | None, example: str) -> Path:
+    """The store that a verb needs unless it only lists.
+
+    Raises
+    ------
+    InputError
+        If none was given.
+    """
+    from celltable.errors import InputError
+
+    if store is None:
+        raise InputError(f"expected a STORE, for example: {example}")
+    return store
+
+
+def words_of(text: str | None) -> list[str]:
+    """The words of a comma-separated option.
+
+    >>> words_of("hole, speck"), words_of(None)
+    (['hole', 'speck'], [])
+    """
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
+
+
+def option_table(options: Mapping[str, Sequence[Option]], *, noun: str = "") -> str:
+    """The options of plug-ins as a table: default, values taken, meaning; with `noun`, a column for the plug-in.
+
+    >>> from celltable.plugins import Option
+    >>> print(option_table({"hole": [Option("serious_px", 10, "area that makes it a warning", low=0)]}, noun="check"))
+      check  option      default  takes                      meaning
+      hole   serious_px  10       a whole number of 0 or more  area that makes it a warning
+    """
+    rows = [
+        [*([name] if noun else []), option.name, option.usual, option.expected, option.about]
+        for name, declared in options.items()
+        for option in declared
+    ]
+    return table(rows, ([noun] if noun else []) + ["option", "default", "takes", "meaning"], indent=2)
 
 
 def count(n: int, noun: str) -> str:

@@ -25,9 +25,9 @@ Option = Annotated[
     typer.Option(
         "--option",
         "-O",
-        metavar="NAME=VALUE",
-        help="An option of the metrics that have it, -O thresholds=0.5,0.75; 'celltable metrics NAME' lists a metric's "
-        "options with default and meaning. May be repeated.",
+        metavar="[METRIC.]NAME=VALUE",
+        help="An option of the metrics that have it, -O thresholds=0.5,0.75, or of one, -O ap_coco.max_dets=100; "
+        "'celltable metrics NAME' lists a metric's options with default and meaning. May be repeated.",
     ),
 ]
 Kind = Annotated[str | None, typer.Option("--kind", help="Only nucleus, or only cell.")]

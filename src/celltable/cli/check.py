@@ -6,18 +6,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._output import Json, StoreArgument, Workers, count, emit_json, note, say, table
+from ._output import (
+    Json,
+    OptionalStore,
+    PluginOptions,
+    Workers,
+    count,
+    emit_json,
+    named_store,
+    note,
+    option_table,
+    say,
+    table,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from celltable.pipelines.check import Checked
 
 
 def check(
-    store: StoreArgument,
+    store: OptionalStore = None,
     rules: Annotated[str | None, typer.Option("--rules", help="Only these checks, separated by commas.")] = None,
     pixels: Annotated[bool, typer.Option(help="Run the checks that look at the images, too.")] = True,
     examples: Annotated[int, typer.Option("--examples", help="Findings to print of each rule.")] = 1,
-    list_rules: Annotated[bool, typer.Option("--list", help="List the checks and what mends each.")] = False,
+    option: PluginOptions = None,
+    list_rules: Annotated[
+        bool, typer.Option("--list", help="List the checks, what mends each and their options; needs no STORE.")
+    ] = False,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
@@ -25,15 +41,18 @@ def check(
 
     The exit status is 1 where there are findings of severity error or warning, 0 where there are none.
 
-    Example: celltable check dsb.celltable
+    Example: celltable check dsb.celltable -O speck.min_px=20
     """
+    names = words_of(rules)
     if list_rules:
-        _list(json)
+        _list(names, json)
         return
     from celltable.pipelines.check import check as run
+    from celltable.plugins.options import split_texts
 
-    names = [r.strip() for r in (rules or "").split(",") if r.strip()]
-    found = run(store, rules=names, pixels=pixels, workers=workers, progress=not json)
+    store = named_store(store, "celltable check dsb.celltable")
+    options = split_texts(option or ())
+    found = run(store, rules=names, pixels=pixels, options=options, workers=workers, progress=not json)
     if json:
         counts = [dict(zip(("rule", "severity", "findings", "images"), row, strict=True)) for row in found.counts]
         emit_json(
@@ -72,12 +91,29 @@ def _print(found: Checked, examples: int) -> None:
         say("")
 
 
-def _list(json: bool) -> None:
+def _list(names: list[str], json: bool) -> None:
     from celltable import plugins
 
-    checks = plugins.load_all("checks").values()
+    checks = [plugins.load("checks", name) for name in names or plugins.names("checks")]
     if json:
-        emit_json([{"rule": c.rule, "title": c.title, "severity": c.severity, "about": c.description} for c in checks])
+        plain = [
+            {
+                "rule": c.rule,
+                "title": c.title,
+                "severity": c.severity,
+                "about": c.description,
+                "mended_by": list(c.repairs),
+                "options": [option.to_dict() for option in c.options],
+            }
+            for c in checks
+        ]
+        emit_json(plain)
         return
-    rows = [[c.rule, c.severity, c.title, ", ".join(c.repairs)] for c in checks]
-    say(table(rows, ("rule", "severity", "what", "mended by")))
+    say(
+        table(
+            [[c.rule, c.severity, c.title, ", ".join(c.repairs)] for c in checks],
+            ("rule", "severity", "what", "mended by"),
+        )
+    )
+    say("\noptions (celltable check STORE -O CHECK.OPTION=VALUE):")
+    say(option_table({c.rule: c.options for c in checks}, noun="check") or "  none")

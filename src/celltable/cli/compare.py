@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._output import Json, Seed, Workers, emit_json, pairs, say
+from ._output import Json, Seed, Workers, emit_json, say
 from ._scoring import By, Kind, Metrics, Missing, Option, Partial, Rounds, Strict, Unknown, Where, checked, names, quiet
 
 
@@ -34,6 +34,7 @@ def compare(
     Example: celltable compare dsb.celltable a.celltable b.celltable --metrics ap_dsb2018 --by modality
     """
     from celltable.pipelines.evaluate import compare as run
+    from celltable.plugins.options import split_texts
 
     quiet()
     found = run(
@@ -41,6 +42,6 @@ def compare(
         workers=workers, mode="strict" if strict else "corrected",
         missing=checked(missing, ("error", "empty"), "--missing"),
         unknown=checked(unknown, ("error", "ignore"), "--unknown"),
-        partial=checked(partial, ("skip", "score"), "--partial"), options=pairs(option) or None,
+        partial=checked(partial, ("skip", "score"), "--partial"), options=split_texts(option or ()),
     )  # fmt: skip
     emit_json(found.to_dict()) if json else say(str(found))

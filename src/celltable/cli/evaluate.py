@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ._output import Json, Workers, emit_json, pairs, say
+from ._output import Json, Workers, emit_json, say
 from ._scoring import By, Kind, Metrics, Missing, Option, Partial, Rounds, Strict, Unknown, Where, checked, names, quiet
 
 
@@ -35,13 +35,14 @@ def evaluate(
     Example: celltable evaluate dsb.celltable pred.celltable --metrics ap_dsb2018 --by modality
     """
     from celltable.pipelines.evaluate import evaluate as run
+    from celltable.plugins.options import split_texts
 
     quiet()
     scores = run(
         gt, pred, names(metrics), mode="strict" if strict else "corrected", by=by or (), where=where, kind=kind,
         missing=checked(missing, ("error", "empty"), "--missing"),
         unknown=checked(unknown, ("error", "ignore"), "--unknown"),
-        partial=checked(partial, ("skip", "score"), "--partial"), options=pairs(option) or None, rounds=rounds,
+        partial=checked(partial, ("skip", "score"), "--partial"), options=split_texts(option or ()), rounds=rounds,
         workers=workers, write=write and (pred / "dataset.json").exists(), progress=not json,
     )  # fmt: skip
     if json:

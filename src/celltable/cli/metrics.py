@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._output import Json, emit_json, say, table
+from ._output import Json, emit_json, option_table, say, table
 
 if TYPE_CHECKING:
     from celltable.plugins.metric import Metric
@@ -33,7 +33,7 @@ def metrics(
         return
     say(
         table(
-            [(m.name, m.card.title, _needs(m), ", ".join(m.options)) for m in every],
+            [(m.name, m.card.title, _needs(m), ", ".join(m.defaults)) for m in every],
             ("name", "what", "needs", "options"),
         )
     )
@@ -42,12 +42,11 @@ def metrics(
 
 def row(metric: Metric) -> dict[str, Any]:
     """A metric as plain values: what it needs, its options with default and meaning, its card."""
-    options = {k: {"default": v, "meaning": metric.about.get(k, "")} for k, v in metric.options.items()}
     return {
         "name": metric.name,
         "needs": sorted(metric.needs),
         "better": metric.better,
-        "options": options,
+        "options": {option.name: option.to_dict() for option in metric.options},
         "card": metric.card.to_dict(),
     }
 
@@ -66,16 +65,4 @@ def _one(metric: Metric) -> None:
         say("\noptions: none")
         return
     say("\noptions (celltable evaluate -O NAME=VALUE; ct.evaluate(options={NAME: VALUE})):")
-    rows = [(k, written(v), metric.about.get(k, "")) for k, v in metric.options.items()]
-    say(table(rows, ("name", "default", "meaning"), indent=2))
-
-
-def written(value: Any) -> str:
-    """An option's value as it is typed on the command line.
-
-    >>> written((1, 10, 100)), written(True), written(None), written(0.5)
-    ('1,10,100', 'true', '-', '0.5')
-    """
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return "-" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    say(option_table({metric.name: metric.options}))

@@ -7,14 +7,30 @@ from typing import Annotated
 
 import typer
 
-from ._output import Json, Options, Overwrite, StoreArgument, Workers, emit_json, pairs, say
+from ._output import (
+    Json,
+    OptionalStore,
+    Options,
+    Overwrite,
+    Workers,
+    emit_json,
+    named_store,
+    option_table,
+    say,
+    table,
+)
+
+EXAMPLE = "celltable predict dsb.celltable --model otsu-watershed -o pred.celltable"
 
 
 def predict(
-    store: StoreArgument,
-    out: Annotated[Path, typer.Option("--output", "-o", help="The store of predictions to write.")],
+    store: OptionalStore = None,
+    out: Annotated[Path | None, typer.Option("--output", "-o", help="The store of predictions to write.")] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="Name of the model.")] = "otsu-watershed",
     option: Options = None,
+    list_models: Annotated[
+        bool, typer.Option("--list", help="List the models and their options; needs no STORE.")
+    ] = False,
     workers: Workers = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -23,11 +39,41 @@ def predict(
 
     Example: celltable predict dsb.celltable --model otsu-watershed -o pred.celltable
     """
+    if list_models:
+        _list(json)
+        return
+    from celltable.errors import InputError
     from celltable.pipelines.predict import predict as run
+    from celltable.plugins.options import split_texts
 
-    pred = run(store, out, model=model, options=pairs(option), workers=workers, overwrite=overwrite, progress=not json)
+    store = named_store(store, EXAMPLE)
+    if out is None:
+        raise InputError(f"expected --output, the store of predictions to write, for example: {EXAMPLE}")
+    options = split_texts(option or ())
+    pred = run(store, out, model=model, options=options, workers=workers, overwrite=overwrite, progress=not json)
     cells = pred.columns("area").num_rows
     if json:
         emit_json({"store": str(out), "images": len(pred), "instances": cells, "model": model})
     else:
         say(f"{out}: {cells:,} cells in {len(pred):,} images by {model}. Next: celltable evaluate {store} {out}")
+
+
+def _list(json: bool) -> None:
+    from celltable import plugins
+
+    models = plugins.load_all("models")
+    if json:
+        rows = [
+            {
+                "name": m.name,
+                "title": m.title,
+                "about": m.description,
+                "options": [option.to_dict() for option in m.options],
+            }
+            for m in models.values()
+        ]
+        emit_json(rows)
+        return
+    say(table([[m.name, m.title] for m in models.values()], ("model", "what")))
+    say("\noptions (celltable predict STORE --model MODEL -O OPTION=VALUE):")
+    say(option_table({m.name: m.options for m in models.values()}, noun="model") or "  none")

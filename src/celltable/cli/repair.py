@@ -7,21 +7,35 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._output import Json, StoreArgument, Workers, emit_json, say, table
+from ._output import (
+    Json,
+    OptionalStore,
+    PluginOptions,
+    Workers,
+    emit_json,
+    named_store,
+    option_table,
+    say,
+    table,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from celltable.pipelines.repair import Repaired
 
 
 def repair(
-    store: StoreArgument,
+    store: OptionalStore = None,
     rules: Annotated[
         str | None,
         typer.Option("--rules", help="Repairs, or rules to mend, separated by commas; safe ones by default."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Take back the last repair.")] = False,
-    list_repairs: Annotated[bool, typer.Option("--list", help="List the repairs and what each mends.")] = False,
+    option: PluginOptions = None,
+    list_repairs: Annotated[
+        bool, typer.Option("--list", help="List the repairs, what each mends and their options; needs no STORE.")
+    ] = False,
     export_patch: Annotated[
         Path | None, typer.Option("--export-patch", help="Write all edits to a .jsonl or .parquet without pixels.")
     ] = None,
@@ -35,11 +49,15 @@ def repair(
 
     Example: celltable repair dsb.celltable --rules fill-holes --dry-run
     """
-    from celltable.pipelines import repair as pipeline
-
+    names = words_of(rules)
     if list_repairs:
-        _list(json)
-    elif undo:
+        _list(names, json)
+        return
+    from celltable.pipelines import repair as pipeline
+    from celltable.plugins.options import split_texts
+
+    store = named_store(store, "celltable repair dsb.celltable --rules fill-holes --dry-run")
+    if undo:
         _print(pipeline.undo(store), f"undone in {store}", json)
     elif export_patch is not None:
         n = pipeline.export_patch(store, export_patch)
@@ -47,8 +65,10 @@ def repair(
     elif apply_patch is not None:
         _print(pipeline.apply_patch(store, apply_patch, dry_run=dry_run), _where(store, dry_run), json)
     else:
-        names = [r.strip() for r in (rules or "").split(",") if r.strip()]
-        found = pipeline.repair(store, rules=names, dry_run=dry_run, workers=workers, progress=not json)
+        options = split_texts(option or ())
+        found = pipeline.repair(
+            store, rules=names, options=options, dry_run=dry_run, workers=workers, progress=not json
+        )
         _print(found, _where(store, dry_run), json)
 
 
@@ -74,14 +94,29 @@ def _print(found: Repaired, where: str, json: bool) -> None:
     say(f"{found.edits.num_rows:,} edits by {', '.join(found.repairs) or 'no repair'} {where}")
 
 
-def _list(json: bool) -> None:
+def _list(names: list[str], json: bool) -> None:
     from celltable import plugins
+    from celltable.pipelines.repair import choose
 
-    repairs = plugins.load_all("repairs").values()
+    repairs = choose(names) if names else list(plugins.load_all("repairs").values())
     if json:
-        emit_json(
-            [{"name": r.name, "about": r.description, "mends": list(r.mends), "default": r.default} for r in repairs]
-        )
+        plain = [
+            {
+                "name": r.name,
+                "about": r.description,
+                "mends": list(r.mends),
+                "default": r.default,
+                "options": [option.to_dict() for option in r.options],
+            }
+            for r in repairs
+        ]
+        emit_json(plain)
         return
-    rows = [[r.name, ", ".join(r.mends), r.default, r.title] for r in repairs]
-    say(table(rows, ("repair", "mends", "by default", "what")))
+    say(
+        table(
+            [[r.name, ", ".join(r.mends), r.default, r.title] for r in repairs],
+            ("repair", "mends", "by default", "what"),
+        )
+    )
+    say("\noptions (celltable repair STORE --rules REPAIR -O OPTION=VALUE):")
+    say(option_table({r.name: r.options for r in repairs}, noun="repair") or "  none")

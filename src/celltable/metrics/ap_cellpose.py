@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.plugins import Option
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring import Pair
 from celltable.scoring.means import nanmean, weighted_mean
@@ -99,6 +100,5 @@ def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: 
     return weighted_mean([float(of_one(n)[0]) for n in numbers], weights, skip=mode != "strict")
 
 
-OPTIONS = {"thresholds": THRESHOLDS}
-ABOUT = {"thresholds": "IoU from which a pair hits; the value is that of the first"}
-METRIC = Metric("ap_cellpose", CARD, count, pool, options=OPTIONS, about=ABOUT, value_of=value_of, resample=resample)
+OPTIONS = (Option("thresholds", THRESHOLDS, "IoU from which a pair hits", several=True, low=0, high=1),)
+METRIC = Metric("ap_cellpose", CARD, count, pool, options=OPTIONS, value_of=value_of, resample=resample)

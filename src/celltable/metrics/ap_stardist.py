@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import MetricError
+from celltable.plugins import Option
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring import Pair
 from celltable.scoring.means import divided, nanmeans, weighted_sums
@@ -141,9 +142,14 @@ def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: 
     return np.asarray(divided(tp, below).mean(axis=1), np.float64)
 
 
-OPTIONS = {"thresholds": THRESHOLDS, "criterion": "iou"}
-ABOUT = {
-    "thresholds": "from which a pair hits; the value is the mean over them",
-    "criterion": "iou, iot (overlap over the true cell's area) or iop (over the prediction's)",
-}
-METRIC = Metric("ap_stardist", CARD, count, pool, options=OPTIONS, about=ABOUT, value_of=value_of, resample=resample)
+OPTIONS = (
+    Option("thresholds", THRESHOLDS, "IoU from which a pair hits", several=True, low=0, high=1),
+    Option(
+        "criterion",
+        "iou",
+        "what is compared with the thresholds: IoU, or the overlap over the area of the true cell (iot) or of the "
+        "prediction (iop)",
+        choices=("iou", "iot", "iop"),
+    ),
+)
+METRIC = Metric("ap_stardist", CARD, count, pool, options=OPTIONS, value_of=value_of, resample=resample)

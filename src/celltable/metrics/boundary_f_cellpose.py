@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.plugins import Option
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring import Pair
 from celltable.scoring.means import nanmean, ratio, weighted_mean
@@ -90,8 +91,13 @@ def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: 
     return weighted_mean([value_of(n, mode) for n in numbers], weights, skip=mode != "strict")
 
 
-OPTIONS = {"scales": SCALES}
-ABOUT = {"scales": "tolerances as shares of the median diameter of the true cells; the value is the mean over them"}
-METRIC = Metric(
-    "boundary_f_cellpose", CARD, count, pool, options=OPTIONS, about=ABOUT, value_of=value_of, resample=resample
+OPTIONS = (
+    Option(
+        "scales",
+        SCALES,
+        "tolerances as shares of the median diameter of the true cells; the value is the mean over them",
+        several=True,
+        above=0,
+    ),
 )
+METRIC = Metric("boundary_f_cellpose", CARD, count, pool, options=OPTIONS, value_of=value_of, resample=resample)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.errors import MetricError
+from celltable.plugins import Option
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring import Pair
 from celltable.scoring.coco.accumulate import checked, join
@@ -54,21 +54,11 @@ CARD = Card(
 
 
 def _protocol(threshold: float) -> Protocol:
-    if not 0 < threshold < 1:  # LRP divides by 1 - threshold
-        raise MetricError(f"threshold is {threshold:g}; expected an IoU over 0 and under 1")
     return Protocol(thresholds=(float(threshold),), areas=(("all", 0.0, 1e10),), max_dets=(2**31 - 1,))
 
 
 def count(pair: Pair, mode: Mode, threshold: float = 0.5, bins: int = BINS) -> Tally:
-    """The verdicts of one image at one IoU.
-
-    Raises
-    ------
-    MetricError
-        If `threshold` is not between 0 and 1, or `bins` is no positive whole number.
-    """
-    if bins < 1 or bins != int(bins):
-        raise MetricError(f"bins is {bins:g}; expected a whole number of 1 or more")
+    """Count the verdicts of one image at one IoU."""
     return tally(pair, mode, _protocol(threshold))
 
 
@@ -147,8 +137,10 @@ METRIC = Metric(
     count,
     pool,
     needs=frozenset({"scores"}),
-    options={"threshold": 0.5, "bins": BINS},
-    about={"threshold": "IoU from which a detection hits", "bins": "equal bins of score from 0 to 1"},
+    options=(
+        Option("threshold", 0.5, "IoU from which a detection hits", above=0, below=1),
+        Option("bins", BINS, "equal bins of score from 0 to 1", low=1),
+    ),
     handles=frozenset({"regions"}),
     better="lower",
 )

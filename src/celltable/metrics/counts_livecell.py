@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.plugins import Option
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring.counts import Floats, columns, count, difference, r2_score
 from celltable.scoring.means import divided
@@ -113,7 +114,5 @@ def resample(
     return np.where(spread > 1e-9, 1 - divided(residual, spread), flat)
 
 
-ABOUT = {"below": "images with fewer true cells than this enter R2"}
-METRIC = Metric(
-    "counts_livecell", CARD, count, pool, options={"below": FULL}, about=ABOUT, value_of=difference, resample=resample
-)
+OPTIONS = (Option("below", FULL, "images with fewer true cells than this enter R2", type=float, above=0),)
+METRIC = Metric("counts_livecell", CARD, count, pool, options=OPTIONS, value_of=difference, resample=resample)

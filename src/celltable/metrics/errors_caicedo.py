@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from celltable.plugins import Option
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring import Pair
 
@@ -60,6 +61,8 @@ def pool(numbers: Sequence[dict[str, int]], mode: Mode, **_: Any) -> Result:
     return Result(value, {"errors per cell": value, **total})
 
 
-OPTIONS = {"touch": TOUCH, "tight": TIGHT}
-ABOUT = {"touch": "IoU over which a pair touches", "tight": "IoU up to which a lone pair is loose"}
-METRIC = Metric("errors_caicedo", CARD, count, pool, options=OPTIONS, about=ABOUT, better="lower")
+OPTIONS = (
+    Option("touch", TOUCH, "IoU above which a pair touches", low=0, high=1, at_most="tight"),
+    Option("tight", TIGHT, "IoU up to which a lone pair is loose", low=0, high=1),
+)
+METRIC = Metric("errors_caicedo", CARD, count, pool, options=OPTIONS, better="lower")

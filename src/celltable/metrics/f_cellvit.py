@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from celltable.plugins import Option
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring import Pair
 from celltable.scoring.detection import Pairing, confusion, detection, resample, total, type_scores
@@ -59,5 +60,15 @@ def pool(numbers: Sequence[Pairing], mode: Mode, **_: Any) -> Result:
     return Result(f_d, fields)
 
 
-ABOUT = {"radius": "px between centres of a pair; by default 12, and 6 for images of a magnification below 40"}
-METRIC = Metric("f_cellvit", CARD, count, pool, options={"radius": None}, about=ABOUT, resample=resample)
+OPTIONS = (
+    Option(
+        "radius",
+        None,
+        "largest distance between the centres of a pair",
+        type=float,
+        above=0,
+        unit="px",
+        unset="12; 6 for images of a magnification below 40",
+    ),
+)
+METRIC = Metric("f_cellvit", CARD, count, pool, options=OPTIONS, resample=resample)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from celltable.plugins import Option
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring import Pair
 from celltable.scoring.detection import Pairing, confusion, detection, resample, total, type_scores
@@ -60,9 +61,8 @@ def pool(numbers: Sequence[Pairing], mode: Mode, typed: bool, **_: Any) -> Resul
     return Result(f_d, fields)
 
 
-OPTIONS = {"radius": RADIUS, "typed": True}
-ABOUT = {
-    "radius": "px between the centres of a pair",
-    "typed": "false where some true cells have no type: they are no errors of type",
-}
-METRIC = Metric("f_hovernet", CARD, count, pool, options=OPTIONS, about=ABOUT, resample=resample)
+OPTIONS = (
+    Option("radius", RADIUS, "largest distance between the centres of a pair", type=float, above=0, unit="px"),
+    Option("typed", True, "no where some true cells have no type: they are not errors of type then"),
+)
+METRIC = Metric("f_hovernet", CARD, count, pool, options=OPTIONS, resample=resample)

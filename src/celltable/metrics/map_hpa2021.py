@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from celltable.plugins import Option
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring import Pair
 from celltable.scoring.hpa import Numbers, average_precision, image_numbers, warn_of_ties
@@ -77,11 +78,15 @@ METRIC = Metric(
     count,
     pool,
     needs=frozenset({"scores", "classes"}),
-    options={"threshold": 0.6, "absent_class": "ignore", "shape": "segm"},
-    about={
-        "threshold": "IoU from which a detection hits",
-        "absent_class": "detections of a class of which the image has no cell: ignore drops them, fp counts them",
-        "shape": "segm compares masks, bbox boxes",
-    },
+    options=(
+        Option("threshold", 0.6, "IoU from which a detection hits", low=0, high=1),
+        Option(
+            "absent_class",
+            "ignore",
+            "what to do with detections of a class that the image has no cell of: drop them, or count them (fp)",
+            choices=("ignore", "fp"),
+        ),
+        Option("shape", "segm", "whether masks or boxes are compared", choices=("segm", "bbox")),
+    ),
     handles=frozenset({"regions"}),
 )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.plugins import Option
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring import Pair
 from celltable.scoring.means import nanmean, weighted_mean
@@ -85,6 +86,5 @@ def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: 
     return weighted_mean([value_of(n, mode) for n in numbers], weights)
 
 
-OPTIONS = {"match_iou": 0.5}
-ABOUT = {"match_iou": "IoU over which a pair matches"}
-METRIC = Metric("pq_cellvit", CARD, count, pool, options=OPTIONS, about=ABOUT, value_of=value_of, resample=resample)
+OPTIONS = (Option("match_iou", 0.5, "IoU above which a pair matches", low=0, high=1),)
+METRIC = Metric("pq_cellvit", CARD, count, pool, options=OPTIONS, value_of=value_of, resample=resample)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from celltable.plugins import Option
 from celltable.plugins.metric import Card, Metric, Mode
 from celltable.scoring import Pair
 from celltable.scoring.means import MeanOverImages
@@ -45,8 +46,7 @@ METRIC = Metric(
     CARD,
     count,
     MEAN.pool,
-    options={"match_iou": 0.5},
-    about={"match_iou": "IoU over which a pair matches"},
+    options=(Option("match_iou", 0.5, "IoU above which a pair matches", low=0, high=1),),
     value_of=MEAN.value_of,
     resample=MEAN.resample,
 )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import MetricError
+from celltable.plugins import Option
 from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring import Pair
 from celltable.scoring.coco.metrics import CROWD
@@ -87,12 +88,18 @@ METRIC = Metric(
     count,
     pool,
     needs=frozenset({"scores"}),
-    options={"pos_thresh": 0.5, "bg_thresh": 0.1, "max_dets": None},
-    about={
-        "pos_thresh": "IoU from which a detection hits",
-        "bg_thresh": "IoU up to which a detection is background",
-        "max_dets": "best-scored detections read of each image; by default all, in strict mode 100",
-    },
+    options=(
+        Option("pos_thresh", 0.5, "IoU from which a detection hits", low=0, high=1),
+        Option("bg_thresh", 0.1, "IoU up to which a detection is background", low=0, high=1, at_most="pos_thresh"),
+        Option(
+            "max_dets",
+            None,
+            "how many of an image's best-scored detections are read",
+            type=int,
+            low=1,
+            unset="all; 100 in strict mode",
+        ),
+    ),
     handles=frozenset({"regions"}),
     value_of=value_of,
     resample=resampled,

@@ -62,6 +62,9 @@ def check_options(
     declared = {option.name: option for option in options}
     if len(declared) < len(options):
         raise PluginError(f"{owner} declares an option twice: {', '.join(option.name for option in options)}.")
+    for option in options:
+        if option.at_most and option.at_most not in declared:
+            raise PluginError(f"{owner}: option {option.name} is at most '{option.at_most}', which is not an option.")
     missing: list[set[str]] = []
     for name, function in functions.items():
         if function is None:

@@ -18,6 +18,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .contract import check_name, check_options
+from .options import Option, defaults
+
 Mode = Literal["strict", "corrected"]
 MODES: tuple[Mode, ...] = ("strict", "corrected")
 
@@ -109,9 +112,7 @@ class Metric:
         What a pair must have: of "scores" (predictions have confidences), "classes" (both sides), "tissue" (in meta),
         "pixels". A metric that lacks something says so instead of running.
     options
-        Every option of count and pool with its default.
-    about
-        What each option means, in words that follow its name: ``celltable metrics NAME`` prints them.
+        Every option of its functions; each function takes all of them.
     handles
         "partial": partially annotated images do not harm it, as it counts no false positives; all others leave them
         out.
@@ -132,13 +133,23 @@ class Metric:
     count: Callable[..., Any]
     pool: Callable[..., Result]
     needs: frozenset[str] = frozenset()
-    options: Mapping[str, Any] = field(default_factory=dict)
-    about: Mapping[str, str] = field(default_factory=dict)
+    options: tuple[Option, ...] = ()
     handles: frozenset[str] = frozenset()
     value_of: Callable[..., float] | None = None
     resample: Callable[..., NDArray[np.float64]] | None = None
     better: Literal["higher", "lower", "zero"] = "higher"
     heavy: bool = False
+
+    def __post_init__(self) -> None:
+        owner = f"the metric {self.name}"
+        check_name(owner, self.name, "_")
+        check_options(owner, self.options, {"count": self.count, "pool": self.pool, "value_of": self.value_of}, given=2)
+        check_options(owner, self.options, {"resample": self.resample}, given=3)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Option name → default."""
+        return defaults(self.options)
 
     def one(self, numbers: Any, mode: Mode, **options: Any) -> float:
         """The headline value of one image."""

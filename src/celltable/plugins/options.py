@@ -43,6 +43,10 @@ class Option:
         Inclusive bounds of numbers; `above` and `below` are exclusive ones.
     unit
         Of a number: "px", "px²", "µm".
+    at_most
+        Another option of the same plug-in whose value this one must not exceed.
+    unset
+        What is used where the value is None: "all", "the size of the image".
     """
 
     name: str
@@ -56,6 +60,8 @@ class Option:
     above: float | None = None
     below: float | None = None
     unit: str = ""
+    at_most: str = ""
+    unset: str = ""
 
     @property
     def kind(self) -> builtins.type[Any]:
@@ -69,8 +75,18 @@ class Option:
 
     @property
     def meaning(self) -> tuple[Any, ...]:
-        """What a value says, whatever the default: two plug-ins share an option if this is equal."""
-        return (self.kind, self.several, self.choices, self.low, self.high, self.above, self.below, self.about)
+        """What a value says, whatever the default and range: two plug-ins share an option if this is equal."""
+        return self.kind, self.several, self.about
+
+    @property
+    def usual(self) -> str:
+        """The default in words."""
+        return self.unset or "not given" if self.default is None else shown(self.default)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The option as plain values: its name, default, what it takes and what it means."""
+        default = list(self.default) if isinstance(self.default, tuple) else self.default
+        return {"name": self.name, "default": default, "takes": self.expected, "meaning": self.about}
 
     @property
     def expected(self) -> str:
@@ -122,11 +138,10 @@ class Option:
             return None
         try:
             return self._several(given) if self.several else self._one(given)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             where = f"{owner}: " if owner else ""
-            usual = "" if self.default is None else f" (default {shown(self.default)})"
             raise OptionError(
-                f"{where}option {self.name} is {shown(given)!r}; expected {self.expected}{usual}."
+                f"{where}option {self.name} is {shown(given)!r}; expected {self.expected} (default {self.usual})."
             ) from None
 
     def _several(self, given: Any) -> tuple[Any, ...]:
@@ -153,8 +168,8 @@ class Option:
         return value
 
     def _check_range(self, value: float) -> None:
-        if isinstance(value, float) and math.isnan(value):
-            raise ValueError("not a number")
+        if not math.isfinite(value):
+            raise ValueError("not a finite number")
         inside = (
             (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
@@ -260,6 +275,15 @@ def split_texts(texts: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def defaults(options: Sequence[Option]) -> dict[str, Any]:
+    """Option name → default.
+
+    >>> defaults([Option("size", 256, "edge of an image")])
+    {'size': 256}
+    """
+    return {option.name: option.default for option in options}
+
+
 def settle(options: Sequence[Option], given: Mapping[str, Any] | None, owner: str) -> dict[str, Any]:
     """Every option's value: the one given, parsed and checked, or the default.
 
@@ -281,13 +305,22 @@ def settle(options: Sequence[Option], given: Mapping[str, Any] | None, owner: st
         If no option has a name (the near miss is suggested), or a value does not fit.
     """
     known = {option.name: option for option in options}
-    values = {name: option.default for name, option in known.items()}
+    values = defaults(options)
     for spelt, value in (given or {}).items():
         name = spelt.replace("-", "_")
         if name not in known:
             raise OptionError(f"{owner} has no option '{spelt}'. {hint(name, known, what='Its options')}")
         values[name] = known[name].value(value, owner)
+    for option in options:
+        _check_order(option, values, owner)
     return values
+
+
+def _check_order(option: Option, values: Mapping[str, Any], owner: str) -> None:
+    own, limit = values[option.name], values.get(option.at_most)
+    if own is not None and limit is not None and own > limit:
+        most = f"{option.at_most}, which is {shown(limit)}"
+        raise OptionError(f"{owner}: option {option.name} is {shown(own)}; expected at most {most}.")
 
 
 class Configurable(Protocol):

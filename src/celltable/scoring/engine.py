@@ -9,6 +9,7 @@ from typing import Any
 from celltable import work
 from celltable.errors import MetricError
 from celltable.plugins.metric import MODES, Metric, Mode, Result
+from celltable.plugins.options import settle, settle_each
 
 from .breakdown import CELL_COLUMNS, SIZE_EDGES, natural
 from .counting import ImageCounts, Partial, Plan
@@ -16,7 +17,7 @@ from .pair import Pair
 from .pooling import Pooling
 from .remarks import texts, warned
 from .scores import Scores
-from .selection import select, with_options
+from .selection import select
 
 ROUNDS = 1000
 
@@ -47,7 +48,7 @@ def evaluate_pairs(
     mode
         "strict" reproduces the official code bit for bit; "corrected" differs where a card says so.
     options
-        Option → value for every metric that has it, or metric → {option: value}.
+        Option → value for every metric that has it, "metric.option" → value, or metric → {option: value}.
     workers
         Threads; None uses every core. The result does not depend on it.
     by
@@ -73,7 +74,7 @@ def evaluate_pairs(
         raise MetricError(f"rounds is {rounds}; expected 0 (no intervals) or more")
     loaded, named = select(metrics)
     cell_columns = tuple(c for c in by if c in CELL_COLUMNS)
-    plan = Plan(loaded, mode, with_options(loaded, options), partial, cell_columns, tuple(size_edges), named)
+    plan = Plan(loaded, mode, settle_each(loaded, options, "metric"), partial, cell_columns, tuple(size_edges), named)
     images, ignored = _counted(plan, pairs, workers, progress)
     pooling = Pooling(plan, images, ignored, tuple(by), rounds, seed)
     with warnings.catch_warnings(record=True) as caught:
@@ -90,7 +91,7 @@ def evaluate_pairs(
 
 def score_pairs(metric: Metric, pairs: Iterable[Pair], mode: Mode = "corrected", **options: Any) -> Result:
     """Count and pool some pairs with one metric; ignored and partially annotated images are scored like others."""
-    settled = {**metric.options, **options}
+    settled = settle(metric.options, options, f"the metric {metric.name}")
     return metric.pool([metric.count(pair, mode, **settled) for pair in pairs], mode, **settled)
 
 

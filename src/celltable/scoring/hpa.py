@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.errors import MetricError
 from celltable.plugins.metric import Mode
 
 from .pair import Pair
@@ -58,12 +57,8 @@ def image_numbers(pair: Pair, mode: Mode, threshold: float, absent_class: str, s
     Raises
     ------
     MetricError
-        If `absent_class` or `shape` is unknown, or a prediction has no score.
+        If a prediction has no score.
     """
-    if absent_class not in ("ignore", "fp") or shape not in ("segm", "bbox"):
-        raise MetricError(
-            f"absent_class is {absent_class!r} and shape {shape!r}; expected 'ignore' or 'fp', and 'segm' or 'bbox'"
-        )
     gt, dt = _rows(pair.gt, None), _rows(pair.pred, pair.ranking_scores)
     dt = _keep(dt, pair.pred.areas[dt.cell] > 0)  # empty boxes are dropped
     group = pair.gt.flags if mode == "corrected" else _crowd(pair.gt)

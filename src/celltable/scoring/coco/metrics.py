@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from celltable.plugins import Option
 from celltable.plugins.metric import Card, Metric, Mode, Result
 
 from ..pair import Pair
@@ -19,12 +20,13 @@ from .resample import resample_precision, resample_recall
 
 NEEDS: Final = frozenset({"scores"})
 HANDLES: Final = frozenset({"regions"})
-OPTIONS: Final = {"shape": "segm", "max_dets": COCO.max_dets, "use_classes": True}
-ABOUT = {
-    "shape": "segm compares masks, bbox boxes (published ones where there are any)",
-    "max_dets": "limits of detections per image and class; the largest is that of AP",
-    "use_classes": "false pools all classes (useCats = 0)",
-}
+OPTIONS: Final = (
+    Option("shape", "segm", "whether masks or boxes (published ones, if any) are compared", choices=("segm", "bbox")),
+    Option(
+        "max_dets", COCO.max_dets, "limits of detections per image and class; the largest is AP's", several=True, low=1
+    ),
+    Option("use_classes", True, "no pools all classes (useCats = 0)"),
+)
 
 CROWD = (
     "crowd is matched last, may absorb many detections (overlap over the detection's own area) and is neither found "
@@ -169,7 +171,7 @@ def coco_metric(metric: str, number: Literal["AP", "AR"], card: Card) -> Metric:
     """A metric with COCO's parameters, which its options change."""
     n = Number(number, _coco)
     return Metric(
-        metric, card, n.count, n.pool, NEEDS, OPTIONS, ABOUT, HANDLES, value_of=n.value_of, resample=n.resample
+        metric, card, n.count, n.pool, NEEDS, OPTIONS, HANDLES, value_of=n.value_of, resample=n.resample
     )  # fmt: skip
 
 

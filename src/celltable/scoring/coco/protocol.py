@@ -9,7 +9,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.errors import MetricError, NotFoundError
+from celltable.errors import NotFoundError
 
 Floats = NDArray[np.float64]
 Shape = Literal["segm", "bbox"]
@@ -64,17 +64,7 @@ LIVECELL = Protocol(
 
 
 def protocol_of(shape: Shape, max_dets: Sequence[int], use_classes: bool) -> Protocol:
-    """COCO's parameters with the options of a metric.
-
-    Raises
-    ------
-    MetricError
-        If the shape is unknown or a limit is no positive whole number.
-    """
-    if shape not in ("segm", "bbox"):
-        raise MetricError(f"shape is {shape!r}; expected 'segm' or 'bbox'")
-    if not len(max_dets) or any(m < 1 or m != int(m) for m in max_dets):
-        raise MetricError(f"max_dets is {list(max_dets)}; expected limits of 1 or more, such as 1,10,100")
+    """Return COCO's parameters with the options of a metric."""
     return Protocol(shape=shape, max_dets=tuple(sorted(max_dets)), use_classes=use_classes)
 
 
