@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from celltable import plugins
 from celltable.cells import Finding, Image, Instances, Pixels, Sample
+from celltable.geometry.masks import Masks
 from celltable.plugins.check import Check
 from celltable.schema import SEVERITIES
 
@@ -153,8 +154,9 @@ def test_cells_at_the_border_name_their_sides() -> None:
 def test_a_mask_of_another_size_is_an_error_and_stops_no_other_check() -> None:
     sample = sample_of(CLEAN[:2])
     huge = Instances.from_masks([np.ones((90, 90), bool)], (90, 90)).rle[0]
-    cells = replace(sample.instances, rle=[sample.instances.rle[0], huge])
-    broken = replace(sample, instances=cells)
+    own = sample.instances
+    masks = Masks.of([own.rle[0], huge], own.size, own.area, own.bbox)  # as a store holds them
+    broken = replace(sample, instances=own.with_masks(masks))
     (found,) = run("outside-image", broken)
     assert (found.instance_id, found.severity) == (2, "error")
     for rule in SHAPE_RULES:

@@ -18,7 +18,7 @@ import pytest
 
 from celltable import plugins
 from celltable.cells import Finding, Instances, Sample, images_table
-from celltable.geometry import rle
+from celltable.geometry.masks import Masks
 from celltable.imagefile import Release, open_release
 from celltable.imagefile.container import is_archive, stem
 from celltable.plugins.dataset import Dataset, Scan
@@ -147,9 +147,9 @@ class TestEveryDataset:
             assert cells.size == s.image.size
             if not len(cells):
                 continue
-            rle.check(list(cells.rle), cells.size)
-            np.testing.assert_array_equal(cells.area, rle.areas(list(cells.rle), cells.size))
-            np.testing.assert_array_equal(cells.bbox, rle.boxes(list(cells.rle), cells.size))
+            again = Masks.of(list(cells.rle), cells.size)
+            np.testing.assert_array_equal(cells.area, again.areas)
+            np.testing.assert_array_equal(cells.bbox, again.boxes)
             assert min(cells.ids.tolist()) >= 1
             assert len(set(cells.ids.tolist())) == len(cells)
 

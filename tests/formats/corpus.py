@@ -104,7 +104,7 @@ def _corpus(fixed: tuple[int, int] | None, classes: Sequence[str]) -> Iterator[S
 
     size = use((44, 44))
     parts = [[[5.25, 5.5, 20.0, 6.0, 12.75, 22.25]], [[30.0, 30.0, 40.5, 30.0, 40.5, 40.25, 30.0, 40.0]]]
-    drawn = Instances.from_rle(polygon.many_to_rle(parts, size), size, polygon=[polygon.pack(parts[0]), None])
+    drawn = Instances(polygon.to_masks(parts, size), polygon=[polygon.pack(parts[0]), None])
     pixels = picture(size, 8)
     yield Sample(Image("h-polygons", *size), drawn, load_pixels=lambda: pixels)
 

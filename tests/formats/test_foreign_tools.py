@@ -180,7 +180,7 @@ def test_yolo_lines_are_what_ultralytics_accepts(tmp_path: Path) -> None:
     """A class below the number of names and pairs of fractions from 0 to 1, of polygons outside the image, too."""
     size = (44, 44)
     parts = [[[-5.25, 5.5, 50.0, 6.0, 12.75, 49.25]], [[3.5, 3.5, 20.0, 3.5, 11.25, 30.0]]]
-    drawn = Instances.from_rle(polygon.many_to_rle(parts, size), size, polygon=[polygon.pack(p) for p in parts])
+    drawn = Instances(polygon.to_masks(parts, size), polygon=[polygon.pack(p) for p in parts])
     out = _written("yolo-seg", tmp_path, [*corpus(), Sample(Image("outside", *size), drawn)])
     names = (out / "data.yaml").read_text().partition("names:\n")[2].count("\n")
     for path in (out / "labels").rglob("*.txt"):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from celltable import plugins
 from celltable.errors import MaskError
 from celltable.geometry import outline, rle
+from celltable.geometry.masks import Masks
 from celltable.notation.coco import Numbers
 from celltable.notation.polygons import Part, Shapes, draw, outlines
 from celltable.notation.rows import COCO_POLYGONS, Layout, masks, rings, rows
@@ -88,14 +89,15 @@ def test_offsets_that_lead_out_of_the_arrays_are_refused(wrong: str, offsets: li
 @given(MASKS)
 def test_run_lengths_compressed_and_as_numbers(mask: NDArray[np.bool_]) -> None:
     counts, (h, w) = rle.encode(mask), mask.shape
+    both = Masks.of([counts, counts], mask.shape)
     for uncompressed, wanted in ((False, counts.decode()), (True, rle.to_uncompressed(counts))):
-        text = rows(2, [b"0", (b",", masks([counts, None], mask.shape, uncompressed), b"")])
+        text = rows(2, [b"0", (b",", masks(both, np.array([True, False]), uncompressed), b"")])
         assert msgspec.json.decode(b"[" + text + b"]") == [0, {"size": [h, w], "counts": wanted}, 0]
 
 
 def test_run_lengths_that_end_inside_a_number_are_refused() -> None:
     with pytest.raises(MaskError, match="end in the middle"):
-        rows(1, [(b"", masks([b"o"], (4, 4), uncompressed=True), b"")])
+        rows(1, [(b"", masks(Masks.of([b"o"], (4, 4)), np.ones(1, bool), uncompressed=True), b"")])
 
 
 def _parts(shapes: Shapes, cell: int) -> list[Part]:
@@ -113,9 +115,9 @@ def _parts(shapes: Shapes, cell: int) -> list[Part]:
 def test_parts_with_their_holes_draw_the_masks_again_the_largest_first(
     drawn: list[NDArray[np.bool_]], simple: bool, data: st.DataObject
 ) -> None:
-    counts = [rle.encode(m) for m in drawn]
+    counts = Masks.from_arrays(drawn, (9, 11))
     where = np.array(data.draw(st.lists(st.booleans(), min_size=len(drawn), max_size=len(drawn))))
-    shapes = outlines(counts, (9, 11), where, simple=simple)
+    shapes = outlines(counts, where, simple=simple)
     for k, mask in enumerate(drawn):
         parts = _parts(shapes, k)
         if not where[k] or not mask.any():
@@ -125,7 +127,7 @@ def test_parts_with_their_holes_draw_the_masks_again_the_largest_first(
         for ring in (r for p in parts for r in (p.outer, *p.holes)):
             points = list(zip(ring[::2], ring[1::2], strict=True))
             assert not simple or len(set(points)) == len(points)
-        sizes = [int(rle.areas([draw([p], (9, 11))], (9, 11))[0]) for p in parts]
+        sizes = [int(Masks.of([draw([p], (9, 11))], (9, 11)).areas[0]) for p in parts]
         assert sizes == sorted(sizes, reverse=True)
         assert shapes.holed[k] == any(p.holes for p in parts)
         assert shapes.first_holed[k] == bool(parts[0].holes)
@@ -134,8 +136,8 @@ def test_parts_with_their_holes_draw_the_masks_again_the_largest_first(
 @given(MASKS)
 def test_parts_are_the_groups_of_the_rings(mask: NDArray[np.bool_]) -> None:
     size = (int(mask.shape[0]), int(mask.shape[1]))
-    shapes = outlines([rle.encode(mask)], size)
-    grouped = outline.grouped(outline.polygons([rle.encode(mask)], size)[0])
+    shapes = outlines(Masks.from_arrays([mask], size))
+    grouped = outline.grouped(outline.polygons(Masks.from_arrays([mask], size))[0])
     wanted = {
         (tuple(o.points_xy.ravel().tolist()), tuple(tuple(h.points_xy.ravel().tolist()) for h in holes))
         for o, holes in grouped
@@ -149,7 +151,7 @@ def test_the_edges_of_the_rings_are_the_borders_of_the_pixels(mask: NDArray[np.b
     padded = np.pad(mask, 1)
     walls = {(x, y) for y, x in np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1]).tolist()}
     seen = []
-    for ring in outline.polygons([rle.encode(mask)], size, connectivity)[0]:
+    for ring in outline.polygons(Masks.from_arrays([mask], size), connectivity)[0]:
         ends = np.roll(ring.points_xy, -1, axis=0)
         for (x0, y0), (x1, y1) in zip(ring.points_xy.tolist(), ends.tolist(), strict=True):
             assert (x0 == x1) != (y0 == y1)  # corners only, along rows and columns in turn
@@ -161,9 +163,9 @@ def test_the_edges_of_the_rings_are_the_borders_of_the_pixels(mask: NDArray[np.b
 @given(MASKS, st.data())
 def test_only_some_cells_and_only_the_largest_part(mask: NDArray[np.bool_], data: st.DataObject) -> None:
     size = (int(mask.shape[0]), int(mask.shape[1]))
-    counts = [rle.encode(m) for m in (mask, ~mask, np.ones_like(mask))]
+    counts = Masks.from_arrays([mask, ~mask, np.ones_like(mask)], size)
     chosen = np.array(data.draw(st.lists(st.booleans(), min_size=3, max_size=3)))
-    shapes = outlines(counts, size)
+    shapes = outlines(counts)
     some, large = shapes.only(chosen), shapes.largest()
     for k in range(3):
         assert _parts(some, k) == (_parts(shapes, k) if chosen[k] else [])

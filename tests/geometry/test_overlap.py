@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from celltable.errors import MaskError
-from celltable.geometry import rle
-from celltable.geometry.overlap import Overlap, disjoint, overlap_of_label_maps, overlap_of_rles, overlap_of_strips
+from celltable.geometry.masks import Masks, from_label_map
+from celltable.geometry.overlap import Overlap, overlap_of_label_maps, overlap_of_masks, overlap_of_strips
 
 pairs_of_maps = hnp.array_shapes(min_dims=2, max_dims=2, max_side=45).flatmap(
     lambda shape: st.tuples(
@@ -48,10 +48,10 @@ def test_the_table_is_that_of_brute_force(
         (table.gt_ids, table.gt_areas, table.gt_boxes, a),
         (table.pred_ids, table.pred_areas, table.pred_boxes, b),
     ):
-        found = rle.from_label_map(m)
+        found = from_label_map(m)
         assert ids.tolist() == found.ids.tolist()
-        assert areas.tolist() == found.areas.tolist()
-        assert boxes.tolist() == found.boxes.tolist()
+        assert areas.tolist() == found.masks.areas.tolist()
+        assert boxes.tolist() == found.masks.boxes.tolist()
     strips = overlap_of_strips((a[r : r + rows], b[r : r + rows]) for r in range(0, len(a), rows))
     assert as_dict(strips) == as_dict(table)
     assert strips.gt_boxes.tolist() == table.gt_boxes.tolist()
@@ -81,7 +81,7 @@ def test_rows_shared_among_threads_give_the_table_of_strips_too_small_to_share(b
 @given(st.lists(hnp.arrays(bool, (5, 6), elements=st.integers(0, 9).map(lambda v: v == 0)), max_size=6))
 def test_masks_are_disjoint_where_no_pixel_is_in_two(masks: list[np.ndarray[Any, Any]]) -> None:
     covered = np.sum(masks, axis=0) if masks else np.zeros(1)
-    assert disjoint([rle.encode(m) for m in masks], (5, 6)) == bool((covered <= 1).all())
+    assert Masks.from_arrays(masks, (5, 6)).disjoint == bool((covered <= 1).all())
 
 
 def test_many_pairs_are_all_kept() -> None:
@@ -105,7 +105,7 @@ def test_lists_of_masks_that_overlap(seed: int, n: int, m: int) -> None:
         return out
 
     a, b = blobs(n), blobs(m)
-    table = overlap_of_rles([rle.encode(x) for x in a], [rle.encode(x) for x in b], size)
+    table = overlap_of_masks(Masks.from_arrays(a, size), Masks.from_arrays(b, size))
     expected = {(i, j): int((x & y).sum()) for i, x in enumerate(a) for j, y in enumerate(b) if (x & y).any()}
     assert as_dict(table) == expected
     assert table.gt_areas.tolist() == [int(x.sum()) for x in a]

@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from celltable.errors import MaskError
 from celltable.geometry import outline, polygon, rle
+from celltable.geometry.masks import Masks
 
 coordinate = st.one_of(
     st.floats(-6, 40, allow_nan=False), st.integers(-6, 40).map(float), st.integers(-60, 400).map(lambda v: v / 10)
@@ -29,7 +30,7 @@ part = st.lists(coordinate, min_size=6, max_size=24).map(lambda v: v[: len(v) //
 def test_polygons_are_drawn_bit_equal_to_pycocotools(parts: list[list[float]], height: int, width: int) -> None:
     expected = coco.merge(coco.frPyObjects(parts, height, width))["counts"]
     assert polygon.to_rle(parts, (height, width)) == expected
-    assert polygon.many_to_rle([parts, parts], (height, width)) == [expected, expected]
+    assert polygon.to_masks([parts, parts], (height, width)) == [expected, expected]
 
 
 @given(st.integers(3, 120), st.integers(1, 6), st.integers(0, 2**31))
@@ -41,7 +42,7 @@ def test_polygons_with_many_turns_in_few_columns_are_bit_equal_to_pycocotools(n:
 @given(hnp.arrays(np.float64, (3, 4), elements=st.floats(0, 30)))
 def test_boxes_are_drawn_bit_equal_to_pycocotools(boxes: np.ndarray[Any, Any]) -> None:
     expected = [r["counts"] for r in coco.frPyObjects(boxes, 25, 31)]
-    assert polygon.boxes_to_rle(boxes, (25, 31)) == expected
+    assert polygon.boxes_to_masks(boxes, (25, 31)) == expected
 
 
 def test_the_polygon_vectors_hold(vectors: Path) -> None:
@@ -55,7 +56,7 @@ def test_the_polygon_vectors_hold(vectors: Path) -> None:
         drawn += 1
     assert drawn >= 15
     for case in expected["boxes"]:
-        assert polygon.boxes_to_rle([case["bbox_xywh"]], case["size"]) == [case["rle"].encode()]
+        assert polygon.boxes_to_masks([case["bbox_xywh"]], case["size"]) == [case["rle"].encode()]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_any_bytes_are_unpacked_or_refused(packed: bytes) -> None:
 @given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)), st.sampled_from([4, 8]))
 def test_outlines_drawn_again_are_the_mask(mask: np.ndarray[Any, Any], connectivity: int) -> None:
     size = mask.shape
-    rings = outline.polygons([rle.encode(mask)], size, connectivity)[0]
+    rings = outline.polygons(Masks.from_arrays([mask], size), connectivity)[0]
     drawn = np.zeros(size, bool)
     for ring in rings:
         drawn ^= rle.decode(polygon.to_rle([ring.points_xy], size), size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from scipy import ndimage
 from celltable.errors import MaskError
 from celltable.geometry import label_map as maps
 from celltable.geometry import rle
+from celltable.geometry.masks import POLICIES, Masks, from_label_map
 
 masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=14))
 label_maps = hnp.arrays(
@@ -45,22 +47,24 @@ def test_texts_areas_and_boxes_are_those_of_pycocotools(mask: np.ndarray[Any, An
     assert counts == coco_encode(mask)
     assert rle.encode(np.asfortranarray(mask)) == counts
     np.testing.assert_array_equal(rle.decode(counts, mask.shape), mask)
-    assert rle.areas([counts], mask.shape)[0] == mask.sum()
-    np.testing.assert_array_equal(rle.boxes([counts], mask.shape)[0], coco.toBbox(as_coco([counts], mask.shape)[0]))
+    one = Masks.of([counts], mask.shape)
+    assert one.areas.tolist() == [mask.sum()]
+    np.testing.assert_array_equal(one.boxes[0], coco.toBbox(as_coco([counts], mask.shape)[0]))
 
 
 @given(label_maps, st.booleans())
 def test_a_label_map_in_one_pass_equals_mask_after_mask(labels: np.ndarray[Any, Any], fortran: bool) -> None:
     given_map = np.asfortranarray(labels) if fortran else labels
-    found = rle.from_label_map(given_map)
+    found = from_label_map(given_map)
     ids = [i for i in np.unique(labels).tolist() if i]
     assert found.ids.tolist() == ids
-    assert found.counts == [coco_encode(labels == i) for i in ids]
-    assert found.areas.tolist() == [int((labels == i).sum()) for i in ids]
-    for i, box in zip(ids, found.boxes.tolist(), strict=True):
+    assert found.masks == [coco_encode(labels == i) for i in ids]
+    assert found.masks.size == labels.shape
+    assert found.masks.areas.tolist() == [int((labels == i).sum()) for i in ids]
+    for i, box in zip(ids, found.masks.boxes.tolist(), strict=True):
         rows, cols = np.nonzero(labels == i)
         assert box == [cols.min(), rows.min(), np.ptp(cols) + 1, np.ptp(rows) + 1]
-    back = rle.to_label_map(found.counts, labels.shape, ids=found.ids)
+    back = found.masks.flatten(found.ids).label_map
     np.testing.assert_array_equal(back, labels)
 
 
@@ -70,10 +74,8 @@ def test_views_big_endian_and_large_labels_are_read() -> None:
     labels[25:, 10:] = 70_000
     expected = [coco_encode(labels == i) for i in (70_000, 2**40)]
     for view in (labels, labels[:, ::-1][:, ::-1], labels.astype(">i8"), np.asfortranarray(labels)):
-        assert rle.from_label_map(view).counts == expected
-    assert rle.from_label_map(labels[::2, 1::3]).counts == [
-        coco_encode(labels[::2, 1::3] == i) for i in (70_000, 2**40)
-    ]
+        assert from_label_map(view).masks == expected
+    assert from_label_map(labels[::2, 1::3]).masks == [coco_encode(labels[::2, 1::3] == i) for i in (70_000, 2**40)]
 
 
 @pytest.mark.parametrize(
@@ -86,21 +88,22 @@ def test_views_big_endian_and_large_labels_are_read() -> None:
 )
 def test_what_is_no_label_map_is_refused(labels: np.ndarray[Any, Any], message: str) -> None:
     with pytest.raises(MaskError, match=message):
-        rle.from_label_map(labels)
+        from_label_map(labels)
 
 
 @given(masks, st.integers(0, 9), st.integers(1, 4))
 def test_union_intersection_and_iou_are_those_of_pycocotools(mask: np.ndarray[Any, Any], seed: int, n: int) -> None:
     stack, size = several(mask, seed, n), mask.shape
-    counts = [rle.encode(m) for m in stack]
-    assert rle.union(counts, size) == coco.merge(as_coco(counts, size))["counts"]
-    assert rle.intersection(counts, size) == coco.merge(as_coco(counts, size), intersect=True)["counts"]
+    given_masks = Masks.from_arrays(stack, size)
+    counts = list(given_masks)
+    assert given_masks.union() == coco.merge(as_coco(counts, size))["counts"]
+    assert given_masks.intersection() == coco.merge(as_coco(counts, size), intersect=True)["counts"]
     assert rle.difference(counts[0], counts[-1], size) == coco_encode(stack[0] & ~stack[-1])
     crowd = [k % 2 for k in range(n)]
     a, b = as_coco(counts[::-1], size), as_coco(counts, size)
     with np.errstate(invalid="ignore"):
         expected = np.nan_to_num(np.asarray(coco.iou(a, b, crowd), float))
-    np.testing.assert_array_equal(rle.iou(counts[::-1], counts, size, crowd), expected)
+    np.testing.assert_array_equal(given_masks[::-1].iou(given_masks, crowd), expected)
 
 
 def brute_flatten(stack: list[np.ndarray[Any, Any]], policy: str) -> tuple[np.ndarray[Any, Any], int, int]:
@@ -120,10 +123,10 @@ def brute_flatten(stack: list[np.ndarray[Any, Any]], policy: str) -> tuple[np.nd
     return out, lost, gone
 
 
-@given(masks, st.integers(0, 9), st.sampled_from(rle.POLICIES))
+@given(masks, st.integers(0, 9), st.sampled_from(POLICIES))
 def test_flattening_counts_what_brute_force_counts(mask: np.ndarray[Any, Any], seed: int, policy: str) -> None:
     stack = several(mask, seed, 4)
-    flat = rle.flatten([rle.encode(m) for m in stack], mask.shape, policy=policy)
+    flat = Masks.from_arrays(stack, mask.shape).flatten(policy=policy)
     out, lost, gone = brute_flatten(stack, policy)
     np.testing.assert_array_equal(flat.label_map, out)
     assert (flat.lost_pixels, flat.lost_instances) == (lost, gone)
@@ -131,21 +134,21 @@ def test_flattening_counts_what_brute_force_counts(mask: np.ndarray[Any, Any], s
 
 @given(masks)
 def test_holes_and_parts_are_those_of_scipy(mask: np.ndarray[Any, Any]) -> None:
-    counts, size = [rle.encode(mask)], mask.shape
-    four, eight = rle.count_components(counts, size)
+    one = Masks.from_arrays([mask], mask.shape)
+    four, eight = one.count_components()
     assert four[0] == ndimage.label(mask)[1]
     assert eight[0] == ndimage.label(mask, np.ones((3, 3)))[1]
     filled = ndimage.binary_fill_holes(mask)
-    assert rle.fill_holes(counts, size)[0] == coco_encode(filled)
-    found = rle.holes(counts, size)
+    assert one.fill_holes()[0] == coco_encode(filled)
+    found = one.holes()
     labels, n = ndimage.label(filled & ~mask)
     assert (found.number[0], found.pixels[0]) == (n, int((filled & ~mask).sum()))
     assert found.largest[0] == max(np.bincount(labels.ravel())[1:], default=0)
     for connectivity in (4, 8):
-        parts = rle.components(counts, size, connectivity)[0]
+        parts = one.components(connectivity)[0]
         assert len(parts) == (four if connectivity == 4 else eight)[0]
-        assert rle.union(parts, size) == counts[0]
-        assert rle.areas(parts, size).sum() == mask.sum()
+        assert parts.union() == one[0]
+        assert parts.areas.sum() == mask.sum()
 
 
 @given(masks, st.data())
@@ -153,18 +156,18 @@ def test_a_window_cut_out_and_put_back(mask: np.ndarray[Any, Any], data: st.Data
     h, w = mask.shape
     x, y = data.draw(st.integers(0, w - 1)), data.draw(st.integers(0, h - 1))
     bw, bh = data.draw(st.integers(1, w - x)), data.draw(st.integers(1, h - y))
-    part = rle.crop([rle.encode(mask)], (h, w), (x, y, bw, bh))
+    part = Masks.from_arrays([mask], (h, w)).crop((x, y, bw, bh))
     assert part == [coco_encode(mask[y : y + bh, x : x + bw])]
     back = np.zeros_like(mask)
     back[y : y + bh, x : x + bw] = mask[y : y + bh, x : x + bw]
-    assert rle.paste(part, (bh, bw), (x, y, bw, bh), (h, w)) == [coco_encode(back)]
+    assert part.paste((x, y, bw, bh), (h, w)) == [coco_encode(back)]
 
 
 @given(masks)
 def test_the_hull_is_that_of_all_pixel_corners(mask: np.ndarray[Any, Any]) -> None:
     from scipy.spatial import ConvexHull
 
-    area = rle.hull_areas([rle.encode(mask)], mask.shape)[0]
+    area = Masks.from_arrays([mask], mask.shape).hull_areas()[0]
     rows, cols = np.nonzero(mask)
     if not rows.size:
         assert area == 0
@@ -207,24 +210,26 @@ def test_broken_kaggle_text_says_what_is_broken(text: str, message: str) -> None
 
 @given(st.binary(max_size=30), st.integers(0, 30), st.integers(0, 30))
 def test_any_bytes_are_read_or_refused(counts: bytes, height: int, width: int) -> None:
-    try:
-        area = rle.areas([counts], (height, width))[0]
-    except MaskError:
+    one = Masks.of([counts], (height, width))
+    if faults := one.faults():
+        with pytest.raises(MaskError, match=re.escape(faults[0])):
+            one.check()
         return
+    area = one.areas[0]
     mask = rle.decode(counts, (height, width))
     assert mask.sum() == area
-    assert rle.areas([rle.encode(mask)], (height, width))[0] == area
-    rle.fill_holes([counts], (height, width))
-    rle.components([counts], (height, width))
+    assert Masks.from_arrays([mask], (height, width)).areas[0] == area
+    one.fill_holes()
+    one.components()
 
 
 def test_a_bad_mask_is_named_with_its_reason() -> None:
     good = rle.encode(np.ones((2, 2), bool))
     for bad, message in ((b"P", "end in the middle"), (b" ", "outside '0' to 'o'"), (b"9", "longer than the image")):
         with pytest.raises(MaskError, match=f"of mask 1 .*{message}"):
-            rle.areas([good, bad], (2, 2))
+            Masks.of([good, bad], (2, 2)).check()
     with pytest.raises(MaskError, match="sides of 0 or more"):
-        rle.areas([good], (-1, 2))
+        Masks.of([good], (-1, 2))
 
 
 @given(label_maps)
@@ -256,9 +261,9 @@ def test_the_codec_vectors_hold(vectors: Path) -> None:
         counts, size = case["counts_string"].encode(), case["size"]
         assert rle.to_uncompressed(counts, size) == case["uncompressed_counts"]
         assert rle.from_uncompressed(case["uncompressed_counts"], size) == counts
-        assert rle.areas([counts], size)[0] == case["area"]
-        assert rle.boxes([counts], size)[0].tolist() == case["bbox"]
+        assert Masks.of([counts], size).areas[0] == case["area"]
+        assert Masks.of([counts], size).boxes[0].tolist() == case["bbox"]
     for case in expected["iou"]:
-        size = case["size"]
-        found = rle.iou([c.encode() for c in case["dt"]], [c.encode() for c in case["gt"]], size, case["iscrowd"])
+        dt, gt = (Masks.of([c.encode() for c in case[side]], case["size"]) for side in ("dt", "gt"))
+        found = dt.iou(gt, case["iscrowd"])
         assert found.tolist() == case["iou_D_by_G"]

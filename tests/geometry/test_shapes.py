@@ -12,19 +12,20 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 
 from celltable.geometry import rle
+from celltable.geometry.masks import Masks
 from celltable.geometry.shapes import Shapes, on_border
 
-Masks = NDArray[np.bool_]
+Stack = NDArray[np.bool_]
 stacks = st.tuples(st.integers(0, 5), st.integers(1, 9), st.integers(1, 11)).flatmap(lambda s: arrays(bool, s))
 
 
-def shapes_of(masks: Masks, kinds: list[str] | None = None) -> Shapes:
+def shapes_of(masks: Stack, kinds: list[str] | None = None) -> Shapes:
     size = (int(masks.shape[1]), int(masks.shape[2]))
-    return Shapes([rle.encode(m) for m in masks], size, kinds)
+    return Shapes(Masks.from_arrays(masks, size), kinds)
 
 
 @given(stacks)
-def test_holes_and_parts_are_those_of_scipy_whatever_overlaps(masks: Masks) -> None:
+def test_holes_and_parts_are_those_of_scipy_whatever_overlaps(masks: Stack) -> None:
     shapes = shapes_of(masks)
     holes = [ndimage.binary_fill_holes(m) & ~m for m in masks]
     assert shapes.hole_area.tolist() == [int(h.sum()) for h in holes]
@@ -34,7 +35,7 @@ def test_holes_and_parts_are_those_of_scipy_whatever_overlaps(masks: Masks) -> N
 
 
 @given(stacks)
-def test_overlaps_are_those_of_every_pair_of_masks(masks: Masks) -> None:
+def test_overlaps_are_those_of_every_pair_of_masks(masks: Stack) -> None:
     n = len(masks)
     pairs = [(i, j, int((masks[i] & masks[j]).sum())) for i in range(n) for j in range(i + 1, n)]
     assert shapes_of(masks).overlaps == [p for p in pairs if p[2]]
@@ -50,7 +51,7 @@ SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
 @given(stacks)
-def test_contacts_count_the_edges_between_masks_that_share_no_pixel(masks: Masks) -> None:
+def test_contacts_count_the_edges_between_masks_that_share_no_pixel(masks: Stack) -> None:
     pairs = [(i, j) for i in range(len(masks)) for j in range(i + 1, len(masks)) if not (masks[i] & masks[j]).any()]
     expected = [(i, j, edges_between(masks[i], masks[j])) for i, j in pairs]
     assert shapes_of(masks).contacts == [p for p in expected if p[2]]
@@ -64,7 +65,7 @@ def test_contacts_of_a_label_map_are_its_borders(label_map: NDArray[np.int8]) ->
 
 
 @given(stacks)
-def test_filling_and_taking_apart_give_the_masks_of_scipy(masks: Masks) -> None:
+def test_filling_and_taking_apart_give_the_masks_of_scipy(masks: Stack) -> None:
     shapes, size = shapes_of(masks), (int(masks.shape[1]), int(masks.shape[2]))
     everything = np.arange(len(masks))
     for mask, filled in zip(masks, shapes.filled(everything), strict=True):
@@ -76,7 +77,7 @@ def test_filling_and_taking_apart_give_the_masks_of_scipy(masks: Masks) -> None:
 
 
 @given(stacks)
-def test_taking_other_masks_away_leaves_the_set_difference(masks: Masks) -> None:
+def test_taking_other_masks_away_leaves_the_set_difference(masks: Stack) -> None:
     shapes, size = shapes_of(masks), (int(masks.shape[1]), int(masks.shape[2]))
     for i in range(len(masks)):
         others = [j for j in range(len(masks)) if j != i]
@@ -87,7 +88,7 @@ def test_taking_other_masks_away_leaves_the_set_difference(masks: Masks) -> None
 
 
 @given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))))
-def test_solidity_is_the_area_over_that_of_the_hull_of_all_pixel_corners(mask: Masks) -> None:
+def test_solidity_is_the_area_over_that_of_the_hull_of_all_pixel_corners(mask: Stack) -> None:
     found = float(shapes_of(mask[None]).solidity([0])[0])
     corners = [(r + i, c + j) for r, c in np.argwhere(mask) for i in (0, 1) for j in (0, 1)]
     expected = mask.sum() / ConvexHull(corners).volume if corners else 1.0
@@ -107,7 +108,7 @@ def test_a_nucleus_inside_its_cell_is_no_overlap_and_no_contact() -> None:
 
 def test_a_mask_of_another_size_counts_as_empty_and_is_named() -> None:
     small, large = np.ones((2, 2), bool), np.ones((9, 9), bool)
-    shapes = Shapes([rle.encode(small), rle.encode(large)], (2, 2))
+    shapes = Shapes(Masks.of([rle.encode(small), rle.encode(large)], (2, 2)))
     assert shapes.valid.tolist() == [True, False]
     assert shapes.areas.tolist() == [4, 0]
 

@@ -14,7 +14,8 @@ from scipy import ndimage
 from celltable.errors import MaskError
 from celltable.geometry import label_map as maps
 from celltable.geometry import polygon, rle
-from celltable.geometry.overlap import overlap_of_label_maps, overlap_of_rles
+from celltable.geometry.masks import Masks, from_label_map
+from celltable.geometry.overlap import overlap_of_label_maps, overlap_of_masks
 
 TYPES = (np.uint8, np.uint16, np.int32, np.int64)
 Map = np.ndarray[Any, Any]
@@ -43,11 +44,11 @@ def coco_encode(mask: Map) -> bytes:
 def test_run_lengths_of_wide_and_of_tall_maps_are_those_of_each_mask(seed: int, dtype: Any) -> None:
     wide = random_map(seed, dtype)
     for labels in (wide, np.ascontiguousarray(wide.T), wide.T):
-        found = rle.from_label_map(labels)
+        found = from_label_map(labels)
         ids = [i for i in np.unique(labels).tolist() if i]
         assert found.ids.tolist() == ids
-        assert found.counts == [coco_encode(labels == i) for i in ids]
-        np.testing.assert_array_equal(rle.to_label_map(found.counts, labels.shape, ids=found.ids), labels)
+        assert found.masks == [coco_encode(labels == i) for i in ids]
+        np.testing.assert_array_equal(found.masks.flatten(found.ids).label_map, labels)
 
 
 @given(st.integers(0, 10_000), st.sampled_from(TYPES))
@@ -73,8 +74,8 @@ def test_overlaps_of_wide_maps_are_the_joint_histogram(seed: int, gt_type: Any, 
     found = np.stack([table.gt_ids[table.gt_index], table.pred_ids[table.pred_index]])
     np.testing.assert_array_equal(found, expected[:, both])
     assert table.intersection.tolist() == pixels[both].tolist()
-    assert table.gt_areas.tolist() == rle.from_label_map(gt).areas.tolist()
-    assert table.pred_boxes.tolist() == rle.from_label_map(pred).boxes.tolist()
+    assert table.gt_areas.tolist() == from_label_map(gt).masks.areas.tolist()
+    assert table.pred_boxes.tolist() == from_label_map(pred).masks.boxes.tolist()
 
 
 def test_more_pairs_than_the_first_table_holds() -> None:
@@ -100,7 +101,7 @@ def test_polygons_that_leave_the_image_are_drawn_as_pycocotools_draws_them(point
 
 def test_a_vertex_far_outside_costs_no_time_and_not_finite_ones_are_refused() -> None:
     drawn = polygon.to_rle([[-1e8, -1e8, 1e8, -1e8, 1e8, 1e8, -1e8, 1e8]], (5, 6))
-    assert rle.areas([drawn], (5, 6)).tolist() == [30]
+    assert Masks.of([drawn], (5, 6)).areas.tolist() == [30]
     for bad in (float("nan"), float("inf"), 1e300):
         with pytest.raises(MaskError, match="beyond any image"):
             polygon.to_rle([[0, 0, bad, 1, 2, 2]], (5, 5))
@@ -126,29 +127,28 @@ def test_offsets_that_do_not_ascend_are_refused() -> None:
     with pytest.raises(MaskError, match="offsets must ascend"):
         polygon.pack_flat(np.zeros(6), [0, 3], [5, 0])
     with pytest.raises(MaskError, match="offsets must ascend"):
-        polygon.flat_to_rle(np.zeros(6), [0, 9, 3], [0, 2], (5, 5))
+        polygon.flat_to_masks(np.zeros(6), [0, 9, 3], [0, 2], (5, 5))
 
 
 def test_two_specks_in_a_huge_image_need_no_grid_of_its_size() -> None:
     size = (1 << 20, 1 << 20)
-    speck = rle.from_runs([5, (1 << 40) - 9], [3, 4], size)
-    assert overlap_of_rles([speck], [speck], size).intersection.tolist() == [7]
-    assert rle.iou([speck], [speck], size).tolist() == [[1.0]]
+    specks = Masks.of([rle.from_runs([5, (1 << 40) - 9], [3, 4], size)], size)
+    assert overlap_of_masks(specks, specks).intersection.tolist() == [7]
+    assert specks.iou(specks).tolist() == [[1.0]]
 
 
 def test_labels_that_int32_cannot_hold_are_refused_not_wrapped() -> None:
-    mask = rle.encode(np.ones((2, 2), bool))
+    masks = Masks.from_arrays([np.ones((2, 2), bool)], (2, 2))
     for ids in ([1 << 40], np.array([1 << 40]), np.array([-(1 << 31) - 1])):
         with pytest.raises(MaskError, match="holds int32 labels"):
-            rle.flatten([mask], (2, 2), ids=ids)
+            masks.flatten(ids)
     with pytest.raises(MaskError, match="whole numbers; found float64"):
-        rle.flatten([mask], (2, 2), ids=[1.5])
+        masks.flatten([1.5])
 
 
 @pytest.mark.parametrize("size", [(1 << 70, 2), (-1, 2), (1 << 31, 1 << 31), (1 << 21, 1 << 20)])
 def test_sizes_that_no_image_has_are_refused(size: tuple[int, int]) -> None:
-    for call in (rle.areas, rle.union, rle.fill_holes):
-        with pytest.raises(MaskError, match="at most 2\\^40 pixels"):
-            call([b"22"], size)
+    with pytest.raises(MaskError, match="at most 2\\^40 pixels"):
+        Masks.of([b"22"], size)
     with pytest.raises(MaskError, match="at most 2\\^40 pixels"):
         rle.to_runs(b"22", size)

@@ -32,7 +32,7 @@ def agrees(batch: MaskBatch, i: int, mask: NDArray[np.bool_]) -> None:
     expected = coco.encode(np.asfortranarray(mask))
     assert batch.counts[i] == expected["counts"]
     assert batch.areas[i] == mask.sum()
-    assert (batch.heights[i], batch.widths[i]) == mask.shape
+    assert tuple(batch.sizes[i]) == mask.shape
     ys, xs = np.nonzero(mask)
     tight = (xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1) if len(xs) else (0, 0, 0, 0)
     assert tuple(batch.boxes[i]) == tuple(tight)

@@ -22,6 +22,7 @@ from pycocotools.cocoeval import COCOeval
 from celltable._native import matching
 from celltable._native.cocojson import CocoFile
 from celltable.errors import InputError, MetricError, NotFoundError
+from celltable.geometry.masks import RunLengths
 from celltable.metrics.afnr_livecell import METRIC as AFNR
 from celltable.metrics.ap_coco import METRIC as AP_COCO
 from celltable.metrics.ap_livecell import METRIC as AP_LIVECELL
@@ -30,7 +31,7 @@ from celltable.metrics.ar_livecell import METRIC as AR_LIVECELL
 from celltable.plugins.metric import MODES, Metric, Result
 from celltable.scoring import Pair, Side, score_pairs
 from celltable.scoring.coco.accumulate import Evaluation, accumulate
-from celltable.scoring.coco.columns import Annotations, PackedMasks, evaluate
+from celltable.scoring.coco.columns import Annotations, evaluate
 from celltable.scoring.coco.files import coco_arrays, coco_scores
 from celltable.scoring.coco.matching import Tally, tally
 from celltable.scoring.coco.protocol import COCO, LIVECELL, Protocol
@@ -75,13 +76,12 @@ def pairs_of(gt: Document, dt: Results) -> list[Pair]:
         size = (image["height"], image["width"])
         cells = [a for a in gt["annotations"] if a["image_id"] == image["id"]]
         found = [a for a in dt if a["image_id"] == image["id"]]
-        truth = replace(
-            side(cells, size, keys),
+        truth = side(cells, size, keys).with_columns(
             crowd=np.array([a["iscrowd"] for a in cells], bool),
             published_area=np.array([a["area"] for a in cells], float),
             source_ids=[str(a["id"]) for a in cells],
         )
-        guess = replace(side(found, size, keys), scores=np.array([a["score"] for a in found], float))
+        guess = side(found, size, keys).with_columns(scores=np.array([a["score"] for a in found], float))
         made.append(Pair(str(image["id"]), size, truth, guess))
     return made
 
@@ -482,15 +482,17 @@ def test_a_mask_score_replaces_the_score_in_livecell(tmp_path: Path) -> None:
 
 
 def test_columns_that_do_not_fit_are_errors_not_crashes() -> None:
-    good = Annotations(np.zeros(1, np.int32), np.zeros(1, np.int32), PackedMasks.of([COUNTS], (8, 8)), area=np.ones(1))
+    place, eight = np.zeros(1, np.int32), np.full((1, 2), 8, np.int32)
+    good = Annotations(place, place, RunLengths.packed([COUNTS]), eight, area=np.ones(1))
     guess = replace(good, score=np.ones(1))
     assert evaluate(good, guess, 1, ("cell",), LIVECELL, "strict").average_recall() == 1
     for bad in (
         replace(guess, image=np.ones(1, np.int32)),
         replace(guess, category=np.zeros(2, np.int32)),
         replace(guess, score=np.array([np.nan])),
-        replace(guess, masks=PackedMasks.of([COUNTS, COUNTS], (8, 8))),
-        replace(guess, masks=PackedMasks(np.zeros(0, np.uint8), np.array([0, 9]), np.ones((1, 2), np.int32))),
+        replace(guess, masks=RunLengths.packed([COUNTS, COUNTS])),
+        replace(guess, sizes=np.full((2, 2), 8, np.int32)),
+        replace(guess, masks=RunLengths(np.zeros(0, np.uint8), np.array([0, 9]))),
         replace(guess, masks=None, boxes=np.zeros((1, 4))),
     ):
         with pytest.raises(InputError):

@@ -101,7 +101,7 @@ def test_ignore_regions_take_cells_and_what_lies_on_them_out_of_the_corrected_sc
     gt = np.array([[1, 1, 0, 2, 2, 0, 0]], np.int32)
     pred = np.array([[1, 1, 0, 4, 4, 0, 5]], np.int32)
     plain = pairs_from_arrays(gt, pred)[0]
-    marked = replace(plain, gt=replace(plain.gt, ignore=np.array([False, True])))
+    marked = replace(plain, gt=plain.gt.with_columns(ignore=np.array([False, True])))
     pq: Metric = plugins.load("metrics", "pq_hovernet")
     assert score_pairs(pq, [marked], "strict").value == score_pairs(pq, [plain], "strict").value
     kept = pairs_from_arrays(np.array([[1, 1, 0, 0, 0, 0, 0]]), np.array([[1, 1, 0, 0, 0, 0, 5]]))[0]
@@ -114,7 +114,7 @@ def test_monusac_cuts_predictions_by_ambiguous_regions() -> None:
     gt = np.array([[1, 1, 1, 2, 2, 2]], np.int32)
     pred = np.array([[0, 7, 7, 7, 7, 0]], np.int32)
     plain = pairs_from_arrays(gt, pred)[0]
-    marked = replace(plain, gt=replace(plain.gt, ignore=np.array([False, True])))
+    marked = replace(plain, gt=plain.gt.with_columns(ignore=np.array([False, True])))
     pq: Metric = plugins.load("metrics", "pq_monusac")
     assert score_pairs(pq, [plain]).value == 0
     assert score_pairs(pq, [marked]).value == pytest.approx(2 / 3)  # the prediction loses two of its four pixels

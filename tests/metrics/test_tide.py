@@ -139,7 +139,7 @@ def random_images(rng: np.random.Generator, classes: int) -> list[Pair]:
         found += [c for c in cells if rng.random() < 0.6]
         image = pair(cells, found, crowd=rng.random(len(cells)) < 0.2)
         scores = rng.integers(0, rng.choice([2, 5, 1000]), len(found)) / 10
-        made.append(replace(image, pred=replace(image.pred, scores=scores)))
+        made.append(replace(image, pred=image.pred.with_columns(scores=scores)))
     return made
 
 

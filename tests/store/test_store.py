@@ -16,6 +16,7 @@ from pycocotools import mask as coco
 from celltable import schema
 from celltable.cells import Finding, Image, Instances, Pixels, Sample
 from celltable.errors import InputError, NotFoundError, StoreError
+from celltable.geometry.masks import Masks
 from celltable.store import Store, StoreWriter, open_store
 
 SIZE = (24, 36)
@@ -31,7 +32,7 @@ def cells(n: int, seed: int, **columns: object) -> Instances:
     rles = coco.encode(masks)[:n]
     boxes = np.array([coco.toBbox(r) for r in rles], np.int32).reshape(n, 4)
     areas = np.array([coco.area(r) for r in rles], np.int64)
-    return Instances(SIZE, [r["counts"] for r in rles], areas, boxes, **columns)  # type: ignore[arg-type]
+    return Instances(Masks.of([r["counts"] for r in rles], SIZE, areas, boxes), **columns)
 
 
 def make_sample(name: str, n: int, seed: int = 0, **columns: object) -> Sample:

@@ -14,7 +14,8 @@ from scipy import ndimage
 from celltable import tiling
 from celltable.cells import Instances
 from celltable.errors import CelltableError
-from celltable.geometry import polygon, rle
+from celltable.geometry import polygon
+from celltable.geometry.masks import Masks
 from celltable.tiling import Tile
 
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
@@ -83,14 +84,14 @@ def test_a_cut_equals_slicing_the_masks(size: tuple[int, int], seed: int, data: 
     assert part.ids.tolist() == list(expected)
     assert all((a == b).all() for a, b in zip(part.masks(), expected.values(), strict=True))
     assert part.area.tolist() == [int(m.sum()) for m in expected.values()]
-    assert (part.bbox == rle.boxes(list(part.rle), tile.size)).all()
+    assert (part.bbox == Masks.of(list(part.rle), tile.size).boxes).all()
     whole = {k + 1: int(m.sum()) for k, m in enumerate(cells.masks())}
     assert part.column("truncated") == [int(m.sum()) < whole[k] for k, m in expected.items()]
     back = tiling.place(part, tile, size)
     for mask, small in zip(back.masks(), expected.values(), strict=True):
         assert (mask[window] == small).all()
         assert mask.sum() == small.sum()
-    assert (back.bbox == rle.boxes(list(back.rle), size)).all()
+    assert (back.bbox == Masks.of(list(back.rle), size).boxes).all()
 
 
 @few
@@ -173,7 +174,7 @@ def test_a_small_cell_on_a_large_one_that_only_one_tile_has_found_is_kept() -> N
     large[4:16, 13:27], small[7:12, 17:23] = True, True
     truth = Instances.from_masks([large, small], (20, 40))
     (first, both), (second, seen) = pieces(truth, 30, 20)[:1] + pieces(truth, 30, 20)[-1:]
-    tiles = [(first, both.with_columns(size=first.size)), (second, seen.take([0]))]
+    tiles = [(first, both), (second, seen.take([0]))]
     assert as_set(tiling.stitch(tiles, truth.size)) == as_set(truth)
 
 

@@ -1,10 +1,10 @@
-"""The cells of one image as columns, and many images' cells as rows of the instances table."""
+"""The cells of one image: their masks, and what is known of each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
 
 import numpy as np
 import pyarrow as pa
@@ -12,227 +12,206 @@ from numpy.typing import ArrayLike, NDArray
 
 from celltable import schema
 from celltable.errors import InputError
+from celltable.geometry.masks import Flattened, Masks, RunLengths, from_label_map
 
-if TYPE_CHECKING:
-    from celltable.geometry.rle import Flattened
-
-Kind = Literal["nucleus", "cell"]
-Column = Sequence[Any] | NDArray[Any]
-_DEFAULTS: dict[str, Any] = {"kind": "nucleus", "ignore": False, "crowd": False, "truncated": False}
+from .columns import NAMES, Columns, column_array, joined
+from .rows import Rows
 
 
-@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of cells as an attribute: one value for all cells, one value per cell, or None."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, cells: Instances, owner: type | None = None) -> Any:
+        return cells.columns.get(self._name)
+
+
+@final
+@dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)
 class Instances:
-    """The cells of one image as columns; `rle`, `area` and `bbox` have one entry a cell.
+    """The cells of one image.
 
-    Every other column is one value for all cells, or a sequence with one value a cell; in an array of floats NaN is
-    what None is in a list. `rle` holds compressed COCO counts as bytes of a mask of `size` (height, width); `bbox` is
-    int32 (n, 4): x, y, width, height of the tight box (0, 0, 0, 0 for an empty mask); `area` counts pixels.
-    `instance_id` defaults to 1..n.
+    Parameters
+    ----------
+    rle
+        Their masks; the size of the image, areas and boxes are those of the masks.
+    **columns
+        Anything of `COLUMNS`: one value for all cells, or a sequence with one value per cell; in an array of floats NaN
+        means what None means in a list. `instance_id` defaults to 1..n, `kind` to ``"nucleus"``.
+
+    Raises
+    ------
+    InputError
+        If a column is unknown or does not have one value per cell.
+
+    >>> cells = Instances.from_label_map(np.array([[1, 1, 0, 2]]), score=[0.9, 0.4])
+    >>> cells.area.tolist(), cells.column("kind"), cells.take([1]).score
+    ([2, 1], ['nucleus', 'nucleus'], [0.4])
     """
 
-    size: tuple[int, int]
-    rle: Sequence[bytes]
-    area: NDArray[np.int64]
-    bbox: NDArray[np.int32]
-    instance_id: Column | None = None
-    kind: Kind | Column = "nucleus"
-    parent: Column | None = None
-    class_name: str | Column | None = None
-    class_names: Column | None = None
-    class_scores: Column | None = None
-    polygon: Column | None = None
-    published_area: Column | None = None
-    published_bbox: Column | None = None
-    score: Column | None = None
-    ignore: bool | Column = False
-    crowd: bool | Column = False
-    truncated: bool | Column = False
-    annotator: str | Column | None = None
-    source_id: Column | None = None
+    COLUMNS: ClassVar[tuple[str, ...]] = NAMES
+
+    rle: Masks
+    columns: Columns
+
+    instance_id = _Column()
+    kind = _Column()
+    parent = _Column()
+    class_name = _Column()
+    class_names = _Column()
+    class_scores = _Column()
+    polygon = _Column()
+    published_area = _Column()
+    published_bbox = _Column()
+    score = _Column()
+    ignore = _Column()
+    crowd = _Column()
+    truncated = _Column()
+    annotator = _Column()
+    source_id = _Column()
+
+    def __init__(self, rle: Masks, **columns: Any) -> None:
+        object.__setattr__(self, "rle", rle)
+        object.__setattr__(self, "columns", Columns(len(rle), columns))
+
+    @classmethod
+    def _of(cls, rle: Masks, columns: Columns) -> Instances:
+        cells = cls.__new__(cls)
+        object.__setattr__(cells, "rle", rle)
+        object.__setattr__(cells, "columns", columns)
+        return cells
 
     def __len__(self) -> int:
-        return len(self.rle)
+        return self.columns.n
+
+    def __repr__(self) -> str:
+        return f"<Instances: {len(self)} cells of {self.size[0]} × {self.size[1]} px, {', '.join(self.columns)}>"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the image."""
+        return self.rle.size
+
+    @property
+    def area(self) -> NDArray[np.int64]:
+        """Pixels of each mask, int64 (n,), px²."""
+        return self.rle.areas
+
+    @property
+    def bbox(self) -> NDArray[np.int32]:
+        """Tight box of each mask, int32 (n, 4): x, y, width, height; zeros for an empty mask."""
+        return self.rle.boxes
 
     @property
     def ids(self) -> NDArray[np.int32]:
         """instance_id of each cell, int32 (n,)."""
-        if self.instance_id is None:
+        given = self.columns.get("instance_id")
+        if given is None:
             return np.arange(1, len(self) + 1, dtype=np.int32)
-        return np.asarray(self.instance_id, dtype=np.int32)
+        return np.asarray(given, dtype=np.int32)
 
     @classmethod
     def empty(cls, size: tuple[int, int]) -> Instances:
         """No cells."""
-        return cls(size, [], np.zeros(0, np.int64), np.zeros((0, 4), np.int32))
+        return cls(Masks.of([], size))
 
     @classmethod
-    def from_rle(cls, rle: Sequence[bytes], size: tuple[int, int], **columns: Any) -> Instances:
-        """Cells from compressed COCO counts; areas and boxes are computed."""
-        from celltable.geometry import rle as rles
+    def from_rle(cls, rle: Sequence[bytes] | RunLengths, size: tuple[int, int], **columns: Any) -> Instances:
+        """Make cells of compressed COCO counts.
 
-        counts = list(rle)
-        return cls(size, counts, *rles.measure(counts, size), **columns)
+        Raises
+        ------
+        MaskError
+            If counts are not valid for the size.
+        """
+        masks = Masks.of(rle, size)
+        masks.check()
+        return cls(masks, **columns)
 
     @classmethod
     def from_label_map(cls, label_map: ArrayLike, **columns: Any) -> Instances:
-        """Cells of a label map (0 = background) in ascending label order; `source_id` defaults to the labels."""
-        from celltable.geometry import rle as rles
-
-        found = rles.from_label_map(np.asarray(label_map))
-        columns.setdefault("source_id", [str(i) for i in found.ids.tolist()])
-        shape = np.shape(label_map)
-        return cls((int(shape[0]), int(shape[1])), found.counts, found.areas, found.boxes, **columns)
+        """Make cells of a label map (0 = background), in ascending label order; `source_id` defaults to the labels."""
+        ids, masks = from_label_map(np.asarray(label_map))
+        columns.setdefault("source_id", [str(i) for i in ids.tolist()])
+        return cls(masks, **columns)
 
     @classmethod
     def from_masks(cls, masks: Iterable[ArrayLike], size: tuple[int, int], **columns: Any) -> Instances:
-        """Cells from boolean masks of the full image, which may overlap."""
-        from celltable.geometry import rle as rles
+        """Make cells of boolean masks of the full image, which may overlap."""
+        return cls(Masks.from_arrays(masks, size), **columns)
 
-        return cls.from_rle([rles.encode(np.asarray(m)) for m in masks], size, **columns)
+    @classmethod
+    def from_arrow(cls, table: pa.Table | pa.RecordBatch, size: tuple[int, int]) -> Instances:
+        """Make cells of all rows of an instances table, which are those of one image; masks are not copied."""
+        return cls.of_rows(Rows(table), 0, int(table.num_rows), size)
+
+    @classmethod
+    def of_rows(cls, rows: Rows, first: int, stop: int, size: tuple[int, int]) -> Instances:
+        """View the rows `first` to ``stop - 1`` of a store, the cells of one image of `size`; nothing is copied."""
+        return cls._of(rows.masks(first, stop, size), Columns(stop - first, {}, rows, slice(first, stop)))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Instances]) -> Instances:
+        """Put the cells of several groups of one image, at least one, after each other, numbered from 1."""
+        return cls(Masks.concat([part.rle for part in parts]), **joined([part.columns for part in parts]))
 
     def column(self, name: str) -> list[Any]:
-        """One value a cell of any column, scalars repeated, None where there is none."""
-        value = getattr(self, name) if name != "instance_id" else self.ids
-        if isinstance(value, np.ndarray):
-            return _listed(value)
-        if value is None or isinstance(value, str | bool | bytes):
-            return [value] * len(self)
-        if len(value) != len(self):
-            raise InputError(f"column {name} has {len(value)} values for {len(self)} instances; expected one each")
-        return list(value)
+        """Expand a column to one value per cell, None where there is none."""
+        made = {"instance_id": "ids", "area": "area", "bbox": "bbox"}.get(name)
+        if name == "rle":
+            return list(self.rle)
+        return self.columns.listed(name) if made is None else list(getattr(self, made).tolist())
 
     def take(self, indices: ArrayLike) -> Instances:
-        """The cells at `indices` (positions, or a boolean mask), in that order, their ids kept."""
+        """The cells at `indices` (positions, or one boolean per cell), in that order; their ids are kept."""
         picked = np.asarray(indices)
         where = np.flatnonzero(picked) if picked.dtype == bool else picked.astype(np.intp)
-        columns: dict[str, Any] = {"instance_id": self.ids[where]}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.name in ("size", "instance_id") or value is None or isinstance(value, str | bool):
-                continue
-            columns[f.name] = value[where] if isinstance(value, np.ndarray) else [value[i] for i in where.tolist()]
-        return replace(self, **columns)
+        columns = self.columns
+        if columns.get("instance_id") is None:
+            columns = columns.replaced({"instance_id": self.ids})
+        return Instances._of(self.rle.take(where), columns.picked(where))
 
     def with_columns(self, **columns: Any) -> Instances:
-        """A copy with some columns replaced."""
-        return replace(self, **columns)
+        """The same cells with some columns replaced."""
+        return Instances._of(self.rle, self.columns.replaced(columns))
+
+    def with_masks(self, rle: Masks) -> Instances:
+        """The same cells with other masks, one per cell."""
+        if len(rle) != len(self):
+            raise InputError(f"{len(rle)} masks for {len(self)} instances; expected one each")
+        return Instances._of(rle, self.columns)
 
     def label_map(self, policy: str = "last-wins") -> Flattened:
         """Flatten into a label map of instance_ids, with a named overlap policy; the result states what was lost."""
-        from celltable.geometry import rle as rles
-
-        return rles.flatten(list(self.rle), self.size, ids=self.ids, policy=policy)
+        return self.rle.flatten(self.ids, policy)
 
     def masks(self) -> list[NDArray[np.bool_]]:
-        """One boolean mask of the full image a cell."""
-        from celltable.geometry import rle as rles
-
-        return [rles.decode(counts, self.size) for counts in self.rle]
+        """Decode each mask into booleans of the full image."""
+        return [self.rle.decode(k) for k in range(len(self))]
 
     def to_arrow(self, image_id: str) -> pa.Table:
         """The cells as rows of the instances table."""
         return instances_table([(image_id, self)])
 
-    @classmethod
-    def from_arrow(cls, table: pa.Table | pa.RecordBatch, size: tuple[int, int]) -> Instances:
-        """The cells of one image from rows of the instances table (columns that are all null come back as None)."""
-        names = set(table.schema.names)
-        boxes = [
-            table.column(c).to_numpy(zero_copy_only=False)
-            if isinstance(table, pa.RecordBatch)
-            else table.column(c).to_numpy()
-            for c in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
-        ]
-        columns: dict[str, Any] = {}
-        for f in fields(cls):
-            if f.name in ("size", "bbox", "rle", "area") or f.name not in names:
-                continue
-            columns[f.name] = _from_array(table.column(f.name), _DEFAULTS.get(f.name))
-        area = np.asarray(
-            table.column("area").to_pylist() if table.num_rows == 0 else table.column("area").to_numpy(), np.int64
-        )
-        bbox = (
-            np.stack([np.asarray(b, np.int32) for b in boxes], axis=1) if table.num_rows else np.zeros((0, 4), np.int32)
-        )
-        return cls(size, table.column("rle").to_pylist(), area, bbox, **columns)
-
 
 def instances_table(images: Sequence[tuple[str, Instances]]) -> pa.Table:
-    """Rows of the instances table for some images, in their order, made column by column at once."""
+    """The cells of some images as rows of the instances table, made column by column."""
     lengths = [len(cells) for _, cells in images]
-    boxes = _joined([np.asarray(cells.bbox, np.int32).reshape(-1, 4) for _, cells in images], (0, 4), np.int32)
-    made = {f"bbox_{axis}": np.ascontiguousarray(boxes[:, k]) for k, axis in enumerate("xywh")}
-    made["area"] = _joined([np.asarray(cells.area, np.int64) for _, cells in images], (0,), np.int64)
-    made["instance_id"] = _joined([cells.ids for _, cells in images], (0,), np.int32)
+    boxes = np.concatenate([np.zeros((0, 4), np.int32), *(cells.bbox for _, cells in images)])
+    made = {f"bbox_{side}": np.ascontiguousarray(boxes[:, k]) for k, side in enumerate("xywh")}
+    made["area"] = np.concatenate([np.zeros(0, np.int64), *(cells.area for _, cells in images)])
+    made["instance_id"] = np.concatenate([np.zeros(0, np.int32), *(cells.ids for _, cells in images)])
     arrays = []
     for f in schema.INSTANCES:
         if f.name == "image_id":
             ids = pa.array([image_id for image_id, _ in images], pa.string())
             arrays.append(ids.take(pa.array(np.repeat(np.arange(len(images)), lengths))))
+        elif f.name == "rle":
+            arrays.append(RunLengths.joined([cells.rle for _, cells in images]).to_arrow())
         elif f.name in made:
             arrays.append(pa.array(made[f.name], f.type))
         else:
-            arrays.append(_column_array([getattr(cells, f.name) for _, cells in images], f, lengths))
+            arrays.append(column_array([cells.columns for _, cells in images], f))
     return pa.Table.from_arrays(arrays, schema=schema.INSTANCES)
-
-
-def _joined(parts: list[NDArray[Any]], empty: tuple[int, ...], kind: Any) -> NDArray[Any]:
-    return np.concatenate(parts) if parts else np.zeros(empty, kind)
-
-
-def _column_array(values: list[Any], kind: pa.Field, lengths: list[int]) -> pa.Array:
-    """A column over several images, each with one value for all its cells or one value a cell."""
-    if all(v is None for v in values):
-        return pa.nulls(sum(lengths), kind.type)
-    first = values[0]
-    if isinstance(first, str | bool) and all(isinstance(v, str | bool) and v == first for v in values):
-        return pa.repeat(pa.scalar(first, kind.type), sum(lengths))
-    if all(isinstance(v, np.ndarray) and v.dtype == np.float64 for v in values if v is not None):
-        return _float_array(values, kind, lengths)
-    flat: list[Any] = []
-    for value, n in zip(values, lengths, strict=True):
-        if value is None or isinstance(value, str | bool):
-            flat.extend([value] * n)
-            continue
-        if len(value) != n:
-            raise InputError(f"column {kind.name} has {len(value)} values for {n} instances; expected one each")
-        flat.extend(_listed(value) if isinstance(value, np.ndarray) else value)
-    return pa.array(flat, kind.type)
-
-
-def _float_array(values: list[Any], kind: pa.Field, lengths: list[int]) -> pa.Array:
-    """A column of floats, or of lists of floats of one length, from arrays in which NaN is null."""
-    width = next(v.shape[1:] for v in values if v is not None)
-    parts = []
-    for value, n in zip(values, lengths, strict=True):
-        part = np.full((n, *width), np.nan) if value is None else value
-        if part.shape != (n, *width):
-            raise InputError(f"column {kind.name} has {part.shape} values for {n} instances; expected {(n, *width)}")
-        parts.append(part)
-    joined = np.concatenate(parts)
-    if not width:
-        return pa.array(joined, kind.type, mask=np.isnan(joined))
-    absent = np.isnan(joined).any(axis=1)
-    ends = np.cumsum([0, *np.where(absent, 0, width[0]).tolist()], dtype=np.int32)
-    flat = pa.array(joined[~absent].ravel())
-    return pa.ListArray.from_arrays(pa.array(ends), flat, kind.type, mask=pa.array(absent) if absent.any() else None)
-
-
-def _listed(values: NDArray[Any]) -> list[Any]:
-    found: list[Any] = values.tolist()
-    if values.dtype.kind != "f":
-        return found
-    absent = np.isnan(values) if values.ndim == 1 else np.isnan(values).any(axis=1)
-    return [None if gone else v for v, gone in zip(found, absent.tolist(), strict=True)] if absent.any() else found
-
-
-def _from_array(values: pa.Array | pa.ChunkedArray, default: Any) -> Any:
-    if values.null_count == len(values) and default is None:
-        return None
-    if pa.types.is_integer(values.type) and not values.null_count:
-        return values.to_numpy()
-    found: list[Any] = values.to_pylist()
-    if isinstance(default, str | bool) and all(v == default for v in found):
-        return default
-    return found

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import ArchiveError, ImageFileError
-from celltable.geometry import rle
 from celltable.geometry.look import image_class, look_at
-from celltable.imagefile import Entry, Release, image_info, read_pixels
+from celltable.imagefile import Entry, MaskBatch, Release, image_info, read_pixels
 from celltable.imagefile.container import stem
 from celltable.notation.kaggle import Rows, sample_of
 from celltable.rules import rule
@@ -249,59 +248,51 @@ def _classified(image: Image, pixels: NDArray[Any], cells: Instances) -> Image:
     )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Masks:
-    """The masks of one image as read: those that could not be read are left out."""
+    """The masks of one image as read, with the names of their files; those that could not be read are left out."""
 
     names: list[str]
-    counts: list[bytes]
-    areas: NDArray[np.int64]
-    boxes: NDArray[np.int32]
-    sizes: list[tuple[int, int]]
+    batch: MaskBatch
 
     @classmethod
     def read(cls, release: Release, item: Item, findings: list[Finding]) -> _Masks:
         batch = release.read_masks(item.masks)
-        stems = [e.name.rpartition("/")[2].rpartition(".")[0] for e in item.masks]
-        sizes = list(zip(batch.heights.tolist(), batch.widths.tolist(), strict=True))
-        counts = batch.counts
-        lost = set()
+        names = [e.name.rpartition("/")[2].rpartition(".")[0] for e in item.masks]
+        others: dict[int, NDArray[Any]] = {}
         for k, message in batch.errors:
             other = _other_format(release, item.masks[k], item.image_id, findings)
             if other is None:
-                findings.append(Finding("unreadable-mask", f"mask {stems[k]}: {message}", "error", item.image_id))
-                lost.add(k)
-                continue
-            counts[k], sizes[k] = rle.encode(other > 0), (int(other.shape[0]), int(other.shape[1]))
-            batch.areas[k], batch.boxes[k] = rle.areas([counts[k]], sizes[k])[0], rle.boxes([counts[k]], sizes[k])[0]
-            batch.values_ok[k] = bool(np.isin(other, (0, 255)).all())
-        for k in np.flatnonzero(~batch.values_ok).tolist():
-            if k not in lost and counts[k]:
-                text = f"mask {stems[k]} holds values other than 0 and 255; all above 0 count as nucleus"
+                findings.append(Finding("unreadable-mask", f"mask {names[k]}: {message}", "error", item.image_id))
+            else:
+                others[k] = other
+        batch = batch.with_arrays(others)
+        lost = {k for k, _ in batch.errors}
+        for k in np.flatnonzero(~batch.values_ok & (batch.counts.lengths > 0)).tolist():
+            if k not in lost:
+                text = f"mask {names[k]} holds values other than 0 and 255; all above 0 count as nucleus"
                 findings.append(Finding("mask-values", text, "warning", item.image_id))
         if not lost:
-            return cls(stems, counts, batch.areas, batch.boxes, sizes)
-        kept = [k for k in range(len(stems)) if k not in lost]
-        return cls([stems[k] for k in kept], [counts[k] for k in kept], batch.areas[kept], batch.boxes[kept],
-                   [sizes[k] for k in kept])  # fmt: skip
+            return cls(names, batch)
+        kept = [k for k in range(len(names)) if k not in lost]
+        return cls([names[k] for k in kept], batch.take(kept))
 
     @property
     def size(self) -> tuple[int, int]:
         """The size that most masks have."""
-        return Counter(self.sizes).most_common(1)[0][0] if self.sizes else (0, 0)
+        sizes = Counter((height, width) for height, width in self.batch.sizes.tolist())
+        return sizes.most_common(1)[0][0] if sizes else (0, 0)
 
     def cells(self, image: Image, findings: list[Finding]) -> Instances:
         """The masks that have the image's size, as cells; the others become findings."""
-        wrong = [k for k, size in enumerate(self.sizes) if size != image.size]
-        for k in wrong:
-            height, width = self.sizes[k]
+        where, masks = self.batch.masks(image.size)
+        if len(where) == len(self.names):
+            return Instances(masks, source_id=self.names, annotator="manual")
+        for k in np.setdiff1d(np.arange(len(self.names)), where).tolist():
+            height, width = self.batch.sizes[k].tolist()
             text = f"mask {self.names[k]} is {height} × {width} px, the image {image.height} × {image.width}; left out"
             findings.append(Finding("size-mismatch", text, "error", image.image_id))
-        cells = Instances(image.size, self.counts, self.areas, self.boxes, source_id=self.names, annotator="manual")
-        if not wrong:
-            return cells
-        left = np.setdiff1d(np.arange(len(self.sizes)), wrong)
-        return cells.take(left).with_columns(instance_id=None)
+        return Instances(masks, source_id=[self.names[k] for k in where.tolist()], annotator="manual")
 
 
 def _other_format(release: Release, entry: Entry, image_id: str, findings: list[Finding]) -> NDArray[Any] | None:

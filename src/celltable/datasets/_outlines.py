@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from celltable.cells import Finding, Image, Instances, Kind, Sample
 from celltable.geometry import label_map
-from celltable.geometry.overlap import overlap_of_rles
+from celltable.geometry.overlap import overlap_of_masks
 from celltable.imagefile import Release
 from celltable.rules import rule
 
@@ -97,13 +96,13 @@ def with_parents(nuclei: Instances, cells: Instances) -> Instances:
     n = len(nuclei)
     parent: list[int | None] = [None] * (n + len(cells))
     if n and len(cells):
-        table = overlap_of_rles(list(nuclei.rle), list(cells.rle), nuclei.size)
+        table = overlap_of_masks(nuclei.rle, cells.rle)
         share = table.intersection / np.maximum(table.gt_areas[table.gt_index], 1)
         held = np.bincount(table.gt_index, weights=share > 1 - INSIDE, minlength=n)
         for nucleus, cell, part in zip(table.gt_index.tolist(), table.pred_index.tolist(), share.tolist(), strict=True):
             if part >= INSIDE and held[nucleus] == 1:
                 parent[nucleus] = n + cell + 1
-    return joined(nuclei, cells).with_columns(kind=["nucleus"] * n + ["cell"] * len(cells), parent=parent)
+    return Instances.concat([nuclei, cells]).with_columns(kind=["nucleus"] * n + ["cell"] * len(cells), parent=parent)
 
 
 def sample_of_drawings(
@@ -115,19 +114,3 @@ def sample_of_drawings(
         return unlabelled(release, image, *findings)
     none = Instances.empty(image.size)
     return sample(release, image, with_parents(nuclei or none, cells or none), findings)
-
-
-def joined(first: Instances, second: Instances) -> Instances:
-    """Two lists of masks of one size as one, numbered anew."""
-    columns: dict[str, Any] = {}
-    for f in fields(Instances):
-        a, b = getattr(first, f.name), getattr(second, f.name)
-        if f.name in ("size", "instance_id"):
-            continue
-        if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-            columns[f.name] = np.concatenate([a, b])
-        elif a is not None or b is not None:
-            columns[f.name] = (
-                a if isinstance(a, str | bool) and a == b else [*first.column(f.name), *second.column(f.name)]
-            )
-    return Instances(first.size, **columns)

@@ -10,6 +10,7 @@ import numpy as np
 
 from celltable.cells import Finding, Image, Instances, Kind, Sample
 from celltable.geometry import rle
+from celltable.geometry.masks import Masks
 from celltable.imagefile import Entry, Release
 from celltable.plugins.dataset import Dataset, File, Scan
 from celltable.rules import rule
@@ -126,11 +127,12 @@ def _objects(release: Release, objects: Objects, kind: Kind, image: Image, findi
         name = entry.name.rpartition("/")[2]
         plane = pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=2)
         mask = rle.encode(plane if plane.dtype == bool else plane > THRESHOLD)
-        filled = rle.fill_holes([mask], image.size)[0]
-        area, whole = rle.areas([mask, filled], image.size).tolist()
+        one = Masks.of([mask], image.size)
+        filled = one.fill_holes()
+        area, whole = int(one.areas[0]), int(filled.areas[0])
         if area and whole >= OUTLINE * area:
             findings.append(Finding("outline-object", f"{name} is an outline; filled", "note", image.image_id))
-            mask = filled
+            mask = filled[0]
         masks.append(mask)
         names.append(name.rpartition(".")[0])
     return Instances.from_rle(masks, image.size, kind=kind, source_id=names, annotator="manual")

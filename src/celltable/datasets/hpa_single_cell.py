@@ -144,11 +144,7 @@ def _predicted(release: Release, item: Item, image: Image, findings: list[Findin
     nuclei = Instances.from_label_map(masks[1], kind="nucleus", annotator="HPA-Cell-Segmentation")
     number = {s: k + 1 for k, s in enumerate(cells.column("source_id"))}
     parents = [None] * len(cells) + [number.get(s) for s in nuclei.column("source_id")]
-    return Instances(
-        image.size, [*cells.rle, *nuclei.rle], np.concatenate([cells.area, nuclei.area]),
-        np.concatenate([cells.bbox, nuclei.bbox]), kind=[*cells.column("kind"), *nuclei.column("kind")], parent=parents,
-        annotator="HPA-Cell-Segmentation", source_id=[*cells.column("source_id"), *nuclei.column("source_id")],
-    )  # fmt: skip
+    return Instances.concat([cells, nuclei]).with_columns(parent=parents)
 
 
 def _mask(release: Release, entry: Entry | None, image: Image, findings: list[Finding]) -> NDArray[Any] | None:

@@ -96,7 +96,7 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None, st
 
 def example(folder: Path, seed: int = 0) -> Path:
     """Two patients: vertices outside, a region of two vertices, NegativeROA, overlap, one file without a scale."""
-    from celltable.geometry import outline, rle
+    from celltable.geometry import masks, outline
     from celltable.synthetic import generate
 
     root = folder / "nucleisegmentationbenchmark"
@@ -106,13 +106,8 @@ def example(folder: Path, seed: int = 0) -> Path:
         scene = generate("histology", size=(120, 120), cells=10, seed=seed * 100 + k)
         image = tiff(scene.pixels[..., :3], compression="lzw", predictor=2, photometric="rgb")
         (root / "Tissue images" / f"{stem}.tif").write_bytes(image)
-        counts = rle.from_label_map(scene.label_map).counts
-        rings = [
-            r.points_xy.astype(float).tolist()
-            for cell in outline.polygons(counts, (120, 120))
-            for r in cell
-            if not r.hole
-        ]
+        _, outlined = masks.from_label_map(scene.label_map)
+        rings = [r.points_xy.astype(float).tolist() for cell in outline.polygons(outlined) for r in cell if not r.hole]
         rings[0] = [[x - 2.5 if x < 60 else x, y] for x, y in rings[0]] + [[-2.5, 60.0]]
         rings.append([[x + 3.25, y + 1.5] for x, y in rings[1]])  # overlaps its neighbour
         rings.append([[5.0, 5.0], [6.0, 6.0]])

@@ -183,16 +183,16 @@ _CATEGORY: Final = {"supercategory": "cell", "id": 1, "name": "cell"}
 
 
 def _annotate(document: dict[str, Any], stem: str, labels: Any, numbers: Any) -> None:
-    from celltable.geometry import outline, polygon, rle
+    from celltable.geometry import masks, outline, polygon
 
-    found = rle.from_label_map(labels)
+    _, drawn = masks.from_label_map(labels)
     key = next(numbers)
     height, width = labels.shape
     document["images"].append(
         {"id": key, "width": width, "height": height, "file_name": f"{stem}.tif", "original_filename": f"{stem}.png",
          "url": f"https://darwin.v7labs.com/api/images/{key}/original"}
     )  # fmt: skip
-    for rings, box in zip(outline.polygons(found.counts, labels.shape), found.boxes.tolist(), strict=True):
+    for rings, box in zip(outline.polygons(drawn), drawn.boxes.tolist(), strict=True):
         ring = max((r for r in rings if not r.hole), key=lambda r: r.area)
         flat = (ring.points_xy.astype(float) + 0.25).ravel().tolist()
         area = float(polygon.areas([[flat]])[0])

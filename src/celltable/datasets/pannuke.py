@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from celltable.cells import Finding, Image, Instances, Sample, Severity
 from celltable.errors import ReleaseError
-from celltable.geometry import label_map, rle
+from celltable.geometry import label_map
 from celltable.imagefile import Entry, Release, let_go
 from celltable.notation.pannuke import CLASS_NAMES, cells_of_channels
 from celltable.plugins.dataset import Dataset, File, Scan
@@ -156,7 +156,7 @@ def _defects(found: label_map.Layers, cells: Instances, image_id: str) -> Iterat
     elif found.unclaimed:
         yield defect("void-pixels", found.unclaimed, "px are neither nucleus nor background")
     if len(cells):
-        _, parts = rle.count_components(list(cells.rle), cells.size)
+        _, parts = cells.rle.count_components()
         for position in np.flatnonzero(parts > 1).tolist():
             text = f"the id {cells.column('source_id')[position]} is split over {int(parts[position])} components"
             yield Finding("several-components", text, "warning", image_id, position + 1, float(parts[position]))

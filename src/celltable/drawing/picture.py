@@ -76,7 +76,7 @@ def path_of(instances: Instances) -> str:
     Contours follow the edges of pixels, so that a step is a number of pixels across or down.
     """
     parts = []
-    for polygons in outline.polygons(list(instances.rle), instances.size):
+    for polygons in outline.polygons(instances.rle):
         for ring in polygons:
             points = np.asarray(ring.points_xy)
             steps = "".join(map(_step, np.diff(points, axis=0).tolist()))

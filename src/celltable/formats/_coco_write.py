@@ -160,19 +160,19 @@ class CocoWriter:
 
     def _segmentations(self, cells: Instances) -> list[Piece]:
         """Polygons where they are asked for and say all, run lengths for the other cells."""
-        counts: list[bytes | None] = list(cells.rle)
+        left = np.ones(len(cells), bool)
         pieces: list[Piece] = []
         shapes = None
         if self.segmentation == "polygon":
-            shapes = outlines(cells.rle, cells.size)
+            shapes = outlines(cells.rle)
             shapes = shapes.only(~shapes.holed)
         elif self.segmentation == "auto" and cells.polygon is not None:
             shapes = published(cells)
         if shapes is not None:
-            counts = [None if parts else c for c, parts in zip(counts, shapes.parts.tolist(), strict=True)]
+            left = shapes.parts == 0
             pieces.append((b"", rings(shapes, COCO_POLYGONS), b""))
-        if shapes is None or any(counts):
-            pieces.append((b"", masks(counts, cells.size, self.segmentation == "uncompressed"), b""))
+        if shapes is None or left.any():
+            pieces.append((b"", masks(cells.rle, left, self.segmentation == "uncompressed"), b""))
         return pieces
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
-from celltable.geometry import rle
+from celltable.geometry.masks import from_label_map
 from celltable.notation.names import from_name
 from celltable.plugins.format import ConversionReport
 
@@ -56,8 +56,8 @@ def cells_of(labels: NDArray[Any], image_id: str, findings: list[Finding], **col
         labels = np.where(wrong, 0, labels)
     if labels.dtype == bool:
         labels = labels.view(np.uint8)
-    found = rle.from_label_map(labels)
-    return Instances(size, found.counts, found.areas, found.boxes, instance_id=found.ids.astype(np.int32), **columns)
+    ids, masks = from_label_map(labels)
+    return Instances(masks, instance_id=ids.astype(np.int32), **columns)
 
 
 def _grey(labels: NDArray[Any]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from celltable.cells import Instances
 from celltable.geometry import rle
+from celltable.geometry.masks import Masks
 
 SMALL_CONTOUR_PX: Final = 30  # contours smaller than this, or sharing more with an accepted one, were dropped
 LARGEST_SHARE: Final = 0.5  # and those larger than this share of the image
@@ -54,12 +54,10 @@ def cropped(cells: Instances, window: Window) -> Instances:
     inside = (boxes[:, 0] < right) & (boxes[:, 0] + boxes[:, 2] > left)
     inside &= (boxes[:, 1] < bottom) & (boxes[:, 1] + boxes[:, 3] > top)
     picked = np.flatnonzero(inside)
-    masks = rle.crop([cells.rle[k] for k in picked.tolist()], cells.size, (left, top, size[1], size[0]))
-    areas = rle.areas(masks, size)
     found = cells.take(picked)
-    cut = np.array(found.column("truncated"), bool) | (areas < np.asarray(found.area))
-    found = replace(found, size=size, rle=masks, area=areas, bbox=rle.boxes(masks, size), truncated=cut.tolist())
-    return found.take(areas > 0)
+    masks = found.rle.crop((left, top, size[1], size[0]))
+    cut = np.array(found.column("truncated"), bool) | (masks.areas < found.area)
+    return found.with_masks(masks).with_columns(truncated=cut).take(masks.areas > 0)
 
 
 def shrunk(cells: Instances, size: tuple[int, int]) -> Instances:
@@ -68,17 +66,15 @@ def shrunk(cells: Instances, size: tuple[int, int]) -> Instances:
         (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, cells.size, strict=True)
     )
     masks = []
-    for counts, (x, y, width, height) in zip(
-        cells.rle, np.asarray(cells.bbox, int).reshape(-1, 4).tolist(), strict=True
-    ):
-        (own,) = rle.crop([counts], cells.size, (x, y, width, height))
+    for k, (x, y, width, height) in enumerate(cells.bbox.tolist()):
+        own = cells.rle[k : k + 1].crop((x, y, width, height)).decode(0)
         top, bottom = np.searchsorted(rows, (y, y + height))
         left, right = np.searchsorted(columns, (x, x + width))
         mask = np.zeros(size, bool)
         grid = np.ix_(rows[top:bottom] - y, columns[left:right] - x)
-        mask[top:bottom, left:right] = rle.decode(own, (height, width))[grid]
+        mask[top:bottom, left:right] = own[grid]
         masks.append(rle.encode(mask))
-    return replace(cells, size=size, rle=masks, area=rle.areas(masks, size), bbox=rle.boxes(masks, size))
+    return cells.with_masks(Masks.of(masks, size))
 
 
 def shrunk_pixels(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
@@ -109,7 +105,7 @@ def redrawn(cells: Instances, dilate: bool) -> Instances:
     kept: list[int] = []
     masks: dict[int, NDArray[np.bool_]] = {}
     for k in np.argsort(np.asarray(cells.area), kind="stable").tolist():
-        mask = rle.decode(cells.rle[k], cells.size) & inner
+        mask = cells.rle.decode(k) & inner
         area = int(mask.sum())
         if not SMALL_CONTOUR_PX <= area <= LARGEST_SHARE * height * width:
             continue
@@ -120,5 +116,4 @@ def redrawn(cells: Instances, dilate: bool) -> Instances:
         kept.append(k)
     kept.sort()
     made = [rle.encode(np.ascontiguousarray(masks[k])) for k in kept]
-    left = cells.take(np.array(kept, np.intp))
-    return replace(left, rle=made, area=rle.areas(made, cells.size), bbox=rle.boxes(made, cells.size))
+    return cells.take(np.array(kept, np.intp)).with_masks(Masks.of(made, cells.size))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from celltable.cells import Image, Instances, Sample
 from celltable.geometry.label_map import measure
-from celltable.geometry.rle import Flattened
+from celltable.geometry.masks import Flattened
 from celltable.plugins.format import ConversionReport
 
 HIDDEN: Final = "overlap: pixels given to another cell"

@@ -81,7 +81,7 @@ def _rings(report: ConversionReport, cells: Instances) -> tuple[Shapes, Shapes]:
     """Published polygons of one ring, and the outlines of the other cells' largest part."""
     drawn = published(cells)
     single = drawn.parts == 1
-    shapes = outlines(cells.rle, cells.size, ~single)
+    shapes = outlines(cells.rle, ~single)
     report.add(PARTS, int(np.count_nonzero(shapes.parts > 1)))
     report.add(HOLES, int(np.count_nonzero(shapes.first_holed)))
     return drawn.only(single), shapes.largest()

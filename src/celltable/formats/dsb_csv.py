@@ -42,7 +42,7 @@ def write(
         ``labels`` (ImageId, EncodedPixels), ``solution`` (also Height, Width, Usage) or ``submission`` (as labels, but
         no two masks share a pixel: the competition refuses that).
     policy
-        Who keeps a shared pixel of a submission (see `celltable.geometry.rle.flatten`).
+        Who keeps a shared pixel of a submission (see `celltable.geometry.masks.Masks.flatten`).
     usage
         Usage of images that carry none in their metadata; ignored images are always ``Ignored``.
     like

@@ -69,7 +69,7 @@ def write(
 def _collection(sample: Sample, objects: str) -> bytes:
     cells = sample.instances
     drawn = published(cells)
-    shapes = outlines(cells.rle, cells.size, drawn.parts == 0, simple=True)
+    shapes = outlines(cells.rle, drawn.parts == 0, simple=True)
     own: list[tuple[str, Column | None]] = [(name, said(cells, name, plain)) for name, plain in OWN.items()]
     own.append(("published", [True if n else None for n in drawn.parts.tolist()] if drawn.parts.any() else None))
     pieces: list[Piece] = [b'{"type":"Feature","geometry":']

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
-from celltable.geometry import rle
+from celltable.geometry.label_map import measure
 from celltable.notation.names import to_name
 from celltable.plugins.format import ConversionReport, Format
 
@@ -59,15 +59,15 @@ def _mat(labels: NDArray[Any], cells: Instances, types: dict[str, int]) -> bytes
     from scipy.io import savemat
 
     numbers = {i: types.setdefault(n, len(types)) if n else 0 for i, n in _classes(cells)}
-    found = rle.from_label_map(labels)
-    kinds = np.array([numbers[i] for i in found.ids.tolist()], np.int32).reshape(-1, 1)
+    ids = measure(labels).ids
+    kinds = np.array([numbers[i] for i in ids.tolist()], np.int32).reshape(-1, 1)
     table = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
-    table[found.ids] = kinds[:, 0]
+    table[ids] = kinds[:, 0]
     arrays = {
         "inst_map": labels.astype(np.int32),
         "type_map": table[labels],
         "inst_type": kinds,
-        "inst_centroid": centroids_xy(labels, found.ids),
+        "inst_centroid": centroids_xy(labels, ids),
     }
     stream = io.BytesIO()
     savemat(stream, arrays, do_compression=True)

@@ -16,6 +16,7 @@ import numpy as np
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError, MaskError
 from celltable.geometry import rle
+from celltable.geometry.masks import Masks
 from celltable.notation.hpa import CLASSES, NEGATIVE, class_number
 from celltable.notation.text import open_text
 from celltable.plugins.format import ConversionReport, Format
@@ -135,7 +136,7 @@ def unpack_mask(text: str, size: tuple[int, int]) -> bytes:
         raise MaskError(
             "a packed mask that is cut short" if not inflater.unconsumed_tail else "a packed mask too large"
         )
-    rle.check([counts], size)
+    Masks.of([counts], size).check()
     return counts
 
 

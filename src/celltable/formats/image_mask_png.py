@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
-from celltable.geometry import rle
+from celltable.geometry.masks import Masks, from_label_map
 from celltable.notation.pannuke import FIRST, Colour, classify, palette_of
 from celltable.plugins.format import ConversionReport, Format
 
@@ -220,7 +220,7 @@ def _added_up(
     for name, colour in palette.items():
         inside = np.zeros(cells.size, bool)
         for k in np.flatnonzero(names == name).tolist():
-            inside |= rle.decode(cells.rle[k], cells.size)
+            inside |= cells.rle.decode(k)
         canvas += inside[..., None] * np.array(colour, np.uint8)
         claimed += inside
     report.add(MIXED, int(np.count_nonzero(claimed > 1)))
@@ -357,14 +357,14 @@ def _cells(
 def _components(classes: NDArray[np.uint8], names: Sequence[str], size: tuple[int, int]) -> Instances:
     from scipy import ndimage
 
-    counts: list[bytes] = []
+    parts = [Masks.of([], size)]
     found: list[str | None] = []
     for k, name in enumerate(names, 1):
         labels, n = ndimage.label(classes == k, structure=np.ones((3, 3)))
         if n:
-            counts += rle.from_label_map(labels.astype(np.int32)).counts
+            parts.append(from_label_map(labels.astype(np.int32)).masks)
             found += [None if name == "*" else name] * n
-    return Instances.from_rle(counts, size, class_name=found, annotator="components")
+    return Instances(Masks.concat(parts), class_name=found, annotator="components")
 
 
 FORMAT = Format(

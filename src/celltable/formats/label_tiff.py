@@ -34,7 +34,7 @@ def write(
     Parameters
     ----------
     policy
-        Who keeps a pixel that several cells claim (see `celltable.geometry.rle.flatten`).
+        Who keeps a pixel that several cells claim (see `celltable.geometry.masks.Masks.flatten`).
     compression
         A TIFF compression that tifffile knows: zlib, lzw, zstd, none, ….
     bits

@@ -80,7 +80,7 @@ def _shapes(cells: Instances, report: ConversionReport, default: str) -> bytes:
     report.add(GIVEN_CLASS, names.count(None))
     drawn = published(cells)
     given = drawn.parts > 0
-    shapes = outlines(cells.rle, cells.size, ~given)
+    shapes = outlines(cells.rle, ~given)
     holed = shapes.holed
     shapes = shapes.only(~holed)
     of = np.repeat(np.arange(n), drawn.parts + shapes.parts + holed)  # the cell of each row

@@ -86,7 +86,7 @@ def _image_record(image: Image, number: int) -> bytes:
 def _annotations(cells: Instances, image_number: int, ids: list[int], report: ConversionReport) -> list[Piece]:
     """The pieces of the rows of an image's cells: published polygons, and outlines of the masks that have none."""
     drawn = np.fromiter((p is not None for p in cells.column("polygon")), bool, len(cells))
-    traced = outlines(cells.rle, cells.size, ~drawn)
+    traced = outlines(cells.rle, ~drawn)
     report.add(HOLES, int(np.count_nonzero(traced.holed)))
     shapes = published(cells), _filled(traced)
     areas = _areas(shapes[0]) + _areas(shapes[1])

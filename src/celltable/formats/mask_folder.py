@@ -106,7 +106,7 @@ def _read(members: list[str], files: Files) -> list[tuple[bytes, tuple[int, int]
     if all(m.lower().endswith(".png") for m in members):
         batch = files.masks(members)
         wrong = dict(batch.errors)
-        sizes = zip(batch.heights.tolist(), batch.widths.tolist(), strict=True)
+        sizes = [(height, width) for height, width in batch.sizes.tolist()]
         return [wrong.get(k) or (batch.counts[k], size) for k, size in enumerate(sizes)]
     return [_read_one(m, files) for m in members]
 

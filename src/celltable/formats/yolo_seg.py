@@ -81,7 +81,7 @@ def _rings(report: ConversionReport, cells: Instances) -> tuple[Shapes, Shapes]:
     points = drawn.ring_first[drawn.cell_first] * 2
     wrong = np.diff(np.concatenate([[0], np.cumsum(~exact)])[points])
     single &= wrong == 0
-    shapes = outlines(cells.rle, cells.size, ~single)
+    shapes = outlines(cells.rle, ~single)
     report.add(PARTS, int(np.count_nonzero(shapes.parts > 1)))
     report.add(HOLES, int(np.count_nonzero(shapes.first_holed)))
     return drawn.only(single), shapes.largest()
@@ -168,11 +168,11 @@ def _sample(
         columns["score"].append(score)
     if not any(s is not None for s in columns["score"]):
         del columns["score"]
-    counts = polygon.many_to_rle(rings, image.size) if rings else []
+    masks = polygon.to_masks(rings, image.size)
     split = label.split("/")[-2] if label and "/" in label else ""
     if image_id not in known and SPLITS.get(split):
         image = Image(image.image_id, *image.size, pixels=image.pixels, dtype=image.dtype, split=SPLITS[split])
-    return Sample(image, Instances.from_rle(counts, image.size, **columns), tuple(findings), load)
+    return Sample(image, Instances(masks, **columns), tuple(findings), load)
 
 
 def _parse(line: str, size: tuple[int, int], names: Mapping[int, str]) -> tuple[str, list[float], float | None]:

@@ -1,6 +1,7 @@
-"""Pure functions on arrays: run lengths, polygons, label maps, outlines, overlaps, shapes, looks and fingerprints.
+"""Pure functions on arrays: masks, polygons, label maps, outlines, overlaps, shapes, looks and fingerprints.
 
-A mask is its *compressed COCO counts* as bytes, its size (height, width) given beside. Nothing is imported until used.
+One mask is its *compressed COCO counts* as bytes, with the size (height, width) beside it; the masks of one image are a
+`masks.Masks`. Nothing is imported until it is used.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_MODULES = ("fingerprint", "label_map", "look", "outline", "overlap", "polygon", "rle", "shapes")
+_MODULES = ("fingerprint", "label_map", "look", "masks", "outline", "overlap", "polygon", "rle", "shapes")
 __all__ = list(_MODULES)
 
 

@@ -13,8 +13,16 @@ _NATIVE = {np.dtype(t) for t in (np.uint8, np.uint16, np.int32, np.int64)}
 _WIDER = {"b": np.uint8, "i1": np.int32, "i2": np.int32, "u4": np.int64}
 
 
+def checked_size(size: Any) -> tuple[int, int]:
+    """Return (height, width) as integers, or raise MaskError where no mask can have that size."""
+    height, width = (int(v) for v in size)
+    if not (0 <= height < 1 << 31 and 0 <= width < 1 << 31 and height * width <= 1 << 40):
+        raise MaskError(f"a mask of {height} × {width} px: expected sides of 0 or more and at most 2^40 pixels")
+    return height, width
+
+
 def label_array(label_map: ArrayLike) -> tuple[NDArray[Any], bool]:
-    """A label map as a C-contiguous array of a native type, and whether it is the transpose of what was given.
+    """Return a label map as a C-contiguous array of a native type, and whether it is the transpose of what was given.
 
     Raises
     ------

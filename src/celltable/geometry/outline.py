@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from celltable._native import geometry as _core
 
 from .label_map import components, measure
+from .masks import Masks
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class Ring:
         return float(abs(int(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2)
 
 
-def polygons(counts: Sequence[bytes], size: tuple[int, int], connectivity: int = 4) -> list[list[Ring]]:
-    """The rings of each mask along the edges of its pixels: the polygons whose pixels are exactly the mask.
+def polygons(masks: Masks, connectivity: int = 4) -> list[list[Ring]]:
+    """Trace the rings of each mask along the edges of its pixels: the polygons whose pixels are exactly the mask.
 
     Coordinates are those of pixel corners, so the single pixel (0, 0) is (0, 0), (1, 0), (1, 1), (0, 1). Drawn by
     pycocotools' rule, outer rings less holes give the mask back. Outer rings run clockwise on the screen, holes the
@@ -37,19 +38,19 @@ def polygons(counts: Sequence[bytes], size: tuple[int, int], connectivity: int =
 
     Parameters
     ----------
-    counts, size
-        Masks as run lengths.
+    masks
+        The masks of one image.
     connectivity
         4: pixels that meet in a corner only are rings of their own; 8: one ring that touches itself.
     """
-    xy, ring_first, mask_first, is_hole = _core.outlines(counts, int(size[0]), int(size[1]), connectivity)
+    xy, ring_first, mask_first, is_hole = _core.outlines(list(masks), *masks.size, connectivity)
     bounds = zip(ring_first[:-1].tolist(), ring_first[1:].tolist(), is_hole.tolist(), strict=True)
     rings = [Ring(xy[a:b], bool(hole)) for a, b, hole in bounds]
     return [rings[a:b] for a, b in zip(mask_first[:-1].tolist(), mask_first[1:].tolist(), strict=True)]
 
 
 def grouped(rings: Sequence[Ring]) -> list[tuple[Ring, list[Ring]]]:
-    """Each outer ring of one mask with the holes that lie directly inside it."""
+    """Give each outer ring of one mask the holes directly inside it."""
     outer = sorted((r for r in rings if not r.hole), key=lambda r: r.area)
     held: list[list[Ring]] = [[] for _ in outer]
     for hole in (r for r in rings if r.hole):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,9 @@ from celltable.errors import MaskError
 
 from ._arrays import label_array
 
+if TYPE_CHECKING:
+    from .masks import Masks
+
 Ints = NDArray[np.int64]
 
 
@@ -21,7 +24,7 @@ Ints = NDArray[np.int64]
 class Overlap:
     """Two sides of one image and the pixels they share.
 
-    `gt_ids`, `pred_ids` int64: labels, ascending (positions 0..n-1 for lists of masks). `gt_areas`, `pred_areas` int64
+    `gt_ids`, `pred_ids` int64: labels, ascending (positions 0..n-1 for masks). `gt_areas`, `pred_areas` int64
     px². `gt_boxes`, `pred_boxes` int32 (n, 4): x, y, width, height. `gt_index`, `pred_index` int64 (k,): positions of
     each pair that shares pixels, sorted; `intersection` int64 (k,): how many.
     """
@@ -85,19 +88,17 @@ def _rows(labels: ArrayLike) -> NDArray[Any]:
     return np.ascontiguousarray(array.T) if transposed else array
 
 
-def overlap_of_rles(a: Sequence[bytes], b: Sequence[bytes], size: tuple[int, int]) -> Overlap:
-    """The overlap table of two lists of masks of one size; masks of one list may overlap each other."""
-    areas_a, boxes_a, areas_b, boxes_b, i, j, pixels = _core.overlap_rles(a, b, int(size[0]), int(size[1]))
-    return Overlap(np.arange(len(areas_a)), areas_a, boxes_a, np.arange(len(areas_b)), areas_b, boxes_b, i, j, pixels)
+def overlap_of_masks(a: Masks, b: Masks) -> Overlap:
+    """The overlap table of the masks of two sides of one image; masks of one side may overlap each other.
 
-
-def disjoint(counts: Sequence[bytes], size: tuple[int, int]) -> bool:
-    """Whether no two masks of one size share a pixel.
-
-    >>> disjoint([b"02", b"22"], (2, 2)), disjoint([b"02", b"13"], (2, 2))
-    (True, False)
+    Raises
+    ------
+    MaskError
+        If they differ in size, or run lengths are not valid.
     """
-    return _core.disjoint(counts, int(size[0]), int(size[1]))
+    a.need_same_size(b)
+    areas_a, boxes_a, areas_b, boxes_b, i, j, pixels = _core.overlap_rles(list(a), list(b), *a.size)
+    return Overlap(np.arange(len(areas_a)), areas_a, boxes_a, np.arange(len(areas_b)), areas_b, boxes_b, i, j, pixels)
 
 
 def _px(array: ArrayLike) -> str:

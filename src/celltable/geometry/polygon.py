@@ -14,49 +14,52 @@ from numpy.typing import ArrayLike, NDArray
 from celltable._native import geometry as _core
 from celltable.errors import MaskError
 
+from .masks import Masks, Size
+
 Parts = Sequence[ArrayLike]
 Floats = NDArray[np.float64]
 
 
-def to_rle(parts: Parts, size: tuple[int, int]) -> bytes:
-    """Counts of one cell: the union of its parts, bit-equal to ``merge(frPyObjects(parts, height, width))``.
+def to_rle(parts: Parts, size: Size) -> bytes:
+    """Draw one cell: the union of its parts, bit-equal to ``merge(frPyObjects(parts, height, width))``.
 
     Raises
     ------
     MaskError
-        If a part has fewer than three points, an odd number of coordinates, or a vertex that is no finite number.
+        If a part has fewer than three points, an odd number of coordinates, or a vertex that is not a finite number.
     """
-    return many_to_rle([parts], size)[0]
+    return to_masks([parts], size)[0]
 
 
-def many_to_rle(cells: Sequence[Parts], size: tuple[int, int]) -> list[bytes]:
-    """As `to_rle`, for many cells at once."""
+def to_masks(cells: Sequence[Parts], size: Size) -> Masks:
+    """Draw many cells at once, each as `to_rle` does."""
     xy, part_first, mask_first = flat(cells)
     lengths = np.diff(part_first)
     if lengths.size and int(lengths.min()) < 3:
         raise MaskError(_short(int(lengths.min())))
-    return flat_to_rle(xy, part_first, mask_first, size)
+    return flat_to_masks(xy, part_first, mask_first, size)
 
 
 def _short(points: int) -> str:
-    hint = " (four numbers are a box: use boxes_to_rle)" if points == 2 else ""
+    hint = " (four numbers are a box: use boxes_to_masks)" if points == 2 else ""
     return f"a polygon part has {points} points; expected three or more{hint}"
 
 
-def flat_to_rle(xy: ArrayLike, part_first: ArrayLike, mask_first: ArrayLike, size: tuple[int, int]) -> list[bytes]:
-    """Counts from flat arrays: coordinates; first point of each part; first part of each cell; both with an end."""
-    return _core.polygons_to_rle(
+def flat_to_masks(xy: ArrayLike, part_first: ArrayLike, mask_first: ArrayLike, size: Size) -> Masks:
+    """Draw cells given as flat arrays: coordinates; first point of each part; first part of each cell; both ended."""
+    counts = _core.polygons_to_rle(
         np.ascontiguousarray(xy, np.float64).ravel(), np.ascontiguousarray(part_first, np.int64),
         np.ascontiguousarray(mask_first, np.int64), int(size[0]), int(size[1]),
     )  # fmt: skip
+    return Masks.of(counts, size)
 
 
-def boxes_to_rle(boxes: ArrayLike, size: tuple[int, int]) -> list[bytes]:
-    """Counts of boxes (n, 4): x, y, width, height, drawn by the same rule as their four corners."""
+def boxes_to_masks(boxes: ArrayLike, size: Size) -> Masks:
+    """Draw boxes (n, 4): x, y, width, height, by the same rule as polygons of their four corners."""
     x, y, w, h = np.asarray(boxes, np.float64).reshape(-1, 4).T
     corners = np.stack([x, y, x, y + h, x + w, y + h, x + w, y], axis=1)
     n = len(corners)
-    return flat_to_rle(corners, np.arange(n + 1) * 4, np.arange(n + 1), size)
+    return flat_to_masks(corners, np.arange(n + 1) * 4, np.arange(n + 1), size)
 
 
 def flat(cells: Sequence[Parts]) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
@@ -87,7 +90,7 @@ def _shoelace(part: Floats) -> float:
 
 
 def pack(parts: Parts) -> bytes:
-    """One cell's polygon as a few bytes, to be had back exactly: differences of hundredths where these are exact.
+    """Pack one cell's polygon into a few bytes, lossless: differences of hundredths where these are exact.
 
     >>> unpack(pack([[0, 0, 10.5, 0, 10.5, 7.25]]))[0].tolist()
     [[0.0, 0.0], [10.5, 0.0], [10.5, 7.25]]
@@ -96,17 +99,17 @@ def pack(parts: Parts) -> bytes:
 
 
 def unpack(packed: bytes) -> list[Floats]:
-    """The inverse of `pack`: float64 (n, 2) a part."""
+    """Unpack a polygon: float64 (n, 2) per part; the inverse of `pack`."""
     return unpack_many([packed])[0]
 
 
 def pack_many(cells: Sequence[Parts]) -> list[bytes]:
-    """As `pack`, for many cells at once."""
+    """Pack many cells at once."""
     return pack_flat(*flat(cells))
 
 
 def pack_flat(xy: ArrayLike, part_first: ArrayLike, mask_first: ArrayLike) -> list[bytes]:
-    """As `pack_many`, from flat arrays."""
+    """Pack cells given as flat arrays."""
     return _core.pack_polygons(
         np.ascontiguousarray(xy, np.float64).ravel(), np.ascontiguousarray(part_first, np.int64),
         np.ascontiguousarray(mask_first, np.int64),
@@ -114,13 +117,13 @@ def pack_flat(xy: ArrayLike, part_first: ArrayLike, mask_first: ArrayLike) -> li
 
 
 def unpack_flat(packed: Sequence[bytes]) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
-    """Flat arrays of many packed polygons: coordinates, first point of each part, first part of each cell."""
+    """Unpack many polygons into flat arrays: coordinates, first point of each part, first part of each cell."""
     xy, part_first, mask_first = _core.unpack_polygons(packed)
     return xy, part_first, mask_first
 
 
 def unpack_many(packed: Sequence[bytes]) -> list[list[Floats]]:
-    """As `unpack`, for many cells at once."""
+    """Unpack many polygons at once."""
     xy, part_first, mask_first = unpack_flat(packed)
     points: Any = xy.reshape(-1, 2)
     parts = [points[a:b] for a, b in zip(part_first[:-1].tolist(), part_first[1:].tolist(), strict=True)]

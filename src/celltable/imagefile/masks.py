@@ -1,13 +1,15 @@
-"""One-object mask images in bulk: many PNGs in, compressed COCO run lengths, areas and boxes out."""
+"""One-object mask images in bulk: decode many PNGs into compressed COCO run lengths, areas and boxes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from celltable.geometry.masks import Masks, RunLengths
 
 _MODES = {
     (0, 1): "1",
@@ -30,20 +32,20 @@ _MODES = {
 
 @dataclass(frozen=True, slots=True)
 class MaskBatch:
-    """Masks of n files, in the order asked for.
+    """What decoding n mask files gave, in the order asked for.
 
     Foreground is every pixel with a colour sample above zero; an alpha channel does not count.
 
     Attributes
     ----------
     counts
-        Compressed COCO run lengths (column-major) of the full image; ``b""`` where the file could not be read.
+        Run lengths of the full image; empty where the file could not be read.
     areas
         int64 (n,), foreground pixels.
     boxes
         int32 (n, 4): x, y, width, height of the tight box; zeros for an empty mask.
-    heights, widths
-        int32 (n,); zero where the header could not be read.
+    sizes
+        int32 (n, 2): height and width; zeros where the header could not be read.
     values_ok
         bool (n,): no sample other than 0 and the largest value of the bit depth (255).
     alpha_ok
@@ -54,11 +56,10 @@ class MaskBatch:
         (position, message) of each file that could not be read.
     """
 
-    counts: list[bytes]
+    counts: RunLengths
     areas: NDArray[np.int64]
     boxes: NDArray[np.int32]
-    heights: NDArray[np.int32]
-    widths: NDArray[np.int32]
+    sizes: NDArray[np.int32]
     values_ok: NDArray[np.bool_]
     alpha_ok: NDArray[np.bool_]
     modes: list[str]
@@ -67,15 +68,55 @@ class MaskBatch:
     def __len__(self) -> int:
         return len(self.counts)
 
+    def masks(self, size: tuple[int, int]) -> tuple[NDArray[np.intp], Masks]:
+        """The masks of `size` (height, width), and their positions in the batch."""
+        where = np.flatnonzero((self.sizes == size).all(axis=1))
+        counts = self.counts if len(where) == len(self) else self.counts.take(where)
+        return where, Masks.of(counts, size, self.areas[where], self.boxes[where])
 
-def from_native(found: tuple[Any, ...], names: Sequence[str]) -> MaskBatch:
-    """A MaskBatch of what the compiled decoder returns for members of those names."""
-    counts, areas, boxes, heights, widths, values_ok, alpha_ok, kinds, faults = found
+    def take(self, indices: Sequence[int]) -> MaskBatch:
+        """Some of the files, in the order of `indices`."""
+        where = np.asarray(indices, np.intp)
+        place = {k: i for i, k in enumerate(where.tolist())}
+        return MaskBatch(
+            self.counts.take(where),
+            self.areas[where],
+            self.boxes[where],
+            self.sizes[where],
+            self.values_ok[where],
+            self.alpha_ok[where],
+            [self.modes[k] for k in where.tolist()],
+            sorted((place[k], text) for k, text in self.errors if k in place),
+        )
+
+    def with_arrays(self, arrays: Mapping[int, NDArray[Any]]) -> MaskBatch:
+        """The batch with some files, by position, replaced by pixels (row, column) that were read in another way."""
+        if not arrays:
+            return self
+        drawn = {k: Masks.from_arrays([a], (int(a.shape[0]), int(a.shape[1]))) for k, a in arrays.items()}
+        made = replace(
+            self,
+            counts=RunLengths.packed(drawn[k][0] if k in drawn else own for k, own in enumerate(self.counts)),
+            areas=self.areas.copy(),
+            boxes=self.boxes.copy(),
+            sizes=self.sizes.copy(),
+            values_ok=self.values_ok.copy(),
+            errors=[(k, text) for k, text in self.errors if k not in arrays],
+        )
+        for k, mask in drawn.items():
+            made.areas[k], made.boxes[k], made.sizes[k] = mask.areas[0], mask.boxes[0], mask.size
+            made.values_ok[k] = bool(np.isin(arrays[k], (0, 255)).all())
+        return made
+
+
+def from_native(decoded: tuple[Any, ...], names: Sequence[str]) -> MaskBatch:
+    """Make a MaskBatch of what the compiled decoder returns for members of those names."""
+    counts, areas, boxes, heights, widths, values_ok, alpha_ok, types, faults = decoded
     errors = [(i, f"{names[i]}: {text}") for i, text in faults]
-    modes = [_MODES.get(divmod(kind, 256), "") for kind in kinds.tolist()]
-    return MaskBatch(
-        counts, areas, boxes, heights, widths, values_ok.view(np.bool_), alpha_ok.view(np.bool_), modes, errors
-    )
+    modes = [_MODES.get(divmod(number, 256), "") for number in types.tolist()]
+    sizes = np.stack([heights, widths], axis=1)
+    flags = values_ok.view(np.bool_), alpha_ok.view(np.bool_)
+    return MaskBatch(RunLengths.packed(counts), areas, boxes, sizes, *flags, modes, errors)
 
 
 class MaskReader(Protocol):
@@ -95,27 +136,16 @@ def gather(members: Sequence[tuple[MaskReader, str]], workers: int) -> MaskBatch
         return members[0][0].masks([name for _, name in members], workers)
     groups = {key: [i for i, (c, _) in enumerate(members) if id(c) == key] for key in containers}
     parts = [containers[key].masks([members[i][1] for i in where], workers) for key, where in groups.items()]
-    return _interleaved(parts, [i for where in groups.values() for i in where])
+    order = np.argsort([i for where in groups.values() for i in where])
+    return _joined(parts).take(order.tolist())
 
 
-def _interleaved(parts: list[MaskBatch], where: list[int]) -> MaskBatch:
-    order = np.argsort(np.asarray(where, np.int64))
-    ends = np.cumsum([0, *(len(p) for p in parts)])
-    errors = [(where[int(ends[k]) + i], text) for k, p in enumerate(parts) for i, text in p.errors]
-    counts = [c for p in parts for c in p.counts]
-    modes = [m for p in parts for m in p.modes]
-
-    def column(name: str, empty: NDArray[Any]) -> NDArray[Any]:
-        return np.concatenate([empty, *(getattr(p, name) for p in parts)])[order]
-
-    return MaskBatch(
-        [counts[i] for i in order],
-        column("areas", np.zeros(0, np.int64)),
-        column("boxes", np.zeros((0, 4), np.int32)),
-        column("heights", np.zeros(0, np.int32)),
-        column("widths", np.zeros(0, np.int32)),
-        column("values_ok", np.zeros(0, np.bool_)),
-        column("alpha_ok", np.zeros(0, np.bool_)),
-        [modes[i] for i in order],
-        sorted(errors),
-    )
+def _joined(parts: Sequence[MaskBatch]) -> MaskBatch:
+    starts = np.cumsum([0, *(len(p) for p in parts)]).tolist()
+    columns = [
+        np.concatenate([getattr(p, name) for p in parts])
+        for name in ("areas", "boxes", "sizes", "values_ok", "alpha_ok")
+    ]
+    errors = [(start + i, text) for start, p in zip(starts, parts, strict=False) for i, text in p.errors]
+    counts, modes = RunLengths.joined([p.counts for p in parts]), [m for p in parts for m in p.modes]
+    return MaskBatch(counts, columns[0], columns[1], columns[2], columns[3], columns[4], modes, errors)

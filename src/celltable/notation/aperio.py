@@ -107,7 +107,7 @@ def cells_of(found: Document, good: list[int], image: Image, findings: list[Find
         n = sum(found.negative)
         message = f"{n:,} regions are marked NegativeROA; read as cells, as the published nuclei are"
         findings.append(Finding("negative-roa", message, "note", image.image_id, value=n))
-    return Instances.from_rle(polygon.many_to_rle(rings, image.size) if rings else [], image.size, **columns)
+    return Instances(polygon.to_masks(rings, image.size), **columns)
 
 
 def _inside(ring: list[float], size: tuple[int, int]) -> bool:

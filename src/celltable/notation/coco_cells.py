@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
-from celltable.geometry import rle
+from celltable.geometry.masks import Masks
 from celltable.rules import rule
 
 from .coco import Document, image_of, kind_of, load
-from .polygons import check_counts
 
 rule(
     "annotation-id-zero",
@@ -183,14 +182,24 @@ def _repeated(ids: Rows) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Masks:
-    """The masks of one image while they are made: None where an annotation has none, the reason in `wrong`."""
+class _Drawn:
+    """Annotations of one image that have a mask: their positions among its rows, and polygons where they are drawn."""
 
-    counts: list[bytes | None]
-    polygons: list[bytes | None]
-    areas: NDArray[np.int64]
-    boxes: NDArray[np.int32]
-    wrong: dict[int, str]
+    where: Rows
+    masks: Masks
+    polygons: list[bytes | None] | None = None
+
+
+def _in_order(parts: Sequence[_Drawn], size: tuple[int, int]) -> _Drawn:
+    """The annotations of several parts in the order of their rows."""
+    parts = [part for part in parts if len(part.where)] or [_Drawn(np.zeros(0, np.int64), Masks.of([], size))]
+    if len(parts) == 1:
+        return parts[0]
+    where = np.concatenate([part.where for part in parts])
+    order = np.argsort(where)
+    polygons = [p for part in parts for p in part.polygons or [None] * len(part.where)]
+    masks = Masks.concat([part.masks for part in parts]).take(order)
+    return _Drawn(where[order], masks, [polygons[k] for k in order.tolist()])
 
 
 class Annotations:
@@ -221,64 +230,59 @@ class Annotations:
     def sample(self, key: Any, image: Image, findings: list[Finding]) -> Sample:
         """One image with its cells; annotations without a valid mask become findings."""
         rows = self.rows(key)
-        n = len(rows)
-        made = _Masks([None] * n, [None] * n, np.zeros(n, np.int64), np.zeros((n, 4), np.int32), {})
-        self._run_lengths(rows, image, made)
-        self._polygons(rows, image, made)
-        for k, row in enumerate(rows.tolist()) if None in made.counts else ():
-            if made.counts[k] is None:
-                reason = made.wrong.get(k) or self._no_mask(row)
-                message = f"annotation {self._name(row)}: {reason}; left out"
-                findings.append(Finding("invalid-segmentation", message, "error", image.image_id))
-        kept = np.array([k for k, c in enumerate(made.counts) if c is not None], np.int64)
-        columns = self._columns(rows[kept], image, findings)
-        if made.polygons.count(None) < n:
-            columns["polygon"] = [made.polygons[k] for k in kept.tolist()]
-        counts = [c for c in made.counts if c is not None]
-        cells = Instances(image.size, counts, made.areas[kept], made.boxes[kept], **columns)
-        return Sample(image, cells, tuple(findings))
+        wrong: dict[int, str] = {}
+        drawn = _in_order([self._run_lengths(rows, image, wrong), self._polygons(rows, image, wrong)], image.size)
+        for k in np.setdiff1d(np.arange(len(rows)), drawn.where).tolist() if len(drawn.where) < len(rows) else ():
+            message = f"annotation {self._name(rows[k])}: {wrong.get(k) or self._no_mask(rows[k])}; left out"
+            findings.append(Finding("invalid-segmentation", message, "error", image.image_id))
+        columns = self._columns(rows[drawn.where], image, findings)
+        if drawn.polygons is not None:
+            columns["polygon"] = drawn.polygons
+        return Sample(image, Instances(drawn.masks, **columns), tuple(findings))
 
     def _name(self, row: int) -> str:
         number = int(self.file.ids[row])
         return str(number) if number >= 0 else str(self.file.odd_ids.get(row))
 
     def _no_mask(self, row: int) -> str:
-        return (
-            "no segmentation; a box alone is no mask" if self.file.shape[row] == _NO_SHAPE else "no known segmentation"
-        )
+        none = self.file.shape[row] == _NO_SHAPE
+        return "no segmentation; a box alone is not a mask" if none else "no known segmentation"
 
-    def _run_lengths(self, rows: Rows, image: Image, made: _Masks) -> None:
+    def _run_lengths(self, rows: Rows, image: Image, wrong: dict[int, str]) -> _Drawn:
         where = np.flatnonzero(np.isin(self.file.shape[rows], (_RLE, _UNCOMPRESSED)))
+        masks = Masks.of([], image.size)
         if not where.size:
-            return
+            return _Drawn(where, masks)
         data, starts, given = self.file.rles(rows[where])
-        text = data.tobytes()
-        sizes = self.file.rle_size
-        for j, k in enumerate(where.tolist()):
-            stated = [0, 0] if sizes is None else sizes[rows[k]].tolist()
-            if stated != [0, 0] and tuple(stated) != image.size:
-                made.wrong[k] = (
-                    f"run lengths of a mask of {stated[0]} × {stated[1]}; the image is {image.height} × {image.width}"
-                )
-            elif not given[j]:
-                made.wrong[k] = "counts is neither text nor a list of whole numbers"
-            else:
-                made.counts[k] = text[starts[j] : starts[j + 1]]
-        found = [k for k in where.tolist() if made.counts[k] is not None]
-        for j, reason in check_counts([made.counts[k] or b"" for k in found], image.size).items():
-            made.counts[found[j]], made.wrong[found[j]] = None, reason
-        found = [k for k in found if made.counts[k] is not None]
-        made.areas[found], made.boxes[found] = rle.measure([made.counts[k] or b"" for k in found], image.size)
+        masks = Masks(data, starts, image.size)
+        stated = np.zeros((len(where), 2), np.int64) if self.file.rle_size is None else self.file.rle_size[rows[where]]
+        fits = (stated == 0).all(axis=1) | (stated == image.size).all(axis=1)
+        bad = {}
+        for j in np.flatnonzero(~fits | (given == 0)).tolist():
+            height, width = stated[j]
+            size = f"run lengths of a mask of {height} × {width}; the image is {image.height} × {image.width}"
+            bad[j] = "counts is neither text nor a list of whole numbers" if fits[j] else size
+        left = np.setdiff1d(np.arange(len(where)), list(bad))
+        masks = masks.take(left) if bad else masks
+        faults = masks.faults()
+        wrong.update((int(where[j]), reason) for j, reason in bad.items())
+        wrong.update((int(where[left[j]]), reason) for j, reason in faults.items())
+        if not faults:
+            return _Drawn(where[left], masks)
+        valid = np.setdiff1d(np.arange(len(left)), list(faults))
+        return _Drawn(where[left[valid]], masks.take(valid))
 
-    def _polygons(self, rows: Rows, image: Image, made: _Masks) -> None:
+    def _polygons(self, rows: Rows, image: Image, wrong: dict[int, str]) -> _Drawn:
         where = np.flatnonzero(self.file.shape[rows] == _POLYGONS)
         if not where.size:
-            return
-        counts, polygons, areas, boxes, wrong = self.file.cells(rows[where], *image.size)
-        made.areas[where], made.boxes[where] = areas, boxes
-        for k, one, outline in zip(where.tolist(), counts, polygons, strict=True):
-            made.counts[k], made.polygons[k] = one, outline
-        made.wrong.update((int(where[j]), reason) for j, reason in wrong.items())
+            return _Drawn(where, Masks.of([], image.size))
+        counts, polygons, areas, boxes, bad = self.file.cells(rows[where], *image.size)
+        masks = Masks.of([c or b"" for c in counts], image.size, areas, boxes)
+        if not bad:
+            return _Drawn(where, masks, polygons)
+        wrong.update((int(where[j]), reason) for j, reason in bad.items())
+        kept = np.setdiff1d(np.arange(len(where)), list(bad))
+        return _Drawn(where[kept], masks.take(kept), [polygons[j] for j in kept.tolist()])
 
     def _columns(self, rows: Rows, image: Image, findings: list[Finding]) -> dict[str, Any]:
         file, listed = self.file, rows.tolist()

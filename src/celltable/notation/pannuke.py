@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from celltable.cells import Instances
 from celltable.errors import InputError
-from celltable.geometry import label_map, rle
+from celltable.geometry import label_map
+from celltable.geometry.masks import Masks, from_label_map
 
 CLASS_NAMES: Final = ("Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial")  # channels 0 to 4
 BACKGROUND: Final = 5  # index of the channel; the official README says 6
@@ -33,13 +34,9 @@ def cells_of_channels(layers: label_map.Layers, annotator: str | None = None) ->
     >>> cells.source_id, cells.class_name
     (['0:2', '1:7'], ['Neoplastic', 'Inflammatory'])
     """
-    found = [rle.from_label_map(m) for m in layers.maps]
     channels = layers.layer.tolist()
     return Instances(
-        (int(layers.flat.shape[0]), int(layers.flat.shape[1])),
-        [counts for of_map in found for counts in of_map.counts],
-        np.concatenate([of_map.areas for of_map in found]),
-        np.concatenate([of_map.boxes for of_map in found]),
+        Masks.concat([from_label_map(m).masks for m in layers.maps]),
         class_name=[CLASS_NAMES[c] for c in channels],
         source_id=[f"{c}:{v}" for c, v in zip(channels, layers.value.tolist(), strict=True)],
         annotator=annotator,

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from celltable._native import geometry, writing
 from celltable.cells import Instances
-from celltable.errors import MaskError
 from celltable.geometry import polygon, rle
+from celltable.geometry.masks import Masks
 
 Offsets = NDArray[np.int64]
 Ring = list[float]  # x, y, x, y, … not closed: the first point is not repeated
@@ -29,23 +29,6 @@ class Part:
 def pack(parts: Sequence[Sequence[float] | NDArray[np.float64]]) -> bytes:
     """Rings as the bytes of the polygon column."""
     return polygon.pack(parts)
-
-
-def check_counts(counts: Sequence[bytes], size: tuple[int, int]) -> dict[int, str]:
-    """Which run lengths are no mask of that size, and why."""
-    try:
-        rle.check(counts, size)
-    except MaskError:
-        return {k: reason for k, one in enumerate(counts) if (reason := _broken(one, size))}
-    return {}
-
-
-def _broken(counts: bytes, size: tuple[int, int]) -> str:
-    try:
-        rle.check([counts], size)
-    except MaskError as exc:
-        return str(exc)
-    return ""
 
 
 def parts_of(packed: bytes) -> list[Ring]:
@@ -130,17 +113,15 @@ def _gather(first: Offsets, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64
     return np.arange(ends[-1]) + np.repeat(first[:-1][chosen] - ends[:-1], lengths), ends
 
 
-def outlines(
-    counts: Sequence[bytes], size: tuple[int, int], where: NDArray[np.bool_] | None = None, *, simple: bool = False
-) -> Shapes:
+def outlines(masks: Masks, where: NDArray[np.bool_] | None = None, *, simple: bool = False) -> Shapes:
     """The parts of each mask, outlined along pixel edges, the largest first; drawn again they give the same pixels.
 
     Cells outside `where` get no part. With `simple` no ring touches itself: a pocket that is open in a corner only is
     a hole, and all polygons are valid as OGC's Simple Features define it.
     """
     if where is not None and not where.all():
-        return outlines([counts[k] for k in np.flatnonzero(where).tolist()], size, simple=simple).among(where)
-    found = geometry.outlines(counts, int(size[0]), int(size[1]), 4)
+        return outlines(masks.take(where), simple=simple).among(where)
+    found = geometry.outlines(list(masks), *masks.size, 4)
     return Shapes(*writing.grouped(*found, simple))
 
 
@@ -158,7 +139,7 @@ def draw(parts: Sequence[Part], size: tuple[int, int]) -> bytes:
     if not any(p.holes for p in parts):
         return polygon.to_rle([p.outer for p in parts], size)
     drawn = [_draw_part(p, size) for p in parts]
-    return rle.union(drawn, size)
+    return Masks.of(drawn, size).union()
 
 
 def _draw_part(part: Part, size: tuple[int, int]) -> bytes:

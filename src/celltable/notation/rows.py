@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from celltable._native import writing
 from celltable.cells import Instances
+from celltable.geometry.masks import Masks
 
 from .polygons import Shapes
 
@@ -74,9 +75,10 @@ def rings(
     return writing.Rings(shapes.xy, *firsts, layout, numbers, closed, *map(float, unit))
 
 
-def masks(counts: Sequence[bytes | None], size: tuple[int, int], uncompressed: bool = False) -> writing.Masks:
-    """Run lengths as a column of COCO segmentations, ``{"size":[h,w],"counts":…}``."""
-    return writing.Masks(counts, int(size[0]), int(size[1]), uncompressed)
+def masks(cells: Masks, where: NDArray[np.bool_], uncompressed: bool = False) -> writing.Masks:
+    """Run lengths as a column of COCO segmentations, ``{"size":[h,w],"counts":…}``; nothing outside `where`."""
+    counts = [c if there else None for c, there in zip(cells, where.tolist(), strict=True)]
+    return writing.Masks(counts, *cells.size, uncompressed)
 
 
 def numbers(values: Any) -> NDArray[np.int64] | NDArray[np.float64]:

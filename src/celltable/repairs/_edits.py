@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.cells import Edit, Instances, Sample
-from celltable.geometry import rle
+from celltable.geometry.masks import Masks
 from celltable.geometry.shapes import Part, Shapes
 
 
@@ -19,16 +19,8 @@ def one(cells: Instances, i: int) -> Instances:
 
 def redrawn(cells: Instances, i: int, mask: bytes, new_id: int | None = None) -> Instances:
     """The cell at position `i` with another mask; its published polygon no longer describes it and goes."""
-    cell = one(cells, i)
-    columns = {
-        "rle": [mask],
-        "area": rle.areas([mask], cells.size),
-        "bbox": rle.boxes([mask], cells.size),
-        "polygon": None,
-    }
-    if new_id is not None:
-        columns["instance_id"] = np.asarray([new_id], dtype=np.int32)
-    return cell.with_columns(**columns)
+    cell = one(cells, i).with_masks(Masks.of([mask], cells.size)).with_columns(polygon=None)
+    return cell if new_id is None else cell.with_columns(instance_id=np.asarray([new_id], dtype=np.int32))
 
 
 def replace_mask(repair: str, rule: str, sample: Sample, i: int, mask: bytes, reason: str) -> Edit:

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from .engine import score_pairs
 from .pair import Pair
-from .side import Side, StoredCells
+from .side import Side
 
-__all__ = ["Pair", "Side", "StoredCells", "score_pairs"]
+__all__ = ["Pair", "Side", "score_pairs"]

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.errors import MetricError
-from celltable.geometry import rle as rles
 
 from .side import Side
 from .strips import label_sums
@@ -21,7 +20,7 @@ def centroids(side: Side) -> Floats:
     if not len(side):
         return np.zeros((0, 2))
     if side.overlapping:
-        sums = np.asarray([_coordinate_sums(rles.decode(c, side.size)) for c in side.rle], np.float64)
+        sums = np.asarray([_coordinate_sums(side.masks.decode(k)) for k in range(len(side))], np.float64)
     else:
         order = np.argsort(side.ids, kind="stable")
         sums = np.empty((len(side), 2))

@@ -50,7 +50,7 @@ class Pair:
             self.gt.learn(found.gt_ids, found.gt_areas, found.gt_boxes)
             self.pred.learn(found.pred_ids, found.pred_areas, found.pred_boxes)
             return _placed(found, self.gt, self.pred)
-        return _numbered(overlaps.overlap_of_rles(self.gt.rle, self.pred.rle, self.size), self.gt, self.pred)
+        return _numbered(overlaps.overlap_of_masks(self.gt.masks, self.pred.masks), self.gt, self.pred)
 
     @cached_property
     def flat(self) -> Overlap:

@@ -37,8 +37,7 @@ def remarks_of(pair: Pair, seen: Pair) -> Remarks:
 
 
 def _full(side: Side) -> bool:
-    known = side.given_areas is not None or (side.counts is None and "ids" in side.__dict__)
-    return known and len(side) > 0 and int(side.areas.sum()) == side.size[0] * side.size[1]
+    return side.measured and len(side) > 0 and int(side.areas.sum()) == side.size[0] * side.size[1]
 
 
 def texts(found: Sequence[tuple[str, Remarks]]) -> list[str]:

@@ -17,7 +17,7 @@ from celltable.imagefile import LabelStrips, open_strips
 from celltable.notation.names import from_name
 from celltable.store import Store, open_store
 
-from .side import Side, StoredCells
+from .side import Side
 
 T = TypeVar("T")
 PANNUKE_MASKS = "masks.npy"
@@ -60,7 +60,6 @@ class StoreSource:
     store: Store
     where: str | None = None
     kind: str | None = None
-    _recent: dict[tuple[int, tuple[str, ...]], StoredCells] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -97,21 +96,10 @@ class StoreSource:
 
     def side(self, image_id: str, class_names: tuple[str, ...]) -> Side:
         """The cells of one image."""
-        size = self.images[image_id].size
+        cells = self.store.instances_of(image_id)
         if self.kind is not None:
-            import pyarrow.compute as pc
-
-            rows = self.store.rows_of(image_id)
-            return Side.from_rows(rows.filter(pc.equal(rows.column("kind"), self.kind)), size, class_names)
-        group, first, stop = self.store.place_of(image_id)
-        if first == stop:
-            return Side.from_rows(self.store.rows_of(image_id), size, class_names)
-        cells = self._recent.get((group, class_names))
-        if cells is None:
-            cells = StoredCells(self.store.group(group), class_names)
-            self._recent.clear()
-            self._recent[group, class_names] = cells
-        return cells.side(first, stop, size)
+            cells = cells.take([k == self.kind for k in cells.column("kind")])
+        return Side.from_instances(cells, class_names, all_coded=True)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from celltable import schema
-from celltable.cells import Image, Instances, Sample, compose
+from celltable.cells import Image, Instances, Rows, Sample, compose
 from celltable.errors import InputError, NotFoundError, StoreError
 from celltable.words import nearest
 
@@ -45,7 +45,7 @@ class Store:
         self.path = path
         self._snapshot = Snapshot(path)
         self.description: Description = self._snapshot.description
-        self._groups: dict[int, pa.Table] = {}
+        self._groups: dict[int, Rows] = {}
         self._lock = threading.Lock()  # a ParquetFile must be read by one thread at a time
 
     def __repr__(self) -> str:
@@ -219,7 +219,7 @@ class Store:
     def rows_of(self, image_id: str) -> pa.Table:
         """The instance rows of one image, read from its row group only."""
         group, first, stop = self.place_of(image_id)
-        return schema.empty("instances") if first == stop else self.group(group).slice(first, stop - first)
+        return schema.empty("instances") if first == stop else self.group(group).table.slice(first, stop - first)
 
     def place_of(self, image_id: str) -> tuple[int, int, int]:
         """Where the rows of an image are: its row group, the first of them in it, and the one behind the last."""
@@ -229,22 +229,23 @@ class Store:
         group = bisect_right(groups, start) - 1 if start < stop else 0
         return group, start - groups[group], stop - groups[group]
 
-    def group(self, group: int) -> pa.Table:
-        """The instance rows of one row group, which holds some images whole; the last ones asked for are kept."""
+    def group(self, group: int) -> Rows:
+        """Read the instance rows of one row group, which holds some images whole; the last ones asked for are kept."""
         found = self._groups.get(group)
         if found is None:
             with self._lock:
                 while len(self._groups) >= GROUPS_KEPT:
                     self._groups.pop(next(iter(self._groups)), None)
-                found = self._instances.read_row_group(group, use_threads=False).combine_chunks()
+                found = Rows(self._instances.read_row_group(group, use_threads=False))
                 self._groups[group] = found
         return found
 
     def instances_of(self, image_id: str) -> Instances:
-        """The cells of one image as columns."""
+        """View the cells of one image; columns are decoded when they are asked for."""
         position = self._position(image_id)
-        sizes = self._sizes
-        return Instances.from_arrow(self.rows_of(image_id), (sizes[0][position], sizes[1][position]))
+        size = self._sizes[0][position], self._sizes[1][position]
+        group, first, stop = self.place_of(image_id)
+        return Instances.empty(size) if first == stop else Instances.of_rows(self.group(group), first, stop, size)
 
     @cached_property
     def _sizes(self) -> tuple[list[int], list[int]]:

@@ -11,6 +11,6 @@
 from __future__ import annotations
 
 from ._stitch import MATCH, stitch, stitch_label_maps
-from ._tiles import Tile, concatenate, cut, grid, paint, place
+from ._tiles import Tile, cut, grid, paint, place
 
-__all__ = ["MATCH", "Tile", "concatenate", "cut", "grid", "paint", "place", "stitch", "stitch_label_maps"]
+__all__ = ["MATCH", "Tile", "cut", "grid", "paint", "place", "stitch", "stitch_label_maps"]

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from celltable.cells import Instances
 from celltable.errors import CelltableError
-from celltable.geometry import rle
-from celltable.geometry.overlap import Overlap, overlap_of_rles
+from celltable.geometry.masks import Masks
+from celltable.geometry.overlap import Overlap, overlap_of_masks
 
-from ._tiles import Tile, concatenate, paint, place
+from ._tiles import Tile, paint, place
 
 MATCH: Final = 0.5  # where label maps have no overlaps, more than half can belong to one pair only
 Ints = NDArray[np.int64]
@@ -79,7 +79,7 @@ def stitch(tiles: Iterable[tuple[Tile, Instances]], size: tuple[int, int], *, ma
     if not first:
         return Instances.empty(size)
     everything = _Copies(*(np.concatenate([getattr(c, f.name) for c in copies]) for f in fields(_Copies)))
-    return _merged(concatenate(kept), everything, groups, match)
+    return _merged(Instances.concat(kept), everything, groups, match)
 
 
 def _check(tile: Tile, cells: Instances, size: tuple[int, int], last: Tile | None) -> None:
@@ -130,10 +130,10 @@ def _matches(a: Tile, cells_a: Instances, b: Tile, cells_b: Instances, match: fl
     at_b, in_b = _in_strip(cells_b, b, strip)
     if not len(at_a) or not len(at_b):
         return
-    table = overlap_of_rles(in_a, in_b, strip.size)
+    table = overlap_of_masks(in_a, in_b)
     kind_a, kind_b = np.array(cells_a.column("kind"))[at_a], np.array(cells_b.column("kind"))[at_b]
     pairs = _Pairs(table, kind_a[table.gt_index] == kind_b[table.pred_index], match)
-    for i, j in pairs.one_to_one() + pairs.left_over(in_a, in_b, strip.size):
+    for i, j in pairs.one_to_one() + pairs.left_over(in_a, in_b):
         yield int(at_a[i]), int(at_b[j])
 
 
@@ -154,7 +154,7 @@ class _Pairs:
         order = np.lexsort((self._j, self._i, -iou))
         return [pair for pair in self._listed(order[iou[order] > self._match]) if self._join(*pair)]
 
-    def left_over(self, in_a: list[bytes], in_b: list[bytes], size: tuple[int, int]) -> list[tuple[int, int]]:
+    def left_over(self, in_a: Masks, in_b: Masks) -> list[tuple[int, int]]:
         """Pair remaining cells mostly covered by a cell of the other tile and not by its partner in their own."""
         smaller = np.minimum(self._areas_a[self._i], self._areas_b[self._j])
         order = np.lexsort((self._j, self._i, -self._shared))
@@ -163,8 +163,8 @@ class _Pairs:
             partner_of_i, partner_of_j = self._of_a.get(i), self._of_b.get(j)
             if partner_of_i is not None and partner_of_j is not None:
                 continue
-            on_i = partner_of_i is not None and self._on(in_b[j], in_b[partner_of_i], size)
-            on_j = partner_of_j is not None and self._on(in_a[i], in_a[partner_of_j], size)
+            on_i = partner_of_i is not None and self._on(in_b, j, partner_of_i)
+            on_j = partner_of_j is not None and self._on(in_a, i, partner_of_j)
             if not on_i and not on_j:
                 self._of_a.setdefault(i, j)
                 self._of_b.setdefault(j, i)
@@ -180,18 +180,18 @@ class _Pairs:
         self._of_a[i], self._of_b[j] = j, i
         return True
 
-    def _on(self, one: bytes, other: bytes, size: tuple[int, int]) -> bool:
-        both, alone = rle.areas([rle.intersection([one, other], size), one], size)
-        return bool(both > self._match * alone)
+    def _on(self, masks: Masks, one: int, other: int) -> bool:
+        both = Masks.of([masks.take([one, other]).intersection()], masks.size).areas[0]
+        return bool(both > self._match * masks.areas[one])
 
 
-def _in_strip(cells: Instances, tile: Tile, strip: Tile) -> tuple[NDArray[np.intp], list[bytes]]:
+def _in_strip(cells: Instances, tile: Tile, strip: Tile) -> tuple[NDArray[np.intp], Masks]:
     box = (strip.col - tile.col, strip.row - tile.row, strip.width, strip.height)
     x, y, w, h = (cells.bbox[:, k] for k in range(4))
     near = np.flatnonzero((x < box[0] + box[2]) & (x + w > box[0]) & (y < box[1] + box[3]) & (y + h > box[1]))
-    counts = rle.crop([cells.rle[i] for i in near.tolist()], tile.size, box)
-    some = rle.areas(counts, strip.size) > 0
-    return near[some], [c for c, ok in zip(counts, some.tolist(), strict=True) if ok]
+    masks = cells.rle.take(near).crop(box)
+    some = masks.areas > 0
+    return near[some], masks.take(some)
 
 
 class _Groups:
@@ -253,11 +253,11 @@ class _Group:
     """Copies of one cell (or of a few where tiles disagree) with the pixels that each pair shares."""
 
     def __init__(self, cells: Instances, copies: _Copies, rank: Ints, match: float, members: list[int]) -> None:
-        self._masks = [cells.rle[m] for m in members]
+        self._masks = cells.rle.take(members)
         self._members, self._size, self._match = members, cells.size, match
         self._tile, self._cut = copies.tile[members].tolist(), copies.cut_off[members].tolist()
         self._order = np.argsort(rank[members]).tolist()
-        table = overlap_of_rles(self._masks, self._masks, cells.size)
+        table = overlap_of_masks(self._masks, self._masks)
         self._area = table.gt_areas.tolist()
         self._shared = np.zeros((len(members), len(members)), np.int64)
         self._shared[table.gt_index, table.pred_index] = table.intersection
@@ -304,28 +304,28 @@ class _Group:
         for a, b in pairs:
             if a in at and b in at:
                 groups.join(at[a], at[b])
-        return [(own, rle.union([self._masks[k] for k in own], self._size)) for own in groups.members(rest)]
+        return [(own, self._masks.take(own).union()) for own in groups.members(rest)]
 
     def _inside(self, k: int, mask: bytes) -> bool:
-        both = rle.areas([rle.intersection([self._masks[k], mask], self._size)], self._size)[0]
+        shared = Masks.of([self._masks[k], mask], self._size).intersection()
+        both = Masks.of([shared], self._size).areas[0]
         return bool(both > self._match * self._area[k])
 
 
 def _as_instances(cells: Instances, parents: Ints, found: list[_Cell]) -> Instances:
     """Give the columns of the best copies the final masks, renumbered from 1."""
-    counts = [cell.mask for cell in found]
-    areas, boxes = rle.measure(counts, cells.size)
+    masks = Masks.of([cell.mask for cell in found], cells.size)
     made = cells.take(np.array([cell.best for cell in found], dtype=np.intp))
-    columns: dict[str, Any] = {"rle": counts, "area": areas, "bbox": boxes, "instance_id": None}
+    columns: dict[str, Any] = {"instance_id": None}
     columns["truncated"] = [cell.fragment for cell in found]
     if cells.parent is not None:
         number = {copy: k + 1 for k, cell in enumerate(found) for copy in cell.copies}
         columns["parent"] = [_parent(cell, parents, number) for cell in found]
     for name in ("polygon", "published_area", "published_bbox"):
         if getattr(made, name) is not None:
-            same = (areas == made.area).tolist()
+            same = (masks.areas == made.area).tolist()
             columns[name] = [v if ok else None for v, ok in zip(made.column(name), same, strict=True)]
-    return made.with_columns(**columns)
+    return made.with_masks(masks).with_columns(**columns)
 
 
 def _parent(cell: _Cell, parents: Ints, number: dict[int, int]) -> int | None:

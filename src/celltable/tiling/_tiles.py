@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 
 from celltable.cells import Instances
 from celltable.errors import CelltableError
-from celltable.geometry import polygon, rle
+from celltable.geometry import polygon
+from celltable.geometry.masks import Masks
 
 STRIP_PIXELS: Final = 1 << 22  # painted at once: 16 MB
 
@@ -87,17 +87,16 @@ def cut(cells: Instances, tile: Tile, *, min_pixels: int = 1) -> Instances:
     inside = (x < tile.col + tile.width) & (x + w > tile.col) & (y < tile.row + tile.height) & (y + h > tile.row)
     near = cells.take(np.flatnonzero(inside & (cells.area > 0)))
     if not len(near):
-        return near.with_columns(size=tile.size)
-    counts = rle.crop(list(near.rle), near.size, tile.box)
-    areas, boxes = rle.measure(counts, tile.size)
-    whole = areas == near.area
-    columns: dict[str, Any] = {"size": tile.size, "rle": counts, "area": areas, "bbox": boxes}
+        return Instances.empty(tile.size)
+    masks = near.rle.crop(tile.box)
+    whole = masks.areas == near.area
+    columns: dict[str, Any] = {}
     columns["truncated"] = [bool(t) or not ok for t, ok in zip(near.column("truncated"), whole.tolist(), strict=True)]
     for name in ("polygon", "published_area", "published_bbox"):
         if getattr(near, name) is not None:
             values = zip(near.column(name), whole.tolist(), strict=True)
             columns[name] = [value if ok else None for value, ok in values]
-    part = near.with_columns(**columns).take(np.flatnonzero(areas >= max(1, min_pixels)))
+    part = near.with_masks(masks).with_columns(**columns).take(masks.areas >= max(1, min_pixels))
     return _with_parents(_moved(part, -tile.col, -tile.row))
 
 
@@ -125,26 +124,10 @@ def _moved(cells: Instances, dx: int, dy: int) -> Instances:
 
 def place(cells: Instances, tile: Tile, size: tuple[int, int]) -> Instances:
     """Move the cells of a tile into the coordinates of its image of `size` (height, width)."""
-    counts = rle.paste(list(cells.rle), tile.size, tile.box, size)
+    masks = cells.rle.paste(tile.box, size)
     shift = np.array([tile.col, tile.row, 0, 0], np.int32)
     boxes = np.where((cells.area > 0)[:, None], cells.bbox + shift, 0).astype(np.int32)
-    return _moved(cells.with_columns(size=size, rle=counts, bbox=boxes), tile.col, tile.row)
-
-
-def concatenate(parts: Sequence[Instances]) -> Instances:
-    """Concatenate cells of one image, renumbered from 1."""
-    size = parts[0].size
-    columns: dict[str, Any] = {}
-    for name in Instances.__dataclass_fields__:
-        if name in ("size", "rle", "area", "bbox", "instance_id"):
-            continue
-        values = [getattr(p, name) for p in parts]
-        plain = all(v is None or isinstance(v, str | bool) for v in values)
-        columns[name] = values[0] if plain and len(set(values)) == 1 else [v for p in parts for v in p.column(name)]
-    counts = [c for p in parts for c in p.rle]
-    areas = np.concatenate([np.asarray(p.area, np.int64) for p in parts])
-    boxes = np.concatenate([np.asarray(p.bbox, np.int32).reshape(-1, 4) for p in parts])
-    return Instances(size, counts, areas, boxes, **columns)
+    return _moved(cells.with_masks(Masks.of(masks, size, cells.area, boxes)), tile.col, tile.row)
 
 
 def paint(cells: Instances, out: NDArray[Any]) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from celltable._native import matching
 from celltable.errors import InputError, MetricError
+from celltable.geometry.masks import RunLengths
 from celltable.plugins.metric import Mode
 from celltable.work import default_workers
 
@@ -19,43 +20,18 @@ from .protocol import Protocol
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PackedMasks:
-    """Compressed COCO run lengths of n masks in one array.
-
-    Attributes
-    ----------
-    text : uint8
-        The counts of all masks, one after the other.
-    ends : int64 (n + 1,)
-        Mask i is ``text[ends[i]:ends[i + 1]]``.
-    sizes : int32 (n, 2)
-        Height and width in pixels.
-    """
-
-    text: NDArray[np.uint8]
-    ends: NDArray[np.int64]
-    sizes: NDArray[np.int32]
-
-    @classmethod
-    def of(cls, counts: Sequence[bytes], sizes: Any) -> PackedMasks:
-        """From a list of counts and their (height, width), one pair for all or one each."""
-        ends = np.zeros(len(counts) + 1, np.int64)
-        np.cumsum([len(c) for c in counts], out=ends[1:])
-        every = np.broadcast_to(np.asarray(sizes, np.int32), (len(counts), 2))
-        return cls(np.frombuffer(b"".join(counts), np.uint8), ends, np.ascontiguousarray(every))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Annotations:
-    """One side of a data set: one row an annotation or detection, in any order.
+    """One side of a data set: one row per annotation or detection, in any order.
 
     Attributes
     ----------
     image, category
         int32 (n,): positions in lists of images and of categories that both sides share; a negative one leaves the
         row out. The order of images and categories is that of their ids, ascending.
-    masks, boxes
-        What is compared: masks, or float64 (n, 4) boxes x, y, width, height.
+    masks, sizes
+        Where masks are compared: compressed COCO run lengths, and int32 (n, 2) height and width of each image.
+    boxes
+        Where boxes are compared: float64 (n, 4) x, y, width, height.
     area
         float64 (n,) px²: of ground truth as published. Detections without it have the area of their mask.
     score
@@ -66,7 +42,8 @@ class Annotations:
 
     image: NDArray[np.int32]
     category: NDArray[np.int32]
-    masks: PackedMasks | None = None
+    masks: RunLengths | None = None
+    sizes: NDArray[np.int32] | None = None
     boxes: NDArray[np.float64] | None = None
     area: NDArray[np.float64] | None = None
     score: NDArray[np.float64] | None = None
@@ -137,27 +114,19 @@ def _pooled(side: Annotations) -> Annotations:
     order = np.argsort(side.category, kind="stable")
     category = np.where(side.category[order] >= 0, 0, -1).astype(np.int32)
     columns: dict[str, Any] = {"image": side.image[order], "category": category}
-    for name in ("boxes", "area", "score", "crowd", "id_zero"):
+    for name in ("sizes", "boxes", "area", "score", "crowd", "id_zero"):
         column = getattr(side, name)
         columns[name] = None if column is None else np.ascontiguousarray(column[order])
     if side.masks is not None:
-        columns["masks"] = _taken(side.masks, order)
+        columns["masks"] = side.masks.take(order)
     return Annotations(**columns)
-
-
-def _taken(masks: PackedMasks, order: NDArray[np.intp]) -> PackedMasks:
-    lengths = np.diff(masks.ends)[order]
-    ends = np.zeros(len(order) + 1, np.int64)
-    np.cumsum(lengths, out=ends[1:])
-    at = np.repeat(masks.ends[:-1][order] - ends[:-1], lengths) + np.arange(ends[-1])
-    return PackedMasks(masks.text[at], ends, np.ascontiguousarray(masks.sizes[order]))
 
 
 def _shapes(prefix: str, side: Annotations) -> dict[str, Any]:
     masks = side.masks
     return {
-        f"{prefix}_text": None if masks is None else masks.text,
-        f"{prefix}_ends": None if masks is None else masks.ends,
-        f"{prefix}_sizes": None if masks is None else masks.sizes,
+        f"{prefix}_text": None if masks is None else masks.data,
+        f"{prefix}_ends": None if masks is None else masks.offsets,
+        f"{prefix}_sizes": side.sizes,
         f"{prefix}_boxes": side.boxes,
     }

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from celltable._native.cocojson import CocoFile
 from celltable.errors import InputError, MetricError, NotFoundError
+from celltable.geometry.masks import Masks, RunLengths
 from celltable.plugins.metric import Mode, Result
 from celltable.work import default_workers
 
 from .accumulate import Evaluation, false_negative_rate, undefined_as_nan
-from .columns import Annotations, PackedMasks, evaluate
+from .columns import Annotations, evaluate
 from .protocol import LIVECELL, Protocol, protocol_named
 
 
@@ -217,15 +218,14 @@ def _tight(
     file: CocoFile, frame: _Frame, image: NDArray[np.int32], used: NDArray[np.bool_], threads: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Tight boxes and areas of the masks of results, image size by image size."""
-    from celltable.geometry import rle
-
-    masks: PackedMasks = _masks(file, frame, image, used, threads)["masks"]
-    boxes, areas, text = np.zeros((len(file), 4)), np.zeros(len(file)), masks.text.tobytes()
-    counts = [text[a:b] for a, b in zip(masks.ends[:-1].tolist(), masks.ends[1:].tolist(), strict=True)]
-    for height, width in np.unique(masks.sizes[used], axis=0).tolist():
-        rows = np.flatnonzero(used & (masks.sizes == (height, width)).all(axis=1))
-        some = [counts[k] for k in rows.tolist()]
-        boxes[rows], areas[rows] = rle.boxes(some, (height, width)), rle.areas(some, (height, width))
+    shapes = _masks(file, frame, image, used, threads)
+    masks: RunLengths = shapes["masks"]
+    sizes: NDArray[np.int32] = shapes["sizes"]
+    boxes, areas = np.zeros((len(file), 4)), np.zeros(len(file))
+    for height, width in np.unique(sizes[used], axis=0).tolist():
+        rows = np.flatnonzero(used & (sizes == (height, width)).all(axis=1))
+        some = Masks.of(masks.take(rows), (height, width))
+        boxes[rows], areas[rows] = some.boxes, some.areas
     return boxes, areas
 
 
@@ -244,4 +244,4 @@ def _masks(
             f"{file.ids[odd[0]]}); expected polygons or run lengths with a size"
         )
     text, ends = file.counts(np.where(used, 1, 0).astype(np.uint8), sizes, threads)
-    return {"masks": PackedMasks(text, ends, sizes)}
+    return {"masks": RunLengths(text, ends), "sizes": sizes}

@@ -1,0 +1,430 @@
+"""The masks of one image: compressed COCO run lengths in one buffer, measured, combined and cut without decoding them.
+
+`RunLengths` is an immutable sequence of run lengths as bytes. `Masks` adds the size of the image they belong to, and
+with it everything that can be computed. Slices are views; `take` copies only what it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from celltable._native import geometry as _core
+from celltable.errors import MaskError
+
+from ._arrays import checked_size, label_array
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Size = tuple[int, int]
+Ints = NDArray[np.int64]
+Boxes = NDArray[np.int32]
+POLICIES: Final = ("last-wins", "first-wins", "smallest-wins", "largest-wins")
+
+
+class RunLengths(Sequence[bytes]):
+    """Compressed COCO run lengths of n masks, one after the other in one buffer.
+
+    Item i is the bytes ``data[offsets[i]:offsets[i + 1]]``. The buffer may hold more than these.
+
+    Attributes
+    ----------
+    data : uint8
+    offsets : int64 (n + 1,)
+    """
+
+    __slots__ = ("__dict__", "data", "offsets")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, data: NDArray[np.uint8], offsets: Ints) -> None:
+        self.data = data
+        self.offsets = offsets
+
+    @classmethod
+    def packed(cls, counts: Iterable[bytes]) -> RunLengths:
+        """Copy run lengths into one buffer."""
+        return RunLengths(*_packed(counts))
+
+    @classmethod
+    def joined(cls, parts: Iterable[RunLengths]) -> RunLengths:
+        """Put several sequences one after the other."""
+        return RunLengths(*_joined(list(parts)))
+
+    @classmethod
+    def from_arrow(cls, array: pa.Array) -> RunLengths:
+        """Read an Arrow binary array without copying its bytes; it may not hold nulls."""
+        if array.null_count:
+            raise MaskError(f"{array.null_count} of {len(array)} masks are null; expected run lengths")
+        _, ends, data = array.buffers()
+        offsets = np.zeros(1, np.int64)
+        if len(array):
+            offsets = np.frombuffer(ends, np.int32, len(array) + 1, 4 * array.offset).astype(np.int64)
+        return RunLengths(np.frombuffer(data or b"", np.uint8), offsets)
+
+    def _with(self, data: NDArray[np.uint8], offsets: Ints, part: Any) -> Self:
+        """Make the same kind of sequence from some of the items; `part` indexes arrays of one entry per item."""
+        return type(self)(data, offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> bytes | Self:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step != 1:
+                return self.take(np.arange(start, stop, step))
+            stop = max(start, stop)
+            return self._with(self.data, self.offsets[start : stop + 1], slice(start, stop))
+        k = int(index) + (len(self) if index < 0 else 0)
+        if not 0 <= k < len(self):
+            raise IndexError(f"mask {index} of {len(self)}")
+        return self.data[self.offsets[k] : self.offsets[k + 1]].tobytes()
+
+    def __iter__(self) -> Iterator[bytes]:
+        first, *ends = self.offsets.tolist()
+        text = self.data[first : ends[-1] if ends else first].tobytes()
+        start = 0
+        for end in ends:
+            yield text[start : end - first]
+            start = end - first
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Sequence) and not isinstance(other, str | bytes):
+            return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+        return NotImplemented
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self)} masks, {self.lengths.sum():,} bytes>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._compact()
+
+    def _compact(self) -> tuple[NDArray[np.uint8], Ints]:
+        """The buffer without what lies before and behind the items, and the offsets in it."""
+        first, last = int(self.offsets[0]), int(self.offsets[-1])
+        return self.data[first:last], self.offsets - first
+
+    @property
+    def lengths(self) -> Ints:
+        """Bytes of each item, int64 (n,)."""
+        return self.offsets[1:] - self.offsets[:-1]
+
+    def take(self, indices: ArrayLike) -> Self:
+        """Copy the items at `indices` (positions, or one boolean per item), in that order."""
+        where = np.asarray(indices)
+        where = np.flatnonzero(where) if where.dtype == bool else where.astype(np.intp, copy=False)
+        starts, lengths = self.offsets[:-1][where], self.lengths[where]
+        offsets = _offsets(lengths)
+        at = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return self._with(self.data[at], offsets, where)
+
+    def to_arrow(self) -> pa.BinaryArray:
+        """Return the items as an Arrow binary array that shares the buffer.
+
+        Raises
+        ------
+        MaskError
+            If they take 2 GB or more, which Arrow's 32-bit offsets cannot address.
+        """
+        import pyarrow as pa
+
+        data, offsets = self._compact()
+        if offsets[-1] > np.iinfo(np.int32).max:
+            raise MaskError(f"{len(self):,} masks take {offsets[-1]:,} bytes; expected less than 2 GB in one table")
+        buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(np.ascontiguousarray(data))]
+        return pa.Array.from_buffers(pa.binary(), len(self), buffers)
+
+
+class Masks(RunLengths):
+    """The masks of one image of `size` (height, width).
+
+    Parameters
+    ----------
+    data, offsets
+        Run lengths, as in `RunLengths`. They are checked when something is computed from them.
+    size
+        (height, width) of the image.
+    areas, boxes
+        int64 (n,) and int32 (n, 4), where they are known already; computed when asked for otherwise.
+
+    >>> masks = Masks.from_arrays([np.array([[0, 1], [0, 1]]), np.array([[1, 0], [0, 0]])], (2, 2))
+    >>> list(masks), masks.areas.tolist(), masks.boxes.tolist()
+    ([b'22', b'013'], [2, 1], [[1, 0, 1, 2], [0, 0, 1, 1]])
+    >>> masks[1:], masks.union()
+    (<Masks: 1 masks, 3 bytes>, b'0111')
+    """
+
+    __slots__ = ("size",)
+
+    def __init__(
+        self,
+        data: NDArray[np.uint8],
+        offsets: Ints,
+        size: Size,
+        areas: Ints | None = None,
+        boxes: Boxes | None = None,
+    ) -> None:
+        super().__init__(data, offsets)
+        self.size = checked_size(size)
+        if areas is not None:
+            self.__dict__["areas"] = areas
+        if boxes is not None:
+            self.__dict__["boxes"] = boxes
+
+    @classmethod
+    def of(
+        cls,
+        counts: Iterable[bytes] | RunLengths,
+        size: Size,
+        areas: Ints | None = None,
+        boxes: Boxes | None = None,
+    ) -> Masks:
+        """Make masks of `size` from run lengths; a buffer is shared, single texts are copied into one."""
+        data, offsets = (counts.data, counts.offsets) if isinstance(counts, RunLengths) else _packed(counts)
+        return cls(data, offsets, size, areas, boxes)
+
+    @classmethod
+    def from_arrays(cls, masks: Iterable[ArrayLike], size: Size) -> Masks:
+        """Encode arrays (row, column) of the full image; any non-zero pixel belongs to its mask."""
+        from .rle import encode
+
+        return cls.of([encode(np.asarray(m)) for m in masks], size)
+
+    @classmethod
+    def concat(cls, parts: Sequence[Masks]) -> Masks:
+        """Put the masks of several sequences of one size, at least one, after each other."""
+        sizes = {part.size for part in parts}
+        if len(sizes) != 1:
+            raise MaskError(f"masks of {len(sizes)} sizes cannot be put together: {sorted(sizes)}; expected one size")
+        known = all(part.measured for part in parts)
+        areas, boxes = (
+            (np.concatenate([p.areas for p in parts]), np.concatenate([p.boxes for p in parts]))
+            if known
+            else (None, None)
+        )
+        return cls(*_joined(parts), parts[0].size, areas, boxes)
+
+    def _with(self, data: NDArray[np.uint8], offsets: Ints, part: Any) -> Self:
+        known = (self.__dict__.get(name) for name in ("areas", "boxes"))
+        areas, boxes = (None if values is None else values[part] for values in known)
+        return type(self)(data, offsets, self.size, areas, boxes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (*self._compact(), self.size, self.__dict__.get("areas"), self.__dict__.get("boxes"))
+
+    @cached_property
+    def _measures(self) -> tuple[Ints, Boxes]:
+        return _core.measures(list(self), *self.size)
+
+    @cached_property
+    def areas(self) -> Ints:
+        """Pixels of each mask, int64 (n,), px². Raises MaskError, naming the mask, where run lengths are not valid."""
+        return self._measures[0]
+
+    @cached_property
+    def boxes(self) -> Boxes:
+        """Tight box of each mask, int32 (n, 4): x, y, width, height; zeros for an empty mask."""
+        return self._measures[1]
+
+    @property
+    def measured(self) -> bool:
+        """Whether areas and boxes are known, and asking for them costs nothing."""
+        return "areas" in self.__dict__ and "boxes" in self.__dict__
+
+    def check(self) -> None:
+        """Raise MaskError, naming the mask and the reason, unless all run lengths are valid for the size."""
+        _ = self._measures
+
+    def faults(self) -> dict[int, str]:
+        """Which run lengths are not a mask of this size, and why; empty if all are valid."""
+        try:
+            self.check()
+        except MaskError as exc:
+            if len(self) == 1:
+                return {0: str(exc)}
+            half = len(self) // 2
+            return self[:half].faults() | {half + k: reason for k, reason in self[half:].faults().items()}
+        return {}
+
+    def decode(self, index: int) -> NDArray[np.bool_]:
+        """Return one mask as booleans (height, width)."""
+        return _core.decode(self[index], *self.size).view(np.bool_)
+
+    def flatten(self, ids: ArrayLike | None = None, policy: str = "last-wins") -> Flattened:
+        """Paint the masks into one label map; a named policy decides overlaps, and the loss is counted.
+
+        Parameters
+        ----------
+        ids
+            The label of each mask; 1..n by default.
+        policy
+            ``last-wins``, ``first-wins``, ``smallest-wins`` or ``largest-wins`` (of equal areas the later one wins).
+
+        >>> flat = Masks.from_arrays([[[1, 1, 0]], [[0, 1, 1]]], (1, 3)).flatten(policy="first-wins")
+        >>> flat.label_map.tolist(), flat.lost_pixels
+        ([[1, 1, 2]], 1)
+        """
+        n = len(self)
+        labels = np.arange(1, n + 1, dtype=np.int32) if ids is None else _labels(ids)
+        order = np.arange(n, dtype=np.int64)
+        if policy == "first-wins":
+            order = order[::-1].copy()
+        elif policy in ("smallest-wins", "largest-wins"):
+            keys = -self.areas if policy == "smallest-wins" else self.areas
+            order = np.argsort(keys, kind="stable").astype(np.int64)
+        elif policy != "last-wins":
+            raise MaskError(f"no flattening policy is called '{policy}'; there are {', '.join(POLICIES)}")
+        return Flattened(*_core.paint(list(self), *self.size, labels, order))
+
+    def union(self) -> bytes:
+        """All pixels of any of the masks; an empty mask if there are none."""
+        return _core.merge(list(self), *self.size, False)
+
+    def intersection(self) -> bytes:
+        """The pixels that all masks share; an empty mask if there are none."""
+        return _core.merge(list(self), *self.size, True)
+
+    @cached_property
+    def disjoint(self) -> bool:
+        """Whether no two masks share a pixel."""
+        return _core.disjoint(list(self), *self.size)
+
+    def iou(self, others: Masks, iscrowd: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Intersection over union of each mask with each of `others`, float64 (n, m), as pycocotools computes it.
+
+        Where `iscrowd` (one entry per mask of `others`) is set, the intersection over the area of the mask itself.
+        """
+        self.need_same_size(others)
+        crowd = np.zeros(len(others), np.uint8) if iscrowd is None else np.ascontiguousarray(iscrowd, dtype=np.uint8)
+        return _core.iou(list(self), list(others), *self.size, crowd)
+
+    def need_same_size(self, others: Masks) -> None:
+        """Raise MaskError unless the masks of `others` have the size of these."""
+        if self.size != others.size:
+            (h, w), (other_h, other_w) = self.size, others.size
+            raise MaskError(f"masks of {h} × {w} px beside masks of {other_h} × {other_w} px; expected one size")
+
+    def crop(self, box: Sequence[int]) -> Masks:
+        """Cut the window `box` (x, y, width, height) out of each mask; the result has the window's size."""
+        x, y, width, height = (int(v) for v in box)
+        return Masks.of(_core.window(list(self), *self.size, x, y, width, height, False), (height, width))
+
+    def paste(self, box: Sequence[int], image_size: Size) -> Masks:
+        """Place masks of a window into the image of `image_size`, at the window's `box` (x, y, width, height)."""
+        x, y, width, height = (int(v) for v in box)
+        if (height, width) != self.size:
+            raise MaskError(
+                f"masks of {self.size[0]} × {self.size[1]} px in a window of {height} × {width} px; "
+                "expected the same size"
+            )
+        size = checked_size(image_size)
+        return Masks.of(_core.window(list(self), *size, x, y, width, height, True), size)
+
+    def components(self, connectivity: int = 8) -> list[Masks]:
+        """The connected parts of each mask (4: by edges, 8: also by corners), in column-major order of first pixels."""
+        return [Masks.of(parts, self.size) for parts in _core.parts(list(self), *self.size, connectivity)]
+
+    def count_components(self) -> tuple[Ints, Ints]:
+        """The number of parts of each mask under 4- and under 8-connectivity, int64 (n,) each."""
+        return _core.part_numbers(list(self), *self.size)
+
+    def holes(self, connectivity: int = 4) -> Holes:
+        """Background that a mask encloses; `connectivity` is the background's (4: a diagonal gap does not open it)."""
+        return Holes(*_core.holes(list(self), *self.size, connectivity, False)[:3])
+
+    def fill_holes(self, connectivity: int = 4) -> Masks:
+        """The masks with the holes that `holes` counts filled."""
+        return Masks.of(_core.holes(list(self), *self.size, connectivity, True)[3], self.size)
+
+    def hull_areas(self) -> NDArray[np.float64]:
+        """Area of the convex hull of all pixel corners of each mask, px²; solidity is area over this."""
+        return _core.hull_areas(list(self), *self.size)
+
+
+class Labelled(NamedTuple):
+    """The cells of a label map: `ids` int64 (n,) ascending, and their masks with areas and boxes."""
+
+    ids: Ints
+    masks: Masks
+
+
+def from_label_map(label_map: ArrayLike) -> Labelled:
+    """Encode every label of a label map in one pass.
+
+    Parameters
+    ----------
+    label_map
+        Integers (row, column), 0 = background; any integer type and memory layout.
+
+    Raises
+    ------
+    MaskError
+        If it is not 2-D, not of integers, or holds a negative label.
+
+    >>> ids, masks = from_label_map(np.array([[0, 7, 7, 2]]))
+    >>> ids.tolist(), masks.areas.tolist(), masks.boxes.tolist()
+    ([2, 7], [1, 2], [[3, 0, 1, 1], [1, 0, 2, 1]])
+    """
+    array, transposed = label_array(label_map)
+    ids, counts, areas, boxes = _core.label_rles(array, transposed)
+    height, width = reversed(array.shape) if transposed else array.shape
+    return Labelled(ids, Masks(*_packed(counts), (height, width), areas, boxes))
+
+
+@dataclass(frozen=True, slots=True)
+class Flattened:
+    """A label map made of masks: int32 (height, width), and what it could not hold.
+
+    `lost_pixels` counts pixels of cells that another cell has in the map, `lost_instances` cells with no pixel left.
+    """
+
+    label_map: NDArray[np.int32]
+    lost_pixels: int
+    lost_instances: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holes:
+    """Holes of each mask: their number, their pixels in all, and those of the largest; int64 (n,)."""
+
+    number: Ints
+    pixels: Ints
+    largest: Ints
+
+
+def _packed(counts: Iterable[bytes]) -> tuple[NDArray[np.uint8], Ints]:
+    texts = counts if isinstance(counts, list | tuple) else list(counts)
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    return np.frombuffer(b"".join(texts), np.uint8), _offsets(lengths)
+
+
+def _joined(parts: Sequence[RunLengths]) -> tuple[NDArray[np.uint8], Ints]:
+    compact = [part._compact() for part in parts]
+    lengths = np.concatenate([np.zeros(0, np.int64), *(part.lengths for part in parts)])
+    data = np.concatenate([np.zeros(0, np.uint8), *(data for data, _ in compact)])
+    return data, _offsets(lengths)
+
+
+def _offsets(lengths: Ints) -> Ints:
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def _labels(ids: ArrayLike) -> NDArray[np.int32]:
+    values, limits = np.asarray(ids), np.iinfo(np.int32)
+    if values.size and values.dtype.kind not in "iu":
+        raise MaskError(f"labels are whole numbers; found {values.dtype}")
+    if values.size and not limits.min <= int(values.min()) <= int(values.max()) <= limits.max:
+        raise MaskError(f"labels from {values.min()} to {values.max()}; a painted label map holds int32 labels")
+    return np.ascontiguousarray(values, dtype=np.int32)
