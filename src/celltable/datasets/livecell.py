@@ -129,7 +129,7 @@ def _image(release: Release, shared: Shared, item: Item, findings: list[Finding]
     except UnreadableImage as exc:
         image, entry = Image(item.image_id, *item.size), None
         findings.append(Finding("unreadable-image", str(exc), "error", item.image_id))
-    if entry is not None and item.part is not None and image.size != item.size:
+    if entry is not None and item.part is not None and min(item.size) and image.size != item.size:
         text = f"{item.file}.tif is {image.height} × {image.width} px; its record says {item.size[0]} × {item.size[1]}"
         findings.append(Finding("size-mismatch", text, "error", item.image_id))
     name = parse(item.file)

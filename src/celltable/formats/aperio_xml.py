@@ -120,8 +120,9 @@ def _sample(files: Files, image_id: str, member: str, picture: str | None, known
                 Finding("invalid-segmentation", f"region {found.ids[k]}: {what}; left out", "error", image_id)
             )
     if good and not min(image.size):
-        message = "the size of the image is not known: its file is missing; its regions were left out"
-        findings.append(Finding("missing-image", message, "error", image_id))
+        if not any(f.rule == "unreadable-image" for f in findings):
+            message = "the size of the image is unknown because its file is missing; its regions were left out"
+            findings.append(Finding("missing-image", message, "error", image_id))
         good = []
     cells = cells_of(found, good, image, findings)
     return Sample(image, cells, tuple(findings), load)

@@ -343,8 +343,12 @@ def _cells(
     size = int(mask.shape[0]), int(mask.shape[1])
     if not min(image.size):
         image = replace(image, height=size[0], width=size[1])
-    if size != image.size or mask.ndim != 3 or mask.shape[2] < 3:
-        message = f"the mask is {' × '.join(map(str, mask.shape))}; expected {image.height} × {image.width} in colour"
+    if mask.ndim != 3 or mask.shape[2] < 3:
+        message = f"{member} has shape {mask.shape}; expected three colour channels"
+        findings.append(Finding("mask-shape", message, "error", image.image_id))
+        return image, Instances.empty(image.size)
+    if size != image.size:
+        message = f"the mask is {size[0]} × {size[1]} px, the image {image.height} × {image.width}"
         findings.append(Finding("size-mismatch", message, "error", image.image_id))
         return image, Instances.empty(image.size)
     classes, odd = classify(mask[..., :3], list(colours.values()), tolerance)

@@ -152,8 +152,9 @@ def _sample(
     columns: dict[str, list[Any]] = {"class_name": [], "score": []}
     lines = files.read(label).decode("utf-8-sig", "replace").splitlines() if label else []
     if lines and not min(image.size):
-        message = "the size of the image is not known: its file is missing; its lines were left out"
-        findings.append(Finding("missing-image", message, "error", image_id))
+        if not any(f.rule == "unreadable-image" for f in findings):
+            message = "the size of the image is unknown because its file is missing; its lines were left out"
+            findings.append(Finding("missing-image", message, "error", image_id))
         lines = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
