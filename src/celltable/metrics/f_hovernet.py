@@ -55,7 +55,7 @@ def pool(numbers: Sequence[Pairing], mode: Mode, typed: bool, **_: Any) -> Resul
         known = whole.paired if typed else whole.paired[1:]
         same = int(np.trace(whole.paired)) - (0 if typed else int(whole.paired[0, 0]))
         fields["acc_type"] = ratio(same, int(known.sum()))
-        scores = [type_scores(whole, k + 1, true_known=typed)[0] for k in range(len(whole.names))]
+        scores = [type_scores(whole, k + 1, gt_typed=typed)[0] for k in range(len(whole.names))]
         fields |= {f"F_c({name})": f for name, f in zip(whole.names, scores, strict=True)}
         fields["confusion"] = confusion(whole)
     return Result(f_d, fields)

@@ -1,4 +1,4 @@
-"""Uncertainty over images: seeded bootstrap intervals of a score, and of the difference between two models."""
+"""Uncertainty over images: seeded bootstrap replicates of a score, and the interval they span."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from celltable.plugins.metric import Metric, Mode
 
 Floats = NDArray[np.float64]
 
-CHUNK = 4_000_000  # weights held at once
-SLOW_IMAGES, SLOW_ROUNDS = 300, 200  # without a vectorised form only so many images are resampled, so many times
+CHUNK = 4_000_000  # weights in memory at once
+SLOW_IMAGES, SLOW_ROUNDS = 300, 200  # limits for metrics without a vectorised `resample`
 
 
 def draws(n: int, rounds: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """How often each of n images is drawn, in chunks of rows; the same seed gives the same draws."""
+    """Draw n images with replacement `rounds` times: how often each is drawn, int64 (rows, n), in chunks of rows.
+
+    The same seed gives the same draws.
+    """
     rng = np.random.default_rng(seed)
     step = max(1, CHUNK // max(n, 1))
     for start in range(0, rounds, step):
@@ -27,7 +30,7 @@ def draws(n: int, rounds: int, seed: int) -> Iterator[NDArray[np.int64]]:
 def replicates(
     metric: Metric, numbers: Sequence[Any], mode: Mode, options: Mapping[str, Any], rounds: int, seed: int
 ) -> Floats | None:
-    """The score on `rounds` resamples of the images; None where that would take too long or there is one image."""
+    """Score `rounds` resamples of the images, float64 (rounds,); None for one image or if it would take too long."""
     n = len(numbers)
     if n < 2 or rounds < 1:
         return None
@@ -44,7 +47,7 @@ def replicates(
 
 
 def interval(values: Floats | None) -> tuple[float, float] | None:
-    """The middle 95 % of the replicates."""
+    """Return the middle 95 % of the replicates; None if there are none or all are NaN."""
     if values is None:
         return None
     known = values[~np.isnan(values)]

@@ -12,11 +12,11 @@ from .strips import label_sums
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-DENSE = 400_000_000  # distances, 3.2 GB: 20,000 cells on either side
+DENSE = 400_000_000  # distances, 3.2 GB: 20,000 cells on each side
 
 
 def centroids(side: Side) -> Floats:
-    """Mean x and y of the pixels of each cell of a side, float64 (n, 2)."""
+    """Compute the mean x and y of the pixels of each cell of a side, float64 (n, 2)."""
     if not len(side):
         return np.zeros((0, 2))
     if side.overlapping:
@@ -33,42 +33,42 @@ def _coordinate_sums(mask: NDArray[np.bool_]) -> tuple[int, int]:
     return int(x.sum()), int(y.sum())
 
 
-def nearest_assignment(a_xy: Floats, b_xy: Floats) -> tuple[Ints, Ints, Floats]:
-    """The one-to-one assignment with the least sum of distances over all points: rows of a, of b, and distances.
+def nearest_assignment(gt_xy: Floats, pred_xy: Floats) -> tuple[Ints, Ints, Floats]:
+    """Assign points one to one with the least sum of distances: rows of `gt_xy`, rows of `pred_xy`, and distances.
 
     Raises
     ------
     MetricError
-        If the matrix of distances, which the rule asks for, would not fit into memory.
+        If the matrix of distances would not fit into memory.
     """
     from scipy.optimize import linear_sum_assignment
 
-    refuse_many(len(a_xy), len(b_xy))
-    if not len(a_xy) or not len(b_xy):
+    refuse_many(len(gt_xy), len(pred_xy))
+    if not len(gt_xy) or not len(pred_xy):
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
-    dx, dy = (a_xy[:, k, None] - b_xy[None, :, k] for k in (0, 1))
+    dx, dy = (gt_xy[:, k, None] - pred_xy[None, :, k] for k in (0, 1))
     distance = np.sqrt(dx**2 + dy**2)
-    a, b = linear_sum_assignment(distance)
-    return a, b, distance[a, b]
+    gt, pred = linear_sum_assignment(distance)
+    return gt, pred, distance[gt, pred]
 
 
-def refuse_many(n_a: int, n_b: int) -> None:
-    """Raise if the distances of so many points would not fit into memory."""
-    if n_a * n_b > DENSE:
+def refuse_many(n_gt: int, n_pred: int) -> None:
+    """Raise if the distances between so many points would not fit into memory."""
+    if n_gt * n_pred > DENSE:
         raise MetricError(
-            f"pairing {n_a:,} with {n_b:,} centres needs every distance at once ({8e-9 * n_a * n_b:,.0f} GB), as the "
-            "official rule has it; cut the image into tiles"
+            f"pairing {n_gt:,} with {n_pred:,} centres by the official rule needs every distance at once "
+            f"({8e-9 * n_gt * n_pred:,.0f} GB); cut the image into tiles"
         )
 
 
-def pair_points(a_xy: Floats, b_xy: Floats, radius: float) -> tuple[Ints, Ints]:
-    """Rows of points paired by the assignment with the least sum of distances, kept within `radius`.
+def pair_points(gt_xy: Floats, pred_xy: Floats, radius: float) -> tuple[Ints, Ints]:
+    """Pair points by the assignment with the least sum of distances, and keep the pairs within `radius`.
 
-    The assignment is over all pairs and the radius is applied after it (pair_coordinates of HoVer-Net), which is not
+    The radius is applied after the assignment over all points, as in HoVer-Net's pair_coordinates; the result is not
     the largest matching within the radius.
 
     >>> pair_points(np.array([[0.0, 0.0]]), np.array([[9.0, 0.0], [3.0, 4.0]]), 5.0)
     (array([0]), array([1]))
     """
-    a, b, distance = nearest_assignment(a_xy, b_xy)
-    return a[distance <= radius], b[distance <= radius]
+    gt, pred, distance = nearest_assignment(gt_xy, pred_xy)
+    return gt[distance <= radius], pred[distance <= radius]

@@ -1,4 +1,4 @@
-"""Which of two models is better, by how much, and how sure that is: a paired bootstrap over the images both scored."""
+"""Which of two models is better, by how much and how certainly: a paired bootstrap over the images of both."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Difference:
     a, b, difference
         The two scores, and b - a.
     ci
-        95 % bootstrap interval of the difference, over images drawn alike for both.
+        95 % bootstrap interval of the difference, with the same images drawn for both.
     share_b_better
         Share of the resamples in which B is better.
     verdict
-        "a", "b", or "no clear difference" where the interval holds 0 or there is none.
+        "a", "b", or "no clear difference" if the interval contains 0 or there is no interval.
     """
 
     metric: str
@@ -51,7 +51,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Differences by metric and group; `print` shows a table."""
+    """Differences by metric and group; printed as a table."""
 
     rows: tuple[Difference, ...]
     names: tuple[str, str] = ("A", "B")
@@ -64,7 +64,7 @@ class Comparison:
         return "\n".join([*lines, *(["", *self.notes] if self.notes else [])])
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values that JSON can hold."""
+        """Return everything as plain values for JSON."""
         return {"names": list(self.names), "rows": [plain(asdict(r)) for r in self.rows], "notes": list(self.notes)}
 
 
@@ -138,21 +138,21 @@ _ByImage = Mapping[str, Any]
 def _groups(
     a: Score, b: Score, by: Sequence[str]
 ) -> Iterator[tuple[str | None, str | None, tuple[_ByImage, _ByImage]]]:
-    """Column, group, and the numbers of both models by image; first those of all images."""
+    """Yield column, group, and the numbers of both models by image; first those of all images."""
     whole = [dict(zip(s.images, s.numbers, strict=True)) for s in (a, b)]
     yield None, None, (whole[0], whole[1])
     for column in by:
         if column not in a.groups or column not in b.groups:
             raise NotFoundError(f"{a.name} was not broken down by '{column}'; evaluate both with by=['{column}']")
-        for group, found in a.groups[column].items():
+        for group, of_a in a.groups[column].items():
             if group in b.groups[column]:
-                yield column, group, (found.numbers, b.groups[column][group].numbers)
+                yield column, group, (of_a.numbers, b.groups[column][group].numbers)
 
 
 def _difference(
     like: Score, numbers: tuple[Any, ...], column: str | None, group: str | None, rounds: int, seed: int
 ) -> Difference:
-    """B minus A of the metric and options of `like`, from what both counted in the same images."""
+    """Compute B minus A, with the metric and options of `like`, from what was counted in the same images."""
     metric: Metric = plugins.load("metrics", like.name)
     sides = []
     for of_side in numbers:
@@ -172,7 +172,7 @@ def _difference(
 
 
 def gain(metric: Metric, a: Any, b: Any) -> Any:
-    """How much better b is than a, whichever way the metric points."""
+    """How much better b is than a, whether the metric is better high, low or near zero."""
     if metric.better == "higher":
         return b - a
     return a - b if metric.better == "lower" else np.abs(a) - np.abs(b)

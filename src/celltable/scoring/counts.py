@@ -1,4 +1,4 @@
-"""Counts of cells per image: what is counted, and the coefficient of determination."""
+"""Numbers of cells per image: what is counted, means of an error, and the coefficient of determination."""
 
 from __future__ import annotations
 
@@ -35,10 +35,9 @@ CARD: Final = Card(
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
-    """(true count, predicted count) of one image; the image's own published count where it has one.
+    """Count the true and the predicted cells of one image.
 
-    The column `count` of the image is that number (LIVECell's fluorescence counts); else the ground-truth cells are
-    counted.
+    If the image has a published count (its column `count`, as LIVECell's fluorescence counts), that is the true count.
     """
     published = pair.meta.get("count")
     seen = pair.seen(mode)
@@ -47,14 +46,16 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
 
 
 def columns(numbers: Sequence[Counts]) -> tuple[Floats, Floats]:
-    """True and predicted counts without the images where either is unknown."""
+    """Return true and predicted counts, float64 (n,) each, without the images where either is unknown."""
     table = np.asarray(numbers, np.float64).reshape(-1, 2)
     table = table[~np.isnan(table).any(axis=1)]
     return table[:, 0], table[:, 1]
 
 
 def r2_score(true: ArrayLike, pred: ArrayLike) -> float:
-    """Coefficient of determination as scikit-learn has it: constant truth gives 1 if perfect, else 0; NaN below two.
+    """Compute the coefficient of determination as scikit-learn does.
+
+    Constant truth gives 1 for a perfect prediction, else 0; fewer than two values give NaN.
 
     >>> r2_score([1, 2, 3], [1, 2, 4])
     0.5
@@ -70,7 +71,7 @@ def r2_score(true: ArrayLike, pred: ArrayLike) -> float:
 
 
 def difference(numbers: Counts, mode: Mode, **_: Any) -> float:
-    """Predicted minus true count of one image."""
+    """Subtract the true from the predicted count of one image."""
     return numbers[1] - numbers[0]
 
 

@@ -1,4 +1,4 @@
-"""The Open Images rule of scored matching: each detection looks at the one cell it overlaps most, in float32."""
+"""The Open Images rule of matching, as HPA uses it: each detection tries only the cell it overlaps most, in float32."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Numbers = dict[str, "ClassNumbers"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassNumbers:
-    """One class of one image: scores of its detections by falling score, whether each hit, and the cells that count."""
+    """One class in one image: scores of the detections, descending, whether each is a hit, and the cells to find."""
 
     scores: Floats
     hits: NDArray[np.bool_]
@@ -39,7 +39,7 @@ class _Rows:
 
 
 def _rows(side: Side, scores: Floats | None) -> _Rows:
-    cell, names, found = [], [], []
+    cell, names, by_row = [], [], []
     codes = [-1] * len(side) if side.class_codes is None else side.class_codes.tolist()
     several: Sequence[Any] = side.several or [None] * len(side)
     own = [float("nan")] * len(side) if scores is None else scores.tolist()
@@ -47,12 +47,12 @@ def _rows(side: Side, scores: Floats | None) -> _Rows:
         for name, score in more or ([(side.class_names[code], own[k])] if code >= 0 else []):
             cell.append(k)
             names.append(name)
-            found.append(own[k] if np.isnan(score) else score)
-    return _Rows(np.array(cell, np.int64), np.array(names, np.str_), np.array(found, np.float64))
+            by_row.append(own[k] if np.isnan(score) else score)
+    return _Rows(np.array(cell, np.int64), np.array(names, np.str_), np.array(by_row, np.float64))
 
 
 def image_numbers(pair: Pair, mode: Mode, threshold: float, absent_class: str, shape: str) -> Numbers:
-    """Hits of every class of one image.
+    """Match the detections of every class of one image.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def _keep(rows: _Rows, mask: NDArray[np.bool_]) -> _Rows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Overlaps:
-    """Overlapping pairs of cells, sorted by prediction, with IoU and overlap over own area in float32."""
+    """Overlapping pairs sorted by prediction, with IoU and intersection over the prediction's area (ioa) in float32."""
 
     first: NDArray[np.int64]
     gt: NDArray[np.int64]
@@ -90,17 +90,18 @@ class _Overlaps:
     @classmethod
     def of(cls, pair: Pair, shape: str) -> _Overlaps:
         if shape == "bbox":
-            gt, dt, shared, a, b = _box_pairs(pair)
+            gt, dt, intersection, gt_area, dt_area = _box_pairs(pair)
         else:
             table = pair.overlap
             gt, dt = np.asarray(table.gt_index, np.int64), np.asarray(table.pred_index, np.int64)
-            shared = table.intersection.astype(np.float32)
-            a, b = table.gt_areas.astype(np.float32), table.pred_areas.astype(np.float32)
+            intersection = table.intersection.astype(np.float32)
+            gt_area, dt_area = table.gt_areas.astype(np.float32), table.pred_areas.astype(np.float32)
         order = np.lexsort((gt, dt))
-        gt, dt, shared = gt[order], dt[order], shared[order]
-        union = b[dt] + a[gt] - shared
+        gt, dt, intersection = gt[order], dt[order], intersection[order]
+        union = dt_area[dt] + gt_area[gt] - intersection
         first = np.searchsorted(dt, np.arange(len(pair.pred) + 1))
-        return cls(first, gt, shared / np.maximum(union, EPSILON), shared / np.maximum(b[dt], EPSILON))
+        iou, ioa = intersection / np.maximum(union, EPSILON), intersection / np.maximum(dt_area[dt], EPSILON)
+        return cls(first, gt, iou, ioa)
 
 
 def _box_pairs(pair: Pair) -> tuple[Any, ...]:
@@ -123,7 +124,7 @@ def _of_class(gt: _Rows, dt: _Rows, group: NDArray[np.bool_], overlaps: _Overlap
         best, chosen, most = np.float32(0), -1, np.float32(0)
         for j in range(overlaps.first[cell], overlaps.first[cell + 1]):
             other = int(overlaps.gt[j])
-            if other in place and overlaps.iou[j] > best:  # the first of equals
+            if other in place and overlaps.iou[j] > best:  # of equal ones the first
                 best, chosen = overlaps.iou[j], other
             elif other in grouped:
                 most = max(most, overlaps.ioa[j])
@@ -136,7 +137,7 @@ def _of_class(gt: _Rows, dt: _Rows, group: NDArray[np.bool_], overlaps: _Overlap
 
 
 def average_precision(parts: Sequence[ClassNumbers]) -> float:
-    """Area under the monotone precision envelope (VOC 2010, all points); NaN for a class without cells."""
+    """Compute the area under the precision envelope (VOC 2010, all points); NaN for a class without cells."""
     n_gt = sum(p.n_gt for p in parts)
     if not n_gt:
         return float("nan")
@@ -151,7 +152,7 @@ def average_precision(parts: Sequence[ClassNumbers]) -> float:
 
 
 def warn_of_ties(numbers: Sequence[Numbers], mode: Mode) -> None:
-    """Warn where more than half of the detections share their score with another of the class."""
+    """Warn if more than half of the detections share their score with another of their class."""
     tied = total = 0
     for name in {n for image in numbers for n in image}:
         scores = np.concatenate([image[name].scores for image in numbers if name in image])

@@ -1,4 +1,4 @@
-"""Averages over images that metrics share: plain, NaN skipped and counted, and their bootstrap over images."""
+"""Means over images that metrics share: of all values, or without undefined ones, and of resampled images."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Floats = NDArray[np.float64]
 
 
 def nanmean(values: ArrayLike) -> float:
-    """The mean without NaN, as numpy.nanmean sums it; NaN (and no warning) where nothing is left.
+    """Average without NaN, in numpy.nanmean's order of summation; NaN without a warning if nothing is left.
 
     >>> nanmean([1.0, float("nan"), 2.0])
     1.5
     """
-    if isinstance(values, list | tuple) and len(values) < 8:  # numpy adds so few one after another, as here
+    if isinstance(values, list | tuple) and len(values) < 8:  # numpy sums so few one after another, too
         known = [v for v in values if v == v]
         return float(sum(known) / len(known)) if known else float("nan")
     array = np.asarray(values, np.float64)
@@ -28,12 +28,12 @@ def nanmean(values: ArrayLike) -> float:
 
 
 def ratio(top: float, bottom: float) -> float:
-    """top / bottom, NaN for a bottom of zero."""
+    """Divide; NaN for a bottom of zero."""
     return top / bottom if bottom else float("nan")
 
 
 def divided(top: ArrayLike, bottom: ArrayLike, nothing: float = float("nan")) -> Floats:
-    """top / bottom of arrays, `nothing` where the bottom is zero.
+    """Divide arrays element by element; `nothing` where the bottom is zero.
 
     >>> divided([1.0, 2.0], [2.0, 0.0])
     array([0.5, nan])
@@ -46,7 +46,7 @@ def divided(top: ArrayLike, bottom: ArrayLike, nothing: float = float("nan")) ->
 
 
 def nanmeans(columns: Floats) -> list[float]:
-    """`nanmean` of each column of (n, k), summed in the same order."""
+    """Average each column of (n, k) as `nanmean` does, with the same order of summation."""
     rows = np.ascontiguousarray(columns.T)
     if not rows.size or np.isnan(rows).any() or rows.shape[1] < 8:
         return [nanmean(row) for row in rows]
@@ -54,7 +54,10 @@ def nanmeans(columns: Floats) -> list[float]:
 
 
 def weighted_mean(values: ArrayLike, weights: NDArray[Any], *, skip: bool = True) -> Floats:
-    """Mean of the values for each row of weights (B, n), float64 (B,); NaN values are left out."""
+    """Average the values with each row of weights (B, n), float64 (B,).
+
+    NaN values are left out if `skip`; otherwise they make every mean NaN.
+    """
     array = np.asarray(values, np.float64)
     there = ~np.isnan(array)
     if not skip and not there.all():
@@ -64,7 +67,7 @@ def weighted_mean(values: ArrayLike, weights: NDArray[Any], *, skip: bool = True
 
 
 def weighted_sums(columns: ArrayLike, weights: NDArray[Any]) -> Floats:
-    """Sums of the columns (n, k) for each row of weights (B, n), float64 (B, k)."""
+    """Sum the columns (n, k) with each row of weights (B, n), float64 (B, k)."""
     return np.asarray(weights @ np.asarray(columns, np.float64), np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Panoptic quality of one overlap table: the counts that every variant starts from, and the variants' ratios."""
+"""Panoptic quality of one overlap table: the counts that every variant starts from, and the quotients made of them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from celltable.errors import MetricError
 
 from .pair_table import PairTable
 
-SQ_EPS = 1e-6  # in the denominator of SQ: PanNuke-metrics, HoVer-Net, CoNIC and CellViT alike
+SQ_EPS = 1e-6  # in the denominator of SQ: PanNuke-metrics, HoVer-Net, CoNIC and CellViT
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Matched, spurious and missed cells, and the sum of IoU of the matched ones."""
+    """Numbers of matched, spurious and missed cells, and the sum of IoU of the matched ones."""
 
     tp: int
     fp: int
@@ -34,31 +34,31 @@ class Counts:
 
 
 def counts(table: PairTable, match_iou: float = 0.5, *, by_prediction: bool = False) -> Counts:
-    """Match by IoU > `match_iou`; the IoU are summed in order of the ground truth, or of the prediction.
+    """Match cells by IoU > `match_iou` and count.
 
-    The order decides the last bit of the sum.
+    The IoU are summed in order of the ground truth, or `by_prediction`; the order decides the last bit of the sum.
     """
-    found = table.over(match_iou)
+    pairs = table.over(match_iou)
     if by_prediction:
-        found = found[np.argsort(table.pred_index[found], kind="stable")]
-    tp = len(found)
-    return Counts(tp, table.n_pred - tp, table.n_gt - tp, float(table.iou[found].sum()))
+        pairs = pairs[np.argsort(table.pred_index[pairs], kind="stable")]
+    tp = len(pairs)
+    return Counts(tp, table.n_pred - tp, table.n_gt - tp, float(table.iou[pairs].sum()))
 
 
 def counts_by_class(
     table: PairTable, n_classes: int, match_iou: float = 0.5, *, by_prediction: bool = False
 ) -> list[Counts]:
-    """`counts` of the cells of each class alone (both sides must have classes)."""
+    """Count the cells of each class on their own; both sides must have classes."""
     if match_iou < 0.5 or table.gt_class is None or table.pred_class is None:
         return [counts(t, match_iou, by_prediction=by_prediction) for t in table.by_class(n_classes)]
-    found = table.over(match_iou)
-    code = table.gt_class[table.gt_index[found]]
-    same = (code == table.pred_class[table.pred_index[found]]) & (code >= 0)
-    found, code = found[same], code[same]
+    pairs = table.over(match_iou)
+    code = table.gt_class[table.gt_index[pairs]]
+    same = (code == table.pred_class[table.pred_index[pairs]]) & (code >= 0)
+    pairs, code = pairs[same], code[same]
     if by_prediction:
-        order = np.argsort(table.pred_index[found], kind="stable")
-        found, code = found[order], code[order]
-    iou = table.iou[found]
+        order = np.argsort(table.pred_index[pairs], kind="stable")
+        pairs, code = pairs[order], code[order]
+    iou = table.iou[pairs]
     n_gt, n_pred, tp = (
         np.bincount(c[c >= 0], minlength=n_classes).tolist() for c in (table.gt_class, table.pred_class, code)
     )
@@ -67,7 +67,7 @@ def counts_by_class(
 
 
 def quality(n: Counts, dq_eps: float = 0.0) -> tuple[float, float, float]:
-    """(DQ, SQ, PQ) as the scripts compute them; 0/0 is NaN."""
+    """Compute (DQ, SQ, PQ) as the official scripts do; 0/0 is NaN."""
     below = n.tp + 0.5 * n.fp + 0.5 * n.fn + dq_eps
     if below == 0:
         return float("nan"), float("nan"), float("nan")

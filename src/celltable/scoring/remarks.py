@@ -1,4 +1,4 @@
-"""What a reader must know of the pairs besides their scores: masks that overlap, maps without background, warnings."""
+"""What a reader must know besides the scores: masks that overlap, maps without background, warnings of metrics."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ _SIDES = ("ground truth", "predictions")
 
 
 class Remarks(NamedTuple):
-    """Of the ground truth and the predictions of one image.
+    """What is remarkable about an image; each field holds (ground truth, predictions).
 
-    `hidden` holds the pixels and whole cells that painting overlapping masks into one label map lost (0, 0 where no
-    metric painted them); `full` says whether cells cover every pixel.
+    Attributes
+    ----------
+    hidden
+        (pixels, whole cells) that were lost when overlapping masks were painted into one label map; (0, 0) if no
+        metric painted them.
+    full
+        Whether cells cover every pixel.
     """
 
     hidden: tuple[tuple[int, int], tuple[int, int]]
@@ -26,7 +31,7 @@ class Remarks(NamedTuple):
 
 
 def remarks_of(pair: Pair, seen: Pair) -> Remarks:
-    """The remarks on a pair that metrics have looked at as `seen`; nothing is decoded for them."""
+    """Make the remarks on a pair that metrics have read as `seen`, without decoding any mask."""
     hidden = ((0, 0), (0, 0))
     if "flat" in seen.__dict__ and seen.flat is not seen.overlap:
         flat = seen.flat
@@ -40,18 +45,18 @@ def _full(side: Side) -> bool:
     return side.measured and len(side) > 0 and int(side.areas.sum()) == side.size[0] * side.size[1]
 
 
-def texts(found: Sequence[tuple[str, Remarks]]) -> list[str]:
-    """The remarks on all images (id, remarks) in words."""
+def texts(images: Sequence[tuple[str, Remarks]]) -> list[str]:
+    """Write out the remarks on all images, given as (id, remarks)."""
     out = []
     for k, side in enumerate(_SIDES):
-        hidden = [r.hidden[k] for _, r in found if r.hidden[k][0]]
+        hidden = [r.hidden[k] for _, r in images if r.hidden[k][0]]
         if hidden:
             pixels, cells = (sum(h[i] for h in hidden) for i in (0, 1))
             out.append(
                 f"Masks of the {side} overlap in {_count(len(hidden), 'image')}: metrics of label maps painted later "
                 f"cells over earlier ones, which lost {pixels:,} px and {_count(cells, 'whole cell')}."
             )
-        full = [i for i, r in found if r.full[k]]
+        full = [i for i, r in images if r.full[k]]
         if full:
             has, more = ("has", "") if len(full) == 1 else ("have", ", …")
             out.append(
@@ -66,9 +71,9 @@ def _count(n: int, noun: str) -> str:
 
 
 def warned(caught: Sequence[warnings.WarningMessage], *, known: bool) -> list[str]:
-    """Warnings of metrics as notes, those that differ by their numbers once, each warned of again.
+    """Turn warnings of metrics into notes and issue them again; of those that differ only in numbers, the first.
 
-    `known` says that equal scores have been told of already.
+    `known` says that the reader has been warned of equal scores already.
     """
     kept: dict[str, warnings.WarningMessage] = {}
     for one in caught:

@@ -16,9 +16,10 @@ from .text import counted, in_blocks, plain, show, table, with_unit
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The score of one group of a breakdown; `ci` is its 95 % bootstrap interval over images, where there is one.
+    """The score of one group of a breakdown.
 
-    `numbers` holds what the metric counted in the group, by image.
+    `ci` is its 95 % bootstrap interval over images, or None; `numbers` is what the metric counted in the group, by
+    image.
     """
 
     value: float
@@ -28,7 +29,7 @@ class Group:
     numbers: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The group as plain values that JSON can hold."""
+        """Return the group as plain values for JSON."""
         return {name: plain(getattr(self, name)) for name in ("value", "n_images", "ci", "fields")}
 
 
@@ -41,7 +42,7 @@ class Score:
     name, value, mode
         Metric, headline number, strict or corrected.
     fields
-        Every number under the name that its reference gives it.
+        Every number under the name its reference gives it.
     card
         The protocol; `card.skipped` says what was left out, and how often.
     images
@@ -67,7 +68,7 @@ class Score:
 
     @property
     def headline(self) -> str:
-        """Name of the field that is the headline number; empty where no field is."""
+        """Name of the field that is the headline number; empty if no field is."""
         floats = [(k, v) for k, v in self.fields.items() if isinstance(v, float)]
         return next((k for k, v in floats if v == self.value or (math.isnan(v) and math.isnan(self.value))), "")
 
@@ -89,7 +90,7 @@ class Score:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """The score as plain values that JSON can hold; NaN and infinity become None."""
+        """Return the score as plain values for JSON; NaN and infinity become None."""
         groups = {c: {k: g.to_dict() for k, g in each.items()} for c, each in self.groups.items()}
         return {
             "name": self.name,
@@ -106,16 +107,16 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Scores(Mapping[str, Score]):
-    """Scores by metric name; `print` shows a table, `to_dict` gives plain values.
+    """Scores by metric name; printed as a table.
 
     Attributes
     ----------
     scores
         The scores.
     unavailable
-        Metric → why it does not apply to these data.
+        Metric → why it does not apply to this data.
     notes
-        What a reader must know: images left out, predictions without image, equal scores.
+        What a reader must know: images left out, predictions without an image, equal scores.
     image_ids, meta
         Images in the order of `Score.numbers`, and their columns.
     """
@@ -175,8 +176,8 @@ class Scores(Mapping[str, Score]):
         shown = {n: s for n, s in self.scores.items() if s.groups.get(column)}
         units = [with_unit(name, s.card.unit) for name, s in shown.items()]
         each = [s.groups[column] for s in shown.values()]
-        groups = list(dict.fromkeys(g for found in each for g in found))
-        counts = {g: max(found[g].n_images for found in each if g in found) for g in groups}
+        groups = list(dict.fromkeys(name for by_name in each for name in by_name))
+        counts = {g: max(by_name[g].n_images for by_name in each if g in by_name) for g in groups}
         rows: list[tuple[str, ...]]
         if len(shown) <= len(groups):
             rows = [(g, str(counts[g]), *(_in_group(s, column, g) for s in shown.values())) for g in groups]
@@ -186,7 +187,7 @@ class Scores(Mapping[str, Score]):
         return in_blocks((f"by {column}", *groups), rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values that JSON can hold."""
+        """Return everything as plain values for JSON."""
         return {
             "scores": {name: s.to_dict() for name, s in self.scores.items()},
             "unavailable": dict(self.unavailable),
@@ -194,11 +195,11 @@ class Scores(Mapping[str, Score]):
         }
 
     def to_json(self) -> str:
-        """`to_dict` as JSON text."""
+        """Return `to_dict` as JSON text."""
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
     def rows(self, predictions: str | None = None) -> list[dict[str, Any]]:
-        """The scores as rows of the scores table of a store: pooled fields, groups and images."""
+        """Return the scores as rows of a store's table of scores: pooled fields, groups and images."""
         return [row for s in self.scores.values() for row in _table_rows(s, predictions)]
 
 
@@ -210,17 +211,17 @@ def _table_rows(s: Score, predictions: str | None) -> Iterator[dict[str, Any]]:
         if isinstance(value, int | float):
             yield {**base, "level": "pooled", "field": name, "value": float(value)}
     for column, each in s.groups.items():
-        for group, found in each.items():
-            low, high = found.ci or (None, None)
-            where = {"level": "group", "group_by": column, "group_value": group, "field": "value"}
-            yield {**base, **where, "value": found.value, "ci_low": low, "ci_high": high}
+        for name, group in each.items():
+            low, high = group.ci or (None, None)
+            where = {"level": "group", "group_by": column, "group_value": name, "field": "value"}
+            yield {**base, **where, "value": group.value, "ci_low": low, "ci_high": high}
     for image, value in s.images.items():
         yield {**base, "level": "image", "image_id": image, "field": "value", "value": value}
 
 
 def _in_group(s: Score, column: str, group: str) -> str:
-    found = s.groups[column].get(group)
-    return show(found.value) if found else ""
+    in_group = s.groups[column].get(group)
+    return show(in_group.value) if in_group else ""
 
 
 def _interval(ci: tuple[float, float] | None) -> str:

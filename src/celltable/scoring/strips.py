@@ -1,4 +1,4 @@
-"""Label maps read by strips of rows, so that one on disk is never held whole: overlaps, centres, outlines."""
+"""Label maps read in strips of rows, so that a map on disk is never in memory whole: overlaps, centres, outlines."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from celltable._native import pairing
 from celltable.geometry import overlap as overlaps
 
 Ints = NDArray[np.int64]
-STRIP = 1 << 22  # pixels of a map read at once
-WINDOW = 2 * STRIP  # of a map whose outlines are counted at once, without the rows around them
+STRIP = 1 << 22  # pixels of a map in memory at once
+WINDOW = 2 * STRIP  # pixels whose outlines are counted at once, without the rows around them
 
 
 def native_map(label_map: NDArray[Any]) -> NDArray[Any]:
-    """A label map in a type and memory order that the core takes."""
+    """Convert a label map to a type and memory order that the core takes."""
     known = label_map.dtype in (np.uint8, np.uint16, np.int32, np.uint32, np.int64)
     return np.ascontiguousarray(label_map, label_map.dtype if known else np.int64)
 
 
 def strips_of(label_map: Any) -> Iterator[tuple[int, NDArray[Any]]]:
-    """The first row and the rows of each of a map's strips; the rows are good until the next are asked for."""
+    """Yield the number of the first row and the rows of each strip; the rows are valid until the next are asked for."""
     step, read = max(1, STRIP // max(label_map.shape[1], 1)), rolling(label_map)
     for y in range(0, max(label_map.shape[0], 1), step):
         yield y, read(y, min(y + step, label_map.shape[0]))
 
 
 def paired_strips(gt: Any, pred: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """The same rows of two maps, some at a time; they are good until the next are asked for."""
+    """Yield the same rows of two maps, strip by strip; they are valid until the next are asked for."""
     read = rolling(pred)
     for y, rows in strips_of(gt):
         yield rows, read(y, min(y + len(rows), pred.shape[0]))
 
 
 def label_sums(label_map: Any, ids: Ints) -> NDArray[Any]:
-    """Sums of x and y over the pixels of each label of `ids` (ascending), int64 (n, 2)."""
+    """Sum x and y over the pixels of each label of `ids` (ascending), int64 (n, 2)."""
     if isinstance(label_map, np.ndarray):
         return pairing.coordinate_sums(native_map(label_map), ids)
     sums = np.zeros((len(ids), 2), np.int64)
@@ -51,13 +51,13 @@ def label_sums(label_map: Any, ids: Ints) -> NDArray[Any]:
 
 
 def boundary_counts(gt: Any, pred: Any, boxes: Sequence[NDArray[Any]], radii: Sequence[float], wrap: bool) -> Ints:
-    """Pixels within each radius of the outlines of both maps, of the first and of the second, int64 (radii, 3).
+    """Count pixels within each radius of the outlines of both maps, of `gt` and of `pred`, int64 (radii, 3).
 
-    `boxes` (x, y, width, height) of the cells of either map say how many rows around a window its outlines hang on: a
-    map on disk is read in windows with those rows, and each window counts its own.
+    A map on disk is read in windows of rows, with the rows around them that their outlines depend on; `boxes` (x, y,
+    width, height) of the cells of each map tell how many those are. Every window counts its own rows only.
     """
     if isinstance(gt, np.ndarray) and isinstance(pred, np.ndarray):
-        return pairing.boundary(*_alike(gt, pred), radii, wrap)
+        return pairing.boundary(*_same_type(gt, pred), radii, wrap)
     height, width = gt.shape
     y, end = (np.concatenate([b[:, 1] + k * b[:, 3] for b in boxes]).astype(np.int64) for k in (0, 1))
     reach, step = int(np.ceil(max(radii, default=0.0))) + 1, max(1, WINDOW // max(width, 1))
@@ -65,37 +65,37 @@ def boundary_counts(gt: Any, pred: Any, boxes: Sequence[NDArray[Any]], radii: Se
     for first in range(0, height, step):
         last = min(first + step, height)
         low, high = max(0, first - reach), min(height, last + reach)
-        near = (y < high) & (end > low)  # cells that reach into these rows are needed from end to end
+        near = (y < high) & (end > low)  # cells that reach into these rows are needed whole
         low, high = min(low, int(y[near].min(initial=low))), max(high, int(end[near].max(initial=high)))
-        maps = _alike(*(read(low, high) for read in sides))
+        maps = _same_type(*(read(low, high) for read in sides))
         total += pairing.boundary(*maps, radii, wrap, first - low, last - low)
     return total
 
 
-def _alike(gt: NDArray[Any], pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _same_type(gt: NDArray[Any], pred: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     gt, pred = native_map(gt), native_map(pred)
     return (gt, pred) if gt.dtype == pred.dtype else (gt.astype(np.int64), pred.astype(np.int64))
 
 
 def rolling(label_map: Any) -> Callable[[int, int], NDArray[Any]]:
-    """A function that gives rows going down, where each request may begin within the one before; the last are good."""
+    """Make a function that reads rows from top to bottom; a request may overlap the last one and ends its validity."""
     return _Rolling(label_map).rows if hasattr(label_map, "read_into") else lambda start, stop: label_map[start:stop]
 
 
 class _Rolling:
-    """Rows of a map on disk in one piece of memory, those asked for again moved to its top."""
+    """Rows of a map on disk in one buffer; rows that are asked for again are moved to its start."""
 
     def __init__(self, label_map: Any) -> None:
         self.map, self.start, self.stop = label_map, 0, 0
-        self.held: NDArray[Any] = np.empty((0, label_map.shape[1]), label_map.dtype)
+        self.buffer: NDArray[Any] = np.empty((0, label_map.shape[1]), label_map.dtype)
 
     def rows(self, start: int, stop: int) -> NDArray[Any]:
-        kept = (
-            self.held[start - self.start : min(stop, self.stop) - self.start] if self.start <= start else self.held[:0]
-        )
-        if len(self.held) < stop - start:
-            self.held = np.empty((stop - start, self.map.shape[1]), self.map.dtype)
-        self.held[: len(kept)] = kept
-        self.map.read_into(start + len(kept), self.held[len(kept) : stop - start])
+        kept = self.buffer[:0]
+        if self.start <= start:
+            kept = self.buffer[start - self.start : min(stop, self.stop) - self.start]
+        if len(self.buffer) < stop - start:
+            self.buffer = np.empty((stop - start, self.map.shape[1]), self.map.dtype)
+        self.buffer[: len(kept)] = kept
+        self.map.read_into(start + len(kept), self.buffer[len(kept) : stop - start])
         self.start, self.stop = start, stop
-        return self.held[: stop - start]
+        return self.buffer[: stop - start]

@@ -8,14 +8,14 @@ from typing import Any
 
 
 def show(value: float) -> str:
-    """A number for people: integers as such, others with four decimals."""
+    """Format a number for people: integers with separators, others with four decimals."""
     if isinstance(value, int):
         return f"{value:,}"
     return "undefined" if math.isnan(value) else f"{value:.4f}"
 
 
 def with_unit(name: str, unit: str) -> str:
-    """A name with the unit of its number, where it has one.
+    """Add the unit of a number to its name, if it has one.
 
     >>> with_unit("AP", "percent"), with_unit("AP", "")
     ('AP (percent)', 'AP')
@@ -24,7 +24,7 @@ def with_unit(name: str, unit: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> list[str]:
-    """Aligned lines of a plain-text table."""
+    """Align the cells of a plain-text table: its lines."""
     widths = [max(len(r[k]) for r in (head, *rows)) for k in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:
@@ -35,7 +35,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: tuple[int, 
 
 
 def in_blocks(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = 120) -> list[str]:
-    """Lines of a table of numbers; what is wider than `width` goes on below, under the same first column."""
+    """Align a table of numbers; columns beyond `width` continue below, with the first column repeated."""
     wide = [max(len(r[k]) for r in (head, *rows)) for k in range(len(head))]
     lines: list[str] = []
     start = 1
@@ -51,7 +51,7 @@ def in_blocks(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = 1
 
 
 def counted(n: int, reason: str) -> str:
-    """How many of what, in the singular where it is one.
+    """Put a number before a reason, in the singular if it is one.
 
     >>> counted(1, "images without cells"), counted(3, "no cell to be found")
     ('1 image without cells', '3 no cell to be found')
@@ -63,7 +63,7 @@ def counted(n: int, reason: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """NumPy numbers, arrays and tuples as Python's own; NaN and infinity as None."""
+    """Convert NumPy numbers, arrays and tuples to Python's own types for JSON; NaN and infinity become None."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, float):
