@@ -6,6 +6,8 @@ import ctypes
 import errno
 import os
 import shutil
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,6 +94,18 @@ def staging(target: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_whole(target: Path, data: bytes, scratch: Path) -> None:
+    """Write a file that is whole or absent; whatever a kill leaves half-written stays in the folder `scratch`.
+
+    Processes of several machines may write the same file at once: each has its own half-written one.
+    """
+    with plain_os_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = scratch / f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}.partial"
+        partial.write_bytes(data)
+        os.replace(partial, target)
 
 
 def exchange(new: Path, target: Path) -> None:

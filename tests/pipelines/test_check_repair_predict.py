@@ -252,11 +252,11 @@ def test_an_interrupted_prediction_goes_on_where_it_stopped(
     whole = predict(store, tmp_path / "whole.celltable")
     real, calls = predict_module._predicted, []
 
-    def failing(ds: Store, run: object, image: Image) -> Sample:
-        calls.append(image.image_id)
+    def failing(ds: Store, run: object, image_id: str) -> Sample:
+        calls.append(image_id)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(ds, run, image)  # type: ignore[arg-type]
+        return real(ds, run, image_id)  # type: ignore[arg-type]
 
     monkeypatch.setattr(predict_module, "_predicted", failing)
     out = tmp_path / "pred.celltable"
@@ -276,5 +276,5 @@ def test_an_image_that_cannot_be_predicted_is_a_finding(store: Store, tmp_path: 
     assert made.image("image 1").annotated is False
     with pytest.raises(CelltableError, match="no option 'size'. Its options: h, min_area"):
         predict(store, tmp_path / "other.celltable", options={"size": 1})
-    with pytest.raises(CelltableError, match="the option sigma is 'much'; expected a number"):
+    with pytest.raises(CelltableError, match="option sigma is 'much'; expected a number"):
         predict(store, tmp_path / "other.celltable", options={"sigma": "much"})

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from celltable import plugins, synthetic, work
+from celltable import plugins, synthetic
 from celltable.cells import Image, Instances, Pixels, Sample
 from celltable.cli import build
 from celltable.errors import CelltableError, StoreError
@@ -22,6 +22,7 @@ from celltable.pipelines.ingest import ingest
 from celltable.pipelines.predict import predict
 from celltable.pipelines.tile import PARENT, stitch, tile
 from celltable.store import Store, StoreWriter, open_store
+from celltable.work import Runner
 
 
 def made(folder: Path, images: dict[str, NDArray[Any]], cells: dict[str, Instances], **fields: Any) -> Store:
@@ -126,19 +127,19 @@ def test_the_number_of_workers_and_an_interruption_do_not_change_a_byte(
     one = tile(store, tmp_path / "one", size=32, overlap=8, workers=1)
     tile(store, tmp_path / "two", size=32, overlap=8, workers=3)
     monkeypatch.setattr(StoreWriter, "PART_IMAGES", 5)
-    plain = work.map
+    plain = Runner.map
 
-    def broken(function: Callable[[Any], Any], items: Any, **options: Any) -> Any:
-        for k, result in enumerate(plain(function, items, **options)):
+    def broken(self: Runner, function: Callable[[Any], Any], items: Any, **options: Any) -> Any:
+        for k, result in enumerate(plain(self, function, items, **options)):
             if k == 4:
                 raise KeyboardInterrupt
             yield result
 
-    monkeypatch.setattr(work, "map", broken)
+    monkeypatch.setattr(Runner, "map", broken)
     with pytest.raises(KeyboardInterrupt):
         tile(store, tmp_path / "three", size=32, overlap=8)
     assert not (tmp_path / "three").exists()
-    monkeypatch.setattr(work, "map", plain)
+    monkeypatch.setattr(Runner, "map", plain)
     tile(store, tmp_path / "three", size=32, overlap=8)
     files = sorted(p.relative_to(one.path) for p in one.path.rglob("*") if p.is_file())
     assert len(files) == 6 * 12 + 4

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,13 +137,22 @@ def test_many_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     assert store.fresh().generation.startswith("16-")
 
 
-def test_a_store_that_travels_is_opened_at_its_generation_or_refused(tmp_path: Path) -> None:
+def test_a_store_travels_to_other_processes_until_its_cells_change(tmp_path: Path) -> None:
     store = write(tmp_path / "s")
-    packed = pickle.dumps(store)
-    assert contents(pickle.loads(packed)) == contents(store)
-    store.update({"findings": schema.empty("findings")})
-    with pytest.raises(StoreError, match="was changed by another process"):
-        pickle.loads(packed)
+    reference = store.reference
+    assert pickle.loads(pickle.dumps(reference)) == reference
+    assert contents(pickle.loads(pickle.dumps(store))) == contents(store)
+    store.update({"findings": pa.Table.from_pylist([FINDING], schema=schema.FINDINGS)})
+    assert contents(reference.open())["instances"] == contents(store)["instances"]
+    elsewhere(REPAIR, store.path)
+    with pytest.raises(StoreError, match=r"was changed by another process meanwhile\. Run the command again\."):
+        reference.open()
+
+
+def test_a_worker_that_does_not_see_the_store_says_which_and_where(tmp_path: Path) -> None:
+    reference = replace(write(tmp_path / "s").reference, path="/on/another/machine")
+    with pytest.raises(StoreError, match=r"\(process \d+\) does not see /on/another/machine; every worker needs"):
+        reference.open()
 
 
 def test_a_store_that_nobody_holds_keeps_no_file_open(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 OptionalStore = Annotated[Path | None, typer.Argument(metavar="STORE", help="A celltable folder.")]
 StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="A celltable folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of text.")]
-Workers = Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Threads; every core by default.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", "-w", min=1, help="Threads or processes; one per core by default.")
+]
+How = Annotated[
+    Literal["threads", "processes", "dask"],
+    typer.Option("--how", help="Work on threads, processes, or a Dask cluster (of this machine without --scheduler)."),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option("--scheduler", metavar="ADDRESS", help="Work on this Dask cluster, for example tcp://host:8786."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at the output path.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of every random choice.")]
 Options = Annotated[

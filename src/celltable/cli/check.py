@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._output import (
+    How,
     Json,
     OptionalStore,
     PluginOptions,
+    Scheduler,
     Workers,
     count,
     emit_json,
@@ -35,6 +37,8 @@ def check(
         bool, typer.Option("--list", help="List the checks, what mends each and their options; needs no STORE.")
     ] = False,
     workers: Workers = None,
+    how: How = "threads",
+    scheduler: Scheduler = None,
     json: Json = False,
 ) -> None:
     """Look for defects and write them to findings.parquet; nothing is changed.
@@ -52,7 +56,16 @@ def check(
 
     store = named_store(store, "celltable check dsb.celltable")
     options = split_texts(option or ())
-    found = run(store, rules=names, pixels=pixels, options=options, workers=workers, progress=not json)
+    found = run(
+        store,
+        rules=names,
+        pixels=pixels,
+        options=options,
+        workers=workers,
+        how=how,
+        scheduler=scheduler,
+        progress=not json,
+    )
     if json:
         counts = [dict(zip(("rule", "severity", "findings", "images"), row, strict=True)) for row in found.counts]
         emit_json(

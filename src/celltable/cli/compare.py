@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._output import Json, Seed, Workers, emit_json, say
+from ._output import How, Json, Scheduler, Seed, Workers, emit_json, say
 from ._scoring import By, Kind, Metrics, Missing, Option, Partial, Rounds, Strict, Unknown, Where, checked, names, quiet
 
 
@@ -27,6 +27,8 @@ def compare(
     option: Option = None,
     seed: Seed = 0,
     workers: Workers = None,
+    how: How = "threads",
+    scheduler: Scheduler = None,
     json: Json = False,
 ) -> None:
     """Compare two models on the same images by a paired bootstrap, over all images and per group.
@@ -39,7 +41,7 @@ def compare(
     quiet()
     found = run(
         gt, pred_a, pred_b, names(metrics), by=by or (), rounds=rounds, seed=seed, where=where, kind=kind,
-        workers=workers, mode="strict" if strict else "corrected",
+        workers=workers, how=how, scheduler=scheduler, mode="strict" if strict else "corrected",
         missing=checked(missing, ("error", "empty"), "--missing"),
         unknown=checked(unknown, ("error", "ignore"), "--unknown"),
         partial=checked(partial, ("skip", "score"), "--partial"), options=split_texts(option or ()),

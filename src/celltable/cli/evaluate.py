@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ._output import Json, Workers, emit_json, say
+from ._output import How, Json, Scheduler, Workers, emit_json, say
 from ._scoring import By, Kind, Metrics, Missing, Option, Partial, Rounds, Strict, Unknown, Where, checked, names, quiet
 
 
@@ -28,6 +28,8 @@ def evaluate(
     cards: Annotated[bool, typer.Option("--cards", help="Print each protocol card.")] = False,
     write: Annotated[bool, typer.Option(help="Write the scores into the store of predictions.")] = True,
     workers: Workers = None,
+    how: How = "threads",
+    scheduler: Scheduler = None,
     json: Json = False,
 ) -> None:
     """Score predictions; every number names its protocol, with an interval from a bootstrap over images.
@@ -43,7 +45,8 @@ def evaluate(
         missing=checked(missing, ("error", "empty"), "--missing"),
         unknown=checked(unknown, ("error", "ignore"), "--unknown"),
         partial=checked(partial, ("skip", "score"), "--partial"), options=split_texts(option or ()), rounds=rounds,
-        workers=workers, write=write and (pred / "dataset.json").exists(), progress=not json,
+        workers=workers, how=how, scheduler=scheduler,
+        write=write and (pred / "dataset.json").exists(), progress=not json,
     )  # fmt: skip
     if json:
         emit_json(scores.to_dict())

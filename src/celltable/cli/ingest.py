@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from ._output import Json, Overwrite, Workers, count, emit_json, say
+from ._output import How, Json, Overwrite, Scheduler, Workers, count, emit_json, say
 
 MOST_RULES: Final = 6  # named in the line of findings
 
@@ -22,6 +22,8 @@ def ingest(
     copy: Annotated[bool, typer.Option("--copy", help="Copy the pixels into the store.")] = False,
     overwrite: Overwrite = False,
     workers: Workers = None,
+    how: How = "threads",
+    scheduler: Scheduler = None,
     json: Json = False,
 ) -> None:
     """Read a release, as published, into a store: one row an image, one row a cell.
@@ -32,7 +34,18 @@ def ingest(
     """
     from celltable.pipelines.ingest import ingest as run
 
-    store = run(dataset, release, out, parts=part or (), copy=copy, overwrite=overwrite, workers=workers, progress=True)
+    store = run(
+        dataset,
+        release,
+        out,
+        parts=part or (),
+        copy=copy,
+        overwrite=overwrite,
+        workers=workers,
+        how=how,
+        scheduler=scheduler,
+        progress=True,
+    )
     findings = len(store.findings)
     cells = store._instances.metadata.num_rows
     if json:

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from ._output import (
+    How,
     Json,
     OptionalStore,
     Options,
     Overwrite,
+    Scheduler,
     Workers,
     emit_json,
     named_store,
@@ -32,6 +34,8 @@ def predict(
         bool, typer.Option("--list", help="List the models and their options; needs no STORE.")
     ] = False,
     workers: Workers = None,
+    how: How = "threads",
+    scheduler: Scheduler = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -50,7 +54,17 @@ def predict(
     if out is None:
         raise InputError(f"expected --output, the store of predictions to write, for example: {EXAMPLE}")
     options = split_texts(option or ())
-    pred = run(store, out, model=model, options=options, workers=workers, overwrite=overwrite, progress=not json)
+    pred = run(
+        store,
+        out,
+        model=model,
+        options=options,
+        workers=workers,
+        how=how,
+        scheduler=scheduler,
+        overwrite=overwrite,
+        progress=not json,
+    )
     cells = pred.columns("area").num_rows
     if json:
         emit_json({"store": str(out), "images": len(pred), "instances": cells, "model": model})

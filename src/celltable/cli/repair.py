@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._output import (
+    How,
     Json,
     OptionalStore,
     PluginOptions,
+    Scheduler,
     Workers,
     emit_json,
     named_store,
@@ -43,6 +45,8 @@ def repair(
         Path | None, typer.Option("--apply-patch", help="Apply somebody's patch to the same data set.")
     ] = None,
     workers: Workers = None,
+    how: How = "threads",
+    scheduler: Scheduler = None,
     json: Json = False,
 ) -> None:
     """Mend annotations; the release stays as it is, and every edit is a row with its reason, before and after.
@@ -67,7 +71,14 @@ def repair(
     else:
         options = split_texts(option or ())
         found = pipeline.repair(
-            store, rules=names, options=options, dry_run=dry_run, workers=workers, progress=not json
+            store,
+            rules=names,
+            options=options,
+            dry_run=dry_run,
+            workers=workers,
+            how=how,
+            scheduler=scheduler,
+            progress=not json,
         )
         _print(found, _where(store, dry_run), json)
 

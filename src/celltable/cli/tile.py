@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ._output import Json, Overwrite, StoreArgument, Workers, count, emit_json, say
+from ._output import How, Json, Overwrite, Scheduler, StoreArgument, Workers, count, emit_json, say
 
 
 def tile(
@@ -25,6 +25,8 @@ def tile(
     where: Annotated[str | None, typer.Option("--where", help="SQL condition on images: split = 'test'.")] = None,
     overwrite: Overwrite = False,
     workers: Workers = None,
+    how: How = "threads",
+    scheduler: Scheduler = None,
     json: Json = False,
 ) -> None:
     """Cut every image into overlapping tiles of one size.
@@ -38,7 +40,7 @@ def tile(
 
     made = run(
         store, out, size=size, overlap=overlap, min_pixels=min_pixels, form=form, where=where, overwrite=overwrite,
-        workers=workers, progress=not json,
+        workers=workers, how=how, scheduler=scheduler, progress=not json,
     )  # fmt: skip
     table = made.columns("truncated").arrow.column(0)
     cut = sum(table.to_pylist())

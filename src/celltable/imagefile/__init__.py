@@ -12,7 +12,7 @@ from .located import read_located
 from .masks import MaskBatch
 from .npy import let_go
 from .pixels import ImageInfo, image_info, read_pixels
-from .release import Entry, Release, Source, open_release
+from .release import Entry, Release, ReleaseReference, Source, open_release
 from .strips import LabelStrips, open_strips
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "LabelStrips",
     "MaskBatch",
     "Release",
+    "ReleaseReference",
     "Source",
     "image_info",
     "let_go",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from celltable import work
 from celltable.errors import ArchiveError, NotFoundError, ReleaseError
 
 from .container import Container, stem
@@ -46,8 +48,39 @@ class Source:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class ReleaseReference(work.Reference["Release"]):
+    """A release by its path; `sources` are the key and size in bytes of each source, which must be the same there."""
+
+    path: str
+    sources: tuple[tuple[str, int], ...]
+
+    def open(self) -> Release:
+        """Open the release in this process; it is closed when nothing uses it any more."""
+        if not Path(self.path).exists():
+            raise ReleaseError(
+                f"{work.this_machine()} does not see {self.path}; every worker needs the release under the same path, "
+                "on a shared disk or as a copy."
+            )
+        release = open_release(self.path)
+        weakref.finalize(release, _close, tuple(release._containers.values()))
+        if release.reference.sources != self.sources:
+            raise ReleaseError(
+                f"{self.path} is not the same to {work.this_machine()} as it was where the work began: its files have "
+                "other names or sizes. Run the command again when the release no longer changes."
+            )
+        return release
+
+
+def _close(containers: Iterable[Container]) -> None:
+    for container in containers:
+        container.close()
+
+
 class Release:
     """An opened release; made by `open_release`. A context manager, safe to read from several threads.
+
+    It pickles as a `ReleaseReference`: another process opens it once, under the same path.
 
     Attributes
     ----------
@@ -82,13 +115,20 @@ class Release:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
+    @property
+    def reference(self) -> ReleaseReference:
+        """What another process opens this release by."""
+        return ReleaseReference(str(self.path.resolve()), tuple((s.key, s.size) for s in self.sources))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return work.opened, (self.reference,)
+
     def __repr__(self) -> str:
         return f"<Release {self.path.name}: {len(self.entries):,} members in {len(self.sources)} sources>"
 
     def close(self) -> None:
         """Let go of open files and remove temporary ones."""
-        for container in self._containers.values():
-            container.close()
+        _close(self._containers.values())
 
     def match(self, pattern: re.Pattern[str] | str) -> list[tuple[Entry, re.Match[str]]]:
         """The members whose path ends in something that the pattern matches, in the order of `entries`.

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import threading
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from celltable.cells import Pixels
-from celltable.disk import plain_os_errors
+from celltable.disk import write_whole
 from celltable.imagefile import Release
 
 
@@ -45,12 +43,6 @@ def _safe(member: str) -> str:
 
 
 def _write(extra: Path, name: PurePosixPath, data: bytes) -> None:
-    """Write a file that is whole or not there; what a kill leaves half-written lies beside `extra`, not in it."""
     target = extra / name
-    if target.exists():
-        return
-    with plain_os_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = extra.parent / f"copy-{threading.get_ident()}.partial"
-        partial.write_bytes(data)
-        os.replace(partial, target)
+    if not target.exists():
+        write_whole(target, data, extra.parent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +55,8 @@ def check(
     pixels: bool = True,
     options: Mapping[str, Any] | None = None,
     workers: int | None = None,
+    how: work.How = "threads",
+    scheduler: str | None = None,
     progress: bool = False,
     write: bool = True,
 ) -> Checked:
@@ -71,8 +73,11 @@ def check(
     options
         Thresholds other than the defaults: option → value where it is clear which check is meant, else
         "check.option" → value, or check → {option: value}.
-    workers, progress
-        Threads (None: every core), and whether to draw a bar. The findings are the same, byte for byte.
+    workers, how, scheduler
+        How many work (None: one per core) and where, see `celltable.work.Runner`; the findings are the same, byte for
+        byte.
+    progress
+        Draw a progress bar on a terminal.
     write
         Replace earlier findings of the same rules in findings.parquet; those of other rules stay.
 
@@ -83,17 +88,17 @@ def check(
     OptionError
         If an option is unknown, or its value out of range.
     """
+    runner = work.Runner(workers, how, scheduler)
     ds = newest(store)
     chosen = [plugins.load("checks", name) for name in (dict.fromkeys(rules) or plugins.names("checks"))]
     ran = [c for c in chosen if pixels or not c.needs_pixels]
     skipped = {c.rule: "it needs pixels" for c in chosen if c.needs_pixels and not pixels}
     thresholds = settle_each(chosen, options, "check")
     label = "checking" if progress else None
-    # The rows are read in this thread, one row group after the other; pixels and measuring are the workers' part.
-    results = list(work.map(_worker(ran, thresholds), ds.samples(), workers=workers, progress=label, total=len(ds)))
+    results = list(runner.map(_Look(ds, tuple(ran), thresholds), list(ds), progress=label))
     found = [finding for part, _ in results for finding in part]
     for i, item in enumerate(c for c in ran if c.scope == "dataset"):
-        features = [gathered[i] for _, gathered in results if gathered[i] is not _MISSING]
+        features = [gathered[i] for _, gathered in results if not isinstance(gathered[i], _Missing)]
         found.extend(item.find(features, ds.info, **thresholds[item.rule]))
     table = _sorted(findings_table(found))
     if write:
@@ -105,25 +110,26 @@ class _Missing:
     """Stands for what could not be gathered from an image without readable pixels."""
 
 
-_MISSING = _Missing()
 Result = tuple[list[Finding], list[Any]]
 
 
-def _worker(checks: Sequence[Check], options: Mapping[str, Mapping[str, Any]]) -> Callable[[Sample], Result]:
-    single = [c for c in checks if c.scope == "image"]
-    whole = [c for c in checks if c.scope == "dataset"]
-    loads = any(c.needs_pixels for c in checks)
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Runs checks on one image of a store: its findings, and what each check of whole data sets gathers from it."""
 
-    def work(stored: Sample) -> Result:
-        sample, trouble = _readable(stored, loads)
-        found = [] if trouble is None else [trouble]
-        for c in single:
-            if not (c.needs_pixels and trouble):
-                found.extend(c.find(sample, **options[c.rule]))
-        gathered = [_MISSING if (c.needs_pixels and trouble) or c.gather is None else c.gather(sample) for c in whole]
-        return found, gathered
+    store: Store
+    checks: tuple[Check, ...]
+    options: Mapping[str, Mapping[str, Any]]
 
-    return work
+    def __call__(self, image_id: str) -> Result:
+        sample, trouble = _readable(self.store[image_id].sample, any(c.needs_pixels for c in self.checks))
+        usable = [c for c in self.checks if not (c.needs_pixels and trouble)]
+        findings = [] if trouble is None else [trouble]
+        for c in usable:
+            if c.scope == "image":
+                findings.extend(c.find(sample, **self.options[c.rule]))
+        whole = [c for c in self.checks if c.scope == "dataset"]
+        return findings, [c.gather(sample) if c in usable and c.gather else _Missing() for c in whole]
 
 
 def _readable(sample: Sample, loads: bool) -> tuple[Sample, Finding | None]:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial as bound
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from celltable import schema
+from celltable import schema, work
 from celltable.cells import Finding
 from celltable.errors import InputError, MetricError, NotFoundError
 from celltable.plugins.metric import Mode
-from celltable.scoring import Pair
 from celltable.scoring.arrays import Missing, Unknown, join_images, pairs_from_arrays
 from celltable.scoring.breakdown import SIZE_EDGES
 from celltable.scoring.compare import Comparison, compare_scores
 from celltable.scoring.counting import Partial
 from celltable.scoring.engine import ROUNDS, evaluate_pairs
+from celltable.scoring.joined import JoinedPairs
 from celltable.scoring.parity import Parity, parity
 from celltable.scoring.scores import Score, Scores
-from celltable.scoring.sources import PANNUKE_MASKS, Source, StoreSource, empty_side, meta_of, source_of, words
+from celltable.scoring.sources import PANNUKE_MASKS, Source, StoreSource, source_of, words
 from celltable.store import Store
 
 if TYPE_CHECKING:
@@ -51,6 +50,8 @@ def evaluate(
     partial: Partial = "skip",
     options: Mapping[str, Any] | None = None,
     workers: int | None = 1,
+    how: work.How = "threads",
+    scheduler: str | None = None,
     rounds: int = ROUNDS,
     seed: int = 0,
     size_edges: Sequence[float] = SIZE_EDGES,
@@ -86,8 +87,8 @@ def evaluate(
         Partially annotated images: "skip" them in metrics that count false positives, or "score" them.
     options
         Options of metrics: option → value, or metric → {option: value}.
-    workers
-        Threads; None uses every core. The result is the same.
+    workers, how, scheduler
+        How many count the images (None: one per core), and where; see `celltable.work.Runner`. The result is the same.
     rounds, seed, size_edges
         Of the bootstrap intervals; edges in px² of the groups of "size".
     write
@@ -113,8 +114,9 @@ def evaluate(
         if value not in get_args(words_of):
             raise InputError(f"{name} is {value!r}; expected {' or '.join(map(repr, get_args(words_of)))}")
     by = (by,) if isinstance(by, str) else tuple(by)
-    how: dict[str, Any] = {"mode": mode, "by": by, "partial": partial, "options": options, "workers": workers}
-    how.update(rounds=rounds, seed=seed, size_edges=size_edges, progress="evaluate" if progress else None)
+    settings: dict[str, Any] = {"mode": mode, "by": by, "partial": partial, "options": options}
+    settings.update(workers=workers, how=how, scheduler=scheduler)
+    settings.update(rounds=rounds, seed=seed, size_edges=size_edges, progress="evaluate" if progress else None)
     if _is_npy(gt) and _is_npy(pred) and {Path(gt).name, Path(pred).name} != {PANNUKE_MASKS}:
         gt, pred = _loaded(Path(gt)), _loaded(Path(pred))
     if _is_array(gt) or _is_array(pred):
@@ -126,7 +128,7 @@ def evaluate(
         if write:
             raise InputError("arrays have no store to write scores into; use write=False")
         pairs = pairs_from_arrays(gt, pred, classes=classes, scores=scores, class_names=class_names)
-        return evaluate_pairs(pairs, metrics, **how)
+        return evaluate_pairs(pairs, metrics, **settings)
     if kind not in (None, "nucleus", "cell"):
         raise InputError(f"kind is {kind!r}; expected 'nucleus' or 'cell'")
     truth = source_of(gt, where=where, kind=kind)
@@ -134,7 +136,7 @@ def evaluate(
         raise InputError(f"{truth.name} has no cell of the kind '{kind}', so there is nothing to score against")
     found = source_of(pred, images=truth.images, kind=kind)
     pairs_of, notes = paired(truth, found, missing, unknown, class_names)
-    made = evaluate_pairs(pairs_of, metrics, notes=notes, **how)
+    made = evaluate_pairs(pairs_of, metrics, notes=notes, **settings)
     if write:
         _write(found, made)
     return made
@@ -174,8 +176,8 @@ def scores_table(scores: Scores, predictions: str | None = None) -> pa.Table:
 
 def paired(
     truth: Source, found: Source, missing: Missing, unknown: Unknown, class_names: Sequence[str] = ()
-) -> tuple[Iterator[Pair], list[str]]:
-    """The pairs of two sources, one at a time, and what a reader must know about images of only one of them."""
+) -> tuple[JoinedPairs, list[str]]:
+    """Join two sources, and say what a reader must know about images that only one of them has."""
     there = found.ids
     annotated = [i for i in truth.ids if truth.images[i].annotated]
     left = len(truth.ids) - len(annotated)
@@ -192,7 +194,7 @@ def paired(
     if left:
         notes.append(f"{left} images are not annotated and were not scored.")
     spoken = tuple(class_names) or words(truth, found)
-    return map(bound(_pair, truth, found, frozenset(there), spoken), ids), notes
+    return JoinedPairs(truth, found, ids, spoken, frozenset(there)), notes
 
 
 def _refuse_unread(truth: Source, found: Source, missing: Missing) -> None:
@@ -232,13 +234,6 @@ def _left_out(found: Source, what: str, unknown: Unknown) -> list[str]:
     first = others[0].rstrip(".") if others else ""
     notes = [f"{found.name}: {len(others)} {what} could not be read or are in doubt, the first: {first}."]
     return [f"{text}." for text in strange + aloud] + (notes if others else [])
-
-
-def _pair(truth: Source, found: Source, there: frozenset[str], class_names: tuple[str, ...], image_id: str) -> Pair:
-    image = truth.images[image_id]
-    gt = truth.side(image_id, class_names)
-    pred = found.side(image_id, class_names) if image_id in there else empty_side(image, class_names)
-    return Pair(image_id, image.size, gt, pred, meta_of(image), exhaustive=image.exhaustive, ignored=image.ignore)
 
 
 def _is_npy(value: Any) -> bool:

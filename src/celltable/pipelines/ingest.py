@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from celltable import plugins, work
 from celltable.cells import Finding, Pixels, Sample, findings_table
 from celltable.errors import ArchiveError, CelltableError, ReleaseError
-from celltable.imagefile import Release, Source, open_release
+from celltable.imagefile import Release, ReleaseReference, Source, open_release
 from celltable.plugins.dataset import Dataset, Scan
 from celltable.store import Description, Store, StoreWriter
 from celltable.store import Source as StoredSource
@@ -27,6 +26,8 @@ def ingest(
     copy: bool = False,
     overwrite: bool = False,
     workers: int | None = None,
+    how: work.How = "threads",
+    scheduler: str | None = None,
     progress: bool = False,
 ) -> Store:
     """Read a release, as published, into a store.
@@ -45,8 +46,9 @@ def ingest(
         Copy the pixels into the store, so that it does not need the release any more.
     overwrite
         Replace an existing store at `out`; until the new one is complete the old one stays.
-    workers
-        Threads; None uses every core. The result is the same, byte for byte.
+    workers, how, scheduler
+        How many work (None: one per core) and where, see `celltable.work.Runner`. The result is the same, byte for
+        byte. Each process reads the annotations of the release that are one file (a JSON, a CSV) for itself.
     progress
         Draw a progress bar on a terminal.
 
@@ -55,6 +57,7 @@ def ingest(
     UnknownPluginError, ReleaseError, ArchiveError, StoreError
         With one sentence that says what to do. Defects of single images or cells become findings instead.
     """
+    runner = work.Runner(workers, how, scheduler)
     reader: Dataset = plugins.load("datasets", dataset)
     _known_parts(reader, parts)
     with open_release(path) as release, work.background(release.hash_sources) as hashed:
@@ -64,10 +67,9 @@ def ingest(
             scan = reader.scan(release, tuple(parts))
             if not scan.items:
                 raise ReleaseError(_nothing(reader, release))
-            load = partial(_load, reader, release, scan, writer.extra if copy else None)
+            load = _Load(reader, release, tuple(parts), scan, writer.extra.resolve() if copy else None)
             label = f"reading {reader.name}" if progress else None
-            rest = scan.items[writer.done :]
-            for sample in work.map(load, rest, workers=workers, progress=label):
+            for sample in runner.map(load, scan.items[writer.done :], progress=label):
                 writer.append(sample)
             info = describe(reader, hashed(), release, parts, Path(out))
             findings = findings_table([*scan.findings, *_junk(release)])
@@ -81,25 +83,52 @@ def _known_parts(reader: Dataset, parts: Sequence[str]) -> None:
         raise CelltableError(f"{reader.name} has no part '{unknown[0]}'. Its parts: {known}.")
 
 
-def _load(reader: Dataset, release: Release, scan: Scan, copy: Path | None, item: Any) -> Sample:
-    sample = reader.load(release, scan.shared, item)
-    prefix = partial(source_key, reader.name)
-    published = sample.image.pixels
-    pixels = tuple(replace(p, source=prefix(p.source)) for p in published)
-    image = replace(sample.image, dataset=reader.name, pixels=pixels)
-    sample = replace(sample, image=image)
-    return sample if copy is None else _with_copies(reader, release, sample, published, copy)
+@dataclass(frozen=True, slots=True)
+class _LoadReference(work.Reference["_Load"]):
+    """How another process comes to the same `_Load`: what the items share is read again from the release there."""
+
+    reader: str
+    release: ReleaseReference
+    parts: tuple[str, ...]
+    copy: Path | None
+
+    def open(self) -> _Load:
+        reader: Dataset = plugins.load("datasets", self.reader)
+        release = work.opened(self.release)
+        return _Load(reader, release, self.parts, reader.scan(release, self.parts), self.copy)
 
 
-def _with_copies(reader: Dataset, release: Release, sample: Sample, pixels: tuple[Pixels, ...], copy: Path) -> Sample:
-    """The sample with its pixels in the store; files that the archive cannot give back are a finding."""
-    from ._copy import copied
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """Reads one item of a release as a sample that needs the release no more: its pixels are places, not loaded."""
 
-    try:
-        return replace(sample, image=replace(sample.image, pixels=copied(release, reader.name, pixels, copy)))
-    except ArchiveError as exc:
-        finding = Finding("not-copied", f"the pixels were not copied: {exc}", "error", sample.image.image_id)
-        return replace(sample, image=replace(sample.image, pixels=()), findings=(*sample.findings, finding))
+    reader: Dataset
+    release: Release
+    parts: tuple[str, ...]
+    scan: Scan
+    copy: Path | None
+
+    def __call__(self, item: Any) -> Sample:
+        sample = self.reader.load(self.release, self.scan.shared, item)
+        published = sample.image.pixels
+        pixels = tuple(replace(p, source=source_key(self.reader.name, p.source)) for p in published)
+        image = replace(sample.image, dataset=self.reader.name, pixels=pixels)
+        sample = replace(sample, image=image, load_pixels=None)
+        return sample if self.copy is None else self._copied(sample, published, self.copy)
+
+    def _copied(self, sample: Sample, published: tuple[Pixels, ...], folder: Path) -> Sample:
+        """Copy the pixels into the store; files that the archive cannot give back are a finding."""
+        from ._copy import copied
+
+        try:
+            pixels = copied(self.release, self.reader.name, published, folder)
+        except ArchiveError as exc:
+            finding = Finding("not-copied", f"the pixels were not copied: {exc}", "error", sample.image.image_id)
+            return replace(sample, image=replace(sample.image, pixels=()), findings=(*sample.findings, finding))
+        return replace(sample, image=replace(sample.image, pixels=pixels))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return work.opened, (_LoadReference(self.reader.name, self.release.reference, self.parts, self.copy),)
 
 
 def source_key(dataset: str, key: str) -> str:

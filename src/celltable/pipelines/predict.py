@@ -27,6 +27,8 @@ def predict(
     options: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     workers: int | None = None,
+    how: work.How = "threads",
+    scheduler: str | None = None,
     progress: bool = False,
 ) -> Store:
     """Outline the cells of every image of a store with a model.
@@ -43,8 +45,11 @@ def predict(
         Its options; the others keep their defaults.
     overwrite
         Replace an existing store at `out`; until the new one is complete the old one stays.
-    workers, progress
-        Threads (None: every core), and whether to draw a bar. The result is the same, byte for byte.
+    workers, how, scheduler
+        How many work (None: one per core) and where, see `celltable.work.Runner`; the result is the same, byte for
+        byte.
+    progress
+        Draw a progress bar on a terminal.
 
     Raises
     ------
@@ -52,15 +57,15 @@ def predict(
         If no model has that name, an option is unknown or out of range, or `out` cannot be written. An image that
         cannot be read becomes a finding.
     """
+    runner = work.Runner(workers, how, scheduler)
     ds = as_store(store)
     chosen: Model = plugins.load("models", model)
     settings = settle(chosen.options, options, f"the model {chosen.name}")
     origin = _origin(ds)
     request = {"predict": chosen.name, "options": settings, "of": origin, "celltable": VERSION}
     with StoreWriter(out, request, overwrite=overwrite) as writer:
-        rest = [ds.image(image_id) for image_id in list(ds)[writer.done :]]
         run = partial(_predicted, ds, partial(chosen.predict, **settings))
-        for sample in work.map(run, rest, workers=workers, progress=f"running {model}" if progress else None):
+        for sample in runner.map(run, list(ds)[writer.done :], progress=f"running {model}" if progress else None):
             writer.append(sample)
         return writer.finish(_describe(ds, chosen, settings, origin, Path(out)))
 
@@ -70,8 +75,8 @@ def _origin(ds: Store) -> dict[str, str]:
     return {"name": ds.name, "path": str(ds.path.resolve()), "images_sha256": ds.digest("images")}
 
 
-def _predicted(ds: Store, run: Callable[[Any, Image], Instances], image: Image) -> Sample:
-    image_id = image.image_id
+def _predicted(ds: Store, run: Callable[[Any, Image], Instances], image_id: str) -> Sample:
+    image = ds.image(image_id)
     pixels = tuple(replace(p, source=p.source or OWN) for p in image.pixels)
     bare = replace(image, pixels=pixels, labels=None, count=None, annotated=True, exhaustive=True)
     try:

@@ -48,6 +48,8 @@ def repair(
     images: Sequence[str] | None = None,
     dry_run: bool = False,
     workers: int | None = None,
+    how: work.How = "threads",
+    scheduler: str | None = None,
     progress: bool = False,
 ) -> Repaired:
     """Apply repairs to the cells of a store, each change recorded in edits.parquet; the release stays as it is.
@@ -66,22 +68,24 @@ def repair(
         Only these images.
     dry_run
         Return the edits and write nothing.
-    workers, progress
-        Threads (None: every core), and whether to draw a bar.
+    workers, how, scheduler
+        How many work (None: one per core) and where, see `celltable.work.Runner`; the edits are the same.
+    progress
+        Draw a progress bar on a terminal.
 
     Raises
     ------
     CelltableError
         If a name is neither a repair nor a rule that has one, or an option is unknown or out of range.
     """
+    runner = work.Runner(workers, how, scheduler)
     ds = newest(store)
     chosen = choose(rules)
     settings = settle_each(chosen, options, "repair")
     ids = list(ds) if images is None else [ds.image(i).image_id for i in images]
-    mend = partial(_mend, chosen, settings)
-    label = "repairing" if progress else None
-    found = work.map(mend, ds.samples(ids), workers=workers, progress=label, total=len(ids))
-    edits = [edit for part in found for edit in part]
+    mend = partial(_mend, ds, tuple(chosen), settings)
+    parts = runner.map(mend, ids, progress="repairing" if progress else None)
+    edits = [edit for part in parts for edit in part]
     names = tuple(r.name for r in chosen)
     table, batch = _edit_rows(ds, edits)
     if dry_run or not edits:
@@ -110,8 +114,11 @@ def _mender(rule: str) -> str:
     return repairs[0]
 
 
-def _mend(repairs: Sequence[Repair], settings: Mapping[str, Mapping[str, Any]], sample: Sample) -> list[Edit]:
-    """All edits of one image: each repair sees the cells as the one before left them."""
+def _mend(
+    store: Store, repairs: Sequence[Repair], settings: Mapping[str, Mapping[str, Any]], image_id: str
+) -> list[Edit]:
+    """Propose all edits of one image: each repair sees the cells as the one before left them."""
+    sample = store[image_id].sample
     made: list[Edit] = []
     for item in repairs:
         edits = list(item.propose(sample, **settings[item.name]))

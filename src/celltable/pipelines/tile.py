@@ -49,6 +49,8 @@ def tile(
     where: str | None = None,
     overwrite: bool = False,
     workers: int | None = None,
+    how: work.How = "threads",
+    scheduler: str | None = None,
     progress: bool = False,
 ) -> Store:
     """Cut every image of a store into overlapping tiles of one size, each an image ``<image>@r000000_c000000``.
@@ -74,8 +76,13 @@ def tile(
         Of the pixel files: ``png``, ``tif``, ``npy``, or ``auto`` (png where it can hold the pixels, else npy).
     where
         SQL condition on the images table, for example ``split = 'test'``.
-    overwrite, workers, progress
-        Replace a store at `out`; threads (None: every core); draw a bar. The result is the same, byte for byte.
+    overwrite
+        Replace a store at `out`.
+    workers, how, scheduler
+        How many work (None: one per core) and where, see `celltable.work.Runner`; the result is the same, byte for
+        byte.
+    progress
+        Draw a progress bar on a terminal.
 
     Raises
     ------
@@ -85,6 +92,7 @@ def tile(
     """
     from .convert import selected
 
+    runner = work.Runner(workers, how, scheduler)
     ds = as_store(store)
     plan = _Plan(size, overlap, min_pixels, form)
     _check(ds, plan)
@@ -94,8 +102,8 @@ def tile(
     request = {"tile": ds.name, "of": _state(ds), "plan": str(plan), "where": where, "celltable": VERSION}
     with StoreWriter(target, request, overwrite=overwrite) as writer:
         rest, skip = _rest(images, plan, writer.done)
-        run = partial(_cut_image, ds, plan, writer.extra / "pixels")
-        for samples in work.map(run, rest, workers=workers, progress="cutting tiles" if progress else None):
+        run = partial(_cut_image, ds, plan, writer.extra.resolve() / "pixels")
+        for samples in runner.map(run, rest, progress="cutting tiles" if progress else None):
             for sample in samples[skip:]:
                 writer.append(sample)
             skip = 0
@@ -136,7 +144,7 @@ def _cut_image(ds: Store, plan: _Plan, folder: Path, image: Image) -> list[Sampl
         record = _tile_record(image, where, len(tiles), trouble is None)
         if pixels is not None:
             window = pixels[where.row : where.row + where.height, where.col : where.col + where.width]
-            file = written(window, folder / _folder_name(image.image_id), where.name, plan.form)
+            file = written(window, folder / _folder_name(image.image_id), where.name, plan.form, folder.parent.parent)
             record = replace(record, pixels=(Pixels("", f"pixels/{file.relative_to(folder).as_posix()}"),))
         found = () if trouble is None or samples else (Finding("unreadable-image", trouble, "error", record.image_id),)
         samples.append(Sample(record, tiling.cut(cells, where, min_pixels=plan.min_pixels), found))

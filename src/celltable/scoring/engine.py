@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from functools import partial as partial_of
 from typing import Any
 
 from celltable import work
@@ -13,6 +14,7 @@ from celltable.plugins.options import settle, settle_each
 
 from .breakdown import CELL_COLUMNS, SIZE_EDGES, natural
 from .counting import ImageCounts, Partial, Plan
+from .joined import JoinedPairs, PairRecipe
 from .pair import Pair
 from .pooling import Pooling
 from .remarks import texts, warned
@@ -29,6 +31,8 @@ def evaluate_pairs(
     mode: Mode = "corrected",
     options: Mapping[str, Any] | None = None,
     workers: int | None = 1,
+    how: work.How = "threads",
+    scheduler: str | None = None,
     by: Sequence[str] = (),
     partial: Partial = "skip",
     rounds: int = ROUNDS,
@@ -49,8 +53,9 @@ def evaluate_pairs(
         "strict" reproduces the official code bit for bit; "corrected" differs where a card says so.
     options
         Option → value for every metric that has it, "metric.option" → value, or metric → {option: value}.
-    workers
-        Threads; None uses every core. The result does not depend on it.
+    workers, how, scheduler
+        How many count the pairs (None: one per core), and where; see `celltable.work.Runner`. The result does not
+        depend on it.
     by
         Columns to break scores down by: any column of the images, "density" (thirds of cells per pixel), and of the
         cells "size" and "class".
@@ -75,7 +80,7 @@ def evaluate_pairs(
     loaded, named = select(metrics)
     cell_columns = tuple(c for c in by if c in CELL_COLUMNS)
     plan = Plan(loaded, mode, settle_each(loaded, options, "metric"), partial, cell_columns, tuple(size_edges), named)
-    images, ignored = _counted(plan, pairs, workers, progress)
+    images, ignored = _counted(plan, pairs, work.Runner(workers, how, scheduler), progress)
     pooling = Pooling(plan, images, ignored, tuple(by), rounds, seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -96,17 +101,23 @@ def score_pairs(metric: Metric, pairs: Iterable[Pair], mode: Mode = "corrected",
 
 
 def _counted(
-    plan: Plan, pairs: Iterable[Pair], workers: int | None, progress: str | None
+    plan: Plan, pairs: Iterable[Pair], runner: work.Runner, progress: str | None
 ) -> tuple[list[ImageCounts], int]:
     """Count all pairs: those to score, in natural order of their ids, and how many are marked ignore."""
     ignored, images = 0, []
-    for counts in work.map(plan.count, pairs, workers=workers, progress=progress):
+    items = pairs.recipes() if runner.travels and isinstance(pairs, JoinedPairs) else pairs
+    total = len(pairs) if isinstance(pairs, Sized) else None
+    for counts in runner.map(partial_of(_count, plan), items, progress=progress, total=total):
         if counts is None:
             ignored += 1
         else:
             images.append(counts)
     _check_images(images, ignored)
     return sorted(images, key=lambda image: natural(image.image_id)), ignored
+
+
+def _count(plan: Plan, item: Pair | PairRecipe) -> ImageCounts | None:
+    return plan.count(item.pair() if isinstance(item, PairRecipe) else item)
 
 
 def _check_images(images: Sequence[ImageCounts], ignored: int) -> None:

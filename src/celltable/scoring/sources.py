@@ -10,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from celltable import plugins
+from celltable import plugins, work
 from celltable.cells import Finding, Image, Sample
 from celltable.errors import InputError, NotFoundError
 from celltable.imagefile import LabelStrips, open_strips
 from celltable.notation.names import from_name
-from celltable.store import Store, open_store
+from celltable.store import Store, StoreReference, open_store
 
 from .side import Side
 
@@ -61,6 +61,9 @@ class StoreSource:
     where: str | None = None
     kind: str | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return work.opened, (StoreSourceReference(self.store.reference, self.where, self.kind),)
+
     @property
     def name(self) -> str:
         """The store's name."""
@@ -100,6 +103,19 @@ class StoreSource:
         if self.kind is not None:
             cells = cells.take([k == self.kind for k in cells.column("kind")])
         return Side.from_instances(cells, class_names, all_coded=True)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSourceReference(work.Reference[StoreSource]):
+    """How another process comes to the same `StoreSource`, with one for all its images."""
+
+    store: StoreReference
+    where: str | None
+    kind: str | None
+
+    def open(self) -> StoreSource:
+        """Open the store in this process."""
+        return StoreSource(work.opened(self.store), self.where, self.kind)
 
 
 @dataclass(frozen=True)

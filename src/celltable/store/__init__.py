@@ -8,7 +8,7 @@ reader or a crash never sees half of a change.
 
 from __future__ import annotations
 
-from ._store import Store, as_store, newest, open_store
+from ._store import Store, StoreReference, as_store, newest, open_store
 from ._tables import with_columns
 from ._update import refuse_occupied, write_store
 from ._views import ImageView, Table
@@ -20,6 +20,7 @@ __all__ = [
     "ImageView",
     "Source",
     "Store",
+    "StoreReference",
     "StoreWriter",
     "Table",
     "as_store",

@@ -6,6 +6,7 @@ import threading
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from celltable import schema
+from celltable import schema, work
 from celltable.cells import Image, Instances, Rows, Sample, compose
 from celltable.errors import InputError, NotFoundError, StoreError
 from celltable.words import nearest
@@ -38,7 +39,7 @@ class Store:
     """One generation of a dataset on disk, read lazily; made by `open_store`.
 
     All tables come from the generation that was opened, also after another process replaced the folder; `fresh` opens
-    the newest. A store pickles as its path and generation.
+    the newest. A store pickles as a `StoreReference`: another process opens it once, under the same path.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,7 +53,7 @@ class Store:
         return f"<celltable store {self.path.name}: {len(self)} images>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_store, (str(self.path.resolve()), self.generation)
+        return work.opened, (self.reference,)
 
     def __len__(self) -> int:
         return len(self._index[0])
@@ -72,6 +73,11 @@ class Store:
     def info(self) -> Mapping[str, Any]:
         """dataset.json as plain values; `description` is the same, typed."""
         return self.description.to_dict()
+
+    @property
+    def reference(self) -> StoreReference:
+        """What another process opens this store by."""
+        return StoreReference(str(self.path.resolve()), self.content)
 
     @property
     def generation(self) -> str:
@@ -231,14 +237,14 @@ class Store:
 
     def group(self, group: int) -> Rows:
         """Read the instance rows of one row group, which holds some images whole; the last ones asked for are kept."""
-        found = self._groups.get(group)
-        if found is None:
-            with self._lock:
+        with self._lock:  # so that threads that want the same group read it once
+            found = self._groups.get(group)
+            if found is None:
                 while len(self._groups) >= GROUPS_KEPT:
-                    self._groups.pop(next(iter(self._groups)), None)
+                    self._groups.pop(next(iter(self._groups)))
                 found = Rows(self._instances.read_row_group(group, use_threads=False))
                 self._groups[group] = found
-        return found
+            return found
 
     def instances_of(self, image_id: str) -> Instances:
         """View the cells of one image; columns are decoded when they are asked for."""
@@ -335,6 +341,32 @@ class Store:
         """
         update(self, tables, info or {}, done)
         return self.fresh()
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReference(work.Reference[Store]):
+    """A store by its path and the digest of its images and cells: findings and scores may be written meanwhile."""
+
+    path: str
+    content: str
+
+    def open(self) -> Store:
+        """Open the store in this process.
+
+        Raises
+        ------
+        StoreError
+            If this machine does not see it, or its images or cells were changed.
+        """
+        if not Path(self.path).exists():
+            raise StoreError(
+                f"{work.this_machine()} does not see {self.path}; every worker needs the store under the same path, on "
+                "a shared disk."
+            )
+        store = open_store(self.path)
+        if store.content != self.content:
+            raise StoreError(f"{self.path} was changed by another process meanwhile. Run the command again.")
+        return store
 
 
 def open_store(path: str | Path, generation: str | None = None) -> Store:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .background import background
 from .progress import track
-from .reference import Reference, opened
+from .reference import Reference, opened, this_machine
 from .runner import How, Runner, default_workers, map
 
-__all__ = ["How", "Reference", "Runner", "background", "default_workers", "map", "opened", "track"]
+__all__ = ["How", "Reference", "Runner", "background", "default_workers", "map", "opened", "this_machine", "track"]
