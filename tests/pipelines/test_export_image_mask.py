@@ -259,7 +259,7 @@ def test_the_figure_counts_what_is_in_each_part(folds: Path, pannuke: Store, tmp
         n = [len(set(np.unique(p[..., channel]).tolist()) - set(range(11))) for p in planes(folds)]
         by_part = [sum(c for c, p in zip(n, parts, strict=True) if p == q) for q in ("train", "test")]
         assert rows.get(name, [0, 0, 0]) == [sum(n), *by_part]
-    titles = ("Cell area", "Cells an image", "Density", "Cell area by class")
+    titles = ("Cell area", "Cells per image", "Density", "Cell area by class")
     assert all(f">{t}<" in figure for t in (*titles, *(f"{t}, by part" for t in titles[:3])))
     assert "http" not in figure.replace("http://www.w3.org/2000/svg", "")
 

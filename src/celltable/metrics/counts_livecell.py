@@ -13,7 +13,7 @@ from celltable.plugins.metric import Card, Metric, Mode, Result
 from celltable.scoring.counts import Floats, columns, count, difference, r2_score
 from celltable.scoring.means import divided
 
-FULL = 1600  # cells an image, roughly full confluency: the notebook's threshold
+FULL = 1600  # cells per image, roughly full confluency: the notebook's threshold
 START, STEP, P_CUTOFF, NEIGHBOURS = 500, 1, 1e-5, 5  # the notebook's defaults
 
 CARD = Card(
