@@ -6,7 +6,7 @@ NATIVE := $(wildcard src/celltable/_native/*.cpp src/celltable/_native/*.hpp)
 SOURCES := $(NATIVE) CMakeLists.txt pyproject.toml
 WORKERS ?= auto
 
-.PHONY: demo test lint check bench docs clean install
+.PHONY: demo test lint check sanitize bench docs clean install
 
 install: $(VENV)/.installed
 
@@ -35,11 +35,12 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-ifneq ($(wildcard .clang-format),)
 	$(BIN)/clang-format --dry-run --Werror $(NATIVE)
-endif
 
 check: lint test
+
+sanitize: install
+	@PYTHON=$(BIN)/python tools/sanitize
 
 bench: install
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -1,1 +1,1 @@
-"""The compiled core: a few small C++ modules for the loops that must be fast, for geometry, imagefile, metrics."""
+"""The compiled core: small C++ modules for the hot loops of geometry, imagefile, formats and scoring."""

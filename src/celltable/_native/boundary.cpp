@@ -14,14 +14,15 @@ namespace {
 
 using namespace nb::literals;
 
-// The outer outline of every object, as OpenCV's external contours list it: object pixels with a 4-neighbour in the part
-// of the outside that is 4-connected to the frame. Only objects that may have a hole need a flood of their outside.
-struct Bounds { // of an object, both sides included
+// The outer outline of every object, as OpenCV's external contours list it: object pixels with a 4-neighbour in the
+// part of the outside that is 4-connected to the frame. Only objects that may have a hole need to have their outside
+// flooded.
+struct Bounds {  // of an object, both sides included
   i64 y0, x0, y1, x1;
 };
 
 template <class T> void flood_outline(const T *m, i64 w, T label, const Bounds &b, std::vector<u64> &bits, i64 words) {
-  const i64 bh = b.y1 - b.y0 + 3, bw = b.x1 - b.x0 + 3; // one pixel of frame
+  const i64 bh = b.y1 - b.y0 + 3, bw = b.x1 - b.x0 + 3;  // one pixel of frame
   std::vector<std::uint8_t> outside(bh * bw, 0);
   std::vector<i64> stack{0};
   outside[0] = 1;
@@ -47,8 +48,8 @@ template <class T> void flood_outline(const T *m, i64 w, T label, const Bounds &
   }
 }
 
-// Marks of all pixels that have a 4-neighbour of another label. Labels that may have a hole are appended to `holed`: the
-// top row of a hole is a stretch with the object to its left, to its right and above all of it.
+// Mark all pixels that have a 4-neighbour of another label. Labels that may have a hole are appended to `holed`:
+// the top row of a hole is a stretch with the object to its left, to its right and above all of it.
 template <class T> std::vector<u64> edge_bits(const T *m, i64 h, i64 w, std::vector<T> &holed) {
   const i64 words = words_of(w);
   const u64 last = u64(1) << ((w - 1) & 63);
@@ -57,7 +58,7 @@ template <class T> std::vector<u64> edge_bits(const T *m, i64 h, i64 w, std::vec
   const std::vector<T> nothing(w, T(0));
   for (i64 y = 0; y < h; ++y) {
     const T *row = m + y * w, *above = row - w;
-    up.swap(down); // where this row differs from the one above: found for the row above
+    up.swap(down);  // where this row differs from the one above: known from that row
     cell.swap(cell_above);
     unequal(row, nothing.data(), w, cell.data());
     unequal(row, row + 1, w - 1, across.data());
@@ -70,10 +71,10 @@ template <class T> std::vector<u64> edge_bits(const T *m, i64 h, i64 w, std::vec
     }
     if (y == 0) continue;
     unequal(row, above + 1, w - 1, diagonal.data());
-    for (i64 k = 0; k < words; ++k) cell_above[k] &= up[k]; // objects that end above this row
+    for (i64 k = 0; k < words; ++k) cell_above[k] &= up[k];  // objects that end above this row
     for (i64 k = 0; k < words; ++k)
       for (u64 left = right(cell_above.data(), k, words) & ~diagonal[k]; left; left &= left - 1) {
-        const i64 before = 64 * k + __builtin_ctzll(left); // the object's pixel to the left of the stretch
+        const i64 before = 64 * k + __builtin_ctzll(left);  // the object's pixel to the left of the stretch
         const T label = row[before];
         i64 x = before + 1;
         while (x < w && row[x] != label && above[x] == label) ++x;
@@ -90,9 +91,10 @@ template <class T> std::vector<u64> outline_bits(const T *m, i64 h, i64 w) {
   if (holed.empty()) return bits;
   std::sort(holed.begin(), holed.end());
   holed.erase(std::unique(holed.begin(), holed.end()), holed.end());
-  std::vector<Bounds> bounds(holed.size(), Bounds{std::numeric_limits<i64>::max(), std::numeric_limits<i64>::max(), -1, -1});
+  std::vector<Bounds> bounds(holed.size(),
+                             Bounds{std::numeric_limits<i64>::max(), std::numeric_limits<i64>::max(), -1, -1});
   std::vector<u64> across(words);
-  for (i64 y = 0; y < h; ++y) { // the boxes of these objects; their marks are taken back
+  for (i64 y = 0; y < h; ++y) {  // find the bounds of these objects and clear their marks
     const T *row = m + y * w;
     unequal(row, row + 1, w - 1, across.data());
     across[words - 1] |= u64(1) << ((w - 1) & 63);
@@ -113,7 +115,7 @@ template <class T> std::vector<u64> outline_bits(const T *m, i64 h, i64 w) {
   return bits;
 }
 
-std::vector<i64> half_widths(double radius) { // of the disc sqrt(dx^2 + dy^2) <= radius, by dy
+std::vector<i64> half_widths(double radius) {  // of the disc sqrt(dx^2 + dy^2) <= radius, by dy
   std::vector<i64> half;
   for (i64 dy = 0; std::sqrt(static_cast<double>(dy * dy)) <= radius; ++dy) {
     i64 dx = 0;
@@ -132,7 +134,7 @@ std::vector<u64> dilate(const std::vector<u64> &bits, i64 h, i64 w, double radiu
     const u64 *row = bits.data() + y * words;
     if (std::all_of(row, row + words, [](u64 v) { return v == 0; })) continue;
     wide.set(row);
-    for (i64 dy = reach; dy >= 0; --dy) { // half-widths grow as dy falls
+    for (i64 dy = reach; dy >= 0; --dy) {  // half-widths grow as dy falls
       wide.grow_to(half[dy]);
       for (const i64 yy : {y - dy, y + dy}) {
         if (yy < 0 || yy >= h) continue;
@@ -146,14 +148,14 @@ std::vector<u64> dilate(const std::vector<u64> &bits, i64 h, i64 w, double radiu
   return out;
 }
 
-// As `dilate`, but a pixel whose disc holds an exact multiple of 256 outline pixels (the image mirrored at its border)
-// is not set: SciPy's convolution writes its sum into one byte of a boolean array.
+// Like `dilate`, except that a pixel whose disc holds an exact multiple of 256 outline pixels (the image mirrored at
+// its border) is not set: SciPy's convolution writes its sum into one byte of a boolean array.
 std::vector<u64> dilate_wrapped(const std::vector<u64> &bits, i64 h, i64 w, double radius) {
   const i64 words = words_of(w);
   const auto half = half_widths(radius);
   const i64 reach = static_cast<i64>(half.size()) - 1;
   std::vector<i64> sums((w + 2 * reach + 1) * h);
-  auto mirror = [](i64 k, i64 n) { // half-sample symmetric
+  auto mirror = [](i64 k, i64 n) {  // half-sample symmetric
     const i64 period = 2 * n;
     k = ((k % period) + period) % period;
     return k < n ? k : period - 1 - k;
@@ -178,13 +180,15 @@ std::vector<u64> dilate_wrapped(const std::vector<u64> &bits, i64 h, i64 w, doub
 }
 
 // Per radius: outline pixels that both dilated outlines cover, and those of each, in rows first to last - 1.
-template <class T> std::vector<i64> boundary(const T *gt, const T *pred, i64 h, i64 w, const std::vector<double> &radii, bool wrap, i64 first, i64 last) {
+template <class T>
+std::vector<i64> boundary(const T *gt, const T *pred, i64 h, i64 w, const std::vector<double> &radii, bool wrap,
+                          i64 first, i64 last) {
   std::vector<i64> out;
   if (h == 0 || w == 0) return std::vector<i64>(3 * radii.size(), 0);
   const auto a = outline_bits(gt, h, w), b = outline_bits(pred, h, w);
   double last_radius = -1;
   for (const double radius : radii) {
-    if (radius == last_radius) { // small cells: several scales give the same disc
+    if (radius == last_radius) {  // small cells: several scales give the same disc
       for (int k = 0; k < 3; ++k) out.push_back(out[out.size() - 3]);
       continue;
     }
@@ -221,7 +225,8 @@ template <class T> void bind_type(nb::module_ &m) {
       without_gil([&] {
         const i64 words = words_of(size.w);
         const auto bits = outline_bits(map.data(), size.h, size.w);
-        for (i64 y = 0; y < size.h; ++y) each_bit(bits.data() + y * words, words, [&](i64 x) { out.data()[y * size.w + x] = 1; });
+        for (i64 y = 0; y < size.h; ++y)
+          each_bit(bits.data() + y * words, words, [&](i64 x) { out.data()[y * size.w + x] = 1; });
       });
     return std::move(out).array();
   }, "label_map"_a);

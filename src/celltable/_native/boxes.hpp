@@ -35,7 +35,8 @@ template <class T> class BoxGrid {
     const double n = static_cast<double>(boxes.size()), w = x1 - x0_, h = y1 - y0_, most = 4 * n + 64;
     const double side = std::max({sides / n, std::sqrt(w * h / most), std::max(w, h) / most, 1e-9});
     per_px_ = 1 / std::min(side, 1e300);
-    columns_ = static_cast<i64>(std::min(w * per_px_, most)) + 1, rows_ = static_cast<i64>(std::min(h * per_px_, most)) + 1;
+    columns_ = static_cast<i64>(std::min(w * per_px_, most)) + 1,
+    rows_ = static_cast<i64>(std::min(h * per_px_, most)) + 1;
     first_.assign(static_cast<std::size_t>(columns_ * rows_) + 1, 0);
     for (const BasicBox<T> &b : boxes) visit(bins_of(b), [&](i64 bin, i64, i64) { ++first_[bin + 1]; });
     for (std::size_t k = 1; k < first_.size(); ++k) first_[k] += first_[k - 1];
@@ -43,7 +44,8 @@ template <class T> class BoxGrid {
     std::vector<std::uint32_t> next(first_.begin(), first_.end() - 1);
     for (std::size_t j = 0; j < boxes.size(); ++j) {
       const Bins bins = bins_of(boxes[j]);
-      visit(bins, [&](i64 bin, i64, i64) { members_[next[bin]++] = {static_cast<std::uint32_t>(j), bins.x0, bins.y0}; });
+      visit(bins,
+            [&](i64 bin, i64, i64) { members_[next[bin]++] = {static_cast<std::uint32_t>(j), bins.x0, bins.y0}; });
     }
   }
 
@@ -73,7 +75,8 @@ template <class T> class BoxGrid {
   Bins bins_of(const BasicBox<T> &b) const {
     // Far sides as the caller computes them: boxes that meet by a rounding error still share a bin.
     const auto place = [&](T v, double from, i64 n) { return bin((static_cast<double>(v) - from) * per_px_, n); };
-    return {place(b.x, x0_, columns_), place(b.x + b.w, x0_, columns_), place(b.y, y0_, rows_), place(b.y + b.h, y0_, rows_)};
+    return {place(b.x, x0_, columns_), place(b.x + b.w, x0_, columns_), place(b.y, y0_, rows_),
+            place(b.y + b.h, y0_, rows_)};
   }
   template <class F> void visit(const Bins &b, F f) const {
     for (std::int32_t y = b.y0; y <= b.y1; ++y)

@@ -1,4 +1,5 @@
-// CRC-32 (zip, PNG) with carry-less multiplication where the processor has it, and Adler-32 (zlib) with zero runs in closed form.
+// CRC-32 (zip, PNG) with carry-less multiplication where the processor has the instruction, and Adler-32 (zlib) with
+// zero runs in closed form.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -26,7 +27,7 @@ struct CrcTables {
 };
 inline const CrcTables crc_tables;
 
-inline uint32_t crc_by_table(uint32_t c, const uint8_t *p, size_t n) { // c is the inverted state
+inline uint32_t crc_by_table(uint32_t c, const uint8_t *p, size_t n) {  // c is the inverted state
   const auto &t = crc_tables.t;
   for (; n >= 8; n -= 8, p += 8) {
     uint32_t a, b;
@@ -93,7 +94,7 @@ struct Adler {
 
   void bytes(const uint8_t *p, size_t n) {
     while (n) {
-      const uint32_t m = n < 4096 ? static_cast<uint32_t>(n) : 4096; // 255 * 4096 * 4097 / 2 fits 32 bits
+      const uint32_t m = n < 4096 ? static_cast<uint32_t>(n) : 4096;  // 255 * 4096 * 4097 / 2 fits 32 bits
       uint32_t sum = 0, weighted = 0;
       for (uint32_t i = 0; i < m; ++i) {
         sum += p[i];
@@ -109,4 +110,4 @@ struct Adler {
   uint32_t value() const { return static_cast<uint32_t>(b << 16 | a); }
 };
 
-} // namespace checksum
+}  // namespace checksum

@@ -21,7 +21,7 @@ constexpr double absent = std::numeric_limits<double>::quiet_NaN();
 enum Shape : uint8_t { none = 0, polygons = 1, compressed = 2, uncompressed = 3, other = 4 };
 
 class FileSource : public Source {
-public:
+ public:
   explicit FileSource(const std::string &path) try : file_(path) {
     if (!file_.regular()) throw std::runtime_error(path + " is not a file");
   } catch (const OsError &e) {
@@ -35,12 +35,12 @@ public:
     }
   }
 
-private:
+ private:
   File file_;
 };
 
 class Memory : public Source {
-public:
+ public:
   Memory(const char *data, size_t n) : data_(data, n) {}
   size_t read(i64 at, char *to, size_t n) const override {
     if (at < 0 || at >= static_cast<i64>(data_.size())) return 0;
@@ -49,13 +49,13 @@ public:
     return n;
   }
 
-private:
+ private:
   std::string data_;
 };
 
-// Distinct ids in the order they came; an id is a whole number or a text.
+// Distinct ids in the order of their first use; an id is a whole number or a text.
 struct Keys {
-  std::vector<std::pair<bool, i64>> order; // (is text, number or position in texts)
+  std::vector<std::pair<bool, i64>> order;  // (is text, number or position in texts)
   std::vector<std::string> texts;
   std::unordered_map<i64, int32_t> numbers;
   std::unordered_map<std::string, int32_t> words;
@@ -79,19 +79,19 @@ struct Keys {
   }
 };
 
-struct Id { // of an image, a category or an annotation
+struct Id {  // of an image, a category or an annotation
   enum Kind : uint8_t { missing, whole, text } kind = missing;
   i64 number = 0;
   std::string word;
 };
 
-struct Extra { // a key beside those of COCO: rows and the raw JSON text of the values
+struct Extra {  // a key beside those of COCO: rows and the raw JSON text of the values
   std::string name;
   std::vector<i64> rows, ends;
   std::string text;
 };
 
-struct Record { // one annotation while it is read
+struct Record {  // one annotation while it is read
   Id image, category, id;
   double area = absent, score = absent, mask_score = absent, box[4] = {absent, absent, absent, absent};
   bool crowd = false, ignore = false;
@@ -133,7 +133,7 @@ inline double read_number(Cursor &c) {
   return absent;
 }
 
-inline bool read_flag(Cursor &c) { // as Python's bool()
+inline bool read_flag(Cursor &c) {  // as Python's bool()
   const char first = c.peek("a value");
   if (c.at_number()) return c.number() != 0;
   const char *start = c.p;
@@ -150,11 +150,16 @@ inline void read_box(Cursor &c, double *box) {
   int n = 0;
   bool good = true;
   ++c.p;
-  if (c.peek("a list") == ']') { ++c.p; return; }
+  if (c.peek("a list") == ']') {
+    ++c.p;
+    return;
+  }
   do {
     c.peek("a list");
-    if (!c.at_number()) { good = false; c.skip_value(4); }
-    else {
+    if (!c.at_number()) {
+      good = false;
+      c.skip_value(4);
+    } else {
       const double v = c.number();
       if (n < 4) found[n] = v;
     }
@@ -163,7 +168,7 @@ inline void read_box(Cursor &c, double *box) {
   if (good && n == 4) std::copy(found, found + 4, box);
 }
 
-// The kind of a segmentation, its size where it states one, and where its text lies.
+// Read the shape of a segmentation, its size where it states one, and the place of its text.
 inline void read_shape(Cursor &c, Record &r) {
   const char first = c.peek("a segmentation");
   const i64 at = c.at();
@@ -180,33 +185,41 @@ inline void read_shape(Cursor &c, Record &r) {
     ++c.p;
     if (c.peek("an object") == '}') ++c.p;
     else do {
-      const std::string key = c.string();
-      c.expect(':', "an object");
-      const char v = c.peek("a value");
-      if (key == "counts") {
-        if (v == '"') { r.shape = compressed; c.skip_string(); }
-        else if (v == '[') { const char *s = c.p; r.shape = c.skip_polygons() && s[1] != '[' ? uncompressed : other; }
-        else { r.shape = other; c.skip_value(3); }
-      } else if (key == "size" && v == '[') {
-        double size[2] = {0, 0};
-        int n = 0;
-        ++c.p;
-        if (c.peek("a list") == ']') ++c.p;
-        else do {
-          c.peek("a list");
-          double x = -1;
-          if (c.at_number()) x = c.number(); else c.skip_value(4);
-          if (n < 2) size[n] = x;
-          ++n;
-        } while (c.next(']', "a list"));
-        const auto fits = [](double x) { return x >= 0 && x < 2147483648.0 && x == std::floor(x); };
-        const bool good = n == 2 && fits(size[0]) && fits(size[1]);
-        r.height = good ? static_cast<int32_t>(size[0]) : -1;
-        r.width = good ? static_cast<int32_t>(size[1]) : -1;
-      } else {
-        c.skip_value(3);
-      }
-    } while (c.next('}', "an object"));
+        const std::string key = c.string();
+        c.expect(':', "an object");
+        const char v = c.peek("a value");
+        if (key == "counts") {
+          if (v == '"') {
+            r.shape = compressed;
+            c.skip_string();
+          } else if (v == '[') {
+            const char *s = c.p;
+            r.shape = c.skip_polygons() && s[1] != '[' ? uncompressed : other;
+          } else {
+            r.shape = other;
+            c.skip_value(3);
+          }
+        } else if (key == "size" && v == '[') {
+          double size[2] = {0, 0};
+          int n = 0;
+          ++c.p;
+          if (c.peek("a list") == ']') ++c.p;
+          else do {
+              c.peek("a list");
+              double x = -1;
+              if (c.at_number()) x = c.number();
+              else c.skip_value(4);
+              if (n < 2) size[n] = x;
+              ++n;
+            } while (c.next(']', "a list"));
+          const auto fits = [](double x) { return x >= 0 && x < 2147483648.0 && x == std::floor(x); };
+          const bool good = n == 2 && fits(size[0]) && fits(size[1]);
+          r.height = good ? static_cast<int32_t>(size[0]) : -1;
+          r.width = good ? static_cast<int32_t>(size[1]) : -1;
+        } else {
+          c.skip_value(3);
+        }
+      } while (c.next('}', "an object"));
   } else {
     if (first == 'n') r.shape = none;
     c.skip_value(2);
@@ -219,7 +232,10 @@ inline Record read_annotation(Cursor &c) {
   Record r;
   if (c.peek("the list of annotations") != '{') c.fail("expected an annotation, an object" + c.found());
   ++c.p;
-  if (c.peek("an annotation") == '}') { ++c.p; return r; }
+  if (c.peek("an annotation") == '}') {
+    ++c.p;
+    return r;
+  }
   do {
     bool escaped;
     c.peek("an annotation");
@@ -251,7 +267,7 @@ inline Record read_annotation(Cursor &c) {
 }
 
 class CocoFile {
-public:
+ public:
   std::string name;
   bool results = false, was_dict = false, has_annotations = false;
   std::map<std::string, std::string> members;
@@ -260,11 +276,12 @@ public:
   std::vector<i64> ids, at, length;
   std::vector<double> area, score, mask_score, box;
   std::vector<uint8_t> crowd, ignore, shape;
-  std::vector<std::pair<i64, Id>> odd_ids; // rows whose id is not a whole number
+  std::vector<std::pair<i64, Id>> odd_ids;  // rows whose id is not a whole number
   std::vector<std::pair<i64, std::string>> dict_keys;
   std::vector<Extra> extras;
 
-  CocoFile(std::unique_ptr<Source> source, std::string name_, size_t window) : name(std::move(name_)), source_(std::move(source)) {
+  CocoFile(std::unique_ptr<Source> source, std::string name_, size_t window)
+      : name(std::move(name_)), source_(std::move(source)) {
     Window w(*source_, window);
     w.step([](Cursor &c) {
       if (c.end - c.p < 3 && !c.last) throw NeedMore{};
@@ -290,7 +307,7 @@ public:
   i64 size() const { return static_cast<i64>(shape.size()); }
   const Source &source() const { return *source_; }
 
-private:
+ private:
   std::unique_ptr<Source> source_;
 
   void read_object(Window &w) {
@@ -354,10 +371,11 @@ private:
     in_order_of_keys();
   }
 
-  // Annotations given as an object are taken by number, the way lists are numbered.
+  // Order annotations given as an object by the number of their key, as a list would be.
   void in_order_of_keys() {
     const auto number = [](const std::string &k) -> i64 {
-      if (k.empty() || k.size() > 18 || k.find_first_not_of("0123456789") != std::string::npos) return std::numeric_limits<i64>::max();
+      if (k.empty() || k.size() > 18 || k.find_first_not_of("0123456789") != std::string::npos)
+        return std::numeric_limits<i64>::max();
       return std::stoll(k);
     };
     std::vector<std::tuple<i64, std::string_view, i64>> keys;
@@ -401,9 +419,10 @@ private:
     e = std::move(made);
   }
 
-  void forget() { // a second list of annotations replaces the first, as everywhere in JSON
+  void forget() {  // a second list of annotations replaces the first, as everywhere in JSON
     was_dict = false;
-    image.clear(), category.clear(), sizes.clear(), ids.clear(), at.clear(), length.clear(), area.clear(), score.clear();
+    image.clear(), category.clear(), sizes.clear(), ids.clear(), at.clear(), length.clear(), area.clear(),
+        score.clear();
     mask_score.clear(), box.clear(), crowd.clear(), ignore.clear(), shape.clear(), odd_ids.clear(), dict_keys.clear();
     extras.clear();
     images = Keys{};
@@ -414,7 +433,7 @@ private:
     return id.kind == Id::whole ? keys.number(id.number) : id.kind == Id::text ? keys.text(id.word) : -1;
   }
 
-  // Optional columns appear with the first row that has a value.
+  // Extend an optional column, which begins with the first row that has a value.
   static void optional(std::vector<double> &column, const double *value, size_t width, size_t row) {
     bool there = false;
     for (size_t k = 0; k < width; ++k) there |= !std::isnan(value[k]);

@@ -1,8 +1,8 @@
 """COCO JSON as columns, without a Python object per annotation.
 
-`CocoFile.open` reads the file once, in a sliding window, validates every byte, and keeps the scalars of the annotations as
-columns; outlines stay in the file and are read for the rows that are asked for, so memory does not grow with them (about 90
-bytes an annotation). All methods may be called from several threads; reading releases the GIL.
+`CocoFile.open` reads the file once, in a sliding window, validates every byte, and keeps the scalars of the annotations
+as columns; outlines stay in the file and are read for the rows that are asked for, so memory does not grow with them
+(about 90 bytes per annotation). All methods may be called from several threads; reading releases the GIL.
 
 Typical use, image by image with bounded memory::
 
@@ -11,7 +11,8 @@ Typical use, image by image with bounded memory::
     order, starts = file.by_image()
     for k, key in enumerate(file.image_keys):
         rows = order[starts[k] : starts[k + 1]]
-        xy, parts, cells = file.polygons(rows)  # cell i: parts cells[i]:cells[i+1]; part j: numbers parts[j]:parts[j+1] of xy
+        xy, parts, cells = file.polygons(rows)
+        # cell i: parts cells[i]:cells[i + 1]; part j: numbers xy[parts[j]:parts[j + 1]]
 """
 
 import numpy as np
@@ -20,8 +21,8 @@ from numpy.typing import NDArray
 class CocoFile:
     """The annotations of a COCO file (an object with images, annotations, categories) or of results (a list).
 
-    Rows are in the order of the file; annotations given as an object are ordered by the number of their key. Columns that no
-    row fills are None. A key that occurs twice in an object counts with its last value, as in `json.loads`.
+    Rows are in the order of the file; annotations given as an object are ordered by the number of their key. Columns
+    that no row fills are None. A key that occurs twice in an object counts with its last value, as in `json.loads`.
 
     Attributes
     ----------
@@ -32,11 +33,11 @@ class CocoFile:
     has_annotations, annotations_were_a_dict : bool
         The document has the key annotations; they were an object instead of a list.
     members : dict of bytes
-        Raw JSON text of every other top-level key (images, categories, info, …).
+        Raw JSON text of each other top-level key (images, categories, info, …).
     image_keys, category_keys : list of int or str
         The distinct ids, in the order in which annotations name them.
     image, category : int32 (n,)
-        Index into `image_keys` and `category_keys`; -1 where there is none.
+        Index into `image_keys` and `category_keys`; -1 without one.
     ids : int64 (n,)
         Annotation ids; -1 where `odd_ids` (row → text, or None for a missing one) says otherwise.
     area, score, mask_score : float64 (n,)
@@ -46,12 +47,12 @@ class CocoFile:
     iscrowd, ignore : uint8 (n,)
         1 where true or not zero.
     shape : uint8 (n,)
-        Of the segmentation: 0 none or empty, 1 polygons, 2 compressed run lengths, 3 uncompressed run lengths, 4 anything
-        else (see `texts`).
+        Of the segmentation: 0 none or empty, 1 polygons, 2 compressed run lengths, 3 uncompressed run lengths, 4
+        anything else (see `texts`).
     rle_size : int32 (n, 2) or None
-        Stated height and width of run lengths; 0 where there is none, -1 where it is not two whole numbers.
+        Stated height and width of run lengths; 0 without a size, -1 where it is not two whole numbers.
     extra_names : list of str
-        Keys of annotations beside those above.
+        Other keys of annotations.
     """
 
     name: str
@@ -81,14 +82,17 @@ class CocoFile:
 
     @staticmethod
     def parse(text: bytes, name: str = "the text", window: int = 4194304) -> CocoFile:
-        """The same of text in memory."""
+        """Read text in memory."""
 
     def __len__(self) -> int: ...
     def by_image(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(rows ordered by image, starts): image k has ``rows[starts[k]:starts[k + 1]]``; rows without image are left out."""
+        """Order rows by image: (rows, starts), image k having ``rows[starts[k]:starts[k + 1]]``.
+
+        Rows without an image are left out.
+        """
 
     def polygons(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-        """Coordinates x, y, x, y, … of all polygons of the rows, starts of the parts in them, starts of the rows in the parts.
+        """Read the polygons of rows: coordinates x, y, x, y, …, starts of parts, first part per row.
 
         A row whose shape is not 1 has no part. Parts are as published: also empty, odd or shorter than six numbers.
         """
@@ -96,29 +100,31 @@ class CocoFile:
     def cells(
         self, rows: NDArray[np.int64], height: int, width: int
     ) -> tuple[list[bytes | None], list[bytes | None], NDArray[np.int64], NDArray[np.int32], dict[int, str]]:
-        """Rows of polygons as masks of one size: compressed counts, packed polygons, areas (n,) and boxes (n, 4).
+        """Draw rows of polygons as masks of one size: compressed counts, packed polygons, areas (n,) and boxes (n, 4).
 
-        The last item says of positions in `rows` why their polygons cannot be drawn; their counts and polygon are None.
+        The last item maps positions in `rows` to the reason why their polygons cannot be drawn; their counts and
+        polygon are None.
         """
 
     def rles(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]]:
-        """Compressed counts of all rows in one array of bytes, starts (n + 1), and 1 for each row that has counts.
+        """Read compressed counts of rows: one array of bytes, starts (n + 1), and 1 for each row that has counts.
 
-        Uncompressed counts are compressed; 0 stands for a row of another shape or with a count that is no whole number.
+        Uncompressed counts are compressed; 0 marks a row of another shape or with a count that is not a whole number.
         The text itself is not checked.
         """
 
     def counts(
         self, used: NDArray[np.uint8], sizes: NDArray[np.int32], threads: int = 1
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Compressed counts of every row as a mask: polygons are drawn by COCO's rule on (height, width) `sizes`.
+        """Make every row a mask of compressed counts: polygons are drawn by COCO's rule on (height, width) `sizes`.
 
         Returns one array of bytes and starts (n + 1); rows whose `used` is 0 are empty. Raises InputError, naming the
-        annotation, for a polygon of fewer than three points or a row without outline. Run lengths are passed on unchecked.
+        annotation, for a polygon of fewer than three points or a row without outline. Run lengths are passed on
+        unchecked.
         """
 
     def texts(self, rows: NDArray[np.int64]) -> list[bytes]:
-        """The raw JSON of the segmentations; empty where a row has none."""
+        """Read the raw JSON of segmentations; empty where a row has none."""
 
     def extra(self, name: str) -> tuple[NDArray[np.int64], list[bytes]]:
-        """Rows that have the key `name`, ascending, and the raw JSON text of its values. Raises NotFoundError."""
+        """Find the rows that have the key `name`, ascending, and the raw JSON of its values. Raises NotFoundError."""

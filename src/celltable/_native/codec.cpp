@@ -1,4 +1,5 @@
-// Archives and PNGs, fast and wary: zip members, many mask PNGs to run lengths in one call, one PNG to pixels.
+// Archives and PNGs, fast and safe on hostile input: zip members, many mask PNGs to run lengths in one call, one PNG to
+// pixels.
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/vector.h>
 
@@ -12,7 +13,7 @@
 using namespace celltable;
 using u8 = uint8_t;
 
-constexpr uint64_t MAX_MASK_BYTES = uint64_t{1} << 31; // of one PNG file
+constexpr uint64_t MAX_MASK_BYTES = uint64_t{1} << 31;  // of one PNG file
 
 struct Worker {
   png::Scratch scratch;
@@ -27,11 +28,12 @@ struct View {
 
 static std::string path_of(nb::bytes b) { return {b.c_str(), b.size()}; }
 
-static void one_mask(const std::function<View(size_t, Worker &)> &fetch, size_t i, uint64_t max_pixels, Worker &w, png::Mask &m) {
+static void one_mask(const std::function<View(size_t, Worker &)> &fetch, size_t i, uint64_t max_pixels, Worker &w,
+                     png::Mask &m) {
   try {
     const View v = fetch(i, w);
     png::decode_mask(v.data, v.size, max_pixels, w.scratch, m);
-  } catch (const std::exception &e) { // becomes the item's own message
+  } catch (const std::exception &e) {  // becomes the item's own message
     m.error = e.what();
     if (m.error.empty()) m.error = "cannot be read";
     m.counts.clear();
@@ -41,8 +43,9 @@ static void one_mask(const std::function<View(size_t, Worker &)> &fetch, size_t 
   }
 }
 
-// (counts, areas, boxes, heights, widths, values_ok, alpha_ok, kinds, errors) of n masks, in order.
-static nb::tuple masks(size_t n, unsigned workers, uint64_t max_pixels, const std::function<View(size_t, Worker &)> &fetch) {
+// Read n masks: (counts, areas, boxes, heights, widths, values_ok, alpha_ok, kinds, errors), in order.
+static nb::tuple masks(size_t n, unsigned workers, uint64_t max_pixels,
+                       const std::function<View(size_t, Worker &)> &fetch) {
   constexpr size_t BLOCK = 64;
   std::vector<png::Mask> made(n);
   without_gil([&] {
@@ -85,7 +88,7 @@ static View whole_file(const std::string &path, Worker &w) {
 }
 
 class Zip {
-public:
+ public:
   Zip(nb::bytes path, uint64_t max_ratio, uint64_t max_size, uint64_t max_members) {
     const std::string where = path_of(path);
     nb::gil_scoped_release release;
@@ -160,10 +163,10 @@ public:
 
   void close() { archive_.reset(); }
 
-private:
+ private:
   std::shared_ptr<zip::Archive> archive_;
 
-  std::shared_ptr<zip::Archive> open() const { // a reader that is under way keeps the file open
+  std::shared_ptr<zip::Archive> open() const {  // a reader that is under way keeps the file open
     auto a = archive_;
     if (!a) throw zip::Error("the release was closed");
     return a;
@@ -174,7 +177,7 @@ private:
     return a.members[i];
   }
 
-  // All bytes, verified; or the first n, where those of a packed member are unpacked whole.
+  // Read all bytes and verify them, or the first n; a packed member is unpacked only that far.
   nb::bytes part(size_t i, uint64_t n) const {
     const auto a = open();
     const zip::Member &m = member(*a, i);
@@ -197,7 +200,7 @@ private:
     if (size == m.size) {
       zip::Archive::unpack(m, data, to, *decoder);
     } else {
-      constexpr size_t BEYOND = 1 << 16; // a stored block may reach that far, a match 257 bytes
+      constexpr size_t BEYOND = 1 << 16;  // a stored block may reach that far, a match 257 bytes
       std::unique_ptr<u8[]> some(new u8[size + BEYOND]);
       try {
         decoder->run<false>(data, static_cast<size_t>(m.packed), some.get(), size + BEYOND);
@@ -218,7 +221,8 @@ static nb::tuple masks_of_files(std::vector<nb::bytes> paths, unsigned workers, 
   return masks(where.size(), workers, max_pixels, [&](size_t i, Worker &w) { return whole_file(where[i], w); });
 }
 
-static nb::tuple masks_of_spans(nb::bytes path, std::vector<std::pair<uint64_t, uint64_t>> spans, unsigned workers, uint64_t max_pixels) {
+static nb::tuple masks_of_spans(nb::bytes path, std::vector<std::pair<uint64_t, uint64_t>> spans, unsigned workers,
+                                uint64_t max_pixels) {
   const File file(path_of(path));
   return masks(spans.size(), workers, max_pixels, [&](size_t i, Worker &w) -> View {
     const auto [offset, size] = spans[i];
@@ -230,7 +234,7 @@ static nb::tuple masks_of_spans(nb::bytes path, std::vector<std::pair<uint64_t, 
 }
 
 static nb::tuple masks_of_bytes(std::vector<nb::bytes> files, unsigned workers, uint64_t max_pixels) {
-  std::vector<View> views; // files keeps the bytes alive
+  std::vector<View> views;  // files keeps the bytes alive
   for (const nb::bytes &b : files) views.push_back({reinterpret_cast<const u8 *>(b.c_str()), b.size()});
   return masks(views.size(), workers, max_pixels, [&](size_t i, Worker &) { return views[i]; });
 }
@@ -251,7 +255,7 @@ static nb::object decode_png(nb::bytes file, uint64_t max_pixels) {
   return nb::cast(nb::ndarray<nb::numpy, u8>(bytes, axes, shape, owner));
 }
 
-// The bytes of a raw deflate stream, at most `room` of them; sparse takes the way of the masks.
+// Decode a raw deflate stream to at most `room` bytes; `sparse` as for masks.
 static nb::bytes inflate_raw(nb::bytes data, size_t room, bool sparse) {
   const auto decoder = std::make_unique<inflate::Decoder>();
   std::unique_ptr<u8, void (*)(void *)> out(static_cast<u8 *>(std::calloc(room + 1, 1)), std::free);
@@ -269,7 +273,7 @@ static uint32_t crc32(nb::bytes data, bool by_table) {
 }
 
 NB_MODULE(codec, m) {
-  m.doc() = "Archives and PNGs, fast and wary. Use celltable.imagefile.";
+  m.doc() = "Archives and PNGs; use them through celltable.imagefile.";
   raise_as<inflate::Error>(PyExc_ValueError);
   raise_as<png::Error>(PyExc_ValueError);
   raise_as<zip::Error>(PyExc_ValueError);
@@ -283,7 +287,8 @@ NB_MODULE(codec, m) {
     }
   });
   nb::class_<Zip>(m, "Zip")
-      .def(nb::init<nb::bytes, uint64_t, uint64_t, uint64_t>(), nb::arg("path"), nb::arg("max_ratio"), nb::arg("max_size"), nb::arg("max_members"))
+      .def(nb::init<nb::bytes, uint64_t, uint64_t, uint64_t>(), nb::arg("path"), nb::arg("max_ratio"),
+           nb::arg("max_size"), nb::arg("max_members"))
       .def("listing", &Zip::listing)
       .def("fingerprint", &Zip::fingerprint, nb::arg("number"))
       .def("read", &Zip::read, nb::arg("number"))
@@ -293,7 +298,8 @@ NB_MODULE(codec, m) {
       .def("masks", &Zip::masks_of, nb::arg("numbers"), nb::arg("workers"), nb::arg("max_pixels"))
       .def("close", &Zip::close);
   m.def("masks_of_files", &masks_of_files, nb::arg("paths"), nb::arg("workers"), nb::arg("max_pixels"));
-  m.def("masks_of_spans", &masks_of_spans, nb::arg("path"), nb::arg("spans"), nb::arg("workers"), nb::arg("max_pixels"));
+  m.def("masks_of_spans", &masks_of_spans, nb::arg("path"), nb::arg("spans"), nb::arg("workers"),
+        nb::arg("max_pixels"));
   m.def("masks_of_bytes", &masks_of_bytes, nb::arg("files"), nb::arg("workers"), nb::arg("max_pixels"));
   m.def("decode_png", &decode_png, nb::arg("file"), nb::arg("max_pixels"));
   m.def("inflate", &inflate_raw, nb::arg("data"), nb::arg("room"), nb::arg("sparse") = false);

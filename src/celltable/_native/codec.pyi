@@ -1,3 +1,5 @@
+"""Archives and PNGs; use them through celltable.imagefile. Damaged data raises ValueError."""
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -32,7 +32,7 @@ struct Piece {  // a run inside one column, and its set
   std::uint32_t set;
 };
 
-// Joins pieces (sorted by column, then row) of neighbouring columns that touch by edges, or also by corners.
+// Join pieces (sorted by column, then row) of neighbouring columns that touch by edges, or also by corners.
 inline void join_columns(std::vector<Piece> &pieces, Sets &sets, bool corners) {
   const i64 reach = corners ? 1 : 0;
   std::size_t previous = 0, current = 0;

@@ -24,7 +24,7 @@ struct OsError : std::runtime_error {  // becomes an OSError of that number
 class File {
  public:
   explicit File(const std::string &path) : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    struct stat s {};
+    struct stat s{};
     if (fd_ < 0 || ::fstat(fd_, &s) != 0) {
       const int number = errno;
       if (fd_ >= 0) ::close(fd_);
@@ -44,7 +44,8 @@ class File {
   std::size_t read(std::uint64_t offset, void *to, std::size_t n) const {
     std::size_t done = 0;
     while (done < n) {
-      const ssize_t k = ::pread(fd_, static_cast<char *>(to) + done, std::min<std::size_t>(n - done, 1u << 30), static_cast<off_t>(offset + done));
+      const ssize_t k = ::pread(fd_, static_cast<char *>(to) + done, std::min<std::size_t>(n - done, 1u << 30),
+                                static_cast<off_t>(offset + done));
       if (k < 0 && errno == EINTR) continue;
       if (k < 0) throw OsError(errno, "");
       if (k == 0) break;

@@ -1,4 +1,7 @@
-"""Geometry kernels; use them through celltable.geometry. Anything that is no valid mask raises MaskError."""
+"""Geometry kernels; use them through celltable.geometry.
+
+Masks are lists of compressed counts with the height and width of their image. An invalid mask raises MaskError.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,45 +14,109 @@ _Cells = tuple[_Ints, _Ints, NDArray[np.int32]]
 _Boxes = NDArray[np.int32]
 _Floats = NDArray[np.float64]
 
-def label_rles(map: NDArray[Any], transposed: bool) -> tuple[_Ints, list[bytes], _Ints, _Boxes]: ...
+# Label maps
+
+def label_rles(map: NDArray[Any], transposed: bool) -> tuple[_Ints, list[bytes], _Ints, _Boxes]:
+    """Encode every label: ids ascending, counts, areas, boxes (n, 4) x y w h."""
+
+def label_measures(map: NDArray[Any]) -> tuple[_Ints, _Ints, _Boxes, _Floats]:
+    """Measure every label: ids ascending, areas, boxes (n, 4), centroids (n, 2) x y."""
+
+def components(map: NDArray[Any], connectivity: int) -> tuple[NDArray[np.int32], int]:
+    """Label the components of equal non-zero value in reading order: the map, and how many there are."""
+
 def layer_cells(
     stack: NDArray[Any], layers: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], _Ints, _Ints, int, int]: ...
-def label_measures(map: NDArray[Any]) -> tuple[_Ints, _Ints, _Boxes, _Floats]: ...
-def components(map: NDArray[Any], connectivity: int) -> tuple[NDArray[np.int32], int]: ...
-def encode(mask: NDArray[np.uint8], transposed: bool) -> bytes: ...
-def decode(counts: bytes, height: int, width: int) -> NDArray[np.uint8]: ...
-def to_runs(counts: bytes, total: int) -> tuple[_Ints, _Ints]: ...
-def from_runs(starts: _Ints, lengths: _Ints, total: int) -> bytes: ...
-def measures(counts: Sequence[bytes], height: int, width: int) -> tuple[_Ints, _Boxes]: ...
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], _Ints, _Ints, int, int]:
+    """Number the cells of a stack of label maps: the fields of celltable.geometry.label_map.Layers."""
+
+# Masks
+
+def encode(mask: NDArray[np.uint8], transposed: bool) -> bytes:
+    """Encode one mask; any non-zero pixel belongs to it."""
+
+def decode(counts: bytes, height: int, width: int) -> NDArray[np.uint8]:
+    """Decode one mask to 0 and 1 (height, width)."""
+
+def to_runs(counts: bytes, total: int) -> tuple[_Ints, _Ints]:
+    """Starts and lengths of the runs of one mask of `total` pixels."""
+
+def from_runs(starts: _Ints, lengths: _Ints, total: int) -> bytes:
+    """Encode ascending, disjoint runs; the inverse of `to_runs`."""
+
+def measures(counts: Sequence[bytes], height: int, width: int) -> tuple[_Ints, _Boxes]:
+    """Areas (n,) and tight boxes (n, 4) x y w h."""
+
 def paint(
     counts: Sequence[bytes], height: int, width: int, labels: NDArray[np.int32], order: _Ints
-) -> tuple[NDArray[np.int32], int, int]: ...
-def merge(counts: Sequence[bytes], height: int, width: int, intersect: bool) -> bytes: ...
-def subtract(a: bytes, b: bytes, height: int, width: int) -> bytes: ...
-def iou(a: Sequence[bytes], b: Sequence[bytes], height: int, width: int, iscrowd: NDArray[np.uint8]) -> _Floats: ...
-def disjoint(counts: Sequence[bytes], height: int, width: int) -> bool: ...
-def overlap_rles(
-    a: Sequence[bytes], b: Sequence[bytes], height: int, width: int
-) -> tuple[_Ints, _Boxes, _Ints, _Boxes, _Ints, _Ints, _Ints]: ...
+) -> tuple[NDArray[np.int32], int, int]:
+    """Paint masks in `order`, later over earlier: the map, the pixels and the cells lost to later masks."""
+
+def merge(counts: Sequence[bytes], height: int, width: int, intersect: bool) -> bytes:
+    """Unite masks, or intersect them."""
+
+def subtract(a: bytes, b: bytes, height: int, width: int) -> bytes:
+    """Keep the pixels of `a` that are not in `b`."""
+
 def window(
     counts: Sequence[bytes], height: int, width: int, x: int, y: int, box_width: int, box_height: int, paste: bool
-) -> list[bytes]: ...
-def parts(counts: Sequence[bytes], height: int, width: int, connectivity: int) -> list[list[bytes]]: ...
-def part_numbers(counts: Sequence[bytes], height: int, width: int) -> tuple[_Ints, _Ints]: ...
+) -> list[bytes]:
+    """Crop masks to a window of the image, or paste masks of the window into the image."""
+
+# Shapes of masks
+
+def parts(counts: Sequence[bytes], height: int, width: int, connectivity: int) -> list[list[bytes]]:
+    """Split each mask into its connected parts, in column-major order of first pixels."""
+
+def part_numbers(counts: Sequence[bytes], height: int, width: int) -> tuple[_Ints, _Ints]:
+    """Count the parts of each mask under 4- and under 8-connectivity."""
+
 def holes(
     counts: Sequence[bytes], height: int, width: int, connectivity: int, fill: bool
-) -> tuple[_Ints, _Ints, _Ints, list[bytes]]: ...
-def hull_areas(counts: Sequence[bytes], height: int, width: int) -> _Floats: ...
+) -> tuple[_Ints, _Ints, _Ints, list[bytes]]:
+    """Number of holes, their pixels, the largest, and, if `fill`, the masks without them."""
+
+def hull_areas(counts: Sequence[bytes], height: int, width: int) -> _Floats:
+    """Area of the convex hull of all pixel corners of each mask, px²."""
+
+# Outlines and polygons
+
 def outlines(
     counts: Sequence[bytes], height: int, width: int, connectivity: int
-) -> tuple[NDArray[np.int32], _Ints, _Ints, NDArray[np.uint8]]: ...
-def flat_polygons(cells: Sequence[Any]) -> tuple[_Floats, _Ints, _Ints] | tuple[()]: ...
-def polygons_to_rle(xy: _Floats, part_first: _Ints, mask_first: _Ints, height: int, width: int) -> list[bytes]: ...
-def pack_polygons(xy: _Floats, part_first: _Ints, mask_first: _Ints) -> list[bytes]: ...
-def unpack_polygons(packed: Sequence[bytes]) -> tuple[_Floats, _Ints, _Ints]: ...
+) -> tuple[NDArray[np.int32], _Ints, _Ints, NDArray[np.uint8]]:
+    """Trace rings along pixel edges: points (n, 2), first point per ring, first ring per mask, 1 for holes."""
+
+def flat_polygons(cells: Sequence[Any]) -> tuple[_Floats, _Ints, _Ints] | tuple[()]:
+    """Flatten cells of parts of coordinates: xy, first point per part, first part per cell; () if left to NumPy."""
+
+def polygons_to_rle(xy: _Floats, part_first: _Ints, mask_first: _Ints, height: int, width: int) -> list[bytes]:
+    """Draw each cell, the union of its parts, by the rule of maskApi.c."""
+
+def pack_polygons(xy: _Floats, part_first: _Ints, mask_first: _Ints) -> list[bytes]:
+    """Pack each cell into a few bytes, lossless."""
+
+def unpack_polygons(packed: Sequence[bytes]) -> tuple[_Floats, _Ints, _Ints]:
+    """Unpack to xy, first point per part, first part per cell."""
+
+# Overlaps
+
+def iou(a: Sequence[bytes], b: Sequence[bytes], height: int, width: int, iscrowd: NDArray[np.uint8]) -> _Floats:
+    """Intersection over union of every pair (len(a), len(b)); over the area of the mask of `a` where `b` is a crowd."""
+
+def disjoint(counts: Sequence[bytes], height: int, width: int) -> bool:
+    """Whether no two masks share a pixel."""
+
+def overlap_rles(
+    a: Sequence[bytes], b: Sequence[bytes], height: int, width: int
+) -> tuple[_Ints, _Boxes, _Ints, _Boxes, _Ints, _Ints, _Ints]:
+    """Areas and boxes of both sides, then positions on both sides and shared pixels of every pair that shares any."""
 
 class Overlaps:
+    """The overlap table of two label maps that come strip by strip."""
+
     def __init__(self) -> None: ...
-    def add(self, a: NDArray[Any], b: NDArray[Any], row: int) -> None: ...
-    def finish(self) -> tuple[_Cells, _Cells, _Ints, _Ints, _Ints]: ...
+    def add(self, a: NDArray[Any], b: NDArray[Any], row: int) -> None:
+        """Add strips of both maps whose first row is `row`."""
+
+    def finish(self) -> tuple[_Cells, _Cells, _Ints, _Ints, _Ints]:
+        """(ids, areas, boxes) of both sides, then positions on both sides and shared pixels of every pair."""

@@ -17,7 +17,7 @@ struct Error : std::runtime_error {
 
 // Stretches [first, second) of the buffer outside which every byte is zero; ascending, disjoint.
 using Segments = std::vector<std::pair<size_t, size_t>>;
-constexpr size_t GAP = 32; // zeros that do not end a segment
+constexpr size_t GAP = 32;  // zeros that do not end a segment
 
 inline uint64_t load64(const uint8_t *p) {
   uint64_t v;
@@ -33,13 +33,16 @@ inline uint64_t load64(const uint8_t *p) {
 enum : uint32_t { END = 1u << 12, SUB = 1u << 13, BAD = 1u << 14, LIT = 1u << 15, SPECIAL = END | SUB | BAD };
 
 constexpr unsigned LIT_BITS = 11, DIST_BITS = 8;
-constexpr size_t LIT_ENOUGH = 2342, DIST_ENOUGH = 402; // zlib's enough.c for these widths
+constexpr size_t LIT_ENOUGH = 2342, DIST_ENOUGH = 402;  // zlib's enough.c for these widths
 constexpr uint16_t LENGTH_BASE[29] = {3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
                                       31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
-constexpr uint8_t LENGTH_EXTRA[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
-constexpr uint16_t DIST_BASE[30] = {1,   2,   3,   4,   5,   7,    9,    13,   17,   25,   33,   49,   65,    97,    129,
-                                    193, 257, 385, 513, 769, 1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
-constexpr uint8_t DIST_EXTRA[30] = {0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13};
+constexpr uint8_t LENGTH_EXTRA[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2,
+                                      2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
+constexpr uint16_t DIST_BASE[30] = {1,    2,    3,    4,    5,    7,    9,    13,    17,    25,
+                                    33,   49,   65,   97,   129,  193,  257,  385,   513,   769,
+                                    1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
+constexpr uint8_t DIST_EXTRA[30] = {0, 0, 0, 0, 1, 1, 2, 2,  3,  3,  4,  4,  5,  5,  6,
+                                    6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13};
 
 inline uint32_t literal_entry(unsigned symbol) {
   if (symbol < 256) return LIT | symbol << 16;
@@ -52,8 +55,8 @@ inline uint32_t distance_entry(unsigned symbol) {
 }
 inline uint32_t plain_entry(unsigned symbol) { return symbol << 16; }
 
-// Fills a decoding table from code lengths; returns the width of its first level. As zlib, it takes a complete code, one
-// single code of length 1, or (empty_ok) none at all.
+// Fills a decoding table from code lengths; returns the width of its first level. As zlib, it takes a complete code,
+// one single code of length 1, or (empty_ok) none at all.
 template <uint32_t (*ENTRY)(unsigned)>
 unsigned build(uint32_t *table, size_t enough, unsigned width, const uint8_t *lengths, unsigned n, bool empty_ok) {
   unsigned count[16] = {}, offset[16];
@@ -81,7 +84,7 @@ unsigned build(uint32_t *table, size_t enough, unsigned width, const uint8_t *le
   for (unsigned i = 0; i < n; ++i)
     if (lengths[i]) sorted[offset[lengths[i]]++] = static_cast<uint16_t>(i);
 
-  uint32_t code = 0; // bit-reversed: the next code in canonical order
+  uint32_t code = 0;  // bit-reversed: the next code in canonical order
   unsigned at = 0, next = size, sub_bits = 0;
   uint32_t prefix = ~0u, sub = 0;
   for (unsigned len = 1; len <= longest; ++len) {
@@ -91,12 +94,13 @@ unsigned build(uint32_t *table, size_t enough, unsigned width, const uint8_t *le
         const uint32_t entry = (e & ~0xFFu) | len << 8 | ((e & 0xFF) + len);
         for (uint32_t j = code; j < size; j += 1u << len) table[j] = entry;
       } else {
-        if ((code & (size - 1)) != prefix) { // a new subtable, just wide enough for the codes that share this prefix
+        if ((code & (size - 1)) != prefix) {  // a new subtable, just wide enough for the codes that share this prefix
           prefix = code & (size - 1);
           sub = next;
           sub_bits = len - width;
           int room = (1 << sub_bits) - static_cast<int>(count[len] - k);
-          for (unsigned l = len + 1; room > 0 && l <= longest; ++l, ++sub_bits) room = room * 2 - static_cast<int>(count[l]);
+          for (unsigned l = len + 1; room > 0 && l <= longest; ++l, ++sub_bits)
+            room = room * 2 - static_cast<int>(count[l]);
           next += 1u << sub_bits;
           if (next > enough) throw Error("the compressed data is damaged (codes too long)");
           table[prefix] = SUB | sub << 16 | width << 8 | sub_bits;
@@ -105,7 +109,7 @@ unsigned build(uint32_t *table, size_t enough, unsigned width, const uint8_t *le
         const uint32_t entry = (e & ~0xFFu) | rest << 8 | ((e & 0xFF) + rest);
         for (uint32_t j = code >> width; j < 1u << sub_bits; j += 1u << rest) table[sub + j] = entry;
       }
-      uint32_t bit = 1u << (len - 1); // increment the reversed code
+      uint32_t bit = 1u << (len - 1);  // increment the reversed code
       while (code & bit) bit >>= 1;
       code = bit ? (code & (bit - 1)) | bit : 0;
     }
@@ -113,7 +117,7 @@ unsigned build(uint32_t *table, size_t enough, unsigned width, const uint8_t *le
   return width;
 }
 
-struct Reciprocals { // x / k for x up to 64 as x * of[k] >> 16
+struct Reciprocals {  // x / k for x up to 64 as x * of[k] >> 16
   uint32_t of[29] = {};
   constexpr Reciprocals() {
     for (uint32_t k = 1; k < 29; ++k) of[k] = (65536 + k - 1) / k;
@@ -130,7 +134,7 @@ struct Decoder {
   uint8_t *out = nullptr;
   size_t pos = 0, capacity = 0;
   Segments *segments = nullptr;
-  size_t zero_from = 0; // sparse: every byte from here to pos is zero
+  size_t zero_from = 0;  // sparse: every byte from here to pos is zero
 
   void refill() {
     if (end - in >= 8) {
@@ -145,7 +149,10 @@ struct Decoder {
       }
     }
   }
-  void drop(unsigned k) { buf >>= k; n -= k; }
+  void drop(unsigned k) {
+    buf >>= k;
+    n -= k;
+  }
   unsigned take(unsigned k) {
     const unsigned v = static_cast<unsigned>(buf & ((uint64_t{1} << k) - 1));
     drop(k);
@@ -157,9 +164,18 @@ struct Decoder {
   [[noreturn]] static void too_much() { throw Error("the compressed data unpacks to more than its header says"); }
 
   // Decodes a raw deflate stream; returns the number of input bytes used. pos is then the number of bytes made.
-  template <bool SPARSE> size_t run(const uint8_t *data, size_t size, uint8_t *to, size_t room, Segments *touched = nullptr) {
-    in = data; end = data + size; buf = 0; n = 0; overrun = 0;
-    out = to; pos = 0; capacity = room; segments = touched; zero_from = 0;
+  template <bool SPARSE>
+  size_t run(const uint8_t *data, size_t size, uint8_t *to, size_t room, Segments *touched = nullptr) {
+    in = data;
+    end = data + size;
+    buf = 0;
+    n = 0;
+    overrun = 0;
+    out = to;
+    pos = 0;
+    capacity = room;
+    segments = touched;
+    zero_from = 0;
     for (bool last = false; !last;) {
       refill();
       not_past_end();
@@ -193,10 +209,10 @@ struct Decoder {
     if (a < b) touch(a, b);
   }
 
-  // Sparse: copy only what lies in the segments of the source.
+  // Sparse: copy only the segments of the source.
   void sparse_copy(size_t length, size_t distance) {
     const size_t from = pos - distance, to = from + length;
-    if (distance < length) { // overlaps itself
+    if (distance < length) {  // overlaps itself
       exact_copy(length, distance);
       written(length);
       return;
@@ -205,7 +221,7 @@ struct Decoder {
     while (i && (*segments)[i - 1].first >= to) --i;
     const size_t last = i;
     while (i && (*segments)[i - 1].second > from) --i;
-    if (i == last) return; // nothing but zeros
+    if (i == last) return;  // nothing but zeros
     size_t a = std::max(from, (*segments)[i].first), b = std::min(to, (*segments)[last - 1].second);
     while (a < b && !out[a]) ++a;
     while (b > a && !out[b - 1]) --b;
@@ -220,10 +236,11 @@ struct Decoder {
     const unsigned length = take(16), check = take(16);
     not_past_end();
     if ((length ^ 0xFFFF) != check) throw Error("the compressed data is damaged (stored block)");
-    const size_t ahead = n / 8; // whole bytes that went into buf already
+    const size_t ahead = n / 8;  // whole bytes that went into buf already
     in -= ahead - std::min(ahead, overrun);
-    overrun = 0; // not_past_end has seen that none of them was needed
-    buf = 0; n = 0;
+    overrun = 0;  // not_past_end has seen that none of them was needed
+    buf = 0;
+    n = 0;
     if (static_cast<size_t>(end - in) < length) throw Error("the compressed data is cut short");
     if (length > capacity - pos) too_much();
     std::memcpy(out + pos, in, length);
@@ -285,7 +302,7 @@ struct Decoder {
     return e;
   }
 
-  unsigned value_of(uint32_t e) { // base plus extra bits; consumes code and extra bits
+  unsigned value_of(uint32_t e) {  // base plus extra bits; consumes code and extra bits
     const unsigned code = (e >> 8) & 15, all = e & 0xFF;
     const unsigned v = (e >> 16) + static_cast<unsigned>((buf & ((uint64_t{1} << all) - 1)) >> code);
     drop(all);
@@ -294,7 +311,7 @@ struct Decoder {
 
   template <bool SPARSE> void block() {
     for (;;) {
-      refill(); // 56 bits: a length (15 + 5) and a distance (15 + 13) need 48
+      refill();  // 56 bits: a length (15 + 5) and a distance (15 + 13) need 48
       if (overrun) not_past_end();
       unsigned start = n;
       uint32_t e = look(lit, lit_width);
@@ -309,7 +326,7 @@ struct Decoder {
           put<SPARSE>(static_cast<uint8_t>(e >> 16));
           continue;
         }
-        if (n < 48) { // a subtable may have taken bits
+        if (n < 48) {  // a subtable may have taken bits
           start = ~0u;
           refill();
         }
@@ -319,7 +336,7 @@ struct Decoder {
         drop(e & 0xFF);
         return;
       }
-      const bool direct = start == n; // buf still begins with this code
+      const bool direct = start == n;  // buf still begins with this code
       const uint64_t before = buf;
       const unsigned had = n, length = value_of(e);
       e = look(dist, dist_width);
@@ -339,7 +356,7 @@ struct Decoder {
     }
   }
 
-  // A long run of zeros is the same few bits over and over: count how often they come again and skip them at once.
+  // A long run of zeros repeats the same few bits: count how often and skip them at once.
   void repeat_zeros(uint64_t before, unsigned had, unsigned length) {
     const unsigned k = had - n;
     if (k > 28 || overrun) return;
@@ -386,4 +403,4 @@ struct Decoder {
   }
 };
 
-} // namespace inflate
+}  // namespace inflate

@@ -18,26 +18,26 @@
 
 namespace celltable {
 
-struct JsonError { // malformed text, at a byte of the whole document
+struct JsonError {  // malformed text, at a byte of the whole document
   std::string what;
   i64 at;
 };
-struct NeedMore {}; // the window ends inside a value: slide it and read the value again
+struct NeedMore {};  // the window ends inside a value: slide it and read the value again
 
-constexpr size_t padding = 64; // zero bytes after every text, so that a block may be read at once
-constexpr int max_depth = 900; // json.loads gives up near 1,000
+constexpr size_t padding = 64;  // zero bytes after every text, so that a block may be read at once
+constexpr int max_depth = 900;  // json.loads gives up near 1,000
 
 // Where the bytes are. Reads are at absolute positions, so several threads may read at once.
 struct Source {
   virtual ~Source() = default;
-  virtual size_t read(i64 at, char *to, size_t n) const = 0; // fewer than n bytes only at the end
+  virtual size_t read(i64 at, char *to, size_t n) const = 0;  // fewer than n bytes only at the end
 };
 
 class Cursor {
-public:
+ public:
   const char *begin, *p, *end;
-  bool last; // nothing follows `end`
-  i64 base;  // position of `begin` in the document
+  bool last;  // nothing follows `end`
+  i64 base;   // position of `begin` in the document
 
   [[noreturn]] void fail(const std::string &what) const { throw JsonError{what, base + (p - begin)}; }
   [[noreturn]] void more(const char *inside) const {
@@ -49,7 +49,7 @@ public:
   void space() {
     while (p != end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) ++p;
   }
-  char peek(const char *inside) { // the next byte that is not space
+  char peek(const char *inside) {  // the next byte that is not space
     space();
     if (p == end) more(inside);
     return *p;
@@ -108,7 +108,7 @@ public:
   }
 
   // A number token; integers come back as such where they fit.
-  bool at_number() { // also NaN, Infinity and -Infinity, as Python writes them
+  bool at_number() {  // also NaN, Infinity and -Infinity, as Python writes them
     const char c = peek("a value");
     return c == '-' || (c >= '0' && c <= '9') || c == 'N' || c == 'I';
   }
@@ -154,12 +154,13 @@ public:
         if (p == end) more("a number");
         fail("expected a digit in the exponent" + found());
       }
-      digits = 99; // the slow, exact way
+      digits = 99;  // the slow, exact way
     }
     if (p == end && !last) throw NeedMore{};
     if (integral) *integral = whole_number && digits <= 18;
-    if (whole && whole_number && digits <= 18) *whole = negative ? -static_cast<i64>(mantissa) : static_cast<i64>(mantissa);
-    if (digits <= 15 && exponent >= -22) { // both are exact doubles, so is the rounding of their quotient
+    if (whole && whole_number && digits <= 18)
+      *whole = negative ? -static_cast<i64>(mantissa) : static_cast<i64>(mantissa);
+    if (digits <= 15 && exponent >= -22) {  // both are exact doubles, so is the rounding of their quotient
       const double value = exponent ? static_cast<double>(mantissa) / powers[-exponent] : static_cast<double>(mantissa);
       return negative ? -value : value;
     }
@@ -170,22 +171,23 @@ public:
     if (simple(q)) p = q;
     else number();
   }
-  // The usual number of a coordinate list, in eight bytes at once: up to seven characters, then , or ] or space. The text
-  // must be followed by eight bytes of zero, so no end is looked for. False leaves everything to `number`.
+  // Read the usual number of a coordinate list from eight bytes at once: up to seven characters, then , or ] or space.
+  // The text must be followed by eight zero bytes, so no end is looked for. False leaves everything to `number`.
   static bool simple(const char *&q, double *value = nullptr) {
     const char *s = q + (*q == '-');
     uint64_t x;
     std::memcpy(&x, s, 8);
-    const uint64_t t = x ^ 0x3030303030303030u; // a digit becomes its value
+    const uint64_t t = x ^ 0x3030303030303030u;  // a digit becomes its value
     const uint64_t other = (((t & 0x7f7f7f7f7f7f7f7fu) + 0x7676767676767676u) | t) & 0x8080808080808080u;
     if (!other) return false;
-    const int a = __builtin_ctzll(other) >> 3; // the first that is no digit: the point, or the end
+    const int a = __builtin_ctzll(other) >> 3;  // the first that is not a digit: the point, or the end
     const bool point = s[a] == '.';
     const uint64_t rest = point ? other & (other - 1) : other;
     if (!rest) return false;
     const int b = __builtin_ctzll(rest) >> 3;
     const char stop = s[b];
-    if ((stop != ',' && stop != ']' && stop != ' ') || !a || (*s == '0' && a > 1) || (point && b == a + 1)) return false;
+    if ((stop != ',' && stop != ']' && stop != ' ') || !a || (*s == '0' && a > 1) || (point && b == a + 1))
+      return false;
     if (value) {
       const uint64_t before = (uint64_t(1) << (8 * a)) - 1;
       uint64_t v = point ? (t & before) | ((t >> 8) & ~before) : t;
@@ -203,43 +205,50 @@ public:
   void skip_value(int depth = 0) {
     if (depth > max_depth) fail("nested more than 900 deep");
     switch (peek("a value")) {
-    case '{':
-      ++p;
-      if (peek("an object") == '}') { ++p; return; }
-      do {
-        skip_string();
-        expect(':', "an object");
-        skip_value(depth + 1);
-      } while (next('}', "an object"));
-      return;
-    case '[':
-      ++p;
-      if (peek("a list") == ']') { ++p; return; }
-      do skip_value(depth + 1);
-      while (next(']', "a list"));
-      return;
-    case '"': skip_string(); return;
-    case 't': word("true"); return;
-    case 'f': word("false"); return;
-    case 'n': word("null"); return;
-    default:
-      if (!at_number()) fail("expected a value" + found());
-      skip_number();
+      case '{':
+        ++p;
+        if (peek("an object") == '}') {
+          ++p;
+          return;
+        }
+        do {
+          skip_string();
+          expect(':', "an object");
+          skip_value(depth + 1);
+        } while (next('}', "an object"));
+        return;
+      case '[':
+        ++p;
+        if (peek("a list") == ']') {
+          ++p;
+          return;
+        }
+        do skip_value(depth + 1);
+        while (next(']', "a list"));
+        return;
+      case '"': skip_string(); return;
+      case 't': word("true"); return;
+      case 'f': word("false"); return;
+      case 'n': word("null"); return;
+      default:
+        if (!at_number()) fail("expected a value" + found());
+        skip_number();
     }
   }
-  // The end of a list of numbers written as Python writes them ("1.5, -2"), `q` behind its bracket, in blocks of 64 bytes
-  // whose characters are told by bit masks; null where the list is written in another way, or wrongly: `number` decides.
+  // Find the end of a list of numbers written as Python writes them ("1.5, -2"), `q` behind its bracket, by bit masks
+  // of 64 characters; null where the list is written differently or wrongly, which is left to `number`.
   static const char *skip_usual([[maybe_unused]] const char *q, [[maybe_unused]] const char *end) {
 #if defined(__SSE2__)
     uint64_t digit_before = 0, comma_before = 1, point_before = 0, minus_before = 0, space_before = 0, zero_before = 0;
-    uint64_t fraction = 0; // 1 while the digits at the border of two blocks stand behind a point
+    uint64_t fraction = 0;  // 1 while the digits at the border of two blocks follow a point
     for (; q < end; q += 64) {
       uint64_t digits = 0, zeros = 0, commas = 0, points = 0, minuses = 0, spaces = 0;
       for (int k = 0; k < 4; ++k) {
         const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i *>(q + 16 * k));
         const auto mask = [&](__m128i m) { return uint64_t(static_cast<uint32_t>(_mm_movemask_epi8(m))) << (16 * k); };
         const auto is = [&](char c) { return mask(_mm_cmpeq_epi8(x, _mm_set1_epi8(c))); };
-        digits |= mask(_mm_and_si128(_mm_cmpgt_epi8(x, _mm_set1_epi8('0' - 1)), _mm_cmplt_epi8(x, _mm_set1_epi8('9' + 1))));
+        digits |=
+            mask(_mm_and_si128(_mm_cmpgt_epi8(x, _mm_set1_epi8('0' - 1)), _mm_cmplt_epi8(x, _mm_set1_epi8('9' + 1))));
         zeros |= is('0'), commas |= is(','), points |= is('.'), minuses |= is('-'), spaces |= is(' ');
       }
       const uint64_t known = digits | commas | points | minuses | spaces;
@@ -267,23 +276,36 @@ public:
   }
   // Skips a list of numbers or of lists of numbers: true if it is one of these, not empty, and holds nothing else.
   bool skip_polygons() {
-    ++p; // the bracket
-    if (peek("a list") == ']') { ++p; return false; }
+    ++p;  // the bracket
+    if (peek("a list") == ']') {
+      ++p;
+      return false;
+    }
     bool flat = true, nested = true;
-    if (const char *stop = skip_usual(p, end)) { p = stop; return true; }
+    if (const char *stop = skip_usual(p, end)) {
+      p = stop;
+      return true;
+    }
     do {
       const char c = peek("a list");
       if (c == '[') {
         flat = false;
         ++p;
-        if (peek("a list") == ']') { ++p; nested = false; continue; }
-        if (const char *stop = skip_usual(p, end)) { // nearly all of a file
+        if (peek("a list") == ']') {
+          ++p;
+          nested = false;
+          continue;
+        }
+        if (const char *stop = skip_usual(p, end)) {  // nearly all of a file
           p = stop;
           continue;
         }
         do {
           if (at_number()) skip_number();
-          else { nested = false; skip_value(3); }
+          else {
+            nested = false;
+            skip_value(3);
+          }
         } while (next(']', "a list"));
       } else if (at_number()) {
         nested = false;
@@ -306,34 +328,37 @@ public:
     std::string out;
     out.reserve(raw.size());
     for (size_t i = 0; i < raw.size(); ++i) {
-      if (raw[i] != '\\') { out += raw[i]; continue; }
+      if (raw[i] != '\\') {
+        out += raw[i];
+        continue;
+      }
       const char c = raw[++i];
       switch (c) {
-      case 'b': out += '\b'; break;
-      case 'f': out += '\f'; break;
-      case 'n': out += '\n'; break;
-      case 'r': out += '\r'; break;
-      case 't': out += '\t'; break;
-      case 'u': {
-        uint32_t code = hex4(raw, i + 1);
-        i += 4;
-        if (code >= 0xd800 && code < 0xdc00 && i + 6 < raw.size() && raw[i + 1] == '\\' && raw[i + 2] == 'u') {
-          const uint32_t low = hex4(raw, i + 3);
-          if (low >= 0xdc00 && low < 0xe000) {
-            code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
-            i += 6;
+        case 'b': out += '\b'; break;
+        case 'f': out += '\f'; break;
+        case 'n': out += '\n'; break;
+        case 'r': out += '\r'; break;
+        case 't': out += '\t'; break;
+        case 'u': {
+          uint32_t code = hex4(raw, i + 1);
+          i += 4;
+          if (code >= 0xd800 && code < 0xdc00 && i + 6 < raw.size() && raw[i + 1] == '\\' && raw[i + 2] == 'u') {
+            const uint32_t low = hex4(raw, i + 3);
+            if (low >= 0xdc00 && low < 0xe000) {
+              code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+              i += 6;
+            }
           }
+          append_utf8(out, code);
+          break;
         }
-        append_utf8(out, code);
-        break;
-      }
-      default: out += c;
+        default: out += c;
       }
     }
     return out;
   }
 
-private:
+ private:
   static constexpr double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                       1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
   static bool plain(char c) {
@@ -350,9 +375,11 @@ private:
   }
   static void append_utf8(std::string &out, uint32_t c) {
     if (c < 0x80) out += static_cast<char>(c);
-    else if (c < 0x800) { out += static_cast<char>(0xc0 | (c >> 6)); out += static_cast<char>(0x80 | (c & 63)); }
-    else if (c < 0x10000) {
-      if (c >= 0xd800 && c < 0xe000) c = 0xfffd; // half of a pair stands for nothing
+    else if (c < 0x800) {
+      out += static_cast<char>(0xc0 | (c >> 6));
+      out += static_cast<char>(0x80 | (c & 63));
+    } else if (c < 0x10000) {
+      if (c >= 0xd800 && c < 0xe000) c = 0xfffd;  // half of a surrogate pair means nothing
       out += static_cast<char>(0xe0 | (c >> 12));
       out += static_cast<char>(0x80 | ((c >> 6) & 63));
       out += static_cast<char>(0x80 | (c & 63));
@@ -409,7 +436,7 @@ private:
   double exact(const char *start) const {
     double value = 0;
     const auto [stop, code] = std::from_chars(start, p, value);
-    if (code == std::errc::result_out_of_range) { // as Python: infinity, or zero
+    if (code == std::errc::result_out_of_range) {  // as Python: infinity, or zero
       const std::string text(start, p);
       return std::strtod(text.c_str(), nullptr);
     }
@@ -420,7 +447,7 @@ private:
 
 // A window over a source that slides forward; `step` runs a reader again from its start when the window was too short.
 class Window {
-public:
+ public:
   Window(const Source &source, size_t size) : source_(source), buffer_(std::max<size_t>(size, 16) + padding) {
     cursor.begin = cursor.p = cursor.end = buffer_.data();
     cursor.base = 0;
@@ -441,7 +468,7 @@ public:
     }
   }
 
-private:
+ private:
   void slide() {
     const size_t kept = static_cast<size_t>(cursor.end - cursor.p);
     cursor.base += cursor.p - cursor.begin;
@@ -463,4 +490,4 @@ private:
   std::vector<char> buffer_;
 };
 
-} // namespace celltable
+}  // namespace celltable

@@ -27,9 +27,9 @@ template <class T> LabelRles label_rles(const T *map, Size size, bool transposed
   LabelRles out;
   Numbering number;
   const std::vector<LabelRun> runs = column_runs(map, size, transposed, number);
-  const auto by_label = grouped<Run>(
-      static_cast<i64>(runs.size()), static_cast<i64>(number.labels().size()), [&](i64 k) { return runs[k].index; },
-      [&](i64 k) { return Run{runs[k].start, runs[k].end}; });
+  const auto by_label =
+      grouped<Run>(static_cast<i64>(runs.size()), static_cast<i64>(number.labels().size()),
+                   [&](i64 k) { return runs[k].index; }, [&](i64 k) { return Run{runs[k].start, runs[k].end}; });
   out.counts.text.reserve(runs.size() * 4);
   Runs mask;
   for (const i64 k : number.ascending()) {
@@ -75,7 +75,8 @@ template <class T> LabelMeasures label_measures(const T *map, Size size) {
     out.ids.push_back(number.labels()[k]);
     out.areas.push_back(m.area);
     add_box(out.boxes, Box{m.x0, m.y0, m.x1 - m.x0, m.y1 - m.y0});
-    for (const i64 sum : {m.sum_x, m.sum_y}) out.centroids.push_back(static_cast<double>(sum) / static_cast<double>(m.area));
+    for (const i64 sum : {m.sum_x, m.sum_y})
+      out.centroids.push_back(static_cast<double>(sum) / static_cast<double>(m.area));
   }
   return out;
 }
@@ -152,7 +153,9 @@ template <class T> LayerCells layer_cells(const T *stack, i64 pixels, i64 channe
   keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
   for (const auto &[layer, value] : keys) out.layer.push_back(layer), out.value.push_back(value);
   const auto number = [&](const Stretch &f) {
-    return static_cast<std::int32_t>(std::lower_bound(keys.begin(), keys.end(), std::pair(f.layer, f.value)) - keys.begin()) + 1;
+    return static_cast<std::int32_t>(std::lower_bound(keys.begin(), keys.end(), std::pair(f.layer, f.value)) -
+                                     keys.begin()) +
+           1;
   };
   bool twice = false;
   for (const Stretch &f : cells) {
@@ -181,9 +184,9 @@ template <class T> void bind_layers(nb::module_ &m) {
     if (layers < 0 || layers > channels) throw MaskError("more layers asked for than the stack has");
     LayerCells made = without_gil([&] { return layer_cells(stack.data(), size.pixels(), channels, layers); });
     const i64 planes = made.shared ? layers : 0;
-    return nb::make_tuple(array(std::move(made.flat), size.h, size.w), array(std::move(made.planes), planes, size.h, size.w),
-                          array(std::move(made.layer)), array(std::move(made.value)), array(std::move(made.strange)),
-                          made.shared, made.unclaimed);
+    return nb::make_tuple(array(std::move(made.flat), size.h, size.w),
+                          array(std::move(made.planes), planes, size.h, size.w), array(std::move(made.layer)),
+                          array(std::move(made.value)), array(std::move(made.strange)), made.shared, made.unclaimed);
   }, "stack"_a.noconvert(), "layers"_a);
 }
 
@@ -196,14 +199,15 @@ void bind_label_maps(nb::module_ &m) {
       const Size size = size_of(map, transposed);
       LabelRles made = without_gil([&] { return label_rles(map.data(), size, transposed); });
       const std::size_t n = made.ids.size();
-      return nb::make_tuple(array(std::move(made.ids)), list(made.counts), array(std::move(made.areas)), array(std::move(made.boxes), n, 4));
+      return nb::make_tuple(array(std::move(made.ids)), list(made.counts), array(std::move(made.areas)),
+                            array(std::move(made.boxes), n, 4));
     }, "map"_a.noconvert(), "transposed"_a);
     m.def("label_measures", [](Table<T> map) {
       const Size size = size_of(map);
       LabelMeasures made = without_gil([&] { return label_measures(map.data(), size); });
       const std::size_t n = made.ids.size();
-      return nb::make_tuple(array(std::move(made.ids)), array(std::move(made.areas)), array(std::move(made.boxes), n, 4),
-                            array(std::move(made.centroids), n, 2));
+      return nb::make_tuple(array(std::move(made.ids)), array(std::move(made.areas)),
+                            array(std::move(made.boxes), n, 4), array(std::move(made.centroids), n, 2));
     }, "map"_a.noconvert());
     m.def("components", [](Table<T> map, int connectivity) {
       const Size size = size_of(map);

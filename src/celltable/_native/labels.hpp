@@ -82,14 +82,15 @@ template <class T> std::vector<LabelRun> column_runs(const T *p, Size size, bool
       });
     return out;
   }
-  // Row after row: where a row differs from the one above, a run of its column ends. Sort by column afterwards.
+  // Row by row: where a row differs from the one above, a run of its column ends. Sort by column afterwards.
   struct Ended {
     std::int32_t index, column, start, end;
   };
   std::vector<Ended> ended;
   std::vector<std::int32_t> since(w, 0);
   const auto end = [&](T value, i64 c, i64 r) {
-    if (value != 0) ended.push_back({number(value), static_cast<std::int32_t>(c), since[c], static_cast<std::int32_t>(r)});
+    if (value != 0)
+      ended.push_back({number(value), static_cast<std::int32_t>(c), since[c], static_cast<std::int32_t>(r)});
     since[c] = static_cast<std::int32_t>(r);
   };
   const i64 words = words_of(w);
@@ -102,13 +103,11 @@ template <class T> std::vector<LabelRun> column_runs(const T *p, Size size, bool
   const T *last = p + (h - 1) * w;
   for (i64 c = 0; c < w; ++c)
     if (last[c] != 0) end(last[c], c, h);
-  return grouped<LabelRun>(
-             static_cast<i64>(ended.size()), w, [&](i64 k) { return ended[k].column; },
-             [&, h = h](i64 k) {
-               const Ended &e = ended[k];
-               return LabelRun{e.index, e.column * h + e.start, e.column * h + e.end};
-             })
-      .items;
+  return grouped<LabelRun>(static_cast<i64>(ended.size()), w, [&](i64 k) { return ended[k].column; },
+                           [&, h = h](i64 k) {
+    const Ended &e = ended[k];
+    return LabelRun{e.index, e.column * h + e.start, e.column * h + e.end};
+  }).items;
 }
 
 }  // namespace celltable

@@ -1,4 +1,4 @@
-// A stack of layers (row, column, layer), as PanNuke has them, read as runs of equal values within each layer.
+// Stacks of layers (row, column, layer), as in PanNuke, read as runs of equal values within each layer.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 
 namespace celltable {
 
-// Calls f(layer, from, to, value) for every stretch of equal values other than 0 of the first `layers` of `channels`
+// Call f(layer, from, to, value) for every stretch of equal values other than 0 of the first `layers` of `channels`
 // layers, pixels counted along the rows; stretches of one layer come in order, those of several in any.
 template <class T, class F> void layer_runs(const T *stack, i64 pixels, i64 channels, i64 layers, F f) {
   if (!pixels || !channels) return;
@@ -21,7 +21,7 @@ template <class T, class F> void layer_runs(const T *stack, i64 pixels, i64 chan
     if (value != T(0)) f(layer, start, to, value);
     start = to;
   };
-  // 64 pixels at a time, which are as many words of bits as there are layers: the layer of a bit is then known.
+  // 64 pixels at a time: a block has as many words of bits as layers, so the layer of each bit is known.
   std::vector<u64> bits(size), wanted(size, 0);
   std::vector<std::int32_t> layer_of(64 * size), pixel_of(64 * size);
   for (std::size_t k = 0; k < 64 * size; ++k) {
@@ -29,7 +29,8 @@ template <class T, class F> void layer_runs(const T *stack, i64 pixels, i64 chan
     pixel_of[k] = static_cast<std::int32_t>(k / size);
     if (layer_of[k] < layers) wanted[k / 64] |= u64(1) << (k % 64);
   }
-  for (i64 pixel = 1; pixel < pixels; pixel += 64) { // where a value differs from that of the pixel before, in its own layer
+  for (i64 pixel = 1; pixel < pixels;
+       pixel += 64) {  // where a value differs from that of the pixel before, in its own layer
     const i64 length = std::min(i64(64), pixels - pixel) * channels, words = words_of(length);
     const T *now = stack + pixel * channels;
     std::fill_n(bits.data(), words, u64(0));

@@ -29,8 +29,9 @@ Runs checked_runs(const i64 *starts, const i64 *lengths, std::size_t count, i64 
   for (std::size_t i = 0; i < count; ++i) {
     const i64 a = starts[i], n = lengths[i];
     if (n < 0 || a < position || a > total - n)
-      throw MaskError("run " + std::to_string(i) + " starts at " + std::to_string(a) + " with length " + std::to_string(n) +
-                      "; expected ascending, disjoint runs inside " + std::to_string(total) + " pixels");
+      throw MaskError("run " + std::to_string(i) + " starts at " + std::to_string(a) + " with length " +
+                      std::to_string(n) + "; expected ascending, disjoint runs inside " + std::to_string(total) +
+                      " pixels");
     push_run(runs, a, a + n);
     position = a + n;
   }
@@ -136,7 +137,8 @@ BatchText paste(const Batch &masks, Size image, Size window, i64 x, i64 y) {
   for (i64 i = 0; i < masks.size(); ++i) {
     masks.read(i, window, runs);
     made.clear();
-    by_column(runs, window.h, [&](i64 c, i64 a, i64 b) { push_run(made, (c + x) * image.h + a + y, (c + x) * image.h + b + y); });
+    by_column(runs, window.h,
+              [&](i64 c, i64 a, i64 b) { push_run(made, (c + x) * image.h + a + y, (c + x) * image.h + b + y); });
     out.add(made, image);
   }
   return out;
@@ -203,8 +205,9 @@ void bind_masks(nb::module_ &m) {
   m.def("window", [](nb::sequence counts, i64 h, i64 w, i64 x, i64 y, i64 box_width, i64 box_height, bool into_image) {
     const Size image(h, w), window(box_height, box_width);
     if (x < 0 || y < 0 || x > w - window.w || y > h - window.h)
-      throw MaskError("the window at x " + std::to_string(x) + ", y " + std::to_string(y) + " of " + std::to_string(window.w) + " x " +
-                      std::to_string(window.h) + " px is not inside the image of " + std::to_string(w) + " x " + std::to_string(h) + " px");
+      throw MaskError("the window at x " + std::to_string(x) + ", y " + std::to_string(y) + " of " +
+                      std::to_string(window.w) + " x " + std::to_string(window.h) + " px is not inside the image of " +
+                      std::to_string(w) + " x " + std::to_string(h) + " px");
     const BatchText masks = batch_of(counts);
     return list(without_gil([&] { return (into_image ? paste : crop)(masks, image, window, x, y); }));
   }, "counts"_a, "height"_a, "width"_a, "x"_a, "y"_a, "box_width"_a, "box_height"_a, "paste"_a);

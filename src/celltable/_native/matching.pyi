@@ -1,7 +1,8 @@
 """COCO's scored matching and its accumulation, in native code.
 
-Verdicts are 0 (false positive), 1 (true positive), 2 (ignored). Flags of ground truth: 1 crowd, 2 an annotation id that the
-reference never counts as matched, 4 left out (neither found nor missed). ValueError names what is wrong with an argument.
+Verdicts are 0 (false positive), 1 (true positive), 2 (ignored). Flags of ground truth: 1 crowd, 2 an annotation id that
+the reference never counts as matched, 4 left out (neither found nor missed). ValueError names what is wrong with an
+argument.
 """
 
 from typing import TypedDict
@@ -10,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 class Verdicts(TypedDict):
-    """Detections that were kept, by image, category and falling score.
+    """The detections kept, by image, category and descending score.
 
-    row: position in the input; rank: place within its image and category; iou: of the match at the first threshold and area
-    range (0 without one); codes: (areas, thresholds, kept); n_gt: (images, categories, areas) cells that count.
+    row: position in the input; rank: place within its image and category; iou: of the match at the first threshold and
+    area range (0 without one); codes: (areas, thresholds, kept); n_gt: (images, categories, areas) cells that count.
     """
 
     row: NDArray[np.int64]
@@ -50,9 +51,11 @@ def evaluate(
     max_det: int,
     threads: int,
 ) -> Verdicts:
-    """Match all images. Masks are compressed counts in one array of bytes (text, ends, sizes) on both sides, or boxes are.
+    """Match all images by their masks or boxes, the same on both sides.
 
-    Rows with a negative image or category are left out; without dt_area the mask's own area counts.
+    Masks are compressed counts in one array of bytes: text uint8, ends int64 (n + 1,), sizes (n, 2).
+
+    Rows with a negative image or category are left out. Without dt_area, the mask's own area is used.
     """
 
 def match_pairs(
@@ -71,7 +74,7 @@ def match_pairs(
     areas: NDArray[np.float64],
     max_det: int,
 ) -> Verdicts:
-    """Match one image whose pairs with an overlap are known."""
+    """Match one image from the IoU of the pairs that overlap."""
 
 def accumulate(
     *,
@@ -84,7 +87,7 @@ def accumulate(
     recalls: NDArray[np.float64],
     threads: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """COCOeval.eval's precision (T, R, K, A, M), recall (T, K, A, M) and scores (T, R, K, A, M) of all images."""
+    """Compute COCOeval's precision (T, R, K, A, M), recall (T, K, A, M) and scores (T, R, K, A, M)."""
 
 def resample(
     *,
@@ -98,8 +101,8 @@ def resample(
     spacing: float,
     threads: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Precision (B, T, R, K) and recall (B, T, K) of one area range (codes: T, n; n_gt: images, K) for each row of weights.
+    """Compute precision (B, T, R, K) and recall (B, T, K) of one area range for each row of weights (B, images).
 
-    Detections come in the order of images; image i stands weights[b, i] times in a row. -1 without cells of a class; spacing
-    is added to the denominators of precision.
+    codes is (T, n), n_gt (images, K). Detections come in the order of images; image i is listed weights[b, i] times in
+    a row. -1 without cells of a class; spacing is added to the denominators of precision.
     """

@@ -62,7 +62,8 @@ struct Digits {
     char raw[32];
     const char *end = std::to_chars(raw, raw + sizeof raw, magnitude, std::chars_format::scientific).ptr;
     const char *e = end;
-    while (*--e != 'e') {}
+    while (*--e != 'e') {
+    }
     for (const char *c = raw; c != e; ++c)
       if (*c != '.') text[n++] = *c;
     int exponent = 0;
@@ -179,7 +180,8 @@ inline void write_string(Text &out, std::string_view s) {
     }
     *p++ = '\\';
     switch (c) {
-      case '"': case '\\': *p++ = c; break;
+      case '"':
+      case '\\': *p++ = c; break;
       case '\n': *p++ = 'n'; break;
       case '\r': *p++ = 'r'; break;
       case '\t': *p++ = 't'; break;

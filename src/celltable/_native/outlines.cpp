@@ -9,8 +9,8 @@ namespace {
 
 using namespace nb::literals;
 
-// Rings of masks from their runs: every run has an upper edge, walked to the right, and a lower one, walked to the left;
-// where two columns meet, the ends of these edges are joined by the vertical edges between them.
+// Rings of masks from their runs: every run has an upper edge, walked to the right, and a lower one, walked to the
+// left; where two columns meet, the ends of these edges are joined by the vertical edges between them.
 class Outlines {
  public:
   std::vector<std::int32_t> xy;
@@ -33,12 +33,12 @@ class Outlines {
 
  private:
   static constexpr std::size_t kSeen = ~std::size_t(0);
-  std::vector<i64> rows_, columns_;  // edge 2k is the upper, 2k + 1 the lower one of run k, which lies in columns_[k]
+  std::vector<i64> rows_, columns_;  // edge 2k is the upper, 2k + 1 the lower one of run k, in columns_[k]
   std::vector<std::size_t> first_, next_, order_;  // first edge of a column; the edge walked after an edge
 
   // Edges that end between two columns, those of the left one (a to b) and of the right one (b to end), in the order of
   // their rows. A straight line goes on; the others are joined two by two. Where two pixels meet in a corner only, the
-  // order of the two edges there decides whether they are parted or one.
+  // order of the two edges there decides whether they are separate or one.
   void join(std::size_t a, const std::size_t b, const std::size_t end, bool corners) {
     std::size_t waiting = kSeen;
     const auto meet = [&](std::size_t e) {
@@ -126,8 +126,8 @@ void bind_outlines(nb::module_ &m) {
     const BatchText masks = batch_of(counts);
     auto [made, mask_first] = without_gil([&] { return outlines(masks, size, corners); });
     const std::size_t n = made.xy.size() / 2;
-    return nb::make_tuple(array(std::move(made.xy), n, 2), array(std::move(made.ring_first)), array(std::move(mask_first)),
-                          array(std::move(made.is_hole)));
+    return nb::make_tuple(array(std::move(made.xy), n, 2), array(std::move(made.ring_first)),
+                          array(std::move(mask_first)), array(std::move(made.is_hole)));
   }, "counts"_a, "height"_a, "width"_a, "connectivity"_a);
 }
 

@@ -56,13 +56,16 @@ Pairs shared(const Masks &a, const Masks &b) {
   });
   std::sort(met.begin(), met.end(), [](const Pair &x, const Pair &y) { return x.i != y.i ? x.i < y.i : x.j < y.j; });
   Pairs out;
-  for (const Pair &p : met) out.a.push_back(static_cast<i64>(p.i)), out.b.push_back(static_cast<i64>(p.j)), out.pixels.push_back(p.pixels);
+  for (const Pair &p : met)
+    out.a.push_back(static_cast<i64>(p.i)), out.b.push_back(static_cast<i64>(p.j)), out.pixels.push_back(p.pixels);
   return out;
 }
 
 bool disjoint(const Masks &masks) {
   bool met = false;
-  meeting_pairs(masks.boxes, masks.boxes, [&](std::size_t i, std::size_t j) { met = met || (i < j && common_pixels(masks.runs[i], masks.runs[j])); });
+  meeting_pairs(masks.boxes, masks.boxes, [&](std::size_t i, std::size_t j) {
+    met = met || (i < j && common_pixels(masks.runs[i], masks.runs[j]));
+  });
   return !met;
 }
 
@@ -82,10 +85,12 @@ class Overlaps {
   // Add the rows of a strip whose first row is row0 of the maps.
   template <class T> void add(const T *a, const T *b, Size size, i64 row0) {
     const auto [h, w] = size;
-    const i64 threads = std::min<i64>(std::max(1u, std::thread::hardware_concurrency()), size.pixels() / kPixelsOfThread);
+    const i64 threads =
+        std::min<i64>(std::max(1u, std::thread::hardware_concurrency()), size.pixels() / kPixelsOfThread);
     if (threads < 2) return rows(a, b, 0, h, w, row0);
     std::vector<Overlaps> parts(threads);
-    spread(threads, static_cast<int>(threads), [&, h = h, w = w](i64 t) { parts[t].rows(a, b, h * t / threads, h * (t + 1) / threads, w, row0); });
+    spread(threads, static_cast<int>(threads),
+           [&, h = h, w = w](i64 t) { parts[t].rows(a, b, h * t / threads, h * (t + 1) / threads, w, row0); });
     for (const Overlaps &part : parts) absorb(part);
   }
 
@@ -105,8 +110,9 @@ class Overlaps {
     fill(out.b, at_b, large_b_, [](const Pair &s) { return static_cast<std::uint32_t>(s.key); });
     // Sort by the first side by counting, by the second within its few pairs.
     const auto both = [&](i64 k) { return at_a[k] != kNone && at_b[k] != kNone ? static_cast<i64>(at_a[k]) : -1; };
-    auto pairs = grouped<std::pair<std::uint32_t, i64>>(static_cast<i64>(pairs_.size()), static_cast<i64>(out.a.ids.size()), both,
-                                                        [&](i64 k) { return std::pair(at_b[k], pairs_[k].pixels); });
+    auto pairs =
+        grouped<std::pair<std::uint32_t, i64>>(static_cast<i64>(pairs_.size()), static_cast<i64>(out.a.ids.size()),
+                                               both, [&](i64 k) { return std::pair(at_b[k], pairs_[k].pixels); });
     for (std::size_t k = 0; k + 1 < pairs.starts.size(); ++k) {
       std::sort(pairs.items.begin() + pairs.starts[k], pairs.items.begin() + pairs.starts[k + 1]);
       for (i64 q = pairs.starts[k]; q < pairs.starts[k + 1]; ++q) {
@@ -120,8 +126,8 @@ class Overlaps {
  private:
   static constexpr std::uint32_t kNone = ~std::uint32_t(0), kLarge = std::uint32_t(1) << 31;
   static constexpr std::size_t kNear = std::size_t(1) << 20;  // labels below are looked up in a table
-  static constexpr i64 kPixelsOfThread = i64(1) << 20;  // fewer are not worth a thread
-  struct Bounds {  // far sides excluded
+  static constexpr i64 kPixelsOfThread = i64(1) << 20;        // fewer are not worth a thread
+  struct Bounds {                                             // far sides excluded
     std::int32_t x0 = std::numeric_limits<std::int32_t>::max(), y0 = x0, x1 = 0, y1 = 0;
     void include(const Bounds &b) {
       x0 = std::min(x0, b.x0), y0 = std::min(y0, b.y0);
@@ -164,7 +170,8 @@ class Overlaps {
       if (label < 0) refuse_negative(static_cast<i64>(label));
     if constexpr (sizeof(T) == 8) {
       if (label >= static_cast<T>(kLarge)) {
-        auto [it, fresh] = large.number.try_emplace(static_cast<i64>(label), kLarge + static_cast<std::uint32_t>(large.labels.size()));
+        auto [it, fresh] =
+            large.number.try_emplace(static_cast<i64>(label), kLarge + static_cast<std::uint32_t>(large.labels.size()));
         if (fresh) large.labels.push_back(static_cast<i64>(label));
         return it->second;
       }
@@ -186,7 +193,8 @@ class Overlaps {
     }
     Pair &pair = pairs_[at];
     pair.pixels += to - from;
-    pair.bounds.include({static_cast<std::int32_t>(from), static_cast<std::int32_t>(r), static_cast<std::int32_t>(to), static_cast<std::int32_t>(r + 1)});
+    pair.bounds.include({static_cast<std::int32_t>(from), static_cast<std::int32_t>(r), static_cast<std::int32_t>(to),
+                         static_cast<std::int32_t>(r + 1)});
   }
 
   std::uint32_t far(std::uint32_t a, std::uint32_t b) {
@@ -227,11 +235,14 @@ class Overlaps {
     Numbering number;
     for (std::size_t k = 0; k < pairs_.size(); ++k) {
       const std::uint32_t label = label_of(pairs_[k]);
-      at[k] = label ? static_cast<std::uint32_t>(number(label >= kLarge ? large.labels[label - kLarge] : static_cast<i64>(label))) : kNone;
+      at[k] = label ? static_cast<std::uint32_t>(
+                          number(label >= kLarge ? large.labels[label - kLarge] : static_cast<i64>(label)))
+                    : kNone;
     }
     const auto order = number.ascending();
     std::vector<std::uint32_t> rank(order.size());
-    for (std::size_t k = 0; k < order.size(); ++k) rank[order[k]] = static_cast<std::uint32_t>(k), side.ids.push_back(number.labels()[order[k]]);
+    for (std::size_t k = 0; k < order.size(); ++k)
+      rank[order[k]] = static_cast<std::uint32_t>(k), side.ids.push_back(number.labels()[order[k]]);
     side.areas.assign(order.size(), 0);
     std::vector<Bounds> bounds(order.size());
     for (std::size_t k = 0; k < pairs_.size(); ++k) {
@@ -256,7 +267,8 @@ void bind_overlaps(nb::module_ &m) {
   m.def("iou", [](nb::sequence first, nb::sequence second, i64 h, i64 w, Vector<std::uint8_t> crowd) {
     const Size size(h, w);
     const BatchText ta = batch_of(first), tb = batch_of(second);
-    if (crowd.shape(0) != static_cast<std::size_t>(tb.size())) throw MaskError("iscrowd needs one entry per mask of the second list");
+    if (crowd.shape(0) != static_cast<std::size_t>(tb.size()))
+      throw MaskError("iscrowd needs one entry per mask of the second list");
     auto made = without_gil([&] { return iou(Masks(ta, size), Masks(tb, size), crowd.data()); });
     return array(std::move(made), ta.size(), tb.size());
   }, "a"_a, "b"_a, "height"_a, "width"_a, "iscrowd"_a);
@@ -297,8 +309,8 @@ void bind_overlaps(nb::module_ &m) {
       const std::size_t n = s.ids.size();
       return nb::make_tuple(array(std::move(s.ids)), array(std::move(s.areas)), array(std::move(s.boxes), n, 4));
     };
-    return nb::make_tuple(side(std::move(made.a)), side(std::move(made.b)), array(std::move(made.pairs.a)), array(std::move(made.pairs.b)),
-                          array(std::move(made.pairs.pixels)));
+    return nb::make_tuple(side(std::move(made.a)), side(std::move(made.b)), array(std::move(made.pairs.a)),
+                          array(std::move(made.pairs.b)), array(std::move(made.pairs.pixels)));
   });
 }
 

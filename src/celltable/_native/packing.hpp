@@ -1,4 +1,4 @@
-// Polygons as a few bytes, to be had back exactly: a byte that names the coding, then numbers of seven bits a byte, low first.
+// Polygons in a few bytes, lossless: a byte that names the coding, then numbers of seven bits per byte, low first.
 #pragma once
 
 #include <cmath>
@@ -18,9 +18,9 @@ inline void put_number(std::string &out, u64 v) {
   out.push_back(static_cast<char>(v));
 }
 
-// To the nearest whole number, ties to even, as nearbyint; for less than 2^51.
+// Round to the nearest whole number, ties to even, like nearbyint; for less than 2^51.
 inline i64 nearest(double v) {
-  constexpr double shift = 6755399441055744.0; // 2^52 + 2^51: a double this large holds whole numbers in its low bits
+  constexpr double shift = 6755399441055744.0;  // 2^52 + 2^51: a double this large holds whole numbers in its low bits
   const double moved = v + shift;
   i64 bits, zero;
   std::memcpy(&bits, &moved, sizeof bits);
@@ -28,19 +28,20 @@ inline i64 nearest(double v) {
   return bits - zero;
 }
 
-// The coordinates in hundredths, if every one is had back from them exactly.
-inline bool in_hundredths(const double *v, i64 n, std::vector<i64> &found) {
-  found.resize(static_cast<std::size_t>(n));
+// Express the coordinates in hundredths; false unless that is lossless for every one.
+inline bool in_hundredths(const double *v, i64 n, std::vector<i64> &hundredths) {
+  hundredths.resize(static_cast<std::size_t>(n));
   for (i64 i = 0; i < n; ++i) {
     if (!(std::abs(v[i]) < 1e7)) return false;
-    const i64 q = found[static_cast<std::size_t>(i)] = nearest(v[i] * 100);
+    const i64 q = hundredths[i] = nearest(v[i] * 100);
     const double back = static_cast<double>(q) / 100;
     if (std::memcmp(&back, v + i, sizeof back) != 0) return false;
   }
   return true;
 }
 
-// Appends a polygon of some parts; `first` holds the first point of each part and the end, `values` begins with its first.
+// Append a polygon of some parts; `first` holds the first point of each part and the end, `values` begins with its
+// first.
 inline void pack_polygon(std::string &out, const double *values, const i64 *first, i64 parts) {
   static thread_local std::vector<i64> whole;
   const i64 count = 2 * (first[parts] - first[0]);

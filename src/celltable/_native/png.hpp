@@ -31,7 +31,7 @@ struct Header {
   bool alpha() const { return colour >= 4; }
 };
 
-inline std::string chunk_name(const u8 *type) { // of a damaged file it may be any bytes
+inline std::string chunk_name(const u8 *type) {  // any bytes in a damaged file
   std::string name(reinterpret_cast<const char *>(type), 4);
   for (char &c : name)
     if (c < ' ' || c > '~') c = '?';
@@ -40,7 +40,7 @@ inline std::string chunk_name(const u8 *type) { // of a damaged file it may be a
 
 struct File {
   Header header;
-  const u8 *palette = nullptr, *transparency = nullptr, *data = nullptr; // data: the zlib stream
+  const u8 *palette = nullptr, *transparency = nullptr, *data = nullptr;  // data: the zlib stream
   size_t colours = 0, transparent = 0, size = 0;
   std::vector<u8> joined;
 };
@@ -49,8 +49,8 @@ inline void check_header(const Header &h, uint64_t max_pixels) {
   if (!h.width || !h.height || h.width > 0x7FFFFFFF || h.height > 0x7FFFFFFF)
     throw Error("the PNG header says " + std::to_string(h.height) + " x " + std::to_string(h.width) + " px");
   if (h.width * h.height > max_pixels)
-    throw Error("the PNG header says " + std::to_string(h.height) + " x " + std::to_string(h.width) + " px; more than " +
-                std::to_string(max_pixels) + " pixels are refused as a bomb");
+    throw Error("the PNG header says " + std::to_string(h.height) + " x " + std::to_string(h.width) +
+                " px; more than " + std::to_string(max_pixels) + " pixels are refused as a bomb");
   const unsigned d = h.depth, c = h.colour;
   const bool power = d == 1 || d == 2 || d == 4 || d == 8 || d == 16;
   const bool fits = c == 0 ? power : c == 3 ? power && d < 16 : (c == 2 || c == 4 || c == 6) && (d == 8 || d == 16);
@@ -58,10 +58,10 @@ inline void check_header(const Header &h, uint64_t max_pixels) {
     throw Error("the PNG header is not valid (colour type " + std::to_string(c) + ", " + std::to_string(d) + " bits)");
 }
 
-// Walks the chunks. The checksums of all chunks that matter to the pixels are verified.
+// Walk the chunks and verify the checksums of all that matter to the pixels.
 inline void parse(const u8 *p, size_t n, uint64_t max_pixels, File &f) {
   static constexpr u8 MAGIC[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
-  if (n < 8 || std::memcmp(p, MAGIC, 8)) throw Error(n ? "this is no PNG file" : "the file is empty");
+  if (n < 8 || std::memcmp(p, MAGIC, 8)) throw Error(n ? "this is not a PNG file" : "the file is empty");
   f.joined.clear();
   f.data = f.palette = f.transparency = nullptr;
   f.size = f.colours = f.transparent = 0;
@@ -116,7 +116,7 @@ inline void parse(const u8 *p, size_t n, uint64_t max_pixels, File &f) {
   if (f.header.colour == 3 && !f.palette) throw Error("the PNG has no palette");
 }
 
-// Checks the zlib wrapping; the deflate stream lies between two bytes of header and four of checksum.
+// Check the zlib wrapping: two bytes of header before the deflate stream, four of checksum after it.
 inline void check_zlib(const File &f) {
   if (f.size < 6) throw Error("the PNG pixel data is cut short");
   if ((f.data[0] & 15) != 8 || (f.data[0] >> 4) > 7 || (f.data[0] * 256 + f.data[1]) % 31 || (f.data[1] & 0x20))
@@ -128,7 +128,8 @@ void unpack(inflate::Decoder &decoder, const File &f, u8 *to, size_t room, infla
   check_zlib(f);
   const size_t used = decoder.run<SPARSE>(f.data + 2, f.size - 2, to, room, segments);
   if (decoder.pos < room)
-    throw Error("the PNG pixel data is cut short: " + std::to_string(decoder.pos) + " of " + std::to_string(room) + " bytes");
+    throw Error("the PNG pixel data is cut short: " + std::to_string(decoder.pos) + " of " + std::to_string(room) +
+                " bytes");
   if (f.size - 2 - used < 4) throw Error("the PNG pixel data is cut short");
   checksum::Adler sum;
   if (SPARSE) {
@@ -152,28 +153,29 @@ inline u8 paeth(int a, int b, int c) {
 
 template <size_t BPP> void unfilter_row(unsigned filter, u8 *row, const u8 *up, size_t n) {
   u8 left[BPP] = {}, corner[BPP] = {};
-  const size_t whole = n / BPP * BPP; // rows of samples under 8 bits have BPP 1
+  const size_t whole = n / BPP * BPP;  // rows of samples under 8 bits have BPP 1
   switch (filter) {
-  case 1:
-    for (size_t i = 0; i < whole; i += BPP)
-      for (size_t k = 0; k < BPP; ++k) row[i + k] = left[k] = static_cast<u8>(row[i + k] + left[k]);
-    break;
-  case 2:
-    for (size_t i = 0; i < n; ++i) row[i] = static_cast<u8>(row[i] + up[i]);
-    break;
-  case 3:
-    for (size_t i = 0; i < whole; i += BPP)
-      for (size_t k = 0; k < BPP; ++k) row[i + k] = left[k] = static_cast<u8>(row[i + k] + ((left[k] + up[i + k]) >> 1));
-    break;
-  case 4:
-    for (size_t i = 0; i < whole; i += BPP)
-      for (size_t k = 0; k < BPP; ++k) {
-        const u8 above = up[i + k];
-        row[i + k] = left[k] = static_cast<u8>(row[i + k] + paeth(left[k], above, corner[k]));
-        corner[k] = above;
-      }
-    break;
-  default: break;
+    case 1:
+      for (size_t i = 0; i < whole; i += BPP)
+        for (size_t k = 0; k < BPP; ++k) row[i + k] = left[k] = static_cast<u8>(row[i + k] + left[k]);
+      break;
+    case 2:
+      for (size_t i = 0; i < n; ++i) row[i] = static_cast<u8>(row[i] + up[i]);
+      break;
+    case 3:
+      for (size_t i = 0; i < whole; i += BPP)
+        for (size_t k = 0; k < BPP; ++k)
+          row[i + k] = left[k] = static_cast<u8>(row[i + k] + ((left[k] + up[i + k]) >> 1));
+      break;
+    case 4:
+      for (size_t i = 0; i < whole; i += BPP)
+        for (size_t k = 0; k < BPP; ++k) {
+          const u8 above = up[i + k];
+          row[i + k] = left[k] = static_cast<u8>(row[i + k] + paeth(left[k], above, corner[k]));
+          corner[k] = above;
+        }
+      break;
+    default: break;
   }
 }
 
@@ -185,12 +187,12 @@ inline void unfilter(unsigned filter, u8 *row, const u8 *up, size_t n, size_t bp
   if (filter == 4 && bpp == 4) return paeth_row<4>(row, up, n);
 #endif
   switch (bpp) {
-  case 1: return unfilter_row<1>(filter, row, up, n);
-  case 2: return unfilter_row<2>(filter, row, up, n);
-  case 3: return unfilter_row<3>(filter, row, up, n);
-  case 4: return unfilter_row<4>(filter, row, up, n);
-  case 6: return unfilter_row<6>(filter, row, up, n);
-  default: return unfilter_row<8>(filter, row, up, n);
+    case 1: return unfilter_row<1>(filter, row, up, n);
+    case 2: return unfilter_row<2>(filter, row, up, n);
+    case 3: return unfilter_row<3>(filter, row, up, n);
+    case 4: return unfilter_row<4>(filter, row, up, n);
+    case 6: return unfilter_row<6>(filter, row, up, n);
+    default: return unfilter_row<8>(filter, row, up, n);
   }
 }
 
@@ -210,7 +212,7 @@ inline std::vector<Pass> passes(const Header &h) {
   return all;
 }
 
-// What comes out: bytes of a row-major array (height, width, channels), 16-bit samples in the machine's order.
+// A decoded image: bytes of a row-major array (height, width, channels), 16-bit samples in the machine's order.
 struct Pixels {
   Header header;
   size_t channels = 0, sample_bytes = 1;
@@ -218,7 +220,7 @@ struct Pixels {
   size_t size() const { return header.height * header.width * channels * sample_bytes; }
 };
 
-// One pixel row of packed samples to one byte a sample.
+// Expand one row of packed samples to one byte per sample.
 inline void separate(const u8 *row, size_t width, unsigned depth, u8 *to) {
   for (size_t x = 0; x < width; ++x) {
     const size_t bit = x * depth;
@@ -226,8 +228,9 @@ inline void separate(const u8 *row, size_t width, unsigned depth, u8 *to) {
   }
 }
 
-// One unfiltered row to samples in the output; `dx` pixels apart.
-inline void expand(const File &f, const u8 *row, size_t width, u8 *to, size_t dx, size_t channels, std::vector<u8> &scratch) {
+// Write one unfiltered row to the output, its pixels `dx` apart.
+inline void expand(const File &f, const u8 *row, size_t width, u8 *to, size_t dx, size_t channels,
+                   std::vector<u8> &scratch) {
   const Header &h = f.header;
   if (h.depth == 16) {
     for (size_t x = 0; x < width; ++x)
@@ -244,7 +247,9 @@ inline void expand(const File &f, const u8 *row, size_t width, u8 *to, size_t dx
   }
   if (h.colour == 3) {
     for (size_t x = 0; x < width; ++x) {
-      if (row[x] >= f.colours) throw Error("the PNG pixel data names colour " + std::to_string(row[x]) + " of a palette of " + std::to_string(f.colours));
+      if (row[x] >= f.colours)
+        throw Error("the PNG pixel data names colour " + std::to_string(row[x]) + " of a palette of " +
+                    std::to_string(f.colours));
       for (size_t k = 0; k < 3; ++k) to[x * dx * channels + k] = f.palette[3 * row[x] + k];
       if (channels == 4) to[x * dx * 4 + 3] = row[x] < f.transparent ? f.transparency[row[x]] : 255;
     }
@@ -267,7 +272,8 @@ inline Pixels decode(inflate::Decoder &decoder, const File &f) {
   const std::vector<Pass> all = passes(h);
   size_t room = 0;
   for (const Pass &s : all) room += s.height * (1 + h.row_bytes(s.width));
-  if (room / 1100 > f.size) throw Error("the PNG pixel data is cut short"); // deflate cannot pack so much into so little
+  if (room / 1100 > f.size)
+    throw Error("the PNG pixel data is cut short");  // deflate cannot pack so much into so little
   std::unique_ptr<u8[]> raw(new u8[room + 32]);
   unpack<false>(decoder, f, raw.get(), room, nullptr);
   made.bytes.reset(new u8[made.size()]);
@@ -280,10 +286,11 @@ inline Pixels decode(inflate::Decoder &decoder, const File &f) {
     for (size_t y = 0; y < s.height; ++y, at += n + 1) {
       unfilter(at[0], at + 1, up, n, h.bpp());
       up = at + 1;
-      expand(f, up, s.width, made.bytes.get() + ((s.y0 + y * s.dy) * h.width + s.x0) * pixel, s.dx, made.channels, scratch);
+      expand(f, up, s.width, made.bytes.get() + ((s.y0 + y * s.dy) * h.width + s.x0) * pixel, s.dx, made.channels,
+             scratch);
     }
   }
   return made;
 }
 
-} // namespace png
+}  // namespace png

@@ -1,5 +1,5 @@
-// PNGs as masks, the short way: rows of zeros are never written, and run lengths in COCO's column order come straight
-// from the box.
+// PNGs decoded straight to masks: rows of zeros are never written, and only the box is scanned for run lengths in
+// COCO's column order.
 #pragma once
 
 #include "png.hpp"
@@ -10,10 +10,10 @@ namespace png {
 struct Mask {
   std::string counts, error;
   int64_t area = 0;
-  int32_t box[4] = {0, 0, 0, 0}; // x, y, width, height
+  int32_t box[4] = {0, 0, 0, 0};  // x, y, width, height
   int32_t height = 0, width = 0;
   u8 values_ok = 0, alpha_ok = 0;
-  uint16_t kind = 0; // colour type * 256 + bit depth
+  uint16_t kind = 0;  // colour type * 256 + bit depth
 };
 
 inline void write_counts(const std::vector<uint32_t> &counts, std::string &to) {
@@ -25,9 +25,9 @@ struct Scratch {
   inflate::Decoder decoder;
   inflate::Segments segments;
   File file;
-  std::unique_ptr<u8, void (*)(void *)> zeros{nullptr, std::free}; // all zero between two masks
+  std::unique_ptr<u8, void (*)(void *)> zeros{nullptr, std::free};  // all zero between two masks
   size_t zeros_size = 0;
-  std::vector<uint32_t> counts; // alternating lengths of background and mask, column by column
+  std::vector<uint32_t> counts;  // alternating lengths of background and mask, column by column
   std::vector<u8> joined;
 
   u8 *zero_buffer(size_t size) {
@@ -41,7 +41,7 @@ struct Scratch {
   }
 };
 
-// First and one past the last byte of a row that is not zero; (n, 0) if there is none.
+// The first non-zero byte of a row and one past the last; (n, 0) if all are zero.
 inline std::pair<size_t, size_t> extent(const u8 *row, size_t n) {
   size_t a = 0, b = n;
   while (a + 8 <= n && !inflate::load64(row + a)) a += 8;
@@ -52,18 +52,20 @@ inline std::pair<size_t, size_t> extent(const u8 *row, size_t n) {
   return {a, b};
 }
 
-// Run lengths of the foreground within box rows [y0, y1), columns [x0, x1) of an array whose pixel (y, x) is first[y * stride + x].
-inline void encode_box(const u8 *first, size_t stride, size_t y0, size_t y1, size_t x0, size_t x1, Scratch &s, Mask &m) {
+// Run lengths of the foreground within box rows [y0, y1), columns [x0, x1) of an array whose pixel (y, x) is first[y *
+// stride + x].
+inline void encode_box(const u8 *first, size_t stride, size_t y0, size_t y1, size_t x0, size_t x1, Scratch &s,
+                       Mask &m) {
   const size_t height = static_cast<size_t>(m.height), total = height * static_cast<size_t>(m.width);
   s.counts.clear();
-  size_t done = 0; // the flat column-major position where the current run began
+  size_t done = 0;  // the flat column-major position where the current run began
   bool on = false;
-  unsigned odd = 0; // becomes more than 1 when a value is neither 0 nor 255
+  unsigned odd = 0;  // becomes more than 1 when a value is neither 0 nor 255
   int64_t area = 0;
   for (size_t x = x0; x < x1; ++x) {
     const u8 *p = first + y0 * stride + x;
     const size_t base = x * height;
-    if (on && (y0 > 0)) { // the column above the box is background
+    if (on && (y0 > 0)) {  // the column above the box is background
       s.counts.push_back(static_cast<uint32_t>(base - done));
       area += static_cast<int64_t>(base - done);
       done = base;
@@ -87,7 +89,7 @@ inline void encode_box(const u8 *first, size_t stride, size_t y0, size_t y1, siz
     }
   }
   if (on) {
-    const size_t stop = x1 * height; // only where the box reaches the last row
+    const size_t stop = x1 * height;  // only where the box reaches the last row
     area += static_cast<int64_t>(stop - done);
     if (stop < total) {
       s.counts.push_back(static_cast<uint32_t>(stop - done));
@@ -110,7 +112,7 @@ inline void encode_empty(Scratch &s, Mask &m) {
   write_counts(s.counts, m.counts);
 }
 
-// Filter 1 on a row that is mostly zero: beyond its last byte the sum stays what it is, nearly always zero.
+// Undo filter 1 on a row that is mostly zero: beyond its last non-zero byte the sum is constant, nearly always zero.
 inline void running_sum(u8 *row, size_t n) {
   const auto [a, b] = extent(row, n);
   u8 sum = 0;
@@ -118,13 +120,13 @@ inline void running_sum(u8 *row, size_t n) {
   if (sum) std::memset(row + b, sum, n - b);
 }
 
-// 8-bit grey, not interlaced: what a mask nearly always is.
+// Decode 8-bit grey, not interlaced: nearly every mask.
 inline void sparse_mask(Scratch &s, Mask &m) {
   const size_t width = s.file.header.width, height = s.file.header.height, stride = width + 1, room = stride * height;
   if (room / 1100 > s.file.size) throw Error("the PNG pixel data is cut short");
   u8 *raw = s.zero_buffer(room);
   s.segments.clear();
-  struct Cleaner { // whatever happens, the buffer is zero again afterwards
+  struct Cleaner {  // whatever happens, the buffer is zero again afterwards
     Scratch &s;
     u8 *raw;
     size_t stride, room;
@@ -142,12 +144,13 @@ inline void sparse_mask(Scratch &s, Mask &m) {
   for (const auto &[a, b] : s.segments)
     for (size_t y = std::max(next, a / stride); y * stride < b; ++y, next = y) {
       u8 *row = raw + y * stride;
-      if (row[0]) { // above the first row everything is zero
+      if (row[0]) {  // above the first row everything is zero
         static constexpr u8 NO_FILTER_UP[5] = {0, 1, 0, 3, 1};
         const unsigned filter = y || row[0] > 4 ? row[0] : NO_FILTER_UP[row[0]];
         if (filter == 1) running_sum(row + 1, width);
         else if (y || filter > 4) unfilter(filter, row + 1, row + 1 - stride, width, 1);
-        else if (filter == 3) for (size_t x = 1; x < width; ++x) row[1 + x] = static_cast<u8>(row[1 + x] + (row[x] >> 1));
+        else if (filter == 3)
+          for (size_t x = 1; x < width; ++x) row[1 + x] = static_cast<u8>(row[1 + x] + (row[x] >> 1));
       }
       const auto [lo, hi] = extent(row + 1, width);
       if (!hi) continue;
@@ -160,7 +163,7 @@ inline void sparse_mask(Scratch &s, Mask &m) {
   else encode_empty(s, m);
 }
 
-// Every other kind of PNG: decoded whole, its colour samples reduced to 0, 255 or (neither) 1.
+// Decode any other PNG as a whole and reduce its colour samples to 0, 255 or (neither) 1.
 inline void general_mask(Scratch &s, Mask &m) {
   const Pixels made = decode(s.decoder, s.file);
   const size_t n = made.header.height * made.header.width, width = made.header.width;
@@ -202,7 +205,7 @@ inline void general_mask(Scratch &s, Mask &m) {
 }
 
 inline void decode_mask(const u8 *p, size_t n, uint64_t max_pixels, Scratch &s, Mask &m) {
-  if (n >= 26 && be32(p + 12) == 0x49484452) { // IHDR: known even where the rest is damaged
+  if (n >= 26 && be32(p + 12) == 0x49484452) {  // IHDR: known even where the rest is damaged
     m.width = static_cast<int32_t>(std::min<uint32_t>(be32(p + 16), 0x7FFFFFFF));
     m.height = static_cast<int32_t>(std::min<uint32_t>(be32(p + 20), 0x7FFFFFFF));
     m.kind = static_cast<uint16_t>(p[25] << 8 | p[24]);
@@ -214,4 +217,4 @@ inline void decode_mask(const u8 *p, size_t n, uint64_t max_pixels, Scratch &s, 
   else general_mask(s, m);
 }
 
-} // namespace png
+}  // namespace png

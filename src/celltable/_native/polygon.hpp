@@ -10,7 +10,7 @@
 
 namespace celltable {
 
-// Sorts turns that lie in known columns, a few in each: by column first, then the neighbours.
+// Sort turns of known columns, a few in each: by column first, then among neighbours.
 inline void sort_turns(std::vector<i64> &turns, const std::vector<int> &columns) {
   static thread_local std::vector<int> starts;
   static thread_local std::vector<i64> placed;
@@ -36,21 +36,23 @@ inline void sort_turns(std::vector<i64> &turns, const std::vector<int> &columns)
   turns.swap(placed);
 }
 
-// One polygon of k points: vertices on a grid five times as fine, each edge walked along its longer axis in ascending
-// order, a column entered where the walk crosses its centre. Crossings of the centre of column c are steps from u = 5c + 2
-// to 5c + 3 or back, in whole numbers; only those steps are looked at, so that the cost is per column, not per fine pixel.
+// Draw one polygon of k points: vertices on a grid five times as fine, each edge walked along its longer axis in
+// ascending order, a column entered where the walk crosses its centre. Crossings of the centre of column c are steps
+// from u = 5c
+// + 2 to 5c + 3 or back, in whole numbers; only those steps are looked at, so that the cost is per column, not per fine
+// pixel.
 inline void draw_polygon(const double *xy, std::size_t k, i64 h, i64 w, Runs &runs) {
   runs.clear();
   const auto fine = [](double v) {
     const double s = 5. * v + .5;
-    if (!(s > -1e9 && s < 1e9)) throw std::invalid_argument("a polygon vertex lies beyond any image, or is no number");
+    if (!(s > -1e9 && s < 1e9)) throw std::invalid_argument("a polygon vertex is beyond any image or not a number");
     return static_cast<int>(s);
   };
   if (!k) return;
   static thread_local std::vector<i64> turns;
   static thread_local std::vector<int> columns;
   turns.clear(), columns.clear();
-  const auto cross = [&](i64 column, i64 v) {  // the first row whose centre lies below v + .5 fine pixels
+  const auto cross = [&](i64 column, i64 v) {  // the first row whose centre is below v + .5 fine pixels
     const i64 row = v <= 2 ? 0 : (v + 2) / 5;  // ceil((v + .5) / 5 - .5)
     turns.push_back(column * h + std::min(row, h));
     columns.push_back(static_cast<int>(column));
@@ -63,7 +65,8 @@ inline void draw_polygon(const double *xy, std::size_t k, i64 h, i64 w, Runs &ru
     xa = xb, ya = yb;
     const int low = std::min(xs, xe), high = std::max(xs, xe);
     if (high < 3) continue;
-    const i64 first = low <= 2 ? 0 : (static_cast<i64>(low) + 2) / 5, last = std::min<i64>((static_cast<i64>(high) - 3) / 5, w - 1);
+    const i64 first = low <= 2 ? 0 : (static_cast<i64>(low) + 2) / 5,
+              last = std::min<i64>((static_cast<i64>(high) - 3) / 5, w - 1);
     if (first > last) continue;
     const int dx = high - low, dy = std::abs(ys - ye);
     if ((dx >= dy && xs > xe) || (dx < dy && ys > ye)) std::swap(xs, xe), std::swap(ys, ye);
@@ -74,7 +77,8 @@ inline void draw_polygon(const double *xy, std::size_t k, i64 h, i64 w, Runs &ru
     } else {
       const double slope = static_cast<double>(xe - xs) / dy;
       const auto at = [&](i64 t) { return static_cast<int>(xs + slope * static_cast<double>(t) + .5); };
-      for (i64 c = first; c <= last; ++c) {  // the last step t before u passes the centre; monotone, so a guess is mended
+      for (i64 c = first; c <= last;
+           ++c) {  // the last step t before u passes the centre; monotone, so a guess can be corrected
         const int u = static_cast<int>(5 * c + 2);
         const auto before = [&](i64 t) { return slope > 0 ? at(t) <= u : at(t) > u; };
         i64 t = static_cast<i64>((u + .5 - xs) / slope);
@@ -90,4 +94,4 @@ inline void draw_polygon(const double *xy, std::size_t k, i64 h, i64 w, Runs &ru
   for (std::size_t i = 0; i + 1 < turns.size(); i += 2) push_run(runs, turns[i], turns[i + 1]);
 }
 
-} // namespace celltable
+}  // namespace celltable

@@ -18,7 +18,9 @@ struct Polygons {
 
   void close_part() { part_first.push_back(static_cast<i64>(xy.size() / 2)); }
   void close_mask() { mask_first.push_back(static_cast<i64>(part_first.size()) - 1); }
-  nb::tuple arrays() && { return nb::make_tuple(array(std::move(xy)), array(std::move(part_first)), array(std::move(mask_first))); }
+  nb::tuple arrays() && {
+    return nb::make_tuple(array(std::move(xy)), array(std::move(part_first)), array(std::move(mask_first)));
+  }
 };
 
 // The same, in arrays of the caller.
@@ -86,7 +88,8 @@ u64 get_number(std::string_view text, std::size_t &at) {
 
 void unpack(std::string_view text, Polygons &out) {
   std::size_t at = 1;
-  if (text.empty() || (text[0] != kHundredths && text[0] != kExact)) throw MaskError("a packed polygon begins with an unknown byte");
+  if (text.empty() || (text[0] != kHundredths && text[0] != kExact))
+    throw MaskError("a packed polygon begins with an unknown byte");
   const u64 parts = get_number(text, at);
   if (parts > text.size()) throw MaskError("a packed polygon is cut short");
   u64 points = 0;

@@ -36,7 +36,9 @@ template <class T, class... N> Array<T> array(std::vector<T> &&values, N... shap
 // A map of zeros (rows of w); its pages cost nothing until they are written.
 template <class T> class Zeros {
  public:
-  explicit Zeros(Size size) : size_(size), data_(static_cast<T *>(std::calloc(static_cast<std::size_t>(size.pixels()) + 1, sizeof(T))), std::free) {
+  explicit Zeros(Size size)
+      : size_(size),
+        data_(static_cast<T *>(std::calloc(static_cast<std::size_t>(size.pixels()) + 1, sizeof(T))), std::free) {
     if (!data_) throw std::bad_alloc();
   }
   T *data() { return data_.get(); }

@@ -14,32 +14,55 @@ namespace {
 
 using namespace nb::literals;
 
-// The detections of one category in order, and what the resampling reads of them at one threshold. Of true positives with
-// nothing between them only the last can raise the envelope, so it is enough to walk them, or the false ones.
+// A resample lists image i weights[i] times in a row. Sorting all its detections again for each of a thousand resamples
+// would cost most of the time; instead the detections are sorted once, and each counts `copies` times.
+//
+// What is walked, and why the curve is bit for bit that of COCOeval.accumulate on the repeated images (see curve.cpp):
+// - Sorting is stable, so the copies of a detection follow each other, unless its image has other detections of the
+// same
+//   score: then the copies repeat as a whole block, t f t f. The order inside matters only where the block holds both
+//   true and false positives ("mixed"); such blocks are replayed copy by copy. In any other block the order does not
+//   change the pair (tp, all) at the places that matter below, so each detection may take all its copies at once.
+// - Call a maximal row of true positives without a false one between them a run. Within it fp is constant and
+//   tp / (tp + fp + spacing) rises with tp: (t + 1) / (t + f + 1) - t / (t + f) = f / ((t + f)(t + f + 1)) >= 0, and
+//   rounding is monotone. (spacing only matters where t + f = 1; from 2 on, adding it rounds back to t + f.) So the
+//   last of a run has its greatest precision, and the envelope at any place of the run is the greatest precision of the
+//   last places of this and later runs.
+// - A threshold needs a number of true positives: `need_`, the least tp with tp / positives >= recall in double
+// arithmetic.
+//   The sampled precision is therefore the greatest over all run ends with tp >= need_, and 0 if there is none.
+// - Recording more places than run ends is harmless as long as each is a place that exists in the list, since its
+// precision
+//   is then one of those under the envelope. So it is enough to walk the true positives, recording the place after
+//   each, or the false ones, recording the place before each and the end: whichever are fewer.
+
+// The detections of one category at one threshold, prepared once for all resamples.
 struct Walk {
-  struct Mixed { // detections of one image and score, some true, some false, which repeat as a whole
-    std::size_t from, to;    // places in the order
-    std::size_t first, last; // of their steps
+  struct Mixed {              // detections of one image and score, some true and some false, which repeat as a block
+    std::size_t from, to;     // places in the order
+    std::size_t first, last;  // of their steps
     std::int32_t misses;
   };
-  const std::uint8_t *codes = nullptr; // of all detections
-  bool over_hits = true;          // the steps are true positives, else false ones
-  bool all_count = true;          // none is ignored
+  const std::uint8_t *codes = nullptr;  // of all detections
+  bool over_hits = true;                // the steps are true positives, else false ones
+  bool all_count = true;                // no detection is ignored
   std::vector<std::int32_t> steps;
   std::vector<Mixed> mixed;
 };
 
 struct Ranked {
   const std::vector<i64> &order;
-  std::vector<std::int32_t> image; // of each detection
-  std::vector<Walk> walks;    // by threshold
+  std::vector<std::int32_t> image;  // of each detection
+  std::vector<Walk> walks;          // by threshold
 
-  Ranked(const std::vector<i64> &places, const std::int32_t *of, const double *score, const std::uint8_t *codes, std::size_t T, std::size_t n) : order(places), walks(T) {
+  Ranked(const std::vector<i64> &places, const std::int32_t *of, const double *score, const std::uint8_t *codes,
+         std::size_t T, std::size_t n)
+      : order(places), walks(T) {
     for (const i64 d : order) image.push_back(of[d]);
     for (std::size_t t = 0; t < T; ++t) prepare(walks[t], codes + t * n, score);
   }
 
-private:
+ private:
   void prepare(Walk &walk, const std::uint8_t *codes, const double *score) const {
     walk.codes = codes;
     std::array<std::size_t, 3> found{};
@@ -63,9 +86,9 @@ private:
   }
 };
 
-// One resample of one category: how often each detection stands in the order, and the curve of each threshold.
+// One resample of one category: how often each detection occurs, and the curve at each threshold.
 class Curve {
-public:
+ public:
   Curve(const double *recalls, std::size_t n, double spacing) : recalls_(recalls), need_(n), spacing_(spacing) {}
 
   void weigh(const Ranked &r, const i64 *weights, i64 positives) {
@@ -75,14 +98,14 @@ public:
     shared_.resize(r.image.size());
     for (std::size_t j = 0; j < r.image.size(); ++j) shared_[j].copies = static_cast<std::int32_t>(weights[r.image[j]]);
     count(r, nullptr, shared_);
-    for (std::size_t k = 0; k < need_.size(); ++k) { // the fewest true positives that reach a recall
+    for (std::size_t k = 0; k < need_.size(); ++k) {  // the fewest true positives that reach a recall
       double tp = recalls_[k] <= 0 ? 0 : std::ceil(recalls_[k] * double(positives));
       while (tp > 0 && (tp - 1) / double(positives) >= recalls_[k]) --tp;
       while (tp / double(positives) < recalls_[k]) ++tp;
       need_[k] = static_cast<i64>(tp);
     }
   }
-  // Precision at each recall, `stride` apart; returns the true positives.
+  // Write precision at each recall, `stride` apart; return the number of true positives.
   i64 draw(const Ranked &r, const Walk &walk, double *line, std::size_t stride) {
     if (!walk.all_count) {
       own_ = shared_;
@@ -92,7 +115,7 @@ public:
     const std::size_t n = r.image.size();
     tp_.resize(std::max(tp_.size(), walk.steps.size() + 1));
     all_.resize(tp_.size());
-    std::int32_t passed = 0; // true positives so far, or false ones
+    std::int32_t passed = 0;  // true positives so far, or false ones
     std::size_t c = 0, next = 0;
     const auto go = [&](std::size_t to) {
       if (walk.over_hits)
@@ -110,7 +133,7 @@ public:
         }
     };
     for (const Walk::Mixed &block : walk.mixed) {
-      const std::int32_t copies = shared_[block.from].copies; // place's is 0 where the first of them is ignored
+      const std::int32_t copies = shared_[block.from].copies;  // place[] says 0 where the first of them is ignored
       if (copies < 2) continue;
       go(block.first);
       repeat(r, walk, block, place, copies, passed, c);
@@ -130,9 +153,9 @@ public:
     return tp;
   }
 
-private:
+ private:
   struct Place {
-    std::int32_t copies, upto; // of this detection, and of all that count up to and with it
+    std::int32_t copies, upto;  // copies of this detection; of all that count, up to and with it
   };
   static void count(const Ranked &r, const std::uint8_t *code, std::vector<Place> &places) {
     std::int32_t sum = 0;
@@ -141,13 +164,15 @@ private:
       places[j].upto = sum += places[j].copies;
     }
   }
-  // The copies of mixed detections, one whole copy after the other.
-  void repeat(const Ranked &r, const Walk &walk, const Walk::Mixed &block, const Place *place, std::int32_t copies, std::int32_t passed, std::size_t &c) {
-    const std::size_t room = c + static_cast<std::size_t>(copies) * (block.to - block.from) + walk.steps.size() - block.last + 2;
+  // Replay the copies of a mixed block, one whole copy after the other.
+  void repeat(const Ranked &r, const Walk &walk, const Walk::Mixed &block, const Place *place, std::int32_t copies,
+              std::int32_t passed, std::size_t &c) {
+    const std::size_t room =
+        c + static_cast<std::size_t>(copies) * (block.to - block.from) + walk.steps.size() - block.last + 2;
     tp_.resize(std::max(tp_.size(), room));
     all_.resize(tp_.size());
     std::int32_t seen = block.from ? place[block.from - 1].upto : 0, tp = walk.over_hits ? passed : seen - passed;
-    if (!walk.over_hits) tp_[c] = tp, all_[c++] = seen; // the run before the block
+    if (!walk.over_hits) tp_[c] = tp, all_[c++] = seen;  // the run before the block
     for (std::int32_t copy = 0; copy < copies; ++copy)
       for (std::size_t j = block.from; j < block.to; ++j) {
         const std::uint8_t code = walk.codes[r.order[j]];
@@ -164,20 +189,30 @@ private:
   std::vector<double> precision_;
 };
 
-// Precision and recall of one area range and limit when image i counts weights[b, i] times, as if it were listed so often
-// in a row: of equal scores the detections of its first copy stand before those of the second.
-auto resample(Vector<double> score, Vector<std::int32_t> category, Vector<std::int32_t> image, Table<std::uint8_t> codes, Table<i64> n_gt, Table<i64> weights,
-              Vector<double> recalls, double spacing, int threads) {
-  const std::size_t T = codes.shape(0), n = codes.shape(1), images = n_gt.shape(0), K = n_gt.shape(1), B = weights.shape(0), R = recalls.shape(0);
-  need(score.shape(0) == n && category.shape(0) == n && image.shape(0) == n && weights.shape(1) == images && threads >= 1, "columns differ in length");
-  need(std::is_sorted(recalls.data(), recalls.data() + R) && (!R || recalls.data()[R - 1] <= 1), "recalls are not ascending or above one");
+// Precision and recall of one area range and limit for each resample, in which image i is listed weights[b, i] times in
+// a row: among equal scores the detections of its first copy come before those of the second.
+auto resample(Vector<double> score, Vector<std::int32_t> category, Vector<std::int32_t> image,
+              Table<std::uint8_t> codes, Table<i64> n_gt, Table<i64> weights, Vector<double> recalls, double spacing,
+              int threads) {
+  const std::size_t T = codes.shape(0), n = codes.shape(1), images = n_gt.shape(0), K = n_gt.shape(1),
+                    B = weights.shape(0), R = recalls.shape(0);
+  need(score.shape(0) == n && category.shape(0) == n && image.shape(0) == n && weights.shape(1) == images &&
+           threads >= 1,
+       "columns differ in length");
+  need(std::is_sorted(recalls.data(), recalls.data() + R) && (!R || recalls.data()[R - 1] <= 1),
+       "recalls are not ascending or above one");
   for (std::size_t k = 0; k < n; ++k) {
-    need(category.data()[k] >= 0 && category.data()[k] < static_cast<std::int32_t>(K) && image.data()[k] >= 0 && image.data()[k] < static_cast<std::int32_t>(images), "an index is not valid");
-    need(!std::isnan(score.data()[k]) && (!k || image.data()[k] >= image.data()[k - 1]), "a score is NaN, or the images are not in order");
+    need(category.data()[k] >= 0 && category.data()[k] < static_cast<std::int32_t>(K) && image.data()[k] >= 0 &&
+             image.data()[k] < static_cast<std::int32_t>(images),
+         "an index is not valid");
+    need(!std::isnan(score.data()[k]) && (!k || image.data()[k] >= image.data()[k - 1]),
+         "a score is NaN, or the images are not in order");
   }
   for (std::size_t k = 0; k < T * n; ++k) need(codes.data()[k] <= ignored, "a verdict is not 0, 1 or 2");
-  for (std::size_t k = 0; k < B * images; ++k) need(weights.data()[k] >= 0 && weights.data()[k] < (i64(1) << 31), "a weight is negative or too large");
-  for (std::size_t k = 0; k < images * K; ++k) need(n_gt.data()[k] >= 0 && n_gt.data()[k] < (i64(1) << 31), "a number of cells is negative or too large");
+  for (std::size_t k = 0; k < B * images; ++k)
+    need(weights.data()[k] >= 0 && weights.data()[k] < (i64(1) << 31), "a weight is negative or too large");
+  for (std::size_t k = 0; k < images * K; ++k)
+    need(n_gt.data()[k] >= 0 && n_gt.data()[k] < (i64(1) << 31), "a number of cells is negative or too large");
   std::vector<double> precision(B * T * R * K, -1), recall(B * T * K, -1);
   {
     nb::gil_scoped_release release;
@@ -205,8 +240,8 @@ auto resample(Vector<double> score, Vector<std::int32_t> category, Vector<std::i
 }  // namespace
 
 void bind_resampling(nb::module_ &m) {
-  m.def("resample", &resample, nb::kw_only(), "score"_a, "category"_a, "image"_a, "codes"_a, "n_gt"_a,
-        "weights"_a, "recalls"_a, "spacing"_a, "threads"_a);
+  m.def("resample", &resample, nb::kw_only(), "score"_a, "category"_a, "image"_a, "codes"_a, "n_gt"_a, "weights"_a,
+        "recalls"_a, "spacing"_a, "threads"_a);
 }
 
 }  // namespace celltable

@@ -6,8 +6,8 @@ namespace {
 
 using namespace nb::literals;
 
-// Rings that touch themselves in a corner, as rings that do not: the outline of a pocket that opens in a corner only becomes
-// a hole, as the simple features of GeoJSON have it.
+// Splits rings that touch themselves in a corner: the outline of a pocket that opens only in a corner becomes a hole,
+// as the simple features of GeoJSON require.
 class Simple {
  public:
   std::vector<std::int32_t> xy;
@@ -15,7 +15,8 @@ class Simple {
   std::vector<std::uint8_t> is_hole;
 
   void ring(const std::int32_t *points, i64 n, bool hole) {
-    if (!hole && turns(points, n, 0) <= 2 && turns(points, n, 1) <= 2) {  // convex along rows and columns: nowhere a pocket
+    if (!hole && turns(points, n, 0) <= 2 &&
+        turns(points, n, 1) <= 2) {  // convex along rows and columns: without a pocket
       stack_.resize(static_cast<std::size_t>(n));
       for (i64 k = 0; k < n; ++k) stack_[static_cast<std::size_t>(k)] = {points[2 * k], points[2 * k + 1]};
       return emit(0);
@@ -26,8 +27,10 @@ class Simple {
     stack_.clear();
     for (i64 k = 0; k < n; ++k) {
       const Point p{points[2 * k], points[2 * k + 1]};
-      std::size_t at = (static_cast<std::size_t>(p.x) * 0x9E3779B1u ^ static_cast<std::size_t>(p.y) * 0x85EBCA77u) & (size - 1);
-      while (places_[at] != kNone && !(places_[at] < stack_.size() && same(stack_[places_[at]], p))) at = (at + 1) & (size - 1);
+      std::size_t at =
+          (static_cast<std::size_t>(p.x) * 0x9E3779B1u ^ static_cast<std::size_t>(p.y) * 0x85EBCA77u) & (size - 1);
+      while (places_[at] != kNone && !(places_[at] < stack_.size() && same(stack_[places_[at]], p)))
+        at = (at + 1) & (size - 1);
       if (places_[at] == kNone) {
         places_[at] = static_cast<std::uint32_t>(stack_.size());
         stack_.push_back(p);
@@ -45,7 +48,7 @@ class Simple {
   };
   static constexpr std::uint32_t kNone = ~std::uint32_t(0);
   std::vector<Point> stack_;
-  std::vector<std::uint32_t> places_;  // hash of points → where they are in stack_; those taken out lead nowhere
+  std::vector<std::uint32_t> places_;  // hash of points → where they are in stack_; those removed from it match nothing
 
   // How often a coordinate turns from growing to shrinking or back, once around.
   static i64 turns(const std::int32_t *points, i64 n, int axis) {
@@ -92,8 +95,8 @@ struct Grouping {
     }
     return std::abs(sum);
   }
-  // Whether the centre of the pixel right below the uppermost, then leftmost corner of `hole` lies in `ring`, whose edges
-  // run along rows and columns.
+  // Whether the centre of the pixel right below the uppermost, then leftmost corner of `hole` is in `ring`, whose
+  // edges run along rows and columns.
   bool holds(i64 ring, i64 hole) const {
     i64 x = xy[2 * ring_first[hole]], y = xy[2 * ring_first[hole] + 1];
     for (i64 k = ring_first[hole]; k < ring_first[hole + 1]; ++k)
@@ -124,7 +127,8 @@ struct Grouping {
     for (i64 r = from; r < to; ++r) {
       if (!is_hole[r]) continue;
       const i64 area = twice_area(r);
-      const auto home = std::find_if(outer.begin(), outer.end(), [&](const Outer &o) { return o.area > area && holds(o.ring, r); });
+      const auto home =
+          std::find_if(outer.begin(), outer.end(), [&](const Outer &o) { return o.area > area && holds(o.ring, r); });
       if (home == outer.end()) continue;
       home->holes.push_back(r);
       left[static_cast<std::size_t>(home - outer.begin())] -= area;
@@ -171,7 +175,9 @@ Simple simplified(const std::int32_t *xy, const Offsets &rings, const Offsets &m
 }  // namespace
 
 void bind_rings(nb::module_ &m) {
-  m.def("grouped", [](Table<std::int32_t> xy, Vector<i64> ring_first, Vector<i64> mask_first, Vector<std::uint8_t> is_hole, bool simple) {
+  m.def("grouped",
+        [](Table<std::int32_t> xy, Vector<i64> ring_first, Vector<i64> mask_first, Vector<std::uint8_t> is_hole,
+           bool simple) {
     need(xy.shape(1) == 2, "points must be pairs x, y");
     const Offsets rings = offsets(ring_first, static_cast<i64>(xy.shape(0)), "first points of rings");
     const Offsets masks = offsets(mask_first, static_cast<i64>(rings.size()) - 1, "first rings of masks");
@@ -181,9 +187,11 @@ void bind_rings(nb::module_ &m) {
       const Simple s = simplified(xy.data(), rings, masks, is_hole.data());
       return ordered(s.xy.data(), s.ring_first, s.mask_first, s.is_hole.data());
     });
-    return nb::make_tuple(array(std::move(made.xy)), array(std::move(made.ring_first)), array(std::move(made.part_first)),
-                          array(std::move(made.row_first)));
-  }, "xy"_a.noconvert(), "ring_first"_a.noconvert(), "mask_first"_a.noconvert(), "is_hole"_a.noconvert(), "simple"_a);
+    return nb::make_tuple(array(std::move(made.xy)), array(std::move(made.ring_first)),
+                          array(std::move(made.part_first)), array(std::move(made.row_first)));
+  },
+        "xy"_a.noconvert(), "ring_first"_a.noconvert(), "mask_first"_a.noconvert(), "is_hole"_a.noconvert(),
+        "simple"_a);
 }
 
 }  // namespace celltable

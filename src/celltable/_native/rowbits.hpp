@@ -1,4 +1,4 @@
-// Rows of pixels as bits, 64 a word: comparing two rows of labels, and moving or widening what is marked.
+// Rows of pixels as bits, 64 per word: compare two rows of labels, shift or widen marks.
 #pragma once
 
 #include <algorithm>
@@ -17,11 +17,9 @@ template <class T> void unequal(const T *a, const T *b, i64 n, u64 *bits) {
 
 inline u64 left(const u64 *bits, i64 k) { return (bits[k] << 1) | (k ? bits[k - 1] >> 63 : 0); }
 
-inline u64 right(const u64 *bits, i64 k, i64 words) {
-  return (bits[k] >> 1) | (k + 1 < words ? bits[k + 1] << 63 : 0);
-}
+inline u64 right(const u64 *bits, i64 k, i64 words) { return (bits[k] >> 1) | (k + 1 < words ? bits[k + 1] << 63 : 0); }
 
-// How many bits are set in n words, word k being word_at(k); bytes are summed 31 words at a time.
+// Count the bits set in n words word_at(k); bytes are summed 31 words at a time.
 template <class Word> i64 count(i64 n, Word &&word_at) {
   i64 total = 0;
   for (i64 from = 0; from < n; from += 31) {
@@ -51,7 +49,7 @@ class Wide {
   }
 
   void grow_to(i64 reach) {
-    while (reach_ < reach) { // marks are now 2 * reach_ + 1 wide: a step no larger leaves no gap
+    while (reach_ < reach) {  // marks are now 2 * reach_ + 1 wide: a step no larger leaves no gap
       const i64 by = std::min({reach - reach_, 2 * reach_ + 1, i64(63)});
       const u64 *in = now_.data() + 1;
       u64 *out = next_.data() + 1;
@@ -68,7 +66,7 @@ class Wide {
 
  private:
   i64 words_, reach_ = 0;
-  std::vector<u64> now_, next_; // a word of zeros at either end
+  std::vector<u64> now_, next_;  // a word of zeros at either end
   u64 last_;
 };
 

@@ -127,7 +127,8 @@ inline i64 area_of(const Run *first, const Run *last) {
 
 inline i64 area_of(const Runs &runs) { return area_of(runs.data(), runs.data() + runs.size()); }
 
-// The column of ascending positions, mostly without a division: runs tend to begin in the last one's column or the next.
+// The column of ascending positions, mostly without a division: runs tend to begin in the last one's column or the
+// next.
 class ColumnWalk {
  public:
   explicit ColumnWalk(i64 height) : height_(height) {}

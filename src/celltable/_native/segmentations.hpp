@@ -13,9 +13,9 @@
 
 namespace celltable {
 
-// Segmentations read in the order asked for, through a small window of the file.
+// Reads segmentations in the order asked for, through a small window of the file.
 class Shapes {
-public:
+ public:
   explicit Shapes(const CocoFile &file) : file_(file) {}
   std::string_view text(i64 row) {
     const i64 at = file_.at[static_cast<size_t>(row)], n = file_.length[static_cast<size_t>(row)];
@@ -24,7 +24,8 @@ public:
       window_.resize(file_.source().read(at, window_.data(), window_.size() - padding) + padding);
       std::memset(window_.data() + window_.size() - padding, 0, padding);
       start_ = at;
-      if (static_cast<i64>(window_.size() - padding) < n) throw JsonError{"the file became shorter while it was read", at};
+      if (static_cast<i64>(window_.size() - padding) < n)
+        throw JsonError{"the file became shorter while it was read", at};
     }
     return std::string_view(window_.data() + (at - start_), static_cast<size_t>(n));
   }
@@ -38,22 +39,25 @@ public:
     return c;
   }
 
-private:
+ private:
   const CocoFile &file_;
   std::vector<char> window_;
   i64 start_ = 0;
 };
 
-inline void numbers_of(Cursor &c, std::vector<double> &out) { // a list of numbers
+inline void numbers_of(Cursor &c, std::vector<double> &out) {  // a list of numbers
   c.expect('[', "a polygon");
-  if (c.peek("a polygon") == ']') { ++c.p; return; }
+  if (c.peek("a polygon") == ']') {
+    ++c.p;
+    return;
+  }
   double some[64];
   size_t n = 0;
   const auto flush = [&] { out.insert(out.end(), some, some + n), n = 0; };
   do {
     c.space();
     bool complete = false;
-    const char *q = c.p; // a register, not the cursor's memory, for the usual: number, comma, space
+    const char *q = c.p;  // a register, not the cursor's memory, for the usual: number, comma, space
     while (!complete && Cursor::simple(q, some + n)) {
       if (++n == std::size(some)) flush();
       if (!(complete = *q != ',')) q += q[1] == ' ' ? 2 : 1;
@@ -69,7 +73,7 @@ inline void numbers_of(Cursor &c, std::vector<double> &out) { // a list of numbe
   flush();
 }
 
-// Compressed counts of one row appended to `out`; false if there are none or they are not valid.
+// Append the compressed counts of one row to `out`; false if it has none or they are not valid.
 inline bool counts_of(Shapes &shapes, const CocoFile &file, i64 row, std::string &out) {
   const auto kind = file.shape[static_cast<size_t>(row)];
   if (kind != compressed && kind != uncompressed) return false;
@@ -81,19 +85,24 @@ inline bool counts_of(Shapes &shapes, const CocoFile &file, i64 row, std::string
     const std::string key = c.string();
     c.expect(':', "a segmentation");
     const char v = c.peek("a value");
-    if (key != "counts") { c.skip_value(3); continue; }
+    if (key != "counts") {
+      c.skip_value(3);
+      continue;
+    }
     out.resize(before);
     if (v == '"') {
       bool escaped;
       c.peek("a value");
       const std::string_view raw = c.raw_string(escaped);
-      if (escaped) out += Cursor::unescape(raw); else out += raw;
+      if (escaped) out += Cursor::unescape(raw);
+      else out += raw;
       good = true;
     } else if (v == '[') {
       std::vector<double> values;
       numbers_of(c, values);
       CountWriter writer(out);
-      good = std::all_of(values.begin(), values.end(), [](double x) { return x >= 0 && x <= 4e15 && x == std::floor(x); });
+      good =
+          std::all_of(values.begin(), values.end(), [](double x) { return x >= 0 && x <= 4e15 && x == std::floor(x); });
       for (size_t k = 0; good && k < values.size(); ++k) writer.put(static_cast<i64>(values[k]));
     } else {
       c.skip_value(3);
@@ -102,13 +111,13 @@ inline bool counts_of(Shapes &shapes, const CocoFile &file, i64 row, std::string
   return good;
 }
 
-// The polygons of a row, as published, appended: coordinates, and the end of each part.
+// Append the polygons of a row as published: coordinates, and the end of each part.
 inline void parts_of(Shapes &shapes, const CocoFile &f, i64 row, std::vector<double> &xy, std::vector<i64> &ends) {
   if (f.shape[static_cast<size_t>(row)] != polygons) return;
   Cursor c = shapes.cursor(row);
   c.expect('[', "a segmentation");
   if (c.peek("a segmentation") != '[') {
-    c.p = c.begin; // one flat list of numbers
+    c.p = c.begin;  // one flat list of numbers
     numbers_of(c, xy);
     ends.push_back(static_cast<i64>(xy.size()));
     return;
@@ -119,20 +128,22 @@ inline void parts_of(Shapes &shapes, const CocoFile &f, i64 row, std::vector<dou
   } while (c.next(']', "a segmentation"));
 }
 
-// What is wrong with the polygons of a row; nothing if they can be drawn. `ends` begins with 0.
+// Say what is wrong with the polygons of a row; empty if they can be drawn. `ends` begins with 0.
 inline std::string wrong_polygons(const std::vector<double> &xy, const std::vector<i64> &ends, i64 h, i64 w) {
   bool odd = ends.size() < 2;
   for (size_t p = 0; p + 1 < ends.size(); ++p) odd |= ends[p + 1] - ends[p] < 6 || (ends[p + 1] - ends[p]) % 2;
   if (odd) {
     std::string shown;
-    for (size_t p = 0; p + 1 < std::min<size_t>(ends.size(), 5); ++p) shown += (p ? ", " : "") + std::to_string(ends[p + 1] - ends[p]);
+    for (size_t p = 0; p + 1 < std::min<size_t>(ends.size(), 5); ++p)
+      shown += (p ? ", " : "") + std::to_string(ends[p + 1] - ends[p]);
     return "a polygon of " + (shown.empty() ? "0" : shown) + " numbers; expected pairs of x and y, three or more";
   }
-  if (!std::all_of(xy.begin(), xy.end(), [](double v) { return std::isfinite(v); })) return "a polygon with a coordinate that is not finite";
+  if (!std::all_of(xy.begin(), xy.end(), [](double v) { return std::isfinite(v); }))
+    return "a polygon with a coordinate that is not finite";
   return h && w ? "" : "the size of its image is not known";
 }
 
-// The polygons of a row drawn and united, as compressed counts.
+// Draw the polygons of a row, unite them and append their compressed counts.
 inline void drawn(Shapes &shapes, i64 row, int32_t h, int32_t w, std::string &out) {
   static thread_local std::vector<double> xy;
   static thread_local Runs whole, next, both;
@@ -140,7 +151,9 @@ inline void drawn(Shapes &shapes, i64 row, int32_t h, int32_t w, std::string &ou
   const auto part = [&](Cursor &c) {
     xy.clear();
     numbers_of(c, xy);
-    if (xy.size() < 6 || xy.size() % 2) throw std::invalid_argument("has a polygon of " + std::to_string(xy.size()) + " numbers; expected pairs of x and y, three or more");
+    if (xy.size() < 6 || xy.size() % 2)
+      throw std::invalid_argument("has a polygon of " + std::to_string(xy.size()) +
+                                  " numbers; expected pairs of x and y, three or more");
     draw_polygon(xy.data(), xy.size() / 2, h, w, next);
     if (whole.empty()) std::swap(whole, next);
     else merge_runs(whole, next, false, both), std::swap(whole, both);

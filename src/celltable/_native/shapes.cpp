@@ -121,7 +121,9 @@ std::vector<double> hull_areas(const Batch &masks, Size size) {
   struct Point {
     i64 x, y;
   };
-  const auto turn = [](const Point &o, const Point &a, const Point &b) { return (a.x - o.x) * (b.y - o.y) - (a.y - o.y) * (b.x - o.x); };
+  const auto turn = [](const Point &o, const Point &a, const Point &b) {
+    return (a.x - o.x) * (b.y - o.y) - (a.y - o.y) * (b.x - o.x);
+  };
   std::vector<double> out;
   Runs runs;
   for (i64 i = 0; i < masks.size(); ++i) {
@@ -133,7 +135,8 @@ std::vector<double> hull_areas(const Batch &masks, Size size) {
     });
     std::vector<Point> points;
     for (const auto &[c, a, b] : columns) points.insert(points.end(), {{c, a}, {c, b}, {c + 1, a}, {c + 1, b}});
-    std::sort(points.begin(), points.end(), [](const Point &a, const Point &b) { return a.x != b.x ? a.x < b.x : a.y < b.y; });
+    std::sort(points.begin(), points.end(),
+              [](const Point &a, const Point &b) { return a.x != b.x ? a.x < b.x : a.y < b.y; });
     std::vector<Point> hull(2 * points.size() + 1);
     std::size_t k = 0;
     for (const Point &p : points) {
@@ -160,7 +163,8 @@ void bind_shapes(nb::module_ &m) {
     const BatchText masks = batch_of(counts);
     const Parts made = without_gil([&] { return parts(masks, size, corners); });
     nb::list out;
-    for (std::size_t i = 0; i + 1 < made.first.size(); ++i) out.append(list(made.counts, made.first[i], made.first[i + 1]));
+    for (std::size_t i = 0; i + 1 < made.first.size(); ++i)
+      out.append(list(made.counts, made.first[i], made.first[i + 1]));
     return out;
   }, "counts"_a, "height"_a, "width"_a, "connectivity"_a);
   m.def("part_numbers", [](nb::sequence counts, i64 h, i64 w) {
@@ -175,7 +179,8 @@ void bind_shapes(nb::module_ &m) {
     const bool corners = by_corners(connectivity);
     const BatchText masks = batch_of(counts);
     Holes made = without_gil([&] { return holes(masks, size, corners, fill); });
-    return nb::make_tuple(array(std::move(made.number)), array(std::move(made.pixels)), array(std::move(made.largest)), list(made.filled));
+    return nb::make_tuple(array(std::move(made.number)), array(std::move(made.pixels)), array(std::move(made.largest)),
+                          list(made.filled));
   }, "counts"_a, "height"_a, "width"_a, "connectivity"_a, "fill"_a);
   m.def("hull_areas", [](nb::sequence counts, i64 h, i64 w) {
     const Size size(h, w);

@@ -12,8 +12,8 @@
 
 namespace celltable {
 
-// Call work(k, state) for k in 0 … n - 1 on up to `threads` threads, each with its own state = make(); throw the error of
-// the smallest k.
+// Call work(k, state) for k in 0 … n - 1 on up to `threads` threads, each with its own state = make(); throw the error
+// of the smallest k.
 template <class Make, class Work> void spread(i64 n, int threads, Make make, Work work) {
   std::atomic<i64> next{0};
   std::mutex lock;

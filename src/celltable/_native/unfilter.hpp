@@ -1,5 +1,5 @@
-// The Paeth filter of PNG (ISO/IEC 15948, 9.4) for pixels of 3 or 4 bytes: all samples of a pixel at once, three times as
-// fast as one by one; most rows of photographic PNGs are filtered so.
+// The Paeth filter of PNG (ISO/IEC 15948, 9.4) for pixels of 3 or 4 bytes: all samples of a pixel at once, three times
+// as fast as one by one; most rows of photographic PNGs use it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -41,5 +41,5 @@ template <size_t BPP> inline void paeth_row(uint8_t *row, const uint8_t *up, siz
   }
 }
 
-} // namespace png
+}  // namespace png
 #endif

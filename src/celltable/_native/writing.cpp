@@ -111,7 +111,21 @@ void write_object(Text &out, nb::handle v, int depth = 0) {
 // ---------------------------------------------------------------- rings
 
 constexpr std::size_t kLayout = 13;
-enum Part_ { kOne, kOneEnd, kMany, kManyEnd, kPart, kPartEnd, kRing, kRingEnd, kPoint, kBetween, kPointEnd, kNextPoint, kNext };
+enum Part_ {
+  kOne,
+  kOneEnd,
+  kMany,
+  kManyEnd,
+  kPart,
+  kPartEnd,
+  kRing,
+  kRingEnd,
+  kPoint,
+  kBetween,
+  kPointEnd,
+  kNextPoint,
+  kNext
+};
 
 struct Rings {  // rows of parts of rings of points
   Vector<double> real;
@@ -128,7 +142,8 @@ struct Rings {  // rows of parts of rings of points
         const std::string &numbers, bool repeat_first, double w, double h)
       : closed(repeat_first), width(w), height(h) {
     is_real = nb::try_cast(xy, real, false);
-    if (!is_real && !nb::try_cast(xy, whole, false)) throw nb::type_error("coordinates must be a flat array of float64 or int32");
+    if (!is_real && !nb::try_cast(xy, whole, false))
+      throw nb::type_error("coordinates must be a flat array of float64 or int32");
     const auto n = static_cast<i64>(is_real ? real.shape(0) : whole.shape(0));
     if (n % 2) throw std::invalid_argument("coordinates must be pairs x, y");
     ring_first = offsets(rings, n / 2, "first points of rings");
@@ -171,8 +186,8 @@ struct Rings {  // rows of parts of rings of points
   void ring(Text &out, i64 r) const {
     const i64 first = ring_first[r], n = ring_first[r + 1] - first;
     out.add(layout[kRing]);
-    if (!n) {}
-    else if (is_real) points(out, real.data() + 2 * first, n);
+    if (!n) {
+    } else if (is_real) points(out, real.data() + 2 * first, n);
     else points(out, whole.data() + 2 * first, n);
     out.add(layout[kRingEnd]);
   }
@@ -257,7 +272,8 @@ template <class T> std::unique_ptr<Column> numbers_of(nb::handle values) {
   if (nb::try_cast(values, flat, false)) {
     made->data = flat.data(), made->rows = static_cast<i64>(flat.shape(0)), made->width = 0;
   } else if (nb::try_cast(values, wide, false) && wide.shape(1) > 0) {
-    made->data = wide.data(), made->rows = static_cast<i64>(wide.shape(0)), made->width = static_cast<i64>(wide.shape(1));
+    made->data = wide.data(), made->rows = static_cast<i64>(wide.shape(0)),
+    made->width = static_cast<i64>(wide.shape(1));
   } else {
     return nullptr;
   }
@@ -298,7 +314,8 @@ nb::bytes rows(i64 n, nb::sequence pieces, nb::bytes between) {
     columns.push_back(column_of(given[1]));
     columns.back()->before = constant(given[0]), columns.back()->after = constant(given[2]);
     if (columns.back()->size() != n)
-      throw std::invalid_argument("a column has " + std::to_string(columns.back()->size()) + " values for " + std::to_string(n) + " rows");
+      throw std::invalid_argument("a column has " + std::to_string(columns.back()->size()) + " values for " +
+                                  std::to_string(n) + " rows");
   }
   const std::string_view comma = constant(between);
   Text out;
@@ -321,12 +338,14 @@ nb::bytes rows(i64 n, nb::sequence pieces, nb::bytes between) {
 
 void bind_rows(nb::module_ &m) {
   nb::class_<Rings>(m, "Rings")
-      .def(nb::init<nb::object, Vector<i64>, Vector<i64>, Vector<i64>, const std::vector<nb::bytes> &, const std::string &, bool, double, double>(),
-           "xy"_a, "ring_first"_a.noconvert(), "part_first"_a.noconvert(), "row_first"_a.noconvert(), "layout"_a, "numbers"_a, "closed"_a, "width"_a, "height"_a);
+      .def(nb::init<nb::object, Vector<i64>, Vector<i64>, Vector<i64>, const std::vector<nb::bytes> &,
+                    const std::string &, bool, double, double>(),
+           "xy"_a, "ring_first"_a.noconvert(), "part_first"_a.noconvert(), "row_first"_a.noconvert(), "layout"_a,
+           "numbers"_a, "closed"_a, "width"_a, "height"_a);
   nb::class_<Masks>(m, "Masks")
       .def("__init__", [](Masks *self, nb::sequence counts, i64 height, i64 width, bool uncompressed) {
-        new (self) Masks{nb::object(counts), height, width, uncompressed};
-      }, "counts"_a, "height"_a, "width"_a, "uncompressed"_a);
+    new (self) Masks{nb::object(counts), height, width, uncompressed};
+  }, "counts"_a, "height"_a, "width"_a, "uncompressed"_a);
   m.def("rows", &rows, "n"_a, "pieces"_a, "between"_a);
 }
 

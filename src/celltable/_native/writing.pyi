@@ -29,7 +29,13 @@ class Masks:
 
     def __init__(self, counts: Sequence[bytes | None], height: int, width: int, uncompressed: bool) -> None: ...
 
-def rows(n: int, pieces: Sequence[Any], between: bytes) -> bytes: ...
+def rows(n: int, pieces: Sequence[Any], between: bytes) -> bytes:
+    """Write n rows of pieces: bytes, or (bytes before, a column, bytes after), left out where its value is missing."""
+
 def grouped(
     xy: NDArray[np.int32], ring_first: _Ints, mask_first: _Ints, is_hole: NDArray[np.uint8], simple: bool
-) -> tuple[NDArray[np.int32], _Ints, _Ints, _Ints]: ...
+) -> tuple[NDArray[np.int32], _Ints, _Ints, _Ints]:
+    """Order rings by part, each outer ring with its holes: xy, first point per ring, ring per part, part per row.
+
+    `simple` splits rings that touch themselves in a corner.
+    """

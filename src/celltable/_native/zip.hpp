@@ -35,7 +35,7 @@ inline uint64_t le64(const u8 *p) { return le32(p) | uint64_t{le32(p + 4)} << 32
 
 // A window on a file that reads ahead when it is asked for neighbours in order.
 class Window {
-public:
+ public:
   const u8 *at(const File &file, uint64_t offset, size_t n) {
     if (&file != file_ || offset < start_ || offset + n > start_ + have_) {
       const bool onward = &file == file_ && offset >= start_ && offset <= start_ + have_ + 4096;
@@ -49,7 +49,7 @@ public:
     return offset + n > start_ + have_ ? nullptr : bytes_.data() + (offset - start_);
   }
 
-private:
+ private:
   const File *file_ = nullptr;
   uint64_t start_ = 0;
   size_t have_ = 0;
@@ -57,11 +57,11 @@ private:
 };
 
 struct Member {
-  uint64_t offset = 0, packed = 0, size = 0; // offset: of the local header
+  uint64_t offset = 0, packed = 0, size = 0;  // offset: of the local header
   uint32_t crc = 0;
   uint16_t method = 0, flags = 0, name_length = 0;
   bool suspect = false, link = false;
-  uint64_t name = 0; // place in names
+  uint64_t name = 0;  // place in names
 };
 
 struct Archive {
@@ -76,7 +76,7 @@ struct Archive {
     no_overlap();
   }
 
-  std::string name(const Member &m) const { // for messages: names may be in any encoding
+  std::string name(const Member &m) const {  // for messages: names may be in any encoding
     std::string text = names.substr(m.name, m.name_length);
     for (char &c : text)
       if (c < ' ' || c > '~') c = '?';
@@ -97,12 +97,12 @@ struct Archive {
     if (at == tail) throw Error("the zip is cut short: it has no central directory; download it again");
     uint64_t count = le16(&end[at + 10]), size = le32(&end[at + 12]), start = le32(&end[at + 16]);
     uint64_t stop = total - tail + at;
-    if (at >= 20 && le32(&end[at - 20]) == 0x07064b50) { // zip64
+    if (at >= 20 && le32(&end[at - 20]) == 0x07064b50) {  // zip64
       u8 record[56];
       const uint64_t where = le64(&end[at - 12]);
       uint64_t found = where;
       if (where > total || file->read(where, record, 56) != 56 || le32(record) != 0x06064b50) {
-        found = stop >= 76 ? stop - 76 : 0; // where it lies if something was put before the zip
+        found = stop >= 76 ? stop - 76 : 0;  // its place if other bytes precede the zip
         if (file->read(found, record, 56) != 56 || le32(record) != 0x06064b50)
           throw Error("the zip is damaged: its zip64 directory is not where it should be");
       }
@@ -113,15 +113,19 @@ struct Archive {
     } else if (le16(&end[at + 4]) || le16(&end[at + 6])) {
       throw Error("this is one part of a split zip; join the parts first");
     }
-    if (size > stop || start > stop - size) throw Error("the zip is cut short: its central directory is not complete; download it again");
-    shift = stop - size - start; // bytes before the zip, as in self-extracting archives
+    if (size > stop || start > stop - size)
+      throw Error("the zip is cut short: its central directory is not complete; download it again");
+    shift = stop - size - start;  // bytes before the zip, as in self-extracting archives
     directory = stop - size;
     if (count > most || count > size / 46) {
-      if (count > most) throw Error("the zip claims " + std::to_string(count) + " members; at most " + std::to_string(most) + " are read");
+      if (count > most)
+        throw Error("the zip claims " + std::to_string(count) + " members; at most " + std::to_string(most) +
+                    " are read");
       throw Error("the zip is damaged: its central directory is too short for " + std::to_string(count) + " members");
     }
     std::vector<u8> bytes(static_cast<size_t>(size));
-    if (file->read(directory, bytes.data(), bytes.size()) != bytes.size()) throw Error("the file shrank while it was read");
+    if (file->read(directory, bytes.data(), bytes.size()) != bytes.size())
+      throw Error("the file shrank while it was read");
     members.reserve(static_cast<size_t>(count));
     const u8 *p = bytes.data(), *last = p + bytes.size();
     for (uint64_t i = 0; i < count; ++i) p = one(p, last);
@@ -149,7 +153,7 @@ struct Archive {
     m.name = names.size();
     m.name_length = n;
     names.append(reinterpret_cast<const char *>(p + 46), n);
-    const unsigned kind = le32(p + 38) >> 28; // file type of Unix
+    const unsigned kind = le32(p + 38) >> 28;  // file type of Unix
     m.link = (p[5] == 3 || p[5] == 19) && kind && kind != 8 && kind != 4;
     m.suspect = suspicious(std::string_view(names).substr(m.name, n));
     members.push_back(m);
@@ -166,11 +170,12 @@ struct Archive {
       }
   }
 
-  // Names that the caller must look at: folders, litter, ways out. Everything else is plain.
+  // Flag names that the caller must check: folders, clutter, escapes from the folder. All others are plain.
   static bool suspicious(std::string_view s) {
     if (s.empty() || s[0] == '/' || s[0] == '.' || s.back() == '/' || (s.size() > 1 && s[1] == ':')) return true;
     for (size_t i = 0; i < s.size(); ++i)
-      if (s[i] == '\\' || s[i] == 0 || (s[i] == '/' && i + 1 < s.size() && (s[i + 1] == '.' || s[i + 1] == '/'))) return true;
+      if (s[i] == '\\' || s[i] == 0 || (s[i] == '/' && i + 1 < s.size() && (s[i + 1] == '.' || s[i + 1] == '/')))
+        return true;
     return s.find("__MACOSX") != s.npos || s.find("humbs.db") != s.npos || s.find("HUMBS.DB") != s.npos ||
            s.find("esktop.ini") != s.npos;
   }
@@ -182,9 +187,10 @@ struct Archive {
     if (!std::is_sorted(order.begin(), order.end(), before)) std::sort(order.begin(), order.end(), before);
     for (size_t i = 0; i + 1 < order.size(); ++i) {
       const Member &a = members[order[i]], &b = members[order[i + 1]];
-      if (b.offset >= file->size()) break; // reading those says that they lie past the end
+      if (b.offset >= file->size()) break;  // reading those reports that they are past the end
       if (a.packed > file->size() || a.offset + 30 + a.name_length + a.packed > b.offset)
-        throw Error("members " + name(a) + " and " + name(b) + " overlap; such a zip is damaged or a bomb and is refused");
+        throw Error("members " + name(a) + " and " + name(b) +
+                    " overlap; such a zip is damaged or a bomb and is refused");
     }
   }
 
@@ -193,9 +199,11 @@ struct Archive {
     if (m.method != 0 && m.method != 8)
       throw Error("is compressed by method " + std::to_string(m.method) +
                   "; only stored and deflated members are read: unpack the archive and pass the folder");
-    if (m.size > max_size) throw Error("claims " + std::to_string(m.size) + " bytes; at most " + std::to_string(max_size) + " are read");
+    if (m.size > max_size)
+      throw Error("claims " + std::to_string(m.size) + " bytes; at most " + std::to_string(max_size) + " are read");
     if (m.method == 8 && m.size / max_ratio > m.packed)
-      throw Error("claims to unpack to more than " + std::to_string(max_ratio) + " times its size and is refused as a bomb");
+      throw Error("claims to unpack to more than " + std::to_string(max_ratio) +
+                  " times its size and is refused as a bomb");
     if (m.method == 0 && m.size != m.packed) throw Error("is stored, but its two sizes differ");
     if (m.offset > directory || m.packed > directory || m.offset + 30 + m.name_length + m.packed > directory)
       throw Error("lies past the end of the zip; it is cut short, download it again");
@@ -232,8 +240,10 @@ struct Archive {
   }
 
   static void verify(const Member &m, const u8 *data, uint64_t made) {
-    if (made != m.size) throw Error("unpacks to " + std::to_string(made) + " bytes; the zip says " + std::to_string(m.size));
-    if (checksum::crc32(data, static_cast<size_t>(made)) != m.crc) throw Error("is damaged: its checksum does not agree");
+    if (made != m.size)
+      throw Error("unpacks to " + std::to_string(made) + " bytes; the zip says " + std::to_string(m.size));
+    if (checksum::crc32(data, static_cast<size_t>(made)) != m.crc)
+      throw Error("is damaged: its checksum does not agree");
   }
 
   static void unpack(const Member &m, const u8 *data, u8 *to, inflate::Decoder &d) {
@@ -250,7 +260,7 @@ struct Archive {
     verify(m, to, d.pos);
   }
 
-  // Unpacks a member into a new file, through a memory map, so that a member larger than memory passes.
+  // Unpack a member into a new file through a memory map, so that it may be larger than memory.
   void extract(const Member &m, const std::string &path, inflate::Decoder &d) const {
     Window w;
     const uint64_t at = data_offset(m, w);
@@ -266,7 +276,8 @@ struct Archive {
     struct Map {
       void *p;
       size_t n;
-      Map(size_t size, int prot, int flags, int fd, off_t from) : p(::mmap(nullptr, size, prot, flags, fd, from)), n(size) {
+      Map(size_t size, int prot, int flags, int fd, off_t from)
+          : p(::mmap(nullptr, size, prot, flags, fd, from)), n(size) {
         if (p == MAP_FAILED) throw OsError(errno, "");
       }
       ~Map() { ::munmap(p, n); }
@@ -279,4 +290,4 @@ struct Archive {
   }
 };
 
-} // namespace zip
+}  // namespace zip
