@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,11 @@ import pytest
 
 from celltable import plugins
 from celltable.cells import Sample
-from celltable.errors import CelltableError, InputError
+from celltable.errors import CelltableError, InputError, OptionError
 from celltable.notation import aperio
 from celltable.notation.names import from_name, to_name
-from celltable.plugins.format import Format, matrix, parse_options
+from celltable.plugins.format import Format, matrix
+from celltable.plugins.options import settle
 
 from .corpus import corpus, disc, sample
 
@@ -201,13 +201,13 @@ def test_file_names_are_safe_and_turn_back(image_id: str) -> None:
         to_name("x" * 300)
 
 
-def test_options_are_converted_by_their_types() -> None:
-    write: Callable[..., object] = plugins.load("formats", "image-mask-png").write
-    assert parse_options(write, {"size": "512", "as-published": "yes"}) == {"size": 512, "as_published": True}
-    with pytest.raises(InputError, match="no option"):
-        parse_options(write, {"sizes": "1"})
-    with pytest.raises(InputError, match="a number"):
-        parse_options(write, {"size": "big"})
+def test_no_switches_an_option_off_and_bad_values_end_in_one_sentence() -> None:
+    form: Format = plugins.load("formats", "image-mask-png")
+    assert settle(form.write_options, {"as-published": "no"}, "it")["as_published"] is False
+    assert settle(form.write_options, {"size": "512", "as-published": "yes"}, "it")["size"] == 512
+    for wrong, words in ({"sizes": "1"}, "Did you mean size"), ({"size": "big"}, "a whole number"), ({"size": -1}, "0"):
+        with pytest.raises(OptionError, match=words):
+            settle(form.write_options, wrong, "it")
 
 
 def test_the_matrix_has_a_row_for_each_format() -> None:

@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError, NotFoundError
 from celltable.formats import coco
-from celltable.formats._report import GIVEN_PIXELS
+from celltable.plugins.losses import GIVEN_PIXELS
 
 from .corpus import corpus, disc
 

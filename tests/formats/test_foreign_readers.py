@@ -30,7 +30,7 @@ from scipy import ndimage
 
 from celltable import plugins
 from celltable.cells import Sample
-from celltable.formats import _report as kinds
+from celltable.plugins import losses as kinds
 from celltable.plugins.format import ConversionReport, Format
 
 from .corpus import corpus

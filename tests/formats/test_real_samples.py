@@ -13,8 +13,8 @@ import pytest
 
 from celltable import plugins
 from celltable.cells import Image, Sample
-from celltable.formats import _report as kinds
 from celltable.imagefile import open_release
+from celltable.plugins import losses as kinds
 from celltable.plugins.format import Format
 from celltable.tiling import Tile, cut
 

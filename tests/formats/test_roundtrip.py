@@ -15,9 +15,9 @@ from scipy import ndimage
 from celltable import plugins
 from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
-from celltable.formats import _report as kinds
 from celltable.formats.image_mask_png import DIVIDED, MOVED
 from celltable.notation.pannuke import PALETTES
+from celltable.plugins import losses as kinds
 from celltable.plugins.format import FEATURES, ConversionReport, Format
 
 from .corpus import corpus
@@ -304,7 +304,7 @@ class TestEveryFormat:
         import inspect
 
         form: Format = plugins.load("formats", name)
-        spelt = set(form.options)
+        spelt = {o.name for o in form.options} | {"overwrite"}
         assert form.write is not None
         taken = {n for n, p in inspect.signature(form.write).parameters.items() if p.kind is p.KEYWORD_ONLY}
         if form.read is not None:

@@ -145,7 +145,7 @@ def test_what_cannot_be_scored_is_refused_with_a_hint(stores: tuple[Store, Store
     with pytest.raises(NotFoundError, match="does not exist"):
         evaluate(stores[0], tmp_path / "nowhere", METRICS)
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(InputError, match=r"found the ending '\.txt'"):
+    with pytest.raises(InputError, match=r"found a file notes.txt, which no format recognises"):
         evaluate(stores[0], tmp_path / "notes.txt", METRICS)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="neither masks.npy"):

@@ -401,9 +401,9 @@ def test_as_published_is_all_defects(native: Stores, tmp_path: Path) -> None:
 
 
 def test_an_unknown_defect_and_an_impossible_tile_are_refused(native: Stores, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no defect 'jpg'. Did you mean jpeg.*jpeg, zero-ids"):
+    with pytest.raises(InputError, match="defects is 'jpg'; .*jpeg, zero-ids.*Did you mean jpeg"):
         export(native("tnbc"), "nuclei-coco", tmp_path / "a", defects="jpg")
-    with pytest.raises(InputError, match="tile is 0"):
+    with pytest.raises(InputError, match="tile is '0'"):
         export(native("tnbc"), "nuclei-coco", tmp_path / "a", tile=0)
     assert list(tmp_path.iterdir()) == []
 

@@ -30,6 +30,12 @@ Option = Annotated[
         "'celltable metrics NAME' lists a metric's options with default and meaning. May be repeated.",
     ),
 ]
+GtFormat = Annotated[
+    str | None, typer.Option("--gt-format", help="Format of the ground truth; recognised unless it is given.")
+]
+PredFormat = Annotated[
+    str | None, typer.Option("--pred-format", help="Format of the predictions; recognised unless it is given.")
+]
 Kind = Annotated[str | None, typer.Option("--kind", help="Only nucleus, or only cell.")]
 Rounds = Annotated[int, typer.Option("--rounds", min=0, help="Bootstrap rounds of the intervals; 0 for none.")]
 

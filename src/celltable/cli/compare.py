@@ -8,7 +8,23 @@ from typing import Annotated
 import typer
 
 from ._output import How, Json, Scheduler, Seed, Workers, emit_json, say
-from ._scoring import By, Kind, Metrics, Missing, Option, Partial, Rounds, Strict, Unknown, Where, checked, names, quiet
+from ._scoring import (
+    By,
+    GtFormat,
+    Kind,
+    Metrics,
+    Missing,
+    Option,
+    Partial,
+    PredFormat,
+    Rounds,
+    Strict,
+    Unknown,
+    Where,
+    checked,
+    names,
+    quiet,
+)
 
 
 def compare(
@@ -18,6 +34,8 @@ def compare(
     metrics: Metrics = None,
     strict: Strict = False,
     by: By = None,
+    gt_format: GtFormat = None,
+    pred_format: PredFormat = None,
     where: Where = None,
     kind: Kind = None,
     missing: Missing = "error",
@@ -40,7 +58,8 @@ def compare(
 
     quiet()
     found = run(
-        gt, pred_a, pred_b, names(metrics), by=by or (), rounds=rounds, seed=seed, where=where, kind=kind,
+        gt, pred_a, pred_b, names(metrics), by=by or (), rounds=rounds, seed=seed, gt_format=gt_format,
+        pred_format=pred_format, where=where, kind=kind,
         workers=workers, how=how, scheduler=scheduler, mode="strict" if strict else "corrected",
         missing=checked(missing, ("error", "empty"), "--missing"),
         unknown=checked(unknown, ("error", "ignore"), "--unknown"),

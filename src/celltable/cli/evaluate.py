@@ -9,7 +9,23 @@ from typing import Annotated
 import typer
 
 from ._output import How, Json, Scheduler, Workers, emit_json, say
-from ._scoring import By, Kind, Metrics, Missing, Option, Partial, Rounds, Strict, Unknown, Where, checked, names, quiet
+from ._scoring import (
+    By,
+    GtFormat,
+    Kind,
+    Metrics,
+    Missing,
+    Option,
+    Partial,
+    PredFormat,
+    Rounds,
+    Strict,
+    Unknown,
+    Where,
+    checked,
+    names,
+    quiet,
+)
 
 
 def evaluate(
@@ -18,6 +34,8 @@ def evaluate(
     metrics: Metrics = None,
     strict: Strict = False,
     by: By = None,
+    gt_format: GtFormat = None,
+    pred_format: PredFormat = None,
     where: Where = None,
     kind: Kind = None,
     missing: Missing = "error",
@@ -41,7 +59,8 @@ def evaluate(
 
     quiet()
     scores = run(
-        gt, pred, names(metrics), mode="strict" if strict else "corrected", by=by or (), where=where, kind=kind,
+        gt, pred, names(metrics), mode="strict" if strict else "corrected", by=by or (), gt_format=gt_format,
+        pred_format=pred_format, where=where, kind=kind,
         missing=checked(missing, ("error", "empty"), "--missing"),
         unknown=checked(unknown, ("error", "ignore"), "--unknown"),
         partial=checked(partial, ("skip", "score"), "--partial"), options=split_texts(option or ()), rounds=rounds,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import fill
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from ._output import Json, Options, Overwrite, count, emit_json, pairs, say, table
+from ._output import Json, Options, Overwrite, count, emit_json, say, table
+
+if TYPE_CHECKING:
+    from celltable.plugins.options import Option
 
 WIDTH: Final = 110  # letters a line
 _ORDER: Final = {"images": 0, "cells": 1, "files": 2}
@@ -49,6 +52,7 @@ def export(
     from celltable.errors import CelltableError
     from celltable.pipelines.convert import default_name
     from celltable.pipelines.convert import export as run
+    from celltable.plugins.options import split_texts
 
     if list_formats:
         _list(json, to)
@@ -59,7 +63,7 @@ def export(
     named_out = len(paths) > 1 and not (paths[-1] / "dataset.json").exists()
     stores, out = (paths[:-1], paths[-1]) if named_out else (paths, default_name(paths, to))
     named = {"palette": palette, "size": size, "split": split, "seed": seed, "as_published": as_published or None}
-    options = {**pairs(option), **{k: v for k, v in named.items() if v is not None}}
+    options = {**split_texts(option or ()), **{k: v for k, v in named.items() if v is not None}}
     report = run(stores, to, out, where=where, overwrite=overwrite, progress=not json, **options)
     if json:
         emit_json({"out": str(out), "format": to, "written": dict(report.written), "loss": dict(report.items)})
@@ -80,7 +84,8 @@ def _list(json: bool, only: str | None) -> None:
     formats = plugins.load_all("formats") if only is None else {only: plugins.load("formats", only)}
     if json:
         rows = [{"name": f.name, "title": f.title, "read": f.read is not None, "write": f.write is not None,
-                 "keeps": sorted(f.keeps), "options": dict(f.options)} for f in formats.values()]  # fmt: skip
+                 "keeps": sorted(f.keeps),
+                 "options": {o.name: _said(o) for o in f.options}} for f in formats.values()]  # fmt: skip
         emit_json(rows)
         return
     say(
@@ -92,5 +97,11 @@ def _list(json: bool, only: str | None) -> None:
     for f in formats.values():
         if only is not None:
             say(f"\n{fill(f.description, WIDTH)}\n\nIt keeps: {fill(', '.join(sorted(f.keeps)), WIDTH)}\n")
-        for name, about in f.options.items():
-            say(fill(f"  {f.name} -O {name}=…  {about}", WIDTH, subsequent_indent="      ", break_on_hyphens=False))
+        for option in f.options:
+            line = f"  {f.name} -O {option.name}=…  {_said(option)}"
+            say(fill(line, WIDTH, subsequent_indent="      ", break_on_hyphens=False))
+
+
+def _said(option: Option) -> str:
+    """What an option means, takes, and is unless given."""
+    return f"{option.about}; {option.expected} (default {option.usual})"

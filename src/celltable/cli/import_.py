@@ -7,15 +7,22 @@ from typing import Annotated
 
 import typer
 
-from ._output import Json, Options, Overwrite, count, emit_json, pairs, say
+from ._output import Json, Options, Overwrite, count, emit_json, say
 
 
 def import_(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help="Name of the format; see `celltable export --list`.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file or folder to read.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The store to write.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[FORMAT] PATH OUT",
+            help="The file or folder to read and the store to write. The format is recognised from the content unless "
+            "it is named, here or by --from; `celltable export --list` names all.",
+        ),
+    ],
+    form: Annotated[str | None, typer.Option("--from", "-f", help="Name of the format.")] = None,
     images: Annotated[
-        Path | None, typer.Option("--images", help="A store whose images are meant: gives sizes and pixels.")
+        Path | None,
+        typer.Option("--images", help="What it was made for, gives sizes and pixels: a store, or any format."),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the new data set.")] = None,
     licence: Annotated[str, typer.Option("--licence", help="Licence of the annotations.")] = "not stated",
@@ -25,10 +32,12 @@ def import_(
 ) -> None:
     """Make a store of annotations or predictions in some format.
 
-    Example: celltable import dsb-csv submission.csv pred.celltable --images dsb.celltable
+    Example: celltable import submission.csv pred.celltable --images dsb.celltable
     """
     from celltable.pipelines.convert import import_annotations
+    from celltable.plugins.options import split_texts
 
+    form, path, out = _arguments(paths, form)
     store = import_annotations(
         form,
         path,
@@ -38,14 +47,28 @@ def import_(
         licence=licence,
         overwrite=overwrite,
         progress=not json,
-        **pairs(option),
+        **split_texts(option or ()),
     )
+    used = store.info["reader"]["format"]
     cells, findings = store.columns("area").num_rows, len(store.findings)
     if json:
-        emit_json({"store": str(out), "images": len(store), "instances": cells, "findings": findings})
+        counts = {"images": len(store), "instances": cells, "findings": findings}
+        emit_json({"store": str(out), "format": used, **counts})
     else:
-        found = f"{count(len(store), 'image')} and {count(cells, 'cell')} of {path.name}"
+        found = f"{count(len(store), 'image')} and {count(cells, 'cell')} of {path.name} ({used})"
         say(f"{out}: {found}, {count(findings, 'finding')} on the way")
         bare = sum(not row for row in store.images.column("pixels").to_pylist())
         if bare:
             say(f"{count(bare, 'image')} without pixels; --images STORE takes them from a store that has them")
+
+
+def _arguments(given: list[str], form: str | None) -> tuple[str | None, Path, Path]:
+    """Format, input and output: two paths, or three words of which the first is the format."""
+    from celltable.errors import InputError
+
+    if len(given) == 3 and form is None:
+        return given[0], Path(given[1]), Path(given[2])
+    if len(given) == 2:
+        return form, Path(given[0]), Path(given[1])
+    example = "celltable import pred.json pred.celltable, or celltable import coco pred.json pred.celltable"
+    raise InputError(f"found {' '.join(given)}; expected PATH OUT or FORMAT PATH OUT, for example {example}.")

@@ -20,6 +20,7 @@ from celltable.notation.names import to_name
 from celltable.notation.polygons import outlines, published
 from celltable.notation.rows import COCO_POLYGONS, Column, Piece, fields, masks, numbers, rings, rows, said
 
+WRITTEN: Final = "written by celltable"  # description of files that name no other
 KINDS: Final = ("nucleus", "cell")
 IN_MEMORY: Final = 1 << 24  # bytes of records that wait in memory rather than in a file
 
@@ -228,7 +229,7 @@ def _overlaid(measured: Any, cells: Instances, name: str) -> Column:
 
 def _head(like: Path | None) -> dict[str, Any]:
     if like is None:
-        return {"info": {"description": "written by celltable"}, "licenses": [], "categories": []}
+        return {"info": {"description": WRITTEN}, "licenses": [], "categories": []}
     found = load(Path(like))
     return {"info": {}, "licenses": [], **found.head, "categories": [dict(c) for c in found.categories]}
 

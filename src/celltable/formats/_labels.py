@@ -15,9 +15,9 @@ from celltable.errors import InputError
 from celltable.geometry.masks import from_label_map
 from celltable.notation.names import from_name
 from celltable.plugins.format import ConversionReport
+from celltable.plugins.losses import IDS
 
 from ._files import Files, image_of, open_files
-from ._report import IDS
 
 MAX_ID = 2**31 - 1
 

@@ -16,12 +16,13 @@ from celltable.notation.aperio import cells_of, parse
 from celltable.notation.names import from_name, to_name
 from celltable.notation.polygons import Shapes, outlines, published
 from celltable.notation.rows import Layout, Piece, numbers, rings, rows
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import ConversionReport, Format, Limits, Recognition, Strength
+from celltable.plugins.losses import HOLES, PARTS, drop_empty, tally
+from celltable.plugins.peek import Peek, named, spread
 
 from ._files import Files, image_of, open_files
 from ._out import new_folder
 from ._pixels import encode_tiff, write_bytes
-from ._report import HOLES, PARTS, drop_empty, tally
 
 KEEPS: Final = frozenset(
     {"overlap", "ids", "classes", "exact-mask", "polygons", "empty-images", "image-size", "pixels"}
@@ -128,6 +129,14 @@ def _sample(files: Files, image_id: str, member: str, picture: str | None, known
     return Sample(image, cells, tuple(findings), load)
 
 
+def recognise(peek: Peek) -> Recognition | None:
+    """XML whose root is ``<Annotations>`` with regions of ImageScope."""
+    documents = named(peek.names, ".xml")
+    if any(b"<Annotations" in peek.head(name, 4096) for name in spread(documents, 3)):
+        return Recognition(Strength.SIGNATURE, "XML with the root <Annotations> of ImageScope")
+    return None
+
+
 FORMAT = Format(
     name="aperio-xml",
     title="Aperio ImageScope XML",
@@ -138,5 +147,6 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={"overwrite": "replace an existing folder"},
+    recognise=recognise,
+    limits=Limits(one_part=True),
 )

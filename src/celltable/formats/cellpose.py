@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Final
 
 from celltable.cells import Image, Sample
-from celltable.errors import InputError
 from celltable.notation.names import to_name
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import ConversionReport, Format, Recognition, Strength
+from celltable.plugins.losses import POLICY, flatten
+from celltable.plugins.options import Option
+from celltable.plugins.peek import Peek, label_maps
 
 from ._files import open_files
 from ._labels import read_pairs, to_16_bit
 from ._out import new_folder
 from ._pixels import encode, encode_png, encode_tiff, write_bytes
-from ._report import flatten
 
 KEEPS: Final = frozenset({"holes", "components", "ids", "exact-mask", "image-size", "empty-images", "pixels"})
 _FILE = re.compile(r"^(?:.*/)?([^/]+?)(_masks|_cp_masks)?\.(?:png|tiff?)$", re.IGNORECASE)
@@ -27,8 +28,6 @@ def write(
     samples: Iterable[Sample], out: Path, *, masks: str = "png", policy: str = "last-wins", overwrite: bool = False
 ) -> ConversionReport:
     """Write ``<id>.png`` (``.tif`` where PNG cannot hold the pixels) and ``<id>_masks.png`` or ``.tif``."""
-    if masks not in ("png", "tif"):
-        raise InputError(f"masks is '{masks}'; expected png or tif")
     report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
@@ -62,6 +61,14 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
         yield from read_pairs(files, labels, pictures, images or {})
 
 
+def recognise(peek: Peek) -> Recognition | None:
+    """Label maps named ``<image>_masks.png`` or ``.tif``."""
+    labels = [hit[0] for hit in peek.matches(_FILE) if hit[2]]
+    if not labels or peek.is_file or label_maps(peek, labels) is False:
+        return None
+    return Recognition(Strength.SIGNATURE, "label maps named <image>_masks.png or .tif")
+
+
 FORMAT = Format(
     name="cellpose",
     title="Cellpose training folder",
@@ -72,9 +79,9 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={
-        "masks": "png or tif (png)",
-        "policy": "who keeps a pixel that two cells claim (last-wins)",
-        "overwrite": "replace an existing folder",
-    },
+    recognise=recognise,
+    write_options=(
+        Option("masks", "png", "file format of the label maps", choices=("png", "tif")),
+        POLICY,
+    ),
 )

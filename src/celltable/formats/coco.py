@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 import numpy as np
 
 from celltable.cells import Image, Sample
-from celltable.errors import InputError
-from celltable.notation.coco import load
+from celltable.notation.coco import Document, class_names, load
 from celltable.notation.coco_cells import samples as coco_samples
 from celltable.notation.names import to_name
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import About, ConversionReport, Format, Reading, Recognition, Strength
+from celltable.plugins.losses import GIVEN_PIXELS, GIVEN_SCORE, tally
+from celltable.plugins.options import Option
+from celltable.plugins.peek import HEAD_BYTES, Outline, Peek
 
-from ._coco_write import CocoWriter
+from ._coco_write import WRITTEN, CocoWriter
 from ._files import open_files, with_pixels
 from ._out import new_file, new_folder
 from ._pixels import encode, write_bytes
-from ._report import GIVEN_PIXELS, GIVEN_SCORE, tally
 
 KEEPS: Final = frozenset(
     {
@@ -30,6 +32,7 @@ KEEPS: Final = frozenset(
 RESULTS_KEEP: Final = frozenset({"overlap", "holes", "components", "classes", "scores", "exact-mask"})
 SEGMENTATIONS: Final = ("auto", "rle", "uncompressed", "polygon")
 LAYOUTS: Final = ("instances", "results", "fiftyone")
+IDS: Final = ("auto", "published", "new")
 
 
 def write(
@@ -58,9 +61,6 @@ def write(
     like
         A COCO JSON whose info, licenses and categories (with their ids) are taken over.
     """
-    _check("layout", layout, LAYOUTS)
-    _check("segmentation", segmentation, SEGMENTATIONS)
-    _check("ids", ids, ("auto", "published", "new"))
     report = ConversionReport()
     if layout == "fiftyone":
         with new_folder(out, overwrite) as folder:
@@ -103,12 +103,7 @@ def _write_pixels(sample: Sample, folder: Path | None, report: ConversionReport)
     return name
 
 
-def _check(name: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise InputError(f"{name} is '{value}'; expected one of {', '.join(allowed)}")
-
-
-def read(path: Path, images: Mapping[str, Image] | None = None, *, reference: Path | None = None) -> Iterator[Sample]:
+def read(path: Path, images: Mapping[str, Image] | None = None, *, reference: Path | None = None) -> Reading:
     """Read a COCO file of instances or results, or a folder of ``data/`` and ``labels.json``.
 
     Parameters
@@ -121,12 +116,13 @@ def read(path: Path, images: Mapping[str, Image] | None = None, *, reference: Pa
     """
     path = Path(path)
     if path.is_dir() or path.suffix.lower() == ".zip":
-        yield from _read_folder(path, images or {})
-        return
-    yield from coco_samples(load(path), images or {}, path.name, reference)
+        return (yield from _read_folder(path, images or {}))
+    document = load(path)
+    yield from coco_samples(document, images or {}, path.name, reference)
+    return about(load(Path(reference)) if document.results and reference else document)
 
 
-def _read_folder(path: Path, images: Mapping[str, Image]) -> Iterator[Sample]:
+def _read_folder(path: Path, images: Mapping[str, Image]) -> Generator[Sample, None, About]:
     with open_files(path) as files:
         labels = [m for m in files.names if PurePosixPath(m).name == "labels.json"]
         files.expect(labels, "data/ and labels.json")
@@ -135,6 +131,50 @@ def _read_folder(path: Path, images: Mapping[str, Image]) -> Iterator[Sample]:
         for sample in coco_samples(document, images, labels[0], None):
             member = pictures.get(PurePosixPath(sample.image.metadata.get("file_name", "")).name)
             yield with_pixels(files, sample, member) if member else sample
+        return about(document)
+
+
+def about(document: Document) -> About:
+    """Classes in the order of the categories, and the title, source and licence that the head of the file states."""
+    info, licences = document.head.get("info"), document.head.get("licenses")
+    info = info if isinstance(info, dict) else {}
+    words = [str(info[key]) for key in ("contributor", "description", "year", "url") if info.get(key)]
+    named = [x for x in licences if isinstance(x, dict)] if isinstance(licences, list) else []
+    texts = [f"{x.get('name', '')} {x.get('url', '')}".strip() for x in named]
+    restricted = re.compile(r"non-?commercial|by-nc", re.IGNORECASE)
+    return About(
+        classes=class_names(document),
+        title="" if info.get("description") == WRITTEN else str(info.get("description") or ""),
+        licence="; ".join(dict.fromkeys(text for text in texts if text)),
+        citation=", ".join(words) if words != [WRITTEN] else "",
+        non_commercial=any(restricted.search(text) for text in texts),
+    )
+
+
+def recognise(peek: Peek) -> Recognition | None:
+    """JSON with ``images`` and ``annotations``, a list of results, or a folder of ``data/`` and ``labels.json``."""
+    if not peek.is_file:
+        labels = [n for n in peek.names if PurePosixPath(n).name == "labels.json"]
+        beside = any("data" in PurePosixPath(n).parts for n in peek.names)
+        if labels and beside and _instances(peek.outline(labels[0])):
+            return Recognition(Strength.SIGNATURE, "data/ and a labels.json of COCO")
+        return None
+    outline = peek.outline(peek.path.name)
+    if _instances(outline):
+        return Recognition(Strength.SIGNATURE, "a JSON object with COCO's images and annotations")
+    if outline.top == "[" and {"image_id", "category_id"} <= set(outline.members):
+        return Recognition(Strength.SIGNATURE, "a JSON list of COCO results")
+    if outline.top == "[" and not outline.members and peek.size(peek.path.name) < HEAD_BYTES:
+        return Recognition(Strength.CONTENT, "an empty JSON list, as COCO results without a prediction are")
+    return None
+
+
+def _instances(outline: Outline) -> bool:
+    if outline.top != "{" or "shapes" in outline.members or outline.members.get("type") == "FeatureCollection":
+        return False
+    of_images, of_cells = outline.first.get("images", frozenset()), outline.first.get("annotations", frozenset())
+    known = {"images", "annotations", "categories"} & set(outline.members)
+    return len(known) > 1 or "file_name" in of_images or "image_id" in of_cells or known == {"images"}
 
 
 FORMAT = Format(
@@ -148,13 +188,32 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={
-        "layout": "instances, results (a list of predictions) or fiftyone (a folder: data/ and labels.json)",
-        "segmentation": "auto (published polygons, else run lengths), rle, uncompressed or polygon",
-        "ids": "auto (annotation ids of COCO kept, except 0 and repeated ones), published (0 too) or new",
-        "reference": "reading results: the COCO file of the images and categories they were made for",
-        "like": "a COCO JSON whose info, licenses and categories are taken over",
-        "overwrite": "replace an existing file",
-    },
+    recognise=recognise,
+    read_options=(
+        Option(
+            "reference", None, "of results: the COCO file of the images and categories they were made for", type=Path
+        ),
+    ),
+    write_options=(
+        Option(
+            "layout",
+            "instances",
+            "a data set, a list of predictions, or a folder of data/ and labels.json",
+            choices=LAYOUTS,
+        ),
+        Option(
+            "segmentation",
+            "auto",
+            "how masks are written; auto: published polygons, else run lengths",
+            choices=SEGMENTATIONS,
+        ),
+        Option(
+            "ids",
+            "auto",
+            "annotation ids; auto: those of COCO kept, except 0 and repeated ones; published: 0 too",
+            choices=IDS,
+        ),
+        Option("like", None, "a COCO JSON whose info, licenses and categories are taken over", type=Path),
+    ),
     extensions=(".json",),
 )

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.notation.kaggle import kaggle_text, rows_by_image, sample_of
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import ConversionReport, Format, Recognition, Strength
+from celltable.plugins.losses import POLICY, drop_empty, flatten, tally
+from celltable.plugins.options import Option
+from celltable.plugins.peek import Peek
 
 from ._order import in_order_of
 from ._out import new_file
-from ._report import drop_empty, flatten, tally
 
 KEEPS: Final = frozenset({"overlap", "holes", "components", "exact-mask", "empty-images"})
 COLUMNS: Final = {
@@ -48,8 +51,6 @@ def write(
     like
         A CSV whose order of images is kept, for example the sample submission.
     """
-    if table not in COLUMNS:
-        raise InputError(f"table is '{table}'; expected one of {', '.join(COLUMNS)}")
     report = ConversionReport()
     keeps = KEEPS | ({"image-size"} if table == "solution" else set())
 
@@ -111,6 +112,13 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
         yield sample_of(image_id, rows, known.get(image_id))
 
 
+def recognise(peek: Peek) -> Recognition | None:
+    """A CSV whose first columns are ImageId and EncodedPixels."""
+    if peek.is_file and peek.columns(peek.path.name)[:2] == ("ImageId", "EncodedPixels"):
+        return Recognition(Strength.SIGNATURE, "the columns ImageId and EncodedPixels")
+    return None
+
+
 FORMAT = Format(
     name="dsb-csv",
     title="Data Science Bowl 2018 CSV",
@@ -122,12 +130,17 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={
-        "table": "labels, submission (no overlap, as the competition demands) or solution (with Height, Width, Usage)",
-        "policy": "who keeps a pixel that two cells claim, for submissions (first-wins)",
-        "usage": "Usage of images that carry none (Private)",
-        "like": "a CSV whose order of images is kept, for example the sample submission",
-        "overwrite": "replace an existing file",
-    },
+    recognise=recognise,
+    write_options=(
+        Option(
+            "table",
+            "labels",
+            "labels, submission (no overlap, as the competition demands) or solution (with Height, Width, Usage)",
+            choices=tuple(COLUMNS),
+        ),
+        replace(POLICY, default="first-wins", about="who keeps a pixel that two cells claim, of a submission"),
+        Option("usage", "Private", "Usage of images that carry none", choices=USAGES),
+        Option("like", None, "a CSV whose order of images is kept, for example the sample submission", type=Path),
+    ),
     extensions=(".csv",),
 )

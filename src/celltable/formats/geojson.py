@@ -16,12 +16,14 @@ from celltable.errors import InputError
 from celltable.notation.names import from_name, to_name
 from celltable.notation.polygons import Part, Ring, draw, outlines, pack, published
 from celltable.notation.rows import Column, Layout, Piece, fields, numbers, rings, rows, said
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import ConversionReport, Format, Recognition, Strength
+from celltable.plugins.losses import drop_empty, tally
+from celltable.plugins.options import Option
+from celltable.plugins.peek import Outline, Peek, named, spread
 
 from ._files import Files, open_files
 from ._out import new_folder
 from ._pixels import write_bytes
-from ._report import drop_empty, tally
 
 KEEPS: Final = frozenset(
     {
@@ -54,8 +56,6 @@ def write(
     Holes are inner rings, several parts a MultiPolygon. Sizes, ids and flags stand under ``celltable``, which QuPath
     passes over.
     """
-    if objects not in ("detection", "annotation"):
-        raise InputError(f"objects is '{objects}'; expected detection or annotation")
     report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
@@ -195,6 +195,21 @@ def _ring(points: list[list[float]]) -> Ring:
     return flat
 
 
+def recognise(peek: Peek) -> Recognition | None:
+    """A FeatureCollection, or a list of features, per file."""
+    documents = named(peek.names, ".geojson", ".json")
+    looked = [peek.outline(name) for name in spread(documents, 3)]
+    if looked and all(_is_collection(outline) for outline in looked):
+        return Recognition(Strength.SIGNATURE, "JSON whose type is FeatureCollection")
+    return None
+
+
+def _is_collection(outline: Outline) -> bool:
+    if outline.top == "[":
+        return outline.members.get("type") == "Feature"
+    return outline.members.get("type") == "FeatureCollection" or "features" in outline.members
+
+
 FORMAT = Format(
     name="geojson",
     title="GeoJSON (QuPath)",
@@ -206,5 +221,8 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={"objects": "detection or annotation (detection)", "overwrite": "replace an existing folder"},
+    recognise=recognise,
+    write_options=(
+        Option("objects", "detection", "type of the objects in QuPath", choices=("detection", "annotation")),
+    ),
 )

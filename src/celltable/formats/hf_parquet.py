@@ -16,12 +16,13 @@ from celltable.imagefile import read_pixels
 from celltable.notation.coco import decode_text, extra_keys, image_of
 from celltable.notation.names import to_name
 from celltable.notation.polygons import pack, parts_of
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import ConversionReport, Format, Recognition, Strength
+from celltable.plugins.losses import tally
+from celltable.plugins.peek import Peek
 from celltable.rules import rule
 
 from ._out import new_file
 from ._pixels import encode
-from ._report import tally
 
 rule(
     "invalid-details",
@@ -185,6 +186,21 @@ def _sample(row: Mapping[str, Any], known: Mapping[str, Image]) -> Sample:
     return Sample(image, instances, tuple(findings), load)
 
 
+def recognise(peek: Peek) -> Recognition | None:
+    """A Parquet file with the columns of this format."""
+    if not peek.is_file or peek.head(peek.path.name, 4) != b"PAR1":
+        return None
+    import pyarrow.parquet as pq
+
+    try:
+        columns = set(pq.read_schema(peek.path).names)
+    except (pa.ArrowInvalid, OSError):
+        return None
+    if set(SCHEMA.names) <= columns:
+        return Recognition(Strength.SIGNATURE, "a Parquet file with the columns image, image_id and cells")
+    return None
+
+
 FORMAT = Format(
     name="hf-parquet",
     title="Hugging Face data set (Parquet)",
@@ -195,6 +211,6 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={"overwrite": "replace an existing file"},
+    recognise=recognise,
     extensions=(".parquet",),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,13 +16,14 @@ from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry.label_map import measure
 from celltable.notation.names import to_name
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import About, ConversionReport, Format, Reading, Recognition, Strength
+from celltable.plugins.losses import POLICY, flatten
+from celltable.plugins.peek import Peek
 
 from ._files import Files, open_files, pictures_and_labels
 from ._labels import read_pairs
 from ._out import new_folder
 from ._pixels import encode, write_bytes
-from ._report import flatten
 
 KEEPS: Final = frozenset(
     {"holes", "components", "ids", "classes", "exact-mask", "image-size", "empty-images", "pixels"}
@@ -95,13 +96,14 @@ def centroids_xy(labels: NDArray[Any], ids: NDArray[Any]) -> NDArray[np.float64]
     return np.stack([s / n for s in sums], axis=1) if sums else np.zeros((0, 2))
 
 
-def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
+def read(path: Path, images: Mapping[str, Image] | None = None) -> Reading:
     """Read such a folder, or a zip of it; class names come from type_info.json, else they are the type numbers."""
     with open_files(path) as files:
         pictures, labels = pictures_and_labels(files, _FILE, "mat")
         files.expect(labels, "Labels/*.mat and Images/*.png")
         names = _type_names(files)
         yield from read_pairs(files, labels, pictures, images or {}, lambda m: _decode(files, m, names))
+        return About(classes=tuple(names[k] for k in sorted(names) if k))
 
 
 def _type_names(files: Files) -> dict[int, str]:
@@ -137,6 +139,14 @@ def _decode(files: Files, member: str, names: Mapping[int, str]) -> tuple[NDArra
     return labels, {"class_name": classes} if any(classes) else {}
 
 
+def recognise(peek: Peek) -> Recognition | None:
+    """MATLAB files in a folder Labels."""
+    labels = [hit[0] for hit in peek.matches(_FILE) if hit[1].lower() == "labels" and hit[3].lower() == "mat"]
+    if any(peek.head(name, 6) == b"MATLAB" for name in labels[:3]):
+        return Recognition(Strength.SIGNATURE, "MATLAB files in a folder Labels")
+    return None
+
+
 FORMAT = Format(
     name="hover-net",
     title="HoVer-Net label files",
@@ -147,5 +157,6 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={"policy": "who keeps a pixel that two cells claim (last-wins)", "overwrite": "replace an existing folder"},
+    recognise=recognise,
+    write_options=(POLICY,),
 )

@@ -19,12 +19,14 @@ from celltable.geometry import rle
 from celltable.geometry.masks import Masks
 from celltable.notation.hpa import CLASSES, NEGATIVE, class_number
 from celltable.notation.text import open_text
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import About, ConversionReport, Format, Limits, Reading, Recognition, Strength
+from celltable.plugins.losses import CLASSES as DROPPED_CLASS
+from celltable.plugins.losses import GIVEN_CLASS, GIVEN_SCORE, drop_empty, tally
+from celltable.plugins.options import Option
+from celltable.plugins.peek import Peek
 
 from ._order import in_order_of
 from ._out import new_file
-from ._report import CLASSES as DROPPED_CLASS
-from ._report import GIVEN_CLASS, GIVEN_SCORE, drop_empty, tally
 
 KEEPS: Final = frozenset(
     {"overlap", "holes", "components", "classes", "multi-class", "scores", "exact-mask", "image-size", "empty-images"}
@@ -49,8 +51,6 @@ def write(
     Locations of the atlas are written as the class that holds them, ``Peroxisomes`` as 17, and counted. The images
     keep the order of `like`, a CSV such as the sample submission.
     """
-    if id_column not in ("ID", "ImageID"):
-        raise InputError(f"id_column is '{id_column}'; expected ID or ImageID")
     report = ConversionReport()
 
     def rows() -> Iterator[tuple[str, str]]:
@@ -140,7 +140,7 @@ def unpack_mask(text: str, size: tuple[int, int]) -> bytes:
     return counts
 
 
-def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
+def read(path: Path, images: Mapping[str, Image] | None = None) -> Reading:
     """Read a submission; triples of one image that repeat a mask are one cell of several classes."""
     known = images or {}
     path = Path(path)
@@ -162,6 +162,7 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
             row = dict(zip(header, cells, strict=False))
             yield _sample(row[ids], row, known.get(row[ids]), reader.line_num, row[ids] in seen)
             seen.add(row[ids])
+    return About(classes=CLASSES)
 
 
 def _sample(image_id: str, row: Mapping[str, str], known: Image | None, line: int, again: bool) -> Sample:
@@ -232,6 +233,13 @@ def _confidence(text: str) -> float:
     return value
 
 
+def recognise(peek: Peek) -> Recognition | None:
+    """A CSV with a column PredictionString."""
+    if peek.is_file and "PredictionString" in peek.columns(peek.path.name):
+        return Recognition(Strength.SIGNATURE, "a column PredictionString")
+    return None
+
+
 FORMAT = Format(
     name="hpa-submission",
     title="Human Protein Atlas 2021 submission",
@@ -243,11 +251,18 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={
-        "default_class": "class number of cells without a class of the challenge (18, Negative)",
-        "id_column": "ID or ImageID",
-        "like": "a CSV whose order of images is kept, for example the sample submission",
-        "overwrite": "replace an existing file",
-    },
+    recognise=recognise,
+    write_options=(
+        Option(
+            "default_class",
+            NEGATIVE,
+            "class number of cells without a class of the challenge (18: Negative)",
+            low=0,
+            high=len(CLASSES) - 1,
+        ),
+        Option("id_column", "ID", "name of the first column", choices=("ID", "ImageID")),
+        Option("like", None, "a CSV whose order of images is kept, for example the sample submission", type=Path),
+    ),
+    limits=Limits(kind="cell", class_name="Negative", score=1.0, classes=CLASSES),
     extensions=(".csv",),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,15 +16,18 @@ from numpy.typing import NDArray
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry.masks import Masks, from_label_map
-from celltable.notation.pannuke import FIRST, Colour, classify, palette_of
-from celltable.plugins.format import ConversionReport, Format
+from celltable.notation.pannuke import CLASS_NAMES, FIRST, Colour, classify, palette_of
+from celltable.plugins.format import About, ConversionReport, Format, Limits, Reading, Recognition, Strength
+from celltable.plugins.losses import COVERED, HIDDEN, IDENTITY, NOT_DRAWN, PIXELS_CHANGED, drop_empty, tally, visible
+from celltable.plugins.options import Option
+from celltable.plugins.peek import Peek, spread
 
 from ._files import Files, Load, image_of, open_files
 from ._out import new_folder
 from ._pixels import encode_png, write_bytes
-from ._report import COVERED, HIDDEN, IDENTITY, NOT_DRAWN, PIXELS_CHANGED, drop_empty, tally, visible
 
 KEEPS: Final = frozenset({"holes", "components", "classes", "exact-mask", "image-size", "empty-images", "pixels"})
+PALETTE: Final = Option("palette", "v1", "v1, v2, binary or Class=#RRGGBB,…")
 LOST_IDS: Final = 10  # the published generator drew only pixels whose instance id is larger
 LOST: Final = f"as published: cells with ids up to {LOST_IDS} not drawn"
 MIXED: Final = "as published: pixels of two classes whose colours were added up"
@@ -274,7 +277,7 @@ def read(
     palette: str = "v1",
     tolerance: int = 0,
     swap_rb: bool = False,
-) -> Iterator[Sample]:
+) -> Reading:
     """Read such a set: the cells are 8-connected components of one colour, which merges cells that touch.
 
     Parameters
@@ -312,6 +315,7 @@ def read(
                 image = replace(image, split={"valid": "val"}.get(where, where or None))
             sample = Sample(image, cells, tuple(findings), load)
             yield _swapped(sample, load, image_id in known) if swap_rb and load else sample
+    return About(classes=tuple(name for name in colours if name != "*"))
 
 
 def _read_ids(files: Files) -> dict[str, str]:
@@ -371,6 +375,29 @@ def _components(classes: NDArray[np.uint8], names: Sequence[str], size: tuple[in
     return Instances(Masks.concat(parts), class_name=found, annotator="components")
 
 
+def recognise(peek: Peek) -> Recognition | None:
+    """Folders images and masks with files of the same names, the masks in a few colours."""
+    found: dict[str, set[str]] = {"images": set(), "masks": set()}
+    masks = []
+    for hit in peek.matches(_FILE):
+        found[hit[2].lower()].add(hit[3])
+        masks += [hit[0]] if hit[2].lower() == "masks" else []
+    beside = {name.rpartition("/")[2] for name in peek.names} >= {"ids.csv", "classes.csv"}
+    if not masks or not (beside or found["images"] & found["masks"]):
+        return None
+    if beside or all(_few_colours(peek.picture(name)) for name in spread(masks, 4)):
+        return Recognition(Strength.LAYOUT, "folders images and masks, the masks in a few colours on black")
+    return None
+
+
+def _few_colours(mask: NDArray[Any] | None) -> bool:
+    """Whether most of a mask is black or has full or no intensity in each channel; blurred edges do not count."""
+    if mask is None or mask.ndim != 3 or mask.dtype != np.uint8:
+        return False
+    extreme = ((mask[..., :3] < 64) | (mask[..., :3] > 191)).all(axis=-1)
+    return bool(extreme.mean() > 0.9 and (mask[..., :3].max(axis=-1) < 64).any())
+
+
 FORMAT = Format(
     name="image-mask-png",
     title="ImageMask (colour-coded PNG)",
@@ -383,16 +410,24 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={
-        "palette": "v1, v2, binary or Class=#RRGGBB,… (v1)",
-        "size": "edge of the written images; 0 leaves them as they are (0)",
-        "split": "shares of train, valid and test, or keep (80/15/5)",
-        "seed": "of the shuffle (0)",
-        "as_published": "with the defects of the published generator: ids up to 10 missing, red and blue swapped, "
-        "colours of classes that share pixels added up, masks interpolated, JPEG in v1 (no)",
-        "tolerance": "reading: how far a channel may be from the colour (0; interpolated masks need 64)",
-        "swap_rb": "reading: swap red and blue of the images (no)",
-        "overwrite": "replace an existing folder",
-    },
+    recognise=recognise,
+    read_options=(
+        PALETTE,
+        Option("tolerance", 0, "how far a channel may be from the colour; interpolated masks need 64", low=0, high=255),
+        Option("swap_rb", False, "swap red and blue of the images"),
+    ),
+    write_options=(
+        PALETTE,
+        Option("size", 0, "edge of the written images; 0 leaves them as they are", low=0, unit="px"),
+        Option("split", "80/15/5", "shares of train, valid and test, or keep"),
+        Option("seed", 0, "seed of the shuffle", low=0),
+        Option(
+            "as_published",
+            False,
+            "with the defects of the published generator: ids up to 10 missing, red and blue "
+            "swapped, colours of classes that share pixels added up, masks interpolated, JPEG in v1",
+        ),
+    ),
+    limits=Limits(semantic=True, divides=True, classes=CLASS_NAMES),
     figure=True,
 )

@@ -8,12 +8,13 @@ from typing import Final
 
 from celltable.cells import Image, Sample
 from celltable.notation.names import to_name
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import ConversionReport, Format, Recognition, Strength
+from celltable.plugins.losses import POLICY, flatten
+from celltable.plugins.peek import Peek, label_maps, named
 
 from ._labels import read_label_maps, to_16_bit
 from ._out import new_folder
 from ._pixels import encode_png, write_bytes
-from ._report import flatten
 
 KEEPS: Final = frozenset({"holes", "components", "ids", "exact-mask", "image-size", "empty-images"})
 
@@ -36,6 +37,15 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
     return read_label_maps(path, images or {}, (".png",))
 
 
+def recognise(peek: Peek) -> Recognition | None:
+    """PNG files whose pixels are cell ids, all of them."""
+    labels = named(peek.names, ".png")
+    judged = label_maps(peek, labels)
+    if labels and judged is not False:
+        return Recognition(Strength.CONTENT, "PNG files whose pixels are cell ids" if judged else "empty PNG files")
+    return None
+
+
 FORMAT = Format(
     name="label-png",
     title="Label maps, PNG",
@@ -43,5 +53,6 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={"policy": "who keeps a pixel that two cells claim (last-wins)", "overwrite": "replace an existing folder"},
+    recognise=recognise,
+    write_options=(POLICY,),
 )

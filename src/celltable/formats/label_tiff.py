@@ -10,14 +10,17 @@ import numpy as np
 
 from celltable.cells import Image, Sample
 from celltable.notation.names import to_name
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import ConversionReport, Format, Recognition, Strength
+from celltable.plugins.losses import POLICY, flatten
+from celltable.plugins.options import Option
+from celltable.plugins.peek import Peek, label_maps, named
 
 from ._labels import read_label_maps, smallest
 from ._out import new_folder
 from ._pixels import encode_tiff, write_bytes
-from ._report import flatten
 
 KEEPS: Final = frozenset({"holes", "components", "ids", "exact-mask", "image-size", "empty-images"})
+COMPRESSIONS: Final = ("zlib", "lzw", "zstd", "none")
 
 
 def write(
@@ -54,6 +57,15 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
     return read_label_maps(path, images or {}, (".tif", ".tiff"))
 
 
+def recognise(peek: Peek) -> Recognition | None:
+    """TIFF files whose pixels are cell ids, all of them."""
+    labels = named(peek.names, ".tif", ".tiff")
+    judged = label_maps(peek, labels)
+    if labels and judged is not False:
+        return Recognition(Strength.CONTENT, "TIFF files whose pixels are cell ids" if judged else "empty TIFF files")
+    return None
+
+
 FORMAT = Format(
     name="label-tiff",
     title="Label maps, TIFF",
@@ -64,10 +76,10 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={
-        "policy": "who keeps a pixel that two cells claim (last-wins)",
-        "compression": "TIFF compression: zlib, lzw, zstd, none (zlib)",
-        "bits": "16 or 32 (what the ids need)",
-        "overwrite": "replace an existing folder",
-    },
+    recognise=recognise,
+    write_options=(
+        POLICY,
+        Option("compression", "zlib", "TIFF compression", choices=COMPRESSIONS),
+        Option("bits", 0, "bits of a label; 0: what the ids need", choices=(0, 16, 32)),
+    ),
 )

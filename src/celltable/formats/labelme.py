@@ -22,12 +22,14 @@ from celltable.imagefile import read_pixels
 from celltable.notation.names import from_name, to_name
 from celltable.notation.polygons import Part, Shapes, draw, outlines, pack, published
 from celltable.notation.rows import Layout, Piece, numbers, rings, rows
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import ConversionReport, Format, Limits, Recognition, Strength
+from celltable.plugins.losses import GIVEN_CLASS, drop_empty, tally
+from celltable.plugins.options import Option
+from celltable.plugins.peek import Peek, named, spread
 
 from ._files import Files, open_files
 from ._out import new_folder
 from ._pixels import encode, encode_png, write_bytes
-from ._report import GIVEN_CLASS, drop_empty, tally
 
 KEEPS: Final = frozenset(
     {
@@ -247,6 +249,14 @@ def _placed(shape: Mapping[str, Any], points: NDArray[np.float64], size: tuple[i
     return canvas
 
 
+def recognise(peek: Peek) -> Recognition | None:
+    """JSON with ``shapes`` and the size or path of an image, per file."""
+    looked = [peek.outline(name) for name in spread(named(peek.names, ".json"), 3)]
+    if looked and all("shapes" in o.members and {"imagePath", "imageHeight"} & set(o.members) for o in looked):
+        return Recognition(Strength.SIGNATURE, "JSON with the keys shapes and imagePath of LabelMe")
+    return None
+
+
 FORMAT = Format(
     name="labelme",
     title="LabelMe",
@@ -257,8 +267,7 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={
-        "default_label": "label of cells without a class (nucleus)",
-        "overwrite": "replace an existing folder",
-    },
+    recognise=recognise,
+    write_options=(Option("default_label", "nucleus", "label of cells without a class"),),
+    limits=Limits(class_name="nucleus"),
 )

@@ -21,12 +21,13 @@ from celltable.notation.names import to_name
 from celltable.notation.polygons import Shapes, outlines, published
 from celltable.notation.rows import COCO_POLYGONS, Piece, rings, rows
 from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.losses import EMPTY_MASKS, HOLES, tally
+from celltable.plugins.options import Option
 from celltable.subsets import LIVECELL_PERCENTS, nested
 
 from ._coco_write import CocoWriter
 from ._out import new_folder
 from ._pixels import encode_tiff, write_bytes
-from ._report import EMPTY_MASKS, HOLES, tally
 
 KEEPS: Final = frozenset({"overlap", "components", "exact-mask", "polygons", "image-size", "empty-images"})
 PARTS: Final = ("train", "val", "test")
@@ -306,10 +307,13 @@ FORMAT = Format(
     ),
     keeps=KEEPS,
     write=write,
-    options={
-        "seed": "seed of the training sets of 2, 4, 5, 25 and 50 % (0)",
-        "pixels": "write the images as LZW TIFF, too",
-        "as_published": "single-type files as first published: livecell_<type>_<part>.json, annotations by id",
-        "overwrite": "replace an existing folder",
-    },
+    write_options=(
+        Option("seed", 0, "seed of the training sets of 2, 4, 5, 25 and 50 %", low=0),
+        Option("pixels", False, "write the images as LZW TIFF, too"),
+        Option(
+            "as_published",
+            False,
+            "single-type files as first published: livecell_<type>_<part>.json, annotations by id",
+        ),
+    ),
 )

@@ -6,24 +6,28 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.geometry import rle
 from celltable.notation.names import from_name, to_name
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import ConversionReport, Format, Recognition, Strength
+from celltable.plugins.losses import tally
+from celltable.plugins.options import Option
+from celltable.plugins.peek import Peek, spread
 
 from ._files import Files, image_of, open_files
 from ._out import new_folder
 from ._pixels import encode, encode_mask, write_bytes
-from ._report import tally
 
 KEEPS: Final = frozenset(
     {"overlap", "holes", "components", "ids", "exact-mask", "image-size", "empty-images", "pixels"}
 )
+_PARTS: Final = ("train", "valid", "val", "test")  # folders of semantic masks, not of an image
 _MASK = re.compile(r"^(?:.*/)?([^/]+)/masks/([^/]+)\.(?:png|tiff?|bmp)$", re.IGNORECASE)
 _IMAGE = re.compile(r"^(?:.*/)?([^/]+)/images/([^/]+)\.(?:png|tiff?|bmp|jpe?g)$", re.IGNORECASE)
 
@@ -127,6 +131,28 @@ def _ids(names: list[str]) -> list[int] | None:
     return numbers if len(set(numbers)) == len(numbers) else None
 
 
+def recognise(peek: Peek) -> Recognition | None:
+    """A folder per image with masks/ of binary PNGs, and images/ with a picture named as the folder."""
+    masks = [hit for hit in peek.matches(_MASK) if hit[1].lower() not in _PARTS]
+    if masks and all(_binary(peek.picture(hit[0])) for hit in spread_matches(masks)):
+        return Recognition(Strength.LAYOUT, "a folder per image with one binary mask per cell in masks/")
+    return None
+
+
+def spread_matches(masks: list[re.Match[str]]) -> list[re.Match[str]]:
+    """A few of the masks."""
+    chosen = set(spread([hit[0] for hit in masks], 6))
+    return [hit for hit in masks if hit[0] in chosen]
+
+
+def _binary(mask: NDArray[Any] | None) -> bool:
+    """Whether a mask has no more than two values; one that cannot be read says nothing."""
+    if mask is None:
+        return True
+    plane = mask if mask.ndim == 2 else mask[..., 0]
+    return bool(((plane == plane.min()) | (plane == plane.max())).all())
+
+
 FORMAT = Format(
     name="mask-folder",
     title="Data Science Bowl 2018 folders",
@@ -137,8 +163,10 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={
-        "names": "ids (numbers) or source (the release's own mask names) as names of the mask files",
-        "overwrite": "replace an existing folder",
-    },
+    recognise=recognise,
+    write_options=(
+        Option(
+            "names", "ids", "names of the mask files: numbers, or the names in the release", choices=("ids", "source")
+        ),
+    ),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -13,17 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable.cells import Image, Instances, Sample
-from celltable.errors import InputError
 from celltable.geometry.look import image_class, look_at
 from celltable.notation.coco import Numbers
 from celltable.notation.names import to_name
 from celltable.plugins.format import ConversionReport, Format
-
-from ._coco_write import CocoWriter
-from ._nuclei_tiles import Window, cropped, redrawn, shrunk, shrunk_pixels, windows
-from ._out import new_folder
-from ._pixels import encode, write_bytes
-from ._report import (
+from celltable.plugins.losses import (
     DETAILS,
     EMPTY_MASKS,
     KIND,
@@ -35,6 +28,12 @@ from ._report import (
     n_given,
     tally,
 )
+from celltable.plugins.options import Option
+
+from ._coco_write import CocoWriter
+from ._nuclei_tiles import Window, cropped, redrawn, shrunk, shrunk_pixels, windows
+from ._out import new_folder
+from ._pixels import encode, write_bytes
 
 KEEPS: Final = frozenset(
     {
@@ -216,7 +215,7 @@ def write(
     samples: Iterable[Sample],
     out: Path,
     *,
-    defects: Sequence[str] | str = (),
+    defects: Sequence[str] = (),
     as_published: bool = False,
     tile: int = TILE,
     overwrite: bool = False,
@@ -236,14 +235,7 @@ def write(
     tile
         Edge of a tile in pixels.
     """
-    given = [d.strip() for d in defects.split(",") if d.strip()] if isinstance(defects, str) else list(defects)
-    chosen = frozenset(DEFECTS) if as_published or "all" in given else frozenset(given)
-    for name in sorted(chosen - set(DEFECTS)):
-        near = difflib.get_close_matches(name, DEFECTS, n=1)
-        hint = f"Did you mean {near[0]}? " if near else ""
-        raise InputError(f"There is no defect '{name}'. {hint}There are: {', '.join(DEFECTS)}.")
-    if tile < 1:
-        raise InputError(f"tile is {tile}; expected the edge of a tile in pixels, such as {TILE}")
+    chosen = frozenset(DEFECTS) if as_published or "all" in defects else frozenset(defects)
     report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         with ExitStack() as stack:
@@ -368,11 +360,16 @@ FORMAT = Format(
     ),
     keeps=KEEPS,
     write=write,
-    options={
-        "defects": "known defects to reproduce, separated by commas, or all. "
-        + "; ".join(f"{name}: {what}" for name, what in DEFECTS.items()),
-        "as_published": "all defects (no)",
-        "tile": f"edge of a tile in px ({TILE})",
-        "overwrite": "replace an existing folder",
-    },
+    write_options=(
+        Option(
+            "defects",
+            (),
+            "known defects to reproduce, or all. " + "; ".join(f"{name}: {what}" for name, what in DEFECTS.items()),
+            type=str,
+            several=True,
+            choices=("all", *DEFECTS),
+        ),
+        Option("as_published", False, "all defects"),
+        Option("tile", TILE, "edge of a tile", low=1, unit="px"),
+    ),
 )

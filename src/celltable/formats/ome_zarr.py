@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.notation.names import from_name, to_name
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import ConversionReport, Format, Recognition, Strength
+from celltable.plugins.losses import POLICY, flatten
+from celltable.plugins.options import Option
+from celltable.plugins.peek import Peek
 
 from ._files import Files, image_of, open_files
 from ._labels import cells_of
 from ._out import new_folder
 from ._pixels import write_bytes
-from ._report import flatten
 from ._zarr import CHUNK, read_array, to_json, write_array
 
 KEEPS: Final = frozenset(
@@ -182,6 +184,16 @@ def _read(files: Files, member: str) -> bytes | None:
     return files.read(member) if member in files.entries else None
 
 
+def recognise(peek: Peek) -> Recognition | None:
+    """Zarr groups with labels."""
+    if peek.is_file:
+        return None
+    inside = f"{peek.path.name}/" if peek.path.name.endswith(".zarr") else ""
+    if any(_LABEL.match(inside + name) for name in peek.names):
+        return Recognition(Strength.SIGNATURE, "a Zarr group with labels/")
+    return None
+
+
 FORMAT = Format(
     name="ome-zarr",
     title="OME-Zarr labels",
@@ -192,9 +204,7 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={
-        "policy": "who keeps a pixel that two cells claim (last-wins)",
-        "label": "reading: the name of the label image (cells, else the first)",
-        "overwrite": "replace an existing folder",
-    },
+    recognise=recognise,
+    read_options=(Option("label", "cells", "name of the label image; the first one if there is none of this name"),),
+    write_options=(POLICY,),
 )

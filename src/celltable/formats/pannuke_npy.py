@@ -15,11 +15,24 @@ from celltable.cells import Finding, Image, Instances, Pixels, Sample
 from celltable.errors import InputError
 from celltable.geometry import label_map
 from celltable.notation.pannuke import BACKGROUND, CLASS_NAMES, cells_of_channels
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import About, ConversionReport, Format, Limits, Reading, Recognition, Strength
+from celltable.plugins.losses import (
+    CLASSES,
+    COVERED,
+    GIVEN_CLASS,
+    GIVEN_PIXELS,
+    HIDDEN,
+    PIXELS_CHANGED,
+    POLICY,
+    drop_empty,
+    tally,
+    visible,
+)
+from celltable.plugins.options import Option
+from celltable.plugins.peek import Peek
 
 from ._files import Files, open_files
 from ._out import new_folder
-from ._report import CLASSES, COVERED, GIVEN_CLASS, GIVEN_PIXELS, HIDDEN, PIXELS_CHANGED, drop_empty, tally, visible
 
 KEEPS: Final = frozenset(
     {"holes", "components", "ids", "classes", "exact-mask", "image-size", "empty-images", "pixels"}
@@ -41,8 +54,6 @@ def write(
     Cells of one class may not overlap (`policy` decides), cells of two classes may. `default_class` is the channel of
     cells whose class is none of the five. ``ids.npy`` holds the image ids and is an addition to the published layout.
     """
-    if default_class not in CLASS_NAMES:
-        raise InputError(f"default_class is '{default_class}'; expected one of {', '.join(CLASS_NAMES)}")
     report, size = ConversionReport(), None
     ids: list[str] = []
     tissues: list[str] = []
@@ -124,17 +135,20 @@ def _planes(report: ConversionReport, sample: Sample, default_class: str, policy
     return planes
 
 
-def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
+def read(path: Path, images: Mapping[str, Image] | None = None) -> Reading:
     """Read the folds of a folder or zip by memory map, one patch at a time; pickled arrays are refused.
 
     An instance is one value of one of the channels 0 to 4. Its value is its id where values are distinct across
     channels; otherwise cells are numbered in the order of channel and value.
     """
-    with open_files(path) as files:
-        found = [m for m in files.names if _MASKS.match(m)]
+    path = Path(path)
+    alone = path.is_file() and path.name == "masks.npy"
+    with open_files(path.parent if alone else path) as files:
+        found = ["masks.npy"] if alone else [m for m in files.names if _MASKS.match(m)]
         files.expect(found, "masks.npy (Fold k/masks/foldk/masks.npy)")
         for member in found:
             yield from _fold(files, member, images or {})
+    return About(classes=CLASS_NAMES)
 
 
 def _fold(files: Files, member: str, known: Mapping[str, Image]) -> Iterator[Sample]:
@@ -188,6 +202,15 @@ def _cells(masks: NDArray[Any], image_id: str, findings: list[Finding]) -> Insta
     return cells.take(order).with_columns(instance_id=values[order])
 
 
+def recognise(peek: Peek) -> Recognition | None:
+    """A masks.npy of shape (patches, rows, columns, 6)."""
+    masks = [hit[0] for hit in peek.matches(_MASKS)]
+    info = peek.info(masks[0]) if masks else None
+    if masks and (info is None or info.channels == BACKGROUND + 1):
+        return Recognition(Strength.SIGNATURE, "a masks.npy with a channel per class")
+    return None
+
+
 FORMAT = Format(
     name="pannuke-npy",
     title="PanNuke arrays",
@@ -199,10 +222,11 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={
-        "fold": "number of the fold (1)",
-        "default_class": "channel of cells whose class is none of the five (Neoplastic)",
-        "policy": "who keeps a pixel that two cells of one class claim (last-wins)",
-        "overwrite": "replace an existing folder",
-    },
+    recognise=recognise,
+    write_options=(
+        Option("fold", 1, "number of the fold", low=1),
+        Option("default_class", "Neoplastic", "channel of cells whose class is none of the five", choices=CLASS_NAMES),
+        replace(POLICY, about="who keeps a pixel that two cells of one class claim"),
+    ),
+    limits=Limits(class_name="Neoplastic", classes=CLASS_NAMES, one_size=True),
 )

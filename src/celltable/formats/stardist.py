@@ -9,13 +9,14 @@ from typing import Final
 
 from celltable.cells import Image, Sample
 from celltable.notation.names import to_name
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import ConversionReport, Format, Recognition, Strength
+from celltable.plugins.losses import POLICY, flatten
+from celltable.plugins.peek import Peek, label_maps
 
 from ._files import open_files
 from ._labels import read_pairs, to_16_bit
 from ._out import new_folder
 from ._pixels import encode_tiff, write_bytes
-from ._report import flatten
 
 KEEPS: Final = frozenset({"holes", "components", "ids", "exact-mask", "image-size", "empty-images", "pixels"})
 _FILE = re.compile(r"^(?:.*/)?(images|masks)/([^/]+)\.tiff?$", re.IGNORECASE)
@@ -49,6 +50,14 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
         yield from read_pairs(files, found["masks"], found["images"], images or {})
 
 
+def recognise(peek: Peek) -> Recognition | None:
+    """Folders images and masks of TIFF files, the masks label maps."""
+    masks = [hit[0] for hit in peek.matches(_FILE) if hit[1].lower() == "masks"]
+    if masks and label_maps(peek, masks) is not False:
+        return Recognition(Strength.LAYOUT, "label maps in a folder masks, beside a folder images")
+    return None
+
+
 FORMAT = Format(
     name="stardist",
     title="StarDist training folders",
@@ -59,5 +68,6 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={"policy": "who keeps a pixel that two cells claim (last-wins)", "overwrite": "replace an existing folder"},
+    recognise=recognise,
+    write_options=(POLICY,),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,12 +15,14 @@ from celltable.geometry import polygon
 from celltable.notation.names import from_name, to_name
 from celltable.notation.polygons import Shapes, outlines, published
 from celltable.notation.rows import Layout, Piece, rings, rows
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import About, ConversionReport, Format, Limits, Reading, Recognition, Strength
+from celltable.plugins.losses import GIVEN_CLASS, HOLES, PARTS, drop_empty, tally
+from celltable.plugins.options import Option
+from celltable.plugins.peek import Peek, spread
 
 from ._files import Files, image_of, open_files, pictures_and_labels
 from ._out import new_folder
 from ._pixels import encode, write_bytes
-from ._report import GIVEN_CLASS, HOLES, PARTS, drop_empty, tally
 
 KEEPS: Final = frozenset({"overlap", "classes", "scores", "exact-mask", "empty-images", "image-size", "pixels"})
 DECIMALS: Final = 4  # of a pixel, restored when read
@@ -103,7 +105,7 @@ def _quote(text: str) -> str:
     return "'" + text.replace("'", "''").replace("\n", " ") + "'"
 
 
-def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
+def read(path: Path, images: Mapping[str, Image] | None = None) -> Reading:
     """Read such a folder or zip; an image without a text file has no cells, as YOLO takes it."""
     with open_files(path) as files:
         pictures, labels = pictures_and_labels(files, _FILE, "txt")
@@ -112,6 +114,7 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
         for name in sorted(set(pictures) | set(labels), key=from_name):
             members = pictures.get(name), labels.get(name)
             yield _sample(files, from_name(name), members, names, images or {})
+        return About(classes=tuple(names[k] for k in sorted(names)))
 
 
 def _class_names(files: Files) -> dict[int, str]:
@@ -191,6 +194,24 @@ def _parse(line: str, size: tuple[int, int], names: Mapping[int, str]) -> tuple[
     return names.get(number, str(number)), ring, score
 
 
+def recognise(peek: Peek) -> Recognition | None:
+    """Text files in a folder labels, with lines of a class number and fractions of a polygon."""
+    labels = [hit[0] for hit in peek.matches(_FILE) if hit[1].lower() == "labels" and hit[3].lower() == "txt"]
+    lines = [line for name in spread(labels, 8) for line in peek.text(name).splitlines()[:20] if line.strip()]
+    if labels and all(_is_polygon(line) for line in lines):
+        return Recognition(Strength.LAYOUT, "text files of polygons in a folder labels")
+    return None
+
+
+def _is_polygon(line: str) -> bool:
+    """Whether a line is a class number and at least three points, the numbers fractions."""
+    try:
+        number, *values = map(float, line.split())
+    except ValueError:
+        return False
+    return number >= 0 and number == int(number) and len(values) >= 6 and all(-1 < v < 2 for v in values[:6])
+
+
 FORMAT = Format(
     name="yolo-seg",
     title="YOLO segmentation",
@@ -201,8 +222,7 @@ FORMAT = Format(
     keeps=KEEPS,
     read=read,
     write=write,
-    options={
-        "default_class": "class of cells that have none (nucleus)",
-        "overwrite": "replace an existing folder",
-    },
+    recognise=recognise,
+    write_options=(Option("default_class", "nucleus", "class of cells that have none"),),
+    limits=Limits(class_name="nucleus", one_part=True),
 )

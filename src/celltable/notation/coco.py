@@ -125,6 +125,12 @@ def kind_of(category: Mapping[str, Any]) -> str:
     return next((w for w in words if w in ("nucleus", "cell")), "nucleus")
 
 
+def class_names(document: Document) -> tuple[str, ...]:
+    """The categories that are classes, in the order of the file; nucleus and cell say the kind alone."""
+    names = (str(category.get("name", category.get("id"))) for category in document.categories)
+    return tuple(dict.fromkeys(name for name in names if name not in ("nucleus", "cell")))
+
+
 def extra_keys(image: Image) -> dict[str, Any]:
     """The details of an image as further keys of its COCO record, only those that say something.
 

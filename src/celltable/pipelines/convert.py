@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,9 +14,10 @@ import pyarrow as pa
 from celltable import plugins, work
 from celltable.cells import Image, Sample
 from celltable.disk import exchange, plain_os_errors, staging
-from celltable.errors import CelltableError, InputError, NotFoundError
+from celltable.errors import CelltableError, NotFoundError
 from celltable.imagefile import open_release
-from celltable.plugins.format import ConversionReport, Format
+from celltable.plugins.format import About, ConversionReport, Format, detect, readable_format
+from celltable.plugins.options import settle
 from celltable.store import Description, Source, Store, StoreWriter, as_store, derive
 from celltable.version import VERSION
 
@@ -25,6 +25,7 @@ from .ingest import provenance, source_key
 
 FIGURE: Final = "statistics.svg"
 OWN: Final = "images"  # key of the store of the images, where that contains copies of the pixels
+NOT_STATED: Final = "not stated"
 
 
 def export(
@@ -54,14 +55,14 @@ def export(
     progress
         Draw a progress bar on a terminal.
     **options
-        Options of the format.
+        Options of writing the format.
     """
     given = [store] if isinstance(store, Store | str | Path) else list(store)
     stores = [as_store(s) for s in given]
     kind: Format = plugins.load("formats", to)
     if kind.write is None:
         raise CelltableError(f"{kind.name} can be read but not written. Writable: {', '.join(writable())}.")
-    _known_options(kind, options)
+    settled = settle(kind.write_options, options, f"the format {kind.name}")
     target = Path(out)
     if target.exists() and not overwrite:
         raise CelltableError(f"{target} exists already. Give another name, or --overwrite to replace it.")
@@ -70,9 +71,7 @@ def export(
     samples: Iterator[Sample] = chain.from_iterable(ds.samples(i) for ds, i in zip(stores, ids, strict=True))
     if progress:
         samples = work.track(samples, f"writing {kind.name}", sum(map(len, ids)))
-    if overwrite and "overwrite" in kind.options:
-        options["overwrite"] = True
-    write = partial(kind.write, samples, **options)
+    write = partial(kind.write, samples, overwrite=overwrite, **settled)
     return _with_figure(write, stores, target) if kind.figure else write(target)
 
 
@@ -140,63 +139,127 @@ def _with_figure(write: Callable[[Path], ConversionReport], stores: Sequence[Sto
 
 
 def import_annotations(
-    form: str,
+    form: str | None,
     path: str | Path,
     out: str | Path,
     *,
     images: Store | str | Path | None = None,
     name: str | None = None,
-    licence: str = "not stated",
+    licence: str = NOT_STATED,
     overwrite: bool = False,
     progress: bool = False,
     **options: Any,
 ) -> Store:
     """Make a store of annotations (or predictions) in some format.
 
+    The classes of the new store are those of the images' store, then those that the file lists in its own order
+    (categories of COCO, ``data.yaml`` of YOLO, …), then any others that occur, sorted by name.
+
     Parameters
     ----------
     form
-        Name of the format.
+        Name of the format; None to recognise it from the content.
     path
         The file or folder to read.
     out
         Folder of the store to write.
     images
-        A store whose images are meant: gives sizes and pixels to formats that name none, and refuses unknown images.
+        What the annotations were made for: gives sizes and pixels to formats that name none, and refuses unknown
+        images. A store, or a path in any format that can be read.
     name, licence
-        For dataset.json.
+        For dataset.json; what is not given is taken from `images` and from the file.
     overwrite, progress
         Replace a store at `out`; draw a progress bar.
     **options
-        Options of the format.
+        Options of reading the format.
+
+    Raises
+    ------
+    InputError
+        If the format is not given and cannot be recognised, or an option does not fit.
     """
-    kind: Format = plugins.load("formats", form)
-    if kind.read is None:
-        raise CelltableError(f"{kind.name} can be written but not read. Readable: {', '.join(readable())}.")
-    _known_options(kind, options)
     source = Path(path)
-    if not source.exists():
-        raise NotFoundError(f"{source}: expected a file or folder in {kind.title} format, found nothing.")
-    base = None if images is None else as_store(images)
-    known: dict[str, Image] = {} if base is None else {i: base.image(i) for i in base}
-    request = {"import": kind.name, "path": str(source.resolve()), "options": {k: str(v) for k, v in options.items()}}
+    if form is None:
+        kind = detect(source)
+    else:
+        kind = readable_format(form)
+        if not source.exists():
+            raise NotFoundError(f"{source}: expected a file or folder in {kind.title} format, found nothing.")
+    settled = settle(kind.read_options, options, f"the format {kind.name}")
+    base = _base(images, Path(out))
+    request = {"import": kind.name, "path": str(source.resolve()), "options": {k: str(v) for k, v in settled.items()}}
     with StoreWriter(out, request, overwrite=overwrite) as writer:
-        samples = kind.read(source, known, **options)
-        placed: set[str] = set()
-        for position, sample in enumerate(work.track(samples, f"reading {kind.name}") if progress else samples):
-            if sample.image.image_id in known:
-                sample = _beside(sample)
-            else:
-                sample = _located(sample, kind.name, placed)
+        reading = _Reading(kind, source, base.images, settled)
+        for position, sample in enumerate(work.track(reading, f"reading {kind.name}") if progress else reading):
             if position >= writer.done:
                 writer.append(sample)
-        sources = _sources(source, kind.name, placed, Path(out))
-        info = _describe(base, Path(out), licence, sources).replaced(
-            name=name or source.stem, title=f"{source.name} ({kind.title})",
+        sources = base.description.sources | _sources(source, kind.name, reading.placed, Path(out))
+        info = _describe(base.description, reading, licence).replaced(
+            name=name or source.stem,
+            title=reading.about.title or f"{source.name} ({kind.title})",
+            sources=sources,
             reader={"format": kind.name, "celltable": VERSION},
             history=(f"imported from {source.name} as {kind.name}",),
-        )  # fmt: skip
+        )
         return writer.finish(info)
+
+
+def _describe(base: Description, reading: _Reading, licence: str) -> Description:
+    """Describe an import: what is said of the images comes first, then what the file says, then what occurs in it."""
+    about = reading.about
+    stated = None if licence == NOT_STATED else licence
+    return base.replaced(
+        licence=base.licence or stated or about.licence or NOT_STATED,
+        non_commercial=base.non_commercial or about.non_commercial,
+        citation=base.citation or about.citation,
+        modality=base.modality or tuple(sorted(reading.modalities)),
+        target=tuple(sorted(reading.kinds, reverse=True)) or base.target,
+        classes=tuple(dict.fromkeys((*base.classes, *about.classes, *sorted(reading.classes)))),
+        channels=base.channels or tuple(reading.channels),
+    )
+
+
+class _Reading:
+    """The samples of a file, their pixels located; what occurs in them is noted as they go by."""
+
+    def __init__(self, kind: Format, path: Path, known: Mapping[str, Image], options: Mapping[str, Any]) -> None:
+        self.kind, self.path, self.known, self.options = kind, path, known, options
+        self.about = About()
+        self.placed: set[str] = set()  # sources of pixels
+        self.classes: set[str] = set()
+        self.kinds: set[str] = set()
+        self.modalities: set[str] = set()
+        self.channels: dict[str, None] = {}
+
+    def __iter__(self) -> Iterator[Sample]:
+        self.about = (yield from self._samples()) or About()
+
+    def _samples(self) -> Generator[Sample, None, About | None]:
+        assert self.kind.read is not None
+        reading = iter(self.kind.read(self.path, self.known, **self.options))
+        while True:
+            try:
+                sample = next(reading)
+            except StopIteration as end:
+                return end.value if isinstance(end.value, About) else None
+            self._note(sample)
+            known = sample.image.image_id in self.known
+            yield _beside(sample) if known else _located(sample, self.kind.name, self.placed)
+
+    def _note(self, sample: Sample) -> None:
+        cells = sample.instances
+        if len(cells):
+            self.kinds |= set(_values(cells.kind)) - {None}
+            self.classes |= set(_values(cells.class_name)) - {None}
+        for names in cells.class_names or ():
+            self.classes.update(names or ())
+        self.channels.update(dict.fromkeys(sample.image.channels))
+        if sample.image.modality:
+            self.modalities.add(sample.image.modality)
+
+
+def _values(column: Any) -> Iterable[Any]:
+    return (column,) if column is None or isinstance(column, str) else column
 
 
 def _beside(sample: Sample) -> Sample:
@@ -205,12 +268,28 @@ def _beside(sample: Sample) -> Sample:
     return replace(sample, image=replace(sample.image, pixels=pixels))
 
 
-def _describe(base: Store | None, out: Path, licence: str, sources: Mapping[str, Source]) -> Description:
-    """Describe an import: terms are those of the images, where their store is known."""
-    if base is None:
-        return Description(licence=licence, sources=dict(sources))
-    made = derive(base, out, own=OWN)
-    return made.replaced(kind="annotations", model=None, of={}, sources={**made.sources, **sources})
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The images that annotations are imported for, and what is said of them in dataset.json."""
+
+    images: Mapping[str, Image] = field(default_factory=dict)
+    description: Description = field(default_factory=Description)
+
+
+def _base(given: Store | str | Path | None, out: Path) -> _Base:
+    """The images of a store, or of a path in any format that can be read."""
+    if given is None:
+        return _Base()
+    if isinstance(given, Store) or (Path(given) / "dataset.json").exists():
+        store = as_store(given)
+        derived = derive(store, out, own=OWN).replaced(kind="annotations", model=None, of={})
+        return _Base({i: store.image(i) for i in store}, derived)
+    path = Path(given)
+    kind = detect(path)
+    assert kind.read is not None
+    form, placed = f"{kind.name}-images", set[str]()
+    found = [_located(sample, form, placed).image for sample in kind.read(path, {})]
+    return _Base({image.image_id: image for image in found}, Description(sources=_sources(path, form, placed, out)))
 
 
 def _located(sample: Sample, form: str, placed: set[str]) -> Sample:
@@ -242,16 +321,3 @@ def selected(ds: Store, where: str | None) -> list[str]:
 def writable() -> list[str]:
     """Formats that can be written."""
     return [name for name, kind in plugins.load_all("formats").items() if kind.write is not None]
-
-
-def readable() -> list[str]:
-    """Formats that can be read."""
-    return [name for name, kind in plugins.load_all("formats").items() if kind.read is not None]
-
-
-def _known_options(kind: Format, options: dict[str, Any]) -> None:
-    for name in options:
-        if name not in kind.options:
-            near = difflib.get_close_matches(name, kind.options, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"It has: {', '.join(kind.options) or 'none'}."
-            raise InputError(f"{kind.name} has no option '{name}'. {hint}")

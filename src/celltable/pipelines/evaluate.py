@@ -42,6 +42,8 @@ def evaluate(
     classes: tuple[Any, Any] | None = None,
     scores: Any = None,
     class_names: Sequence[str] = (),
+    gt_format: str | None = None,
+    pred_format: str | None = None,
     where: str | None = None,
     kind: str | None = None,
     missing: Missing = "error",
@@ -72,6 +74,8 @@ def evaluate(
         "corrected", or "strict": the official code bit for bit.
     classes, scores, class_names
         With arrays: see `celltable.metrics`: classes is (of the ground truth, of the predictions).
+    gt_format, pred_format
+        Format of a path; recognised from the content unless given.
     where
         SQL condition on the images of a ground-truth store, for example ``split = 'test'``.
     kind
@@ -131,10 +135,10 @@ def evaluate(
         return evaluate_pairs(pairs, metrics, **settings)
     if kind not in (None, "nucleus", "cell"):
         raise InputError(f"kind is {kind!r}; expected 'nucleus' or 'cell'")
-    truth = source_of(gt, where=where, kind=kind)
+    truth = source_of(gt, where=where, kind=kind, form=gt_format)
     if isinstance(truth, StoreSource) and kind not in (None, *truth.kinds):
         raise InputError(f"{truth.name} has no cell of the kind '{kind}', so there is nothing to score against")
-    found = source_of(pred, images=truth.images, kind=kind)
+    found = source_of(pred, images=truth.images, kind=kind, form=pred_format)
     pairs_of, notes = paired(truth, found, missing, unknown, class_names)
     made = evaluate_pairs(pairs_of, metrics, notes=notes, **settings)
     if write:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from celltable.errors import OptionError
-from celltable.words import hint
+from celltable.words import hint, nearest
 
 TRUE: Final = frozenset({"yes", "true", "on", "1"})
 FALSE: Final = frozenset({"no", "false", "off", "0"})
@@ -142,7 +142,15 @@ class Option:
             where = f"{owner}: " if owner else ""
             raise OptionError(
                 f"{where}option {self.name} is {shown(given)!r}; expected {self.expected} (default {self.usual})."
+                f"{self._near(given)}"
             ) from None
+
+    def _near(self, given: Any) -> str:
+        """The choice that a wrong word resembles, as a question; empty if there is none."""
+        names = [str(choice) for choice in self.choices]
+        wrong = [word.strip() for word in shown(given).split(",") if word.strip() not in names]
+        near = nearest(wrong[0], names) if names and wrong else None
+        return f" Did you mean {near}?" if near else ""
 
     def _several(self, given: Any) -> tuple[Any, ...]:
         if isinstance(given, str):
@@ -155,7 +163,7 @@ class Option:
         else:
             parts = [given]
         values = tuple(self._one(part) for part in parts)
-        if not values:
+        if not values and self.default != ():
             raise ValueError("empty")
         return values
 

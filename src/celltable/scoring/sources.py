@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,11 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from celltable import plugins, work
+from celltable import work
 from celltable.cells import Finding, Image, Sample
 from celltable.errors import InputError, NotFoundError
 from celltable.imagefile import LabelStrips, open_strips
 from celltable.notation.names import from_name
+from celltable.plugins.format import Format, detect, readable_format
 from celltable.store import Store, StoreReference, open_store
 
 from .side import Side
@@ -191,7 +191,12 @@ def strips_in(path: Path) -> StripSource | None:
 
 
 def source_of(
-    given: Any, *, images: Mapping[str, Image] | None = None, where: str | None = None, kind: str | None = None
+    given: Any,
+    *,
+    images: Mapping[str, Image] | None = None,
+    where: str | None = None,
+    kind: str | None = None,
+    form: str | None = None,
 ) -> Source:
     """A store, its path, or the path of annotations in any format that can be read.
 
@@ -205,45 +210,54 @@ def source_of(
         SQL condition on the images of a store.
     kind
         "nucleus" or "cell": only those.
+    form
+        Name of the format of a path; None to recognise it from the content.
 
     Raises
     ------
     InputError
-        If the path is in no format that celltable reads.
+        If no format recognises the path.
     """
     if isinstance(given, Store):
         return StoreSource(given, where, kind)
     if not isinstance(given, str | os.PathLike):
         raise InputError(
-            f"found {type(given).__name__}; expected a store, a path, a label map, or a list of them, one an image"
+            f"found {type(given).__name__}; expected a store, a path, a label map, or a list of them, one per image"
         )
     path = Path(given)
-    if (path / "dataset.json").exists():
+    if form is None and (path / "dataset.json").exists():
         return StoreSource(open_store(path), where, kind)
     if not path.exists():
         raise NotFoundError(f"{path} does not exist; expected a store, a file of annotations or a folder of label maps")
-    form = format_of(path)
-    if path.name == PANNUKE_MASKS:
-        path = path.parent
-    streamed = strips_in(path) if form == "label-tiff" and kind in (None, "nucleus") else None
+    if form is None and path.suffix == ".npy" and path.name != PANNUKE_MASKS:
+        raise InputError(
+            f"{path.name}: found an array that names no images; expected another .npy on the other side, or PanNuke's "
+            f"{PANNUKE_MASKS}"
+        )
+    return _read(path, readable_format(form) if form else detect(path), images, kind)
+
+
+def _read(path: Path, form: Format, images: Mapping[str, Image] | None, kind: str | None) -> Source:
+    """What a path holds, read in the given format."""
+    streamed = strips_in(path) if form.name == "label-tiff" and kind in (None, "nucleus") else None
     if streamed is not None:
         return replace(streamed, maps=_alone(streamed.maps, path, images))
-    if images and form == "coco" and _is_empty_list(path):
+    if images and form.name == "coco" and _is_empty_list(path):
         return SampleSource(path.name, {}, kind)
-    read = plugins.load("formats", form).read
     samples: dict[str, Sample] = {}
-    for sample in read(path, images or {}):
+    assert form.read is not None
+    for sample in form.read(path, images or {}):
         if sample.image.image_id in samples:
-            raise InputError(f"{path.name} ({form}): image {sample.image.image_id!r} occurs more than once")
+            raise InputError(f"{path.name} ({form.name}): image {sample.image.image_id!r} occurs more than once")
         samples[sample.image.image_id] = sample
     if not samples:
-        raise InputError(f"{path.name} ({form}) holds no image")
+        raise InputError(f"{path.name} ({form.name}) holds no image")
     return SampleSource(path.name, _alone(samples, path, images), kind)
 
 
 def _is_empty_list(path: Path) -> bool:
     """Whether COCO results hold no prediction at all: a model that found nothing anywhere."""
-    return path.stat().st_size < SMALL_FILE and b"".join(path.read_bytes().split()) == b"[]"
+    return path.is_file() and path.stat().st_size < SMALL_FILE and b"".join(path.read_bytes().split()) == b"[]"
 
 
 def _alone(found: Mapping[str, T], path: Path, images: Mapping[str, Image] | None) -> Mapping[str, T]:
@@ -251,53 +265,6 @@ def _alone(found: Mapping[str, T], path: Path, images: Mapping[str, Image] | Non
     if len(found) == 1 and images is not None and len(images) == 1 and path.suffix.lower() in LABEL_FILES:
         return {next(iter(images)): value for value in found.values()}
     return found
-
-
-def format_of(path: Path) -> str:
-    """The name of the format that a file or folder seems to be in.
-
-    Raises
-    ------
-    InputError
-        If it looks like none.
-    """
-    if path.is_dir():
-        return _folder_format(path)
-    suffix = path.suffix.lower()
-    if suffix == ".json":
-        return "coco"
-    if suffix == ".csv":
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            header = next(csv.reader(stream), [])
-        return "hpa-submission" if "PredictionString" in (name.strip() for name in header) else "dsb-csv"
-    if suffix == ".npy" and path.name != PANNUKE_MASKS:
-        raise InputError(
-            f"{path.name}: found an array that names no images; expected another .npy on the other side, or PanNuke's "
-            f"{PANNUKE_MASKS}"
-        )
-    known = {".tif": "label-tiff", ".tiff": "label-tiff", ".png": "label-png", ".npy": "pannuke-npy"}
-    if suffix not in known:
-        raise InputError(
-            f"{path.name}: found the ending '{suffix}'; expected a store, COCO .json, a submission .csv, label maps "
-            "(.tif, .png), masks.npy or a folder of such. Other formats: celltable import makes a store of them."
-        )
-    return known[suffix]
-
-
-def _folder_format(path: Path) -> str:
-    def any_of(pattern: str) -> bool:
-        return next(path.rglob(pattern), None) is not None
-
-    if any_of("masks.npy"):
-        return "pannuke-npy"
-    if any_of("*/masks/*.png"):
-        return "mask-folder"
-    for pattern, form in (("*.tif", "label-tiff"), ("*.tiff", "label-tiff"), ("*.png", "label-png")):
-        if any_of(pattern):
-            return form
-    raise InputError(
-        f"{path}: found neither masks.npy, label maps (*.tif, *.png) nor a store; celltable import reads other formats"
-    )
 
 
 def meta_of(image: Image) -> dict[str, Any]:

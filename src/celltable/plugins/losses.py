@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from celltable.cells import Image, Instances, Sample
 from celltable.geometry.label_map import measure
-from celltable.geometry.masks import Flattened
-from celltable.plugins.format import ConversionReport
+from celltable.geometry.masks import POLICIES, Flattened
+
+from .format import ConversionReport
+from .options import Option
 
 HIDDEN: Final = "overlap: pixels given to another cell"
 COVERED: Final = "overlap: cells hidden by others"
@@ -40,6 +42,8 @@ DETAILS: Final = "details: cells whose truncation, annotator or published area o
 IMAGE_DETAILS: Final = "image details: images whose description was dropped"
 UNLABELLED: Final = "unlabelled images: images nobody annotated, which read as images without cells"
 PARTIAL: Final = "partial annotation: images annotated in part, which read as annotated in whole"
+
+POLICY: Final = Option("policy", "last-wins", "who keeps a pixel that two cells claim", choices=POLICIES)
 
 CELL_DETAILS: Final = {"truncated": False, "annotator": None, "published_area": None, "published_bbox": None}
 _NOT_DETAILS = {"image_id", "height", "width", "pixels", "dataset", "channels", "dtype", "annotated", "exhaustive"}

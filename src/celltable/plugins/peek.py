@@ -1,0 +1,378 @@
+"""A quick look at a file or folder whose format is not known: names, first bytes, outlines of JSON, single pictures.
+
+Formats judge a path by what they see through a `Peek`. It lists folders within bounds and reads only the beginning of
+large files, so that asking every format about a path costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celltable.errors import CelltableError, NotFoundError
+from celltable.geometry.label_map import components, measure
+from celltable.imagefile import Entry, ImageInfo, Release, image_info, open_release, open_strips, read_pixels
+from celltable.imagefile.container import is_archive
+
+PER_FOLDER: Final = 1000  # files listed of each folder
+LISTED: Final = 20_000  # and in all
+FOLDERS: Final = 2000
+HEAD_BYTES: Final = 1 << 18
+LARGEST: Final = 1 << 26  # bytes of a file that is decoded whole
+SAMPLED_ROWS: Final = 512  # of a label map too large to decode whole
+SAMPLED_PX: Final = 1 << 23
+ALIKE: Final = (
+    0.6  # of neighbouring pixels in cells, at least so many are of the same one: cells of 3 × 3 px side by side
+)
+BACKGROUND: Final = 0.01  # share of a label map that belongs to no cell, at least
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The beginning of a JSON document.
+
+    Attributes
+    ----------
+    top
+        ``{`` or ``[``; empty for anything else.
+    members
+        Keys of the object, as far as the beginning shows them, with the first character of each value; the text itself
+        for short strings. Of a list: those of its first object.
+    first
+        Key of a list → the keys of its first object.
+    """
+
+    top: str = ""
+    members: dict[str, str] = field(default_factory=dict)
+    first: dict[str, frozenset[str]] = field(default_factory=dict)
+
+
+class Peek:
+    """What a path looks like from outside; a context manager.
+
+    Attributes
+    ----------
+    path
+        What is looked at.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise NotFoundError(f"There is nothing at {self.path}.")
+        self._release: Release | None = None
+        self._outlines: dict[str, Outline] = {}
+        self._pictures: dict[str, NDArray[Any]] = {}
+
+    def __enter__(self) -> Peek:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        if self._release is not None:
+            self._release.close()
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder rather than one file; see also `is_archive`."""
+        return self.path.is_dir()
+
+    @cached_property
+    def is_archive(self) -> bool:
+        """Whether it is a zip or tar, whose members are listed as those of a folder."""
+        return self.path.is_file() and is_archive(self.path.name)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is one file that is not an archive."""
+        return not self.is_folder and not self.is_archive
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Paths of the files inside, sorted, with ``/``; of one file its name. Large folders are listed in part."""
+        if self.is_file:
+            return (self.path.name,)
+        if self.is_archive:
+            return tuple(islice(self._entries, LISTED))
+        return tuple(sorted(islice(_listed(self.path), LISTED)))
+
+    @property
+    def _opened(self) -> Release:
+        if self._release is None:
+            self._release = open_release(self.path)
+        return self._release
+
+    @cached_property
+    def _entries(self) -> dict[str, Entry]:
+        return {entry.name: entry for entry in self._opened.entries}
+
+    def matches(self, pattern: re.Pattern[str]) -> list[re.Match[str]]:
+        """The matches of a pattern with whole names."""
+        return [hit for name in self.names if (hit := pattern.fullmatch(name))]
+
+    def head(self, name: str, n: int = HEAD_BYTES) -> bytes:
+        """The first bytes of a file, unpacked if it is gzipped; none if it cannot be read."""
+        try:
+            if self.is_archive:
+                return self._opened.head(self._entries[name], n)
+            with self._file(name).open("rb") as stream:
+                if name.lower().endswith(".gz"):
+                    with gzip.open(stream) as unpacked:
+                        return unpacked.read(n)
+                return stream.read(n)
+        except (OSError, EOFError, CelltableError):
+            return b""
+
+    def _file(self, name: str) -> Path:
+        return self.path if self.is_file else self.path / name
+
+    def size(self, name: str) -> int:
+        """Bytes of a file; 0 if it cannot be read."""
+        try:
+            if self.is_archive:
+                return self._entries[name].size
+            return self._file(name).stat().st_size
+        except OSError:
+            return 0
+
+    def whole(self, name: str) -> bytes:
+        """All bytes of a file; none if it is larger than 64 MiB or cannot be read."""
+        return self.head(name, LARGEST) if self.size(name) <= LARGEST else b""
+
+    def text(self, name: str) -> str:
+        """The beginning of a text file, without a byte-order mark."""
+        return self.head(name).decode("utf-8-sig", "replace")
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        """The column names of a CSV, from its first line."""
+        first = self.text(name).partition("\n")[0]
+        return tuple(cell.strip().strip('"') for cell in first.rstrip("\r").split(","))
+
+    def outline(self, name: str) -> Outline:
+        """The outline of a JSON file's beginning."""
+        if name not in self._outlines:
+            self._outlines[name] = json_outline(self.text(name))
+        return self._outlines[name]
+
+    def info(self, name: str) -> ImageInfo | None:
+        """Size and type of an image file, from its header; None if it is not one."""
+        try:
+            if self.is_archive:
+                return self._opened.image_info(self._entries[name])
+            return image_info(self._file(name))
+        except (CelltableError, OSError):
+            return None
+
+    def picture(self, name: str) -> NDArray[Any] | None:
+        """The pixels of an image file, of a large TIFF some rows; None if it is too large or cannot be read."""
+        if name not in self._pictures:
+            try:
+                pixels = self._pixels(name)
+            except (CelltableError, OSError):
+                return None
+            if pixels is None:
+                return None
+            self._pictures[name] = pixels
+        return self._pictures[name]
+
+    def _pixels(self, name: str) -> NDArray[Any] | None:
+        info = self.info(name)
+        if info is None:
+            return None
+        if info.height * info.width > SAMPLED_PX and not self.is_archive:
+            strips = open_strips(self._file(name))
+            if strips is not None:
+                start = max(0, (strips.shape[0] - SAMPLED_ROWS) // 2)
+                return strips.rows(start, min(strips.shape[0], start + SAMPLED_ROWS))
+        data = self.whole(name)
+        return read_pixels(data, name) if data else None
+
+    @cached_property
+    def summary(self) -> str:
+        """What is there, in words for a message: ``12 .png and 3 .txt files``."""
+        if self.is_file:
+            return f"a file {self.path.name}"
+        endings = Counter(Path(n).suffix.lower() or "without an ending" for n in self.names)
+        parts = [f"{n:,} {ending}" for ending, n in endings.most_common(3)]
+        if not parts:
+            return "no files"
+        listed = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+        return f"{listed} file{'' if sum(endings.values()) == 1 else 's'}"
+
+
+def _listed(root: Path) -> Iterator[str]:
+    """Files under a folder, breadth first and a bounded number per folder; hidden ones count only inside a Zarr."""
+    waiting, opened = deque([""]), 0
+    while waiting and opened < FOLDERS:
+        place = waiting.popleft()
+        opened += 1
+        try:
+            with os.scandir(root / place) as entries:
+                seen = sorted(islice(entries, PER_FOLDER), key=lambda e: e.name)
+        except OSError:
+            continue
+        for entry in seen:
+            if entry.is_dir():
+                waiting.append(f"{place}{entry.name}/")
+            elif not entry.name.startswith(".") or entry.name.startswith(".z"):
+                yield f"{place}{entry.name}"
+
+
+def spread(names: Sequence[str], n: int) -> list[str]:
+    """Up to `n` of the names, at equal distances, the first among them.
+
+    >>> spread(["a", "b", "c", "d", "e"], 2)
+    ['a', 'e']
+    """
+    if len(names) <= n:
+        return list(names)
+    return [names[k * (len(names) - 1) // max(1, n - 1)] for k in range(n)]
+
+
+_TOKEN = re.compile(r'\s*(?:("(?:[^"\\]|\\.)*")|([{}\[\]:,])|([^\s"{}\[\]:,]+))')
+
+
+def json_outline(text: str) -> Outline:
+    """Keys of a JSON text and of the first objects in its lists, also if the text stops half way.
+
+    >>> found = json_outline('{"images": [{"id": 1, "file_name": "a.png"}, {"id"')
+    >>> found.top, found.members, sorted(found.first["images"])
+    ('{', {'images': '['}, ['file_name', 'id'])
+    """
+    members: dict[str, str] = {}
+    first: dict[str, set[str]] = {}
+    stack: list[str] = []  # open brackets
+    keys: list[str] = []  # the key in force in each of them
+    done: set[str] = set()  # lists whose first object has ended
+    expecting_key, top = False, ""
+    for token in _tokens(text):
+        if token in "{[":
+            if not stack:
+                top = token
+            elif stack == ["{"]:
+                members.setdefault(keys[-1], token)
+            stack.append(token)
+            keys.append("")
+            expecting_key = token == "{"
+        elif token in "}]":
+            if stack == ["{", "[", "{"]:
+                done.add(keys[0])
+            if stack:
+                stack.pop()
+                keys.pop()
+            if not stack or (top == "[" and len(stack) == 1):
+                break
+            expecting_key = False
+        elif token == ",":
+            expecting_key = bool(stack) and stack[-1] == "{"
+        elif token == ":":
+            expecting_key = False
+        elif expecting_key:
+            keys[-1] = token[1:-1]
+            if stack == ["{", "[", "{"] and keys[0] not in done:
+                first.setdefault(keys[0], set()).add(keys[-1])
+            elif stack == ["[", "{"]:
+                members.setdefault(keys[-1], "")
+        elif stack in (["{"], ["[", "{"]):
+            members[keys[-1]] = token[1:-1][:80] if token[0] == '"' else token[:1]
+    return Outline(top, members, {k: frozenset(v) for k, v in first.items()})
+
+
+def _tokens(text: str) -> Iterator[str]:
+    at = 0
+    while (hit := _TOKEN.match(text, at)) is not None:
+        at = hit.end()
+        yield hit[1] or hit[2] or hit[3]
+
+
+def is_label_map(pixels: NDArray[Any]) -> bool | None:
+    """Whether an array looks like a map of cell ids rather than a grey picture; None if it is empty (all background).
+
+    In a label map each value is a compact region on background 0; in a picture the values of one brightness are
+    scattered. Binary masks of several objects, which do not tell them apart, are not label maps.
+
+    >>> is_label_map(np.array([[0, 0, 0, 0], [0, 3, 3, 0], [0, 3, 3, 0], [0, 0, 0, 0]]))
+    True
+    >>> is_label_map(np.arange(64).reshape(8, 8)), is_label_map(np.zeros((8, 8), int))
+    (False, None)
+    """
+    plane = _plane(pixels)
+    if plane is None:
+        return False
+    if not plane.any():
+        return None
+    if min(_alike(plane[:, 1:], plane[:, :-1]), _alike(plane[1:], plane[:-1])) < ALIKE:
+        return False
+    if np.count_nonzero(plane == 0) < BACKGROUND * plane.size:
+        return False
+    found = measure(plane)
+    regions = int(components(plane, 8).max())
+    if len(found.ids) == 1 and int(found.ids[0]) in (255, 65535):
+        return regions == 1
+    if regions <= 3 * len(found.ids):
+        return True
+    boxes_px = int((found.boxes[:, 2].astype(np.int64) * found.boxes[:, 3]).sum())
+    return regions <= 8 * len(found.ids) and int(found.areas.sum()) >= 0.2 * boxes_px
+
+
+def _alike(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """The share of neighbours of equal value among those that are both not 0; 1 if there are none."""
+    inside = (a > 0) & (b > 0)
+    n = int(np.count_nonzero(inside))
+    return int(np.count_nonzero(inside & (a == b))) / n if n else 1.0
+
+
+def _plane(pixels: NDArray[Any]) -> NDArray[Any] | None:
+    """The array as one plane of non-negative integers; None if it is not one."""
+    if pixels.ndim == 3 and pixels.shape[2] in (3, 4) and bool((pixels[..., :1] == pixels[..., 1:3]).all()):
+        pixels = pixels[..., 0]
+    if pixels.ndim != 2 or pixels.size == 0 or pixels.dtype.kind not in "biuf":
+        return None
+    if pixels.dtype.kind == "f":
+        if not np.array_equal(pixels, np.trunc(pixels)) or abs(float(pixels.max())) >= 2**31:
+            return None
+        pixels = pixels.astype(np.int64)
+    elif pixels.dtype.kind == "b":
+        pixels = pixels.view(np.uint8)
+    low, high = int(pixels.min()), int(pixels.max())
+    return None if low < 0 or high >= 2**31 else np.ascontiguousarray(pixels)
+
+
+def label_maps(peek: Peek, names: Sequence[str], n: int = 6) -> bool | None:
+    """Whether files are label maps, judged by the pixels of some of them; None if these are all empty.
+
+    One grey picture among them is enough for False: read as a label map it would be scored. What readers refuse by
+    themselves (a colour, a fraction, a damaged file) may be among label maps as long as it is not the majority.
+    """
+    maps = odd = 0
+    for name in spread(names, n):
+        pixels = peek.picture(name)
+        if pixels is None:
+            continue
+        answer = is_label_map(pixels)
+        if answer is False and _plane(pixels) is not None:
+            return False
+        maps, odd = maps + (answer is True), odd + (answer is False)
+    if odd > maps:
+        return False
+    return True if maps else None
+
+
+def named(names: Iterable[str], *endings: str) -> list[str]:
+    """The names with one of the endings, in any case.
+
+    >>> named(["a.PNG", "b.txt"], ".png")
+    ['a.PNG']
+    """
+    return [n for n in names if n.lower().endswith(endings)]
