@@ -14,5 +14,5 @@ def cluster() -> Iterator[Any]:
     from distributed import LocalCluster
 
     make: Any = LocalCluster
-    with make(n_workers=3, threads_per_worker=1, dashboard_address=None, silence_logs=50) as local:
+    with make(n_workers=3, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as local:
         yield local

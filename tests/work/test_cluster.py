@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import signal
 import time
@@ -11,7 +13,14 @@ from typing import Any
 
 import pytest
 
+from celltable import plugins
+from celltable.cells import Image
 from celltable.errors import InputError, WorkerError
+from celltable.pipelines.check import check
+from celltable.pipelines.evaluate import evaluate
+from celltable.pipelines.ingest import ingest
+from celltable.pipelines.predict import predict
+from celltable.store import Store
 from celltable.work import Runner
 
 
@@ -84,3 +93,49 @@ def test_a_client_of_the_caller_is_used(cluster: Any) -> None:
     with make(cluster) as client:
         before = set(client.run(os.getpid).values())
         assert {pid for pid, _ in Runner(how="dask").map(pid_and_square, range(12))} <= before
+
+
+@dataclass(frozen=True)
+class KillsItsWorker:
+    """A model's function that kills the process it first runs in, over the third image."""
+
+    predict: Any
+    mark: Path
+
+    def __call__(self, pixels: Any, image: Image, **options: Any) -> Any:
+        if image.image_id == self.mark.name and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.predict(pixels, image, **options)
+
+
+def contents(store: Store) -> dict[str, bytes]:
+    return {str(p.relative_to(store.path)): p.read_bytes() for p in sorted(store.path.rglob("*")) if p.is_file()}
+
+
+def chain(release: Path, folder: Path, **how: Any) -> tuple[dict[str, bytes], dict[str, bytes], str]:
+    """Ingest, check, predict and evaluate; the bytes of both stores, and the scores."""
+    folder.mkdir()
+    truth = ingest("dsb2018", release, folder / "truth.celltable", copy=True, **how)
+    check(truth, **how)
+    pred = predict(truth, folder / "pred.celltable", **how)
+    scores = evaluate(truth, pred, ["ap_dsb2018", "aji_kumar2017"], rounds=20, **how)
+    made = contents(truth.fresh()), contents(pred), json.dumps(scores.to_dict())
+    folder.rename(folder.with_name(f"{folder.name}-{how['workers']}"))
+    return made
+
+
+def test_the_whole_chain_on_a_cluster_writes_the_bytes_of_one_thread_though_workers_are_killed(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = plugins.load("datasets", "dsb2018").example(tmp_path / "release", 0)
+    expected = chain(release, tmp_path / "chain", workers=1)
+    third = sorted(ingest("dsb2018", release, tmp_path / "look.celltable", workers=1))[2]
+    deadly = copy.copy(plugins.load("models", "otsu-watershed"))
+    mark = tmp_path / third
+    object.__setattr__(deadly, "predict", KillsItsWorker(deadly.predict, mark))
+    real = plugins.load
+    monkeypatch.setattr(plugins, "load", lambda f, name: deadly if f == "models" else real(f, name))
+    made = chain(release, tmp_path / "chain", workers=3, scheduler=cluster.scheduler_address)
+    assert mark.exists()
+    assert made == expected

@@ -168,7 +168,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         return
     except ValueError:  # no client is active in this process
         pass
-    with make(n_workers=workers, threads_per_worker=1, dashboard_address=None) as client:
+    with make(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as client:
         yield client
 
 
