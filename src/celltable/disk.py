@@ -110,7 +110,7 @@ def write_whole(target: Path, data: bytes, scratch: Path) -> None:
 
 def exchange(new: Path, target: Path) -> None:
     """Put the folder `new` at `target` in one step; an old folder there ends up at `new`, for the caller to remove."""
-    _sync(new)
+    sync(new)
     if not target.exists():
         os.rename(new, target)
     elif not _swap(new, target):
@@ -118,7 +118,7 @@ def exchange(new: Path, target: Path) -> None:
         os.rename(target, old)
         os.rename(new, target)
         os.rename(old, new)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def _swap(a: Path, b: Path) -> bool:
@@ -129,8 +129,9 @@ def _swap(a: Path, b: Path) -> bool:
     return int(call(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE)) == 0
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as exc:

@@ -10,7 +10,7 @@ from typing import Final
 
 import pyarrow as pa
 
-VERSION: Final = 1
+VERSION: Final = 2  # 1: findings and edits without generation, scores without runs
 
 _UTF8 = pa.string()
 _NAMES = pa.list_(pa.string())
@@ -101,6 +101,8 @@ FINDINGS: Final = _table(
     _field("severity", _UTF8, "error, warning or note", required=True),
     _field("value", pa.float64(), "the measured value"),
     _field("message", _UTF8, "what was found, in a sentence", required=True),
+    _field("generation", pa.int32(), "counter of the generation whose cells it is about; null: not of cells"),
+    _field("stale", pa.int32(), "the generation whose edits changed what it is about; null while it holds"),
 )
 
 EDITS: Final = _table(
@@ -116,13 +118,14 @@ EDITS: Final = _table(
     _field("value", pa.float64(), "changed pixels", unit="px2"),
     _field("before", _UTF8, "the row before, as JSON; null when added"),
     _field("after", _UTF8, "the row after, as JSON; null when removed"),
+    _field("generation", pa.int32(), "counter of the store's generation that applied it"),
 )
 
 SCORES: Final = _table(
     "scores",
     _field("metric", _UTF8, "quantity and authority, e.g. ap_dsb2018", required=True),
     _field("mode", _UTF8, "strict or corrected", required=True),
-    _field("predictions", _UTF8, "the predictions that were scored"),
+    _field("predictions", _UTF8, "name of the predictions that were scored"),
     _field("level", _UTF8, "pooled, image or group", required=True),
     _field("group_by", _UTF8, "the column of a breakdown"),
     _field("group_value", _UTF8, "its value"),
@@ -131,15 +134,37 @@ SCORES: Final = _table(
     _field("value", pa.float64(), "the number"),
     _field("ci_low", pa.float64(), "lower end of the 95 % bootstrap interval over images"),
     _field("ci_high", pa.float64(), "upper end"),
+    _field("run_id", _UTF8, "the evaluation, a row of runs; null where an earlier version wrote it"),
 )
 
-TABLES: Final = {"images": IMAGES, "instances": INSTANCES, "findings": FINDINGS, "edits": EDITS, "scores": SCORES}
+RUNS: Final = _table(
+    "runs",
+    _field("run_id", _UTF8, "digest of everything below that decides the numbers", required=True),
+    _field("gt", _UTF8, "name of the ground truth", required=True),
+    _field("gt_path", _UTF8, "where it was", required=True),
+    _field("gt_digest", _UTF8, "content of its store, or SHA-256 of its files", required=True),
+    _field("predictions", _UTF8, "name of the predictions", required=True),
+    _field("predictions_path", _UTF8, "where they were", required=True),
+    _field("predictions_digest", _UTF8, "content of their store, or SHA-256 of their files", required=True),
+    _field("where", _UTF8, "SQL condition on the images of the ground truth; null: all"),
+    _field("kind", _UTF8, "nucleus or cell, where only those were scored"),
+    _field("mode", _UTF8, "strict or corrected", required=True),
+    _field("options", _UTF8, "options of metrics, and of how sides were paired, as JSON", required=True),
+    _field("rounds", pa.int32(), "rounds of the bootstrap", required=True),
+    _field("seed", pa.int64(), "seed of the bootstrap", required=True),
+    _field("celltable", _UTF8, "version of celltable, and with it of the metrics", required=True),
+    _field("time", pa.timestamp("us", tz="UTC"), "when it was last run", required=True),
+)
+
+TABLES: Final = {
+    "images": IMAGES,
+    "instances": INSTANCES,
+    "findings": FINDINGS,
+    "edits": EDITS,
+    "scores": SCORES,
+    "runs": RUNS,
+}
 SEVERITIES: Final = ("error", "warning", "note")  # worst first
-
-
-def version_of(schema: pa.Schema) -> int:
-    """The schema version a Parquet file was written with; 0 where it names none."""
-    return int((schema.metadata or {}).get(b"celltable.version", b"0"))
 
 
 def empty(name: str) -> pa.Table:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ._output import Json, cell, emit_json, say, table
+from ._output import Json, cell, count, emit_json, say, table
 
 _FACTS = {"instances": "cells", "edits": "repairs"}
 _SPREADS = (
@@ -64,6 +64,9 @@ def _one(s: dict[str, Any]) -> None:
     for label, values in counted:
         if values:
             say(f"\n  {label}: {_counts(values)}")
+    if s["stale_findings"]:
+        n = s["stale_findings"]
+        say(f"  {count(n, 'finding')} about annotations that were changed since: celltable check looks again")
     say(f"\n  licence: {_terms(s)}")
     say(f"  cite: {s['citation']}" + (f" doi:{s['doi']}" if s["doi"] and s["doi"] not in s["citation"] else ""))
     for line in s["history"]:

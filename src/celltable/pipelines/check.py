@@ -16,7 +16,7 @@ from celltable.errors import InputError, NotFoundError
 from celltable.plugins.check import Check
 from celltable.plugins.options import settle_each
 from celltable.schema import SEVERITIES
-from celltable.store import Store, newest
+from celltable.store import Store, newest, with_columns
 
 # Rules that readers report, too. Only this prefix says which rows are those of an earlier check, to be replaced.
 NOT_LOADED: Final = "the pixels could not be loaded: "
@@ -96,11 +96,12 @@ def check(
     thresholds = settle_each(chosen, options, "check")
     label = "checking" if progress else None
     results = list(runner.map(_Look(ds, tuple(ran), thresholds), list(ds), progress=label))
-    found = [finding for part, _ in results for finding in part]
+    of_cells = [finding for part, _ in results for finding in part]
+    found: list[Finding] = []
     for i, item in enumerate(c for c in ran if c.scope == "dataset"):
         features = [gathered[i] for _, gathered in results if not isinstance(gathered[i], _Missing)]
         found.extend(item.find(features, ds.info, **thresholds[item.rule]))
-    table = _sorted(findings_table(found))
+    table = _sorted(pa.concat_tables([_made_on(ds, of_cells), findings_table(found)]))
     if write:
         _write(ds, table, {c.rule for c in ran}, loaded=any(c.needs_pixels for c in ran))
     return Checked(_worst_first(table), tuple(c.rule for c in ran), skipped, len(ds))
@@ -147,6 +148,13 @@ def _readable(sample: Sample, loads: bool) -> tuple[Sample, Finding | None]:
     return replace(sample, load_pixels=lambda: pixels), None
 
 
+def _made_on(ds: Store, found: Sequence[Finding]) -> pa.Table:
+    """Findings about the cells of single images, with the generation of the store that they are true of."""
+    number = ds.description.cells
+    generation = [None if f.message.startswith(NOT_LOADED) else number for f in found]
+    return with_columns(findings_table(found), {"generation": generation})
+
+
 def _sorted(table: pa.Table) -> pa.Table:
     return table.sort_by([(name, "ascending") for name in ("image_id", "instance_id", "rule", "message")])
 
@@ -160,10 +168,11 @@ def _worst_first(table: pa.Table) -> pa.Table:
 def _write(ds: Store, table: pa.Table, rules: set[str], loaded: bool) -> None:
     import pyarrow.compute as pc
 
-    old = ds.findings.arrow
-    replaced = pc.is_in(old.column("rule"), pa.array(sorted(rules), pa.string()))
-    if loaded:
-        own = pc.is_in(old.column("rule"), pa.array(_OF_LOADING, pa.string()))
-        replaced = pc.or_(replaced, pc.and_(own, pc.starts_with(old.column("message"), NOT_LOADED)))
-    kept = old.filter(pc.invert(replaced))
-    ds.update({"findings": _sorted(pa.concat_tables([kept, table]))})
+    def renewed(old: pa.Table) -> pa.Table:
+        replaced = pc.is_in(old.column("rule"), pa.array(sorted(rules), pa.string()))
+        if loaded:
+            own = pc.is_in(old.column("rule"), pa.array(_OF_LOADING, pa.string()))
+            replaced = pc.or_(replaced, pc.and_(own, pc.starts_with(old.column("message"), NOT_LOADED)))
+        return _sorted(pa.concat_tables([old.filter(pc.invert(replaced)), table]))
+
+    ds.update({"findings": renewed})

@@ -22,6 +22,8 @@ from celltable.scoring.scores import Score, Scores
 from celltable.scoring.sources import PANNUKE_MASKS, Source, StoreSource, source_of, words
 from celltable.store import Store
 
+from ._runs import run_row, write_scores
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -142,7 +144,11 @@ def evaluate(
     pairs_of, notes = paired(truth, found, missing, unknown, class_names)
     made = evaluate_pairs(pairs_of, metrics, notes=notes, **settings)
     if write:
-        _write(found, made)
+        _write(found, made, run_row(_given(gt, truth), _given(pred, found), {
+            "where": where, "kind": kind, "mode": mode, "rounds": rounds, "seed": seed, "options": dict(options or {}),
+            "missing": missing, "unknown": unknown, "partial": partial, "class_names": list(class_names),
+            "size_edges": list(size_edges),
+        }))  # fmt: skip
     return made
 
 
@@ -289,14 +295,12 @@ def _parts(given: Any) -> tuple[str, ...]:
     return () if _is_array(given) else Path(given.path if isinstance(given, Store) else given).resolve().parts[1:]
 
 
-def _write(found: Source, scores: Scores) -> None:
-    if not isinstance(found, StoreSource):
-        raise InputError(f"{found.name} is no store, so scores cannot be written into it; use write=False")
-    import pyarrow as pa
+def _given(given: Any, source: Source) -> Any:
+    """The store that a source reads, or the path that it was given as."""
+    return source.store if isinstance(source, StoreSource) else given
 
-    table = scores_table(scores, found.name)
-    old = found.store.scores.arrow
-    again = set(scores)
-    kept = [row for row in old.to_pylist() if row["metric"] not in again] if old.num_rows else []
-    whole = pa.concat_tables([pa.Table.from_pylist(kept, schema=schema.SCORES), table])
-    found.store.update({"scores": whole}, done=f"evaluate: {', '.join(scores)}")
+
+def _write(found: Source, scores: Scores, run: Mapping[str, Any]) -> None:
+    if not isinstance(found, StoreSource):
+        raise InputError(f"{found.name} is not a store, so scores cannot be written into it; use write=False")
+    write_scores(found.store, run, scores)

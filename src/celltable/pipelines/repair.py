@@ -16,8 +16,8 @@ from celltable.cells import Edit, Instances, Sample
 from celltable.errors import CelltableError, InputError, NotFoundError, StoreError
 from celltable.plugins.options import settle_each
 from celltable.plugins.repair import Repair
-from celltable.store import Store, newest
-from celltable.store.edits import Row, apply_rows, to_json, undone
+from celltable.store import Store, conformed, newest
+from celltable.store.edits import edits_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +87,11 @@ def repair(
     parts = runner.map(mend, ids, progress="repairing" if progress else None)
     edits = [edit for part in parts for edit in part]
     names = tuple(r.name for r in chosen)
-    table, batch = _edit_rows(ds, edits)
+    table = edits_table(edits)
     if dry_run or not edits:
         return Repaired(table, names, len(ids), None)
-    _commit(ds, table, f"repair: {', '.join(names)} ({len(edits):,} edits, batch {batch})")
-    return Repaired(table, names, len(ids), batch)
+    after = ds.edit(table, done=f"repair: {', '.join(names)}")
+    return Repaired(after.last_batch(), names, len(ids), after.last_numbers()[1])
 
 
 def choose(names: Sequence[str]) -> list[Repair]:
@@ -159,40 +159,6 @@ def applied(sample: Sample, edits: Iterable[Edit]) -> Sample:
     return replace(sample, instances=Instances.from_arrow(table, cells.size))
 
 
-def _edit_rows(ds: Store, edits: Sequence[Edit]) -> tuple[pa.Table, int]:
-    """Rows of the edits table, numbered on from those that the store holds."""
-    old = ds.edits.arrow
-    first = max(old.column("edit_id").to_pylist(), default=0) + 1
-    batch = max(old.column("batch").to_pylist(), default=0) + 1
-    rows = [
-        {
-            "edit_id": first + i,
-            "batch": batch,
-            "image_id": e.image_id,
-            "instance_id": e.instance_id,
-            "action": e.action,
-            "repair": e.repair,
-            "rule": e.rule,
-            "reason": e.reason,
-            "value": e.value,
-            "before": _row_text(e.before, e.image_id),
-            "after": _row_text(e.after, e.image_id),
-        }
-        for i, e in enumerate(edits)
-    ]
-    return pa.Table.from_pylist(rows, schema=schema.EDITS), batch
-
-
-def _row_text(cell: Instances | None, image_id: str) -> str | None:
-    return None if cell is None else to_json(cell.to_arrow(image_id).to_pylist()[0])
-
-
-def _commit(ds: Store, edits: pa.Table, done: str) -> Store:
-    """Apply edit rows to the instances and append them to the edits, in one atomic step."""
-    instances = apply_rows(ds.instances.arrow, edits.to_pylist())
-    return ds.update({"instances": instances, "edits": pa.concat_tables([ds.edits.arrow, edits])}, done=done)
-
-
 def undo(store: Store | str | Path) -> Repaired:
     """Take back the last batch of edits: the instances table is again what it was before, and the edits are gone.
 
@@ -201,19 +167,10 @@ def undo(store: Store | str | Path) -> Repaired:
     StoreError
         If there is nothing to undo, or a cell is not as the batch left it.
     """
-    import pyarrow.compute as pc
-
-    ds = newest(store)
-    edits = ds.edits.arrow
-    if edits.num_rows == 0:
-        raise StoreError(f"{ds.path} has no edits; there is nothing to undo.")
-    batch = max(edits.column("batch").to_pylist())
-    last = edits.filter(pc.equal(edits.column("batch"), batch))
-    kept = edits.filter(pc.not_equal(edits.column("batch"), batch))
-    instances = apply_rows(ds.instances.arrow, undone(last.to_pylist()))
-    ds.update({"instances": instances, "edits": kept}, done=f"undo: batch {batch} ({last.num_rows:,} edits)")
+    last = newest(store).undo()
     touched = len(set(last.column("image_id").to_pylist()))
-    return Repaired(last, tuple(dict.fromkeys(last.column("repair").to_pylist())), touched, batch)
+    repairs = tuple(dict.fromkeys(last.column("repair").to_pylist()))
+    return Repaired(last, repairs, touched, last.column("batch")[0].as_py())
 
 
 PATCH: Final = {"format": "celltable-patch", "version": 1}
@@ -261,7 +218,7 @@ def read_patch(path: str | Path) -> pa.Table:
     source = Path(path)
     try:
         if source.suffix == ".parquet":
-            return pq.read_table(source, partitioning=None).select(schema.EDITS.names).cast(schema.EDITS)
+            return conformed(pq.read_table(source, partitioning=None), "edits").cast(schema.EDITS)
         head, *rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
         if head.get("format") != PATCH["format"] or head.get("edits") != len(rows):
             raise InputError(
@@ -286,18 +243,14 @@ def apply_patch(store: Store | str | Path, path: str | Path, *, dry_run: bool = 
         If a cell differs; nothing is changed then.
     """
     ds = newest(store)
-    rows: list[Row] = read_patch(path).to_pylist()
-    old = ds.edits.arrow
-    first = max(old.column("edit_id").to_pylist(), default=0) + 1
-    batch = max(old.column("batch").to_pylist(), default=0) + 1
-    numbered = [{**row, "edit_id": first + i, "batch": batch} for i, row in enumerate(rows)]
-    table = pa.Table.from_pylist(numbered, schema=schema.EDITS)
-    apply_rows(ds.instances.arrow, numbered)
+    table = read_patch(path)
     names = tuple(dict.fromkeys(table.column("repair").to_pylist()))
     touched = len(set(table.column("image_id").to_pylist()))
-    if not dry_run:
-        _commit(ds, table, f"patch: {Path(path).name} ({len(rows):,} edits, batch {batch})")
-    return Repaired(table, names, touched, None if dry_run else batch)
+    if dry_run:
+        ds.verify(table)
+        return Repaired(table, names, touched, None)
+    after = ds.edit(table, done=f"patch: {Path(path).name}")
+    return Repaired(after.last_batch(), names, touched, after.last_numbers()[1])
 
 
 __all__ = ["Repaired", "applied", "apply_patch", "choose", "export_patch", "read_patch", "repair", "undo"]

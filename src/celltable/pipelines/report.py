@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from celltable import plugins
 from celltable.cells import Sample
 from celltable.disk import plain_os_errors
@@ -16,6 +14,7 @@ from celltable.drawing.page import page
 from celltable.plugins.section import Material, Section
 from celltable.store import Store, as_store
 
+from ._runs import current_scores, side
 from .show import model_of, summary
 
 
@@ -45,7 +44,7 @@ def report(
     ds = as_store(store)
     pred = None if predictions is None else as_store(predictions)
     beside = [as_store(o) for o in others]
-    rows, cards = _scores(ds, pred, metrics)
+    rows, cards, notes = _scores(ds, pred, metrics)
     material = Material(
         summaries=[summary(ds), *map(summary, beside)],
         images=ds.images.arrow,
@@ -57,6 +56,7 @@ def report(
         predicted=None if pred is None else _fetch(pred),
         scores=rows,
         cards=cards,
+        score_notes=notes,
         headline=metrics[0] if pred is not None and metrics else None,
     )
     sections: list[Section] = sorted(plugins.load_all("reports").values(), key=lambda s: s.order)
@@ -84,18 +84,18 @@ def _fetch(pred: Store) -> Any:
     return fetch
 
 
-def _scores(ds: Store, pred: Store | None, metrics: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return rows of the scores table and the protocol cards: those that evaluate wrote, or computed now."""
+def _scores(
+    ds: Store, pred: Store | None, metrics: Sequence[str]
+) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:
+    """Rows of the scores table, protocol cards and remarks: scores of these cells as written, others computed."""
     if pred is None:
-        return [], {}
+        return [], {}, []
     from .evaluate import evaluate, scores_table
 
-    written = pred.scores.arrow
-    have = set(written.column("metric").to_pylist())
+    rows, notes = current_scores(ds, pred)
+    have = {row["metric"] for row in rows}
     missing = [m for m in metrics if m not in have]
-    tables = [written] if written.num_rows else []
     if missing:
-        tables.append(scores_table(evaluate(ds, pred, metrics=missing), predictions=pred.name))
-    rows = pa.concat_tables(tables).to_pylist() if tables else []
+        rows += scores_table(evaluate(ds, pred, metrics=missing), side(pred)[0]).to_pylist()
     used = dict.fromkeys(r["metric"] for r in rows)
-    return rows, {m: plugins.load("metrics", m).card.to_dict() for m in used}
+    return rows, {m: plugins.load("metrics", m).card.to_dict() for m in used}, notes

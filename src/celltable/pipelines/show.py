@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def summary(store: Store | str | Path) -> dict[str, Any]:
     flags = {n: np.array(images.column(n).to_pylist(), bool) for n in ("annotated", "exhaustive", "ignore")}
     annotated, counts = flags["annotated"], images.column("n_instances").to_numpy()
     areas = ds.number_counts("area")
+    findings = list(zip(*(ds.findings.column(n).to_pylist() for n in ("rule", "stale")), strict=True))
     sizes = Counter(zip(images.column("height").to_pylist(), images.column("width").to_pylist(), strict=True))
     return {
         "store": str(ds.path),
@@ -49,7 +51,8 @@ def summary(store: Store | str | Path) -> dict[str, Any]:
             Counter(label for row in images.column("labels").to_pylist() for label in row or ()).most_common()
         ),
         **{name: _values(images.column(name)) for name in _BY_COLUMN},
-        "findings": _values(ds.findings.column("rule")),
+        "findings": _counted(rule for rule, is_stale in findings if is_stale is None),
+        "stale_findings": sum(is_stale is not None for _, is_stale in findings),
         "edits": len(ds.edits),
         "history": list(ds.description.history),
         "sources": ds.info["sources"],
@@ -71,8 +74,11 @@ def _density(images: Any) -> np.ndarray[Any, Any]:
 
 def _values(column: Any) -> dict[str, int]:
     """Count distinct values, most frequent first, without nulls."""
-    found = Counter(v for v in column.to_pylist() if v is not None)
-    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+    return _counted(v for v in column.to_pylist() if v is not None)
+
+
+def _counted(values: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
 
 
 def _spread(values: np.ndarray[Any, Any], counts: np.ndarray[Any, Any]) -> dict[str, float] | None:

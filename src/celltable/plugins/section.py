@@ -30,6 +30,8 @@ class Material:
         The same for each of `others`.
     scores
         Rows of the scores table for the predictions, or an empty list.
+    score_notes
+        What a reader must know about the scores: which images, and which scores are not shown.
     headline
         The metric whose per-image values rank best and worst images, or None.
     """
@@ -44,6 +46,7 @@ class Material:
     predicted: Callable[[str], Sample | None] | None = None
     scores: list[dict[str, Any]] = field(default_factory=list)
     cards: dict[str, Any] = field(default_factory=dict)
+    score_notes: list[str] = field(default_factory=list)
     headline: str | None = None
 
 

@@ -12,6 +12,7 @@ from celltable.cells import Sample
 from celltable.drawing.page import key, table
 from celltable.drawing.picture import MARK, TRUTH, picture
 from celltable.plugins.section import Material, Section
+from celltable.words import plural
 
 SHOWN = 3  # pictures per rule
 RULES = 12
@@ -22,9 +23,13 @@ ORDER = {"error": 0, "warning": 1, "note": 2}
 
 def render(material: Material) -> str:
     """Tabulate the rules and show, for each, the cells with the largest measured value."""
-    rows = material.findings.to_pylist()
-    if not rows:
+    every = material.findings.to_pylist()
+    if not every:
         return "<p>No findings: neither the reader nor <code>celltable check</code> reported any.</p>"
+    rows = [row for row in every if row["stale"] is None]
+    changed = _stale(len(every) - len(rows))
+    if not rows:
+        return changed
     rules: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         rules.setdefault(row["rule"], []).append(row)
@@ -39,7 +44,17 @@ def render(material: Material) -> str:
         ],
     )
     pictures = "".join(_pictures(material, rule, members) for rule, members in ranked[:RULES])
-    return overview + key([(TRUTH, "annotation"), (MARK, "the finding")]) + pictures
+    return changed + overview + key([(TRUTH, "annotation"), (MARK, "the finding")]) + pictures
+
+
+def _stale(n: int) -> str:
+    """What to say of findings about cells that have been changed since."""
+    if not n:
+        return ""
+    return (
+        f"<p>{plural(n, 'finding')} about annotations that were changed since {'is' if n == 1 else 'are'} not shown; "
+        "<code>celltable check</code> looks again.</p>"
+    )
 
 
 def _summary(rule: str, members: list[dict[str, Any]]) -> list[Any]:

@@ -12,8 +12,9 @@ from celltable.plugins.section import Material, Section
 
 def render(material: Material) -> str:
     """Show pooled numbers with intervals, groups as bars, the spread over images, and the protocol cards."""
+    notes = "".join(f"<p>{escape(note)}</p>" for note in material.score_notes)
     if not material.scores:
-        return ""
+        return notes
     pooled = [r for r in material.scores if r["level"] == "pooled"]
     units = {name: card["unit"] for name, card in material.cards.items() if card.get("unit")}
     rows = [[r["metric"], r["mode"], _number(r, units), r["value"], _interval(r)] for r in pooled]
@@ -29,7 +30,7 @@ def render(material: Material) -> str:
             )
         plots += _groups([r for r in material.scores if r["metric"] == metric and r["level"] == "group"], metric)
     cards = "".join(_card(name, card) for name, card in material.cards.items())
-    return f'{html}<div class="plots">{"".join(plots)}</div>{cards}'
+    return f'{html}{notes}<div class="plots">{"".join(plots)}</div>{cards}'
 
 
 def _number(row: dict[str, Any], units: dict[str, str]) -> str:

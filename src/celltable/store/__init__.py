@@ -9,7 +9,7 @@ reader or a crash never sees half of a change.
 from __future__ import annotations
 
 from ._store import Store, StoreReference, as_store, newest, open_store
-from ._tables import with_columns
+from ._tables import conformed, with_columns
 from ._update import refuse_occupied, write_store
 from ._views import ImageView, Table
 from ._writer import StoreWriter
@@ -25,6 +25,7 @@ __all__ = [
     "Table",
     "as_store",
     "combine",
+    "conformed",
     "derive",
     "newest",
     "open_store",

@@ -9,8 +9,8 @@ import pyarrow as pa
 from celltable.errors import InputError
 
 
-def run_query(sql: str, tables: Mapping[str, str | pa.Table]) -> pa.Table:
-    """Run a statement over tables, each a Parquet file (by its path) or an Arrow table.
+def run_query(sql: str, tables: Mapping[str, str | pa.Table], extra: Mapping[str, pa.Table]) -> pa.Table:
+    """Run a statement over tables, each an Arrow table or a select statement, which may also name `extra` ones.
 
     Raises
     ------
@@ -20,10 +20,9 @@ def run_query(sql: str, tables: Mapping[str, str | pa.Table]) -> pa.Table:
     import duckdb
 
     with duckdb.connect() as db:
-        for name, table in tables.items():
+        for name, table in {**extra, **tables}.items():
             if isinstance(table, str):
-                text = table.replace("'", "''")
-                db.execute(f"create view {name} as select * from read_parquet('{text}')")
+                db.execute(f"create view {name} as {table}")
             else:
                 db.register(name, table)
         try:

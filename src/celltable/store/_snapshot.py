@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -22,11 +23,12 @@ class Snapshot:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._files: dict[str, int] = {}
+        weakref.finalize(self, _close, self._files)
         for _ in range(ATTEMPTS):
             try:
                 self.description = self._opened()
             except FileNotFoundError:  # replaced while it was being opened
-                self.close()
+                _close(self._files)
                 if not (folder / FILE).exists():
                     raise StoreError(nothing_there(folder)) from None
             else:
@@ -61,14 +63,10 @@ class Snapshot:
         """Return a path under which Arrow and DuckDB open the file, also after it was removed from its folder."""
         return f"/dev/fd/{self._files[name]}"
 
-    def close(self) -> None:
-        """Let go of the files."""
-        while self._files:
-            os.close(self._files.popitem()[1])
 
-    def __del__(self) -> None:
-        with suppress(OSError, AttributeError):
-            self.close()
+def _close(files: dict[str, int]) -> None:
+    while files:
+        os.close(files.popitem()[1])
 
 
 def nothing_there(folder: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,10 +21,11 @@ from celltable.cells import Image, Instances, Rows, Sample, compose
 from celltable.errors import InputError, NotFoundError, StoreError
 from celltable.words import nearest
 
+from ._pending import Entry, Pending, spliced
 from ._query import run_query
 from ._snapshot import Snapshot
-from ._tables import conformed, read_table
-from ._update import CELLS, Change, digest, sha256_of, update
+from ._tables import conformed, read_table, with_columns
+from ._update import CELLS, Change, change_cells, digest, fold, sha256_of, update, verify
 from ._views import ImageView, Table
 from .description import Description
 
@@ -46,6 +47,7 @@ class Store:
         self.path = path
         self._snapshot = Snapshot(path)
         self.description: Description = self._snapshot.description
+        self._pending = Pending.read(self._snapshot)
         self._groups: dict[int, Rows] = {}
         self._lock = threading.Lock()  # a ParquetFile must be read by one thread at a time
 
@@ -60,6 +62,11 @@ class Store:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._index[0])
+
+    @property
+    def n_instances(self) -> int:
+        """Number of cells."""
+        return self._index[2][-1]
 
     def __contains__(self, image_id: object) -> bool:
         return image_id in self._index[1]
@@ -110,7 +117,11 @@ class Store:
     @cached_property
     def images(self) -> Table:
         """One row per image."""
-        return self._table("images")
+        images = self._table("images").arrow
+        if self._pending:
+            counts = zip(images["image_id"].to_pylist(), images["n_instances"].to_pylist(), strict=True)
+            images = with_columns(images, {"n_instances": [n + self._pending.more.get(i, 0) for i, n in counts]})
+        return Table(images)
 
     @cached_property
     def instances(self) -> Table:
@@ -119,23 +130,33 @@ class Store:
 
     @property
     def findings(self) -> Table:
-        """One row per defect, as the reader and `check` found them."""
-        return self._table("findings")
+        """One row per defect, as the reader and `check` found them; `stale` is null where it still holds."""
+        return Table(self._pending.findings(self._table("findings").arrow))
 
     @property
     def edits(self) -> Table:
         """One row per repair of a cell."""
-        return self._table("edits")
+        return Table(self._pending.edits(self._table("edits").arrow))
 
     @property
     def scores(self) -> Table:
         """One row per number, as `evaluate` wrote them."""
         return self._table("scores")
 
+    @property
+    def runs(self) -> Table:
+        """One row per evaluation whose scores the store contains."""
+        return self._table("runs")
+
     def columns(self, *names: str) -> Table:
         """Some columns of instances (all without names), without reading the others."""
         with self._lock:
-            return Table(self._instances.read(columns=list(names) or None))
+            table = self._instances.read(columns=list(names) or None)
+        if self._pending:
+            changed = sorted(map(self._position, self._pending.cells))
+            _, _, first = self._stored
+            table = spliced(table, ((first[p], first[p + 1], self.rows_of(self._index[0][p])) for p in changed))
+        return Table(table)
 
     def value_counts(self, name: str) -> dict[str, int]:
         """How many cells have each value of a text column of instances, the most frequent first; nulls are left out."""
@@ -168,6 +189,11 @@ class Store:
 
     def _batches(self, name: str, **options: Any) -> Iterator[Any]:
         """A column of instances, batch by batch; read rather than mapped, so that what was read does not stay."""
+        if self._pending:
+            for batch in self.columns(name).to_batches():
+                column = batch.column(0)
+                yield column.dictionary_encode() if "read_dictionary" in options else column
+            return
         file = pq.ParquetFile(self._snapshot.path("instances.parquet"), metadata=self._instances.metadata, **options)
         for batch in file.iter_batches(BATCH_ROWS, columns=[name], use_threads=False):
             yield batch.column(0)
@@ -185,24 +211,36 @@ class Store:
     @cached_property
     def _outline(self) -> pa.Table:
         """What the cells of an image cannot be read without: the ids, counts and sizes of all images."""
-        if "images" in self.__dict__:
-            return self.images.arrow
         return read_table(self._snapshot.path("images.parquet"), ["image_id", "n_instances", "height", "width"])
 
     @cached_property
-    def _index(self) -> tuple[list[str], dict[str, int], list[int], list[int]]:
-        """Image ids, their positions, first instance row of each image, first row of each row group."""
-        ids = self._outline.column("image_id").to_pylist()
-        first = [0, *accumulate(self._outline.column("n_instances").to_pylist())]
-        meta, groups = self._instances.metadata, [0]
+    def _stored(self) -> tuple[list[int], list[int], list[int]]:
+        """Where instances.parquet has the cells: first row and first image of each row group, first row of each image.
+
+        Each list has an end at its end.
+        """
+        counts = self._outline.column("n_instances").to_pylist()
+        first = [0, *accumulate(counts)]
+        meta, rows = self._instances.metadata, [0]
         for g in range(meta.num_row_groups):
-            groups.append(groups[-1] + meta.row_group(g).num_rows)
-        if first[-1] != groups[-1]:
+            rows.append(rows[-1] + meta.row_group(g).num_rows)
+        if first[-1] != rows[-1]:
             raise StoreError(
-                f"{self.path}: images.parquet counts {first[-1]:,} cells, instances.parquet holds {groups[-1]:,}; "
+                f"{self.path}: images.parquet counts {first[-1]:,} cells, instances.parquet holds {rows[-1]:,}; "
                 "expected the same. The store is damaged: make it again from its release."
             )
-        return ids, {image: i for i, image in enumerate(ids)}, first, groups
+        images = [0, *(bisect_left(first, row, 0, len(counts)) for row in rows[1:-1]), len(counts)]
+        return rows, images, first
+
+    @cached_property
+    def _index(self) -> tuple[list[str], dict[str, int], list[int]]:
+        """Image ids, their positions, and the first row of each image, pending changes included."""
+        ids = self._outline.column("image_id").to_pylist()
+        first = self._stored[2]
+        if self._pending:
+            more = [self._pending.more.get(image_id, 0) for image_id in ids]
+            first = [row + extra for row, extra in zip(first, [0, *accumulate(more)], strict=True)]
+        return ids, {image: i for i, image in enumerate(ids)}, first
 
     def __getitem__(self, image_id: str) -> ImageView:
         self._position(image_id)  # an image that is not there is refused here
@@ -228,23 +266,39 @@ class Store:
         return schema.empty("instances") if first == stop else self.group(group).table.slice(first, stop - first)
 
     def place_of(self, image_id: str) -> tuple[int, int, int]:
-        """Where the rows of an image are: its row group, the first of them in it, and the one behind the last."""
+        """Return where the rows of an image are: their row group, the first of them in it, and the end."""
         position = self._position(image_id)
-        _, _, first, groups = self._index
-        start, stop = first[position], first[position + 1]
-        group = bisect_right(groups, start) - 1 if start < stop else 0
-        return group, start - groups[group], stop - groups[group]
+        _, images, _ = self._stored
+        group = bisect_right(images, position, 0, len(images) - 1) - 1
+        first = self._index[2]
+        start = first[images[group]]
+        return group, first[position] - start, first[position + 1] - start
 
     def group(self, group: int) -> Rows:
-        """Read the instance rows of one row group, which holds some images whole; the last ones asked for are kept."""
+        """Return the instance rows of one row group, which contains some images whole; the last groups are kept."""
         with self._lock:  # so that threads that want the same group read it once
-            found = self._groups.get(group)
-            if found is None:
+            rows = self._groups.get(group)
+            if rows is None:
                 while len(self._groups) >= GROUPS_KEPT:
                     self._groups.pop(next(iter(self._groups)))
-                found = Rows(self._instances.read_row_group(group, use_threads=False))
-                self._groups[group] = found
-            return found
+                rows = Rows(self._changed(group, self._read_group(group)))
+                self._groups[group] = rows
+            return rows
+
+    def _read_group(self, group: int) -> pa.Table:
+        if group >= self._instances.metadata.num_row_groups:  # a store without cells has none
+            return schema.empty("instances")
+        return self._instances.read_row_group(group, use_threads=False)
+
+    def _changed(self, group: int, stored: pa.Table) -> pa.Table:
+        """The rows of a row group after the pending changes."""
+        rows, images, first = self._stored
+        positions = sorted(map(self._position, self._pending.cells)) if self._pending else []
+        parts = []
+        for p in (p for p in positions if images[group] <= p < images[group + 1]):
+            start, stop = first[p] - rows[group], first[p + 1] - rows[group]
+            parts.append((start, stop, self._pending.rows(self._index[0][p], stored.slice(start, stop - start))))
+        return spliced(stored, parts) if parts else stored
 
     def instances_of(self, image_id: str) -> Instances:
         """View the cells of one image; columns are decoded when they are asked for."""
@@ -309,16 +363,26 @@ class Store:
         InputError
             If the statement does not run; the message is DuckDB's own.
         """
-        return Table(run_query(sql, {name: self._view(name) for name in schema.TABLES}))
+        changed = sorted(self._pending.cells)
+        extra = {} if not changed else {"_changed": pa.concat_tables([self.rows_of(i) for i in changed])}
+        return Table(run_query(sql, {name: self._view(name) for name in schema.TABLES}, extra))
 
     def _view(self, name: str) -> str | pa.Table:
-        """Return a file that DuckDB reads for a table, or the table itself where no file is exactly it."""
+        """Return what DuckDB reads a table from: a select over its file, or the table where no file is exactly it."""
         file = f"{name}.parquet"
         if file not in self._snapshot:
-            return schema.empty(name)
+            return self._pending.edits(schema.empty(name)) if name == "edits" else schema.empty(name)
         path = self._snapshot.path(file)
-        whole = pq.read_schema(path).names == schema.TABLES[name].names
-        return path if whole else self._table(name).arrow
+        if name == "instances":
+            select = f"select * from read_parquet('{path}')"
+            if not self._pending:
+                return select
+            rest = "where image_id not in (select distinct image_id from _changed)"
+            return f"{select} {rest} union all by name select * from _changed"
+        if pq.read_schema(path).names != schema.TABLES[name].names or (self._pending and name != "scores"):
+            table: pa.Table = getattr(self, name).arrow
+            return table
+        return f"select * from read_parquet('{path}')"
 
     def update(self, tables: Mapping[str, Change], info: Mapping[str, Any] | None = None, *, done: str = "") -> Store:
         """Replace some tables and fields of dataset.json in one atomic step and return the store, opened again.
@@ -340,6 +404,73 @@ class Store:
             is then as it was.
         """
         update(self, tables, info or {}, done)
+        return self.fresh()
+
+    def edit(self, edits: pa.Table, *, done: str = "", compact: bool | None = None) -> Store:
+        """Change cells: apply edits as one batch and return the store, opened again.
+
+        Parameters
+        ----------
+        edits
+            Rows of the edits table; their numbers, batch and generation are given here.
+        done
+            A line for the history.
+        compact
+            True rewrites instances.parquet; False appends a small file that readers of celltable see, in
+            milliseconds, whatever the size of the store (`Store.compact` rewrites later). None: as is cheaper, but
+            small stores are always rewritten, so that other tools see the change.
+
+        Raises
+        ------
+        StoreError
+            If a cell is not as an edit says it was before; nothing is changed then.
+        """
+        change_cells(self, edits, done, compact)
+        return self.fresh()
+
+    def verify(self, edits: pa.Table) -> None:
+        """Raise StoreError unless every cell is as the edits say it was before."""
+        verify(self, edits.to_pylist())
+
+    def undo(self, *, compact: bool | None = None) -> pa.Table:
+        """Take back the last batch of edits and return it; see `edit` for `compact`.
+
+        Raises
+        ------
+        StoreError
+            If there is nothing to undo, or a cell is not as the batch left it.
+        """
+        return change_cells(self, None, "", compact)
+
+    def last_batch(self) -> pa.Table:
+        """Return the last batch of edits, without rows where there is none."""
+        import pyarrow.compute as pc
+
+        batch = self._pending.last_batch()
+        table = self.edits.arrow if batch is None else self._pending.edits(schema.empty("edits"))
+        last = batch if batch is not None else max(table.column("batch").to_pylist(), default=0)
+        return table.filter(pc.equal(table.column("batch"), last))
+
+    def last_numbers(self) -> tuple[int, int]:
+        """Return the highest edit_id and batch, 0 and 0 where there are no edits; edits themselves are not read."""
+        file = "edits.parquet"
+        stored = read_table(self._snapshot.path(file), ["edit_id", "batch"]) if file in self._snapshot else None
+        pending = self._pending.edits(schema.empty("edits")).select(["edit_id", "batch"])
+        tables = [pending] if stored is None else [pending, stored.cast(pending.schema)]
+        ids, batches = (
+            [n for table in tables for n in table.column(name).to_pylist()] for name in ("edit_id", "batch")
+        )
+        return max(ids, default=0), max(batches, default=0)
+
+    def with_pending(self, entry: Entry) -> Store:
+        """Return the same generation with one more pending change, which is not on disk."""
+        store = Store(self.path)
+        store._pending = self._pending.plus(entry)
+        return store
+
+    def compact(self) -> Store:
+        """Write pending changes of cells into instances.parquet, where other tools see them; return the store."""
+        fold(self)
         return self.fresh()
 
 

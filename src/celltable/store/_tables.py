@@ -23,11 +23,22 @@ def read_table(path: str | Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def conformed(table: pa.Table, name: str) -> pa.Table:
-    """Return a table of an earlier version with the columns of today; those that it did not have are null."""
+    """Return a table of an earlier version with the columns of today; those that it did not have are null.
+
+    Raises
+    ------
+    KeyError
+        If a column is missing that every version has.
+    """
     kind = schema.TABLES[name]
     if table.schema.names == kind.names:
         return table
-    columns = [table.column(f.name) if f.name in table.schema.names else pa.nulls(table.num_rows, f.type) for f in kind]
+    columns = [
+        pa.nulls(table.num_rows, f.type)
+        if f.nullable and f.name not in table.schema.names
+        else table.column(f.name).cast(f.type)
+        for f in kind
+    ]
     return pa.Table.from_arrays(columns, schema=kind)
 
 

@@ -14,17 +14,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from celltable import schema
-from celltable.disk import exchange, locked, plain_os_errors, staging
+from celltable.disk import exchange, locked, plain_os_errors, staging, sync
 from celltable.errors import StoreError
 
-from ._tables import aligned, write_instances, write_table
-from .description import FILE, Description, TableFile, described, encode
+from ._pending import Entry
+from ._tables import aligned, conformed, with_columns, write_instances, write_table
+from .description import FILE, Description, Overlay, TableFile, described, encode
+from .edits import apply_rows, undone
+from .staleness import after_edits
 
 if TYPE_CHECKING:
     from . import Store
 
 Change: TypeAlias = pa.Table | Callable[[pa.Table], pa.Table]
 CELLS: Final = ("images", "instances")
+OVERLAY: Final = "overlay"  # folder of pending changes of cells
+SMALL = 50_000  # cells; to write so many again takes a tenth of a second
+OVERLAY_EDITS = 4096  # what readers put in place for each open store
+OVERLAY_FILES = 256
+_ABOUT_CELLS: Final = frozenset({*CELLS, "edits", "findings"})
 # What a table was made from: if another process changed one of these meanwhile, the new table is no longer true.
 _MADE_FROM: Final = {"images": {"images", "instances"}, "instances": {*CELLS, "edits"}, "edits": {"instances", "edits"}}
 
@@ -71,14 +79,126 @@ def update(store: Store, tables: Mapping[str, Change], info: Mapping[str, Any], 
         now = store.fresh()
         _refuse_lost_updates(store, now, {name for name, change in tables.items() if not callable(change)})
         new = {n: change(getattr(now, n).arrow) if callable(change) else change for n, change in tables.items()}
-        with staging(store.path) as folder:
-            images = _with_cells(now, new)
-            _link_files(store.path, folder, skip={f"{name}.parquet" for name in new} | {FILE})
-            _write_tables(folder, new, images)
-            history = (*now.description.history, *([done] if done else []))
-            changed = now.description.replaced(history=history).replaced(**info)
-            write_description(folder, sealed(folder, described(changed), new))
-            exchange(folder, store.path)
+        history = (*now.description.history, *([done] if done else []))
+        _replace(now, new, now.description.replaced(history=history).replaced(**info))
+
+
+def fold(store: Store) -> None:
+    """Write pending changes of cells into the tables; see `Store.compact`."""
+    with locked(store.path), plain_os_errors(store.path):
+        now = store.fresh()
+        if now.description.overlay:
+            _replace(now, {}, now.description, folded=True)
+
+
+def _replace(now: Store, new: dict[str, pa.Table], description: Description, *, folded: bool = False) -> None:
+    """Write a generation with some new tables beside the old one and exchange them.
+
+    Pending changes are written into the tables where `folded`, or where a new table is about cells. The content of a
+    store stays what the description says unless images or cells are given.
+    """
+    given = set(CELLS) & set(new)
+    if folded or (description.overlay and not _ABOUT_CELLS.isdisjoint(new)):
+        new = {**{name: getattr(now, name).arrow for name in _ABOUT_CELLS}, **new}
+        description = description.replaced(overlay=())
+    if given:
+        description = description.replaced(content="", before={})
+    with staging(now.path) as folder:
+        images = _with_cells(now, new)
+        if "findings" in new:
+            new["findings"] = after_edits(new["findings"], new.get("edits", now.edits.arrow))
+        skip = {f"{name}.parquet" for name in new} | {FILE}
+        _link_files(now.path, folder, skip if description.overlay else skip | {OVERLAY})
+        _write_tables(folder, new, images)
+        write_description(folder, sealed(folder, described(description), new))
+        exchange(folder, now.path)
+
+
+def change_cells(store: Store, edits: pa.Table | None, done: str, compact: bool | None) -> pa.Table:
+    """Apply edits as a batch, or take back the last one where there are none; return the batch.
+
+    See `Store.edit` and `Store.undo`.
+    """
+    with locked(store.path), plain_os_errors(store.path):
+        now = store.fresh()
+        entry, batch, content, done = _undo(now) if edits is None else _edit(now, edits, done)
+        verify(now, entry.rows)
+        before = dict(now.description.before)
+        if entry.undo is None:
+            before[str(batch.column("batch")[0].as_py())] = now.content
+        else:
+            before.pop(str(entry.undo), None)
+        history = (*now.description.history, *([done] if done else []))
+        description = now.description.replaced(
+            content=content, cells=now.description.number + 1, before=before, history=history
+        )
+        if _rewrites(now, entry) if compact is None else compact:
+            _replace(now.with_pending(entry), {}, description, folded=True)
+        else:
+            _append(now, entry, description)
+    return batch
+
+
+def _edit(now: Store, edits: pa.Table, done: str) -> tuple[Entry, pa.Table, str, str]:
+    """The entry, the batch, the content afterwards and the line of history of an edit."""
+    last_id, last_batch = now.last_numbers()
+    n, number = edits.num_rows, now.description.number + 1
+    batch = with_columns(
+        conformed(edits, "edits"),
+        {
+            "edit_id": list(range(last_id + 1, last_id + 1 + n)),
+            "batch": [last_batch + 1] * n,
+            "generation": [number] * n,
+        },
+    )
+    rows = batch.to_pylist()
+    content = digest(now.content, *(f"{row['before']} {row['after']}" for row in rows))
+    return Entry(rows), batch, content, done and f"{done} ({n:,} edits, batch {last_batch + 1})"
+
+
+def _undo(now: Store) -> tuple[Entry, pa.Table, str, str]:
+    """The same of the undo of the last batch."""
+    batch = now.last_batch()
+    if not batch.num_rows:
+        raise StoreError(f"{now.path} has no edits; there is nothing to undo.")
+    number, made = batch.column("batch")[0].as_py(), batch.column("generation")[0].as_py()
+    rows = [{**row, "generation": now.description.number + 1} for row in undone(batch.to_pylist())]
+    content = now.description.before.get(str(number)) or digest(now.content, f"undo {number}")
+    done = f"undo: batch {number} ({batch.num_rows:,} edits)"
+    return Entry(rows, undo=number, undone=made or 0), batch, content, done
+
+
+def verify(now: Store, edits: Sequence[Mapping[str, Any]]) -> None:
+    """Raise unless every cell is as the edits say it was before."""
+    images = sorted({row["image_id"] for row in edits})
+    strange = [i for i in images if i not in now]
+    if strange:
+        raise StoreError(
+            f"{now.path} has no image '{strange[0]}' that the edits change ({len(strange):,} such images). "
+            "Nothing was changed: the edits belong to another data set."
+        )
+    rows = [schema.empty("instances"), *(now.rows_of(i).cast(schema.INSTANCES) for i in images)]
+    apply_rows(pa.concat_tables(rows), edits)
+
+
+def _rewrites(now: Store, entry: Entry) -> bool:
+    """Whether to write instances.parquet again: the store is small, or the overlay would be large."""
+    pending = sum(o.edits for o in now.description.overlay) + len(entry.rows)
+    small = now.n_instances <= SMALL and not now.description.overlay
+    return small or pending > OVERLAY_EDITS or len(now.description.overlay) >= OVERLAY_FILES
+
+
+def _append(now: Store, entry: Entry, description: Description) -> None:
+    """Write an overlay file into the folder; it counts once dataset.json names it."""
+    name = f"{OVERLAY}/{now.description.number + 1:06d}.parquet"
+    target = now.path / name
+    target.parent.mkdir(exist_ok=True)
+    partial = target.with_suffix(".partial")
+    write_table(partial, entry.table)
+    sync(partial)
+    os.replace(partial, target)
+    pending = Overlay(file=name, edits=len(entry.rows), undo=entry.undo, undone=entry.undone)
+    write_description(now.path, numbered(description.replaced(overlay=(*description.overlay, pending))))
 
 
 def _refuse_lost_updates(store: Store, now: Store, tables: Collection[str]) -> None:
@@ -126,7 +246,9 @@ def write_description(folder: Path, description: Description) -> None:
     """Write dataset.json, whole or not at all."""
     partial = folder / f".{FILE}.partial"
     partial.write_text(encode(description), encoding="utf-8")
+    sync(partial)
     os.replace(partial, folder / FILE)
+    sync(folder)
 
 
 def sealed(folder: Path, description: Description, written: Collection[str]) -> Description:
@@ -137,10 +259,10 @@ def sealed(folder: Path, description: Description, written: Collection[str]) -> 
         if path.exists():
             known = None if name in written else description.tables.get(name)
             tables[name] = known or _table_file(path)
-    content, before = description.content, description.before
-    if not content or not set(CELLS).isdisjoint(written):
-        content, before = digest(*(tables[name].sha256 for name in CELLS)), {}
-    return numbered(description.replaced(tables=tables, content=content, before=before))
+    if not description.content:
+        content = digest(*(tables[name].sha256 for name in CELLS))
+        description = description.replaced(content=content, cells=description.number + 1)
+    return numbered(description.replaced(tables=tables))
 
 
 def numbered(description: Description) -> Description:

@@ -101,13 +101,14 @@ class Overlay(_Open, frozen=True, kw_only=True):
         Path in the store, for example ``overlay/000007.parquet``; rows of the edits table.
     edits
         Number of rows.
-    undo
-        The batch that the rows take back, or None where they are a batch of their own.
+    undo, undone
+        The batch that the rows take back, and the counter of its generation; None where they are a batch of their own.
     """
 
     file: str
     edits: int
     undo: int | None = None
+    undone: int = 0
 
 
 class Description(_Open, frozen=True, kw_only=True):
@@ -147,6 +148,8 @@ class Description(_Open, frozen=True, kw_only=True):
         Which write made the store what it is: a counter and a digest, ``7-3f2a9c01d2e4b5a6``.
     content
         Digest of images and cells only: findings and scores do not change it.
+    cells
+        Counter of the generation that changed images or cells last.
     before
         Batch of edits → `content` before it, so that undo restores it.
     tables
@@ -180,6 +183,7 @@ class Description(_Open, frozen=True, kw_only=True):
     history: tuple[str, ...] = ()
     generation: str = ""
     content: str = ""
+    cells: int = 0
     before: dict[str, str] = {}
     tables: dict[str, TableFile] = {}
     overlay: tuple[Overlay, ...] = ()
@@ -316,6 +320,8 @@ def derive(store: Store, out: str | Path, *, done: str = "", own: str | None = N
     if own is not None and store.has_pixels:
         sources[own] = Source.at(store.path, out)
     history = (*inherited.get("history", ()), *([done] if done else []))
+    if "history" in inherited:  # findings and edits that go along name generations: go on counting
+        inherited["generation"] = old.generation
     return Description(**{**inherited, "sources": sources, "history": history}).replaced(**changes)
 
 
@@ -363,6 +369,7 @@ def combine(
         modality=tuple(sorted({m for d in each.values() for m in d.modality})),
         target=tuple(sorted({t for d in each.values() for t in d.target})),
         sources=sources,
+        generation=max(each.values(), key=lambda d: d.number).generation,
     ).replaced(**changes)
 
 

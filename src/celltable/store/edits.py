@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from celltable import schema
+from celltable.cells import Edit
 from celltable.errors import StoreError
 
 Row = dict[str, Any]
@@ -42,6 +43,24 @@ def from_json(text: str) -> Row:
     if row["polygon"] is not None:
         row["polygon"] = base64.b64decode(row["polygon"])
     return row
+
+
+_SAME = ("image_id", "instance_id", "action", "repair", "rule", "reason", "value")
+
+
+def edits_table(edits: Iterable[Edit]) -> pa.Table:
+    """Return edits as rows of the edits table; the store that applies them numbers them."""
+    rows = [
+        {
+            **{name: getattr(e, name) for name in _SAME},
+            "edit_id": n,
+            "batch": 0,
+            "before": None if e.before is None else to_json(e.before.to_arrow(e.image_id).to_pylist()[0]),
+            "after": None if e.after is None else to_json(e.after.to_arrow(e.image_id).to_pylist()[0]),
+        }
+        for n, e in enumerate(edits, 1)
+    ]
+    return pa.Table.from_pylist(rows, schema=schema.EDITS)
 
 
 def undone(edits: Sequence[Mapping[str, Any]]) -> list[Row]:
