@@ -8,16 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from celltable import plugins
 from celltable.cells import Finding, Image, Instances, Pixels, Sample
 from celltable.geometry.masks import Masks
 from celltable.plugins.check import Check
-from celltable.schema import SEVERITIES
 
 SIZE = (40, 60)
 Mask = NDArray[np.bool_]
@@ -48,25 +44,7 @@ def run_all(rule: str, samples: Iterable[Sample], dataset: dict[str, Any] | None
 
 
 CLEAN = [disc(10, 10, 6), disc(28, 12, 6), disc(12, 30, 6), disc(28, 30, 6), disc(12, 48, 6), disc(29, 48, 6)]
-IMAGE_RULES = [r for r in plugins.names("checks") if plugins.load("checks", r).scope == "image"]
-SHAPE_RULES = [r for r in IMAGE_RULES if not plugins.load("checks", r).needs_pixels]
-
-
-@pytest.mark.parametrize("rule", IMAGE_RULES)
-def test_clean_cells_have_no_findings(rule: str) -> None:
-    pixels = (20 + 100 * np.any(CLEAN, axis=0)).astype(np.uint8)
-    assert run(rule, sample_of(CLEAN, pixels)) == []
-
-
-@pytest.mark.parametrize("rule", plugins.names("checks"))
-def test_a_check_is_named_after_its_file_and_says_what_its_value_is(rule: str) -> None:
-    check: Check = plugins.load("checks", rule)
-    assert check.rule == rule
-    assert "Value: " in check.description
-    assert check.severity in SEVERITIES
-    assert (check.scope == "dataset") == (check.gather is not None)
-    assert set(check.repairs) <= set(plugins.names("repairs"))
-    assert all(rule in plugins.load("repairs", name).mends for name in check.repairs)
+SHAPE_RULES = [n for n, c in plugins.load_all("checks").items() if c.scope == "image" and not c.needs_pixels]
 
 
 def test_an_empty_mask_is_an_error_at_its_cell() -> None:
@@ -270,18 +248,3 @@ def test_a_split_that_cuts_a_group_is_an_error_where_the_test_part_is_concerned(
     samples = [at("a", "train", "p1"), at("b", "train", "p1"), at("c", "test", "p1"), at("d", "train", "p2")]
     found = run_all("split-leak", [*samples, at("e", "val", "p2"), at("f", "test", "p3"), at("g", "test", None)])
     assert [(f.image_id, f.severity, f.value) for f in found] == [("c", "error", 3.0), ("e", "warning", 2.0)]
-
-
-stacks = st.tuples(st.integers(1, 5), st.integers(2, 12), st.integers(2, 12)).flatmap(lambda s: arrays(bool, s))
-
-
-@given(stacks, st.randoms(use_true_random=False))
-def test_findings_do_not_depend_on_the_order_of_the_cells(masks: Mask, rng: Any) -> None:
-    size = (int(masks.shape[1]), int(masks.shape[2]))
-    cells = Instances.from_masks(list(masks), size, instance_id=np.arange(1, len(masks) + 1, dtype=np.int32))
-    order = list(range(len(masks)))
-    rng.shuffle(order)
-    for rule in SHAPE_RULES:
-        check: Check = plugins.load("checks", rule)
-        found = [sorted(map(repr, check.find(Sample(Image("a", *size), c)))) for c in (cells, cells.take(order))]
-        assert found[0] == found[1], rule

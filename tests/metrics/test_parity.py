@@ -25,7 +25,7 @@ def test_every_metric_has_vectors() -> None:
     missing = sorted(set(plugins.names("metrics")) - covered)
     assert not missing, (
         f"celltable parity shows nothing of {', '.join(missing)}: add a few pixels with the numbers worked out by hand "
-        "to scoring/parity/rules.json, or a reference to tools/make-parity-vectors"
+        "to metrics/vectors/NAME.json"
     )
 
 

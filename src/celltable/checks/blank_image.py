@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from celltable.cells import Finding, Sample
+from celltable.cells import Finding, Image, Sample
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn, painted
 
 
 def find(sample: Sample) -> Iterator[Finding]:
@@ -21,10 +22,17 @@ def find(sample: Sample) -> Iterator[Finding]:
         yield Finding("blank-image", text, "warning", sample.image.image_id, None, float(low))
 
 
+def example() -> CheckExample:
+    """One of two images is all of one value."""
+    blank = painted([], (8, 8), image=Image("blank", 8, 8))
+    return CheckExample.of(drawn("11..", "..2."), blank, at=[("blank", None)])
+
+
 CHECK = Check(
     rule="blank-image",
     title="Blank image",
     description="All pixels have one value: there is nothing to see or segment. Value: that grey value.",
     find=find,
     needs_pixels=True,
+    example=example,
 )

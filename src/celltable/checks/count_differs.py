@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from celltable.cells import Finding, Sample
+from celltable.cells import Finding, Image, Sample
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn
 
 
 class Feature(NamedTuple):
@@ -58,6 +59,14 @@ def _of_part(features: Sequence[Feature], part: str, dataset: Mapping[str, Any])
     return list(features) if whole else []
 
 
+def example() -> CheckExample:
+    """Two images where three are published, and two cells where the release counts five in one of them."""
+    whole = drawn("11.2", image=Image("b", 1, 4, count=5.0))
+    return CheckExample.of(
+        drawn("1..2"), whole, at=[(None, None), ("b", None)], dataset={"published_counts": [["", "images", 3]]}
+    )
+
+
 CHECK = Check(
     rule="count-differs",
     title="Count differs from the published one",
@@ -69,4 +78,5 @@ CHECK = Check(
     severity="note",
     scope="dataset",
     gather=gather,
+    example=example,
 )

@@ -9,6 +9,7 @@ import numpy as np
 from celltable.cells import Finding, Sample
 from celltable.checks._shapes import cut_by_border
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn
 
 
 def find(sample: Sample) -> Iterator[Finding]:
@@ -26,6 +27,16 @@ def find(sample: Sample) -> Iterator[Finding]:
         yield Finding("cut-by-border", text, "note", sample.image.image_id, int(cells.ids[i]), float(len(sides)))
 
 
+def example() -> CheckExample:
+    """One cell in the first row, one inside."""
+    cells = """
+        .11...
+        .11.2.
+        ......
+    """
+    return CheckExample.of(drawn(cells), at=[("a", 1)])
+
+
 CHECK = Check(
     rule="cut-by-border",
     title="Cell cut by the border",
@@ -35,4 +46,5 @@ CHECK = Check(
     ),
     find=find,
     severity="note",
+    example=example,
 )

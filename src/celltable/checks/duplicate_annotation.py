@@ -8,6 +8,7 @@ from celltable.cells import Finding, Sample
 from celltable.checks._shapes import shapes_of
 from celltable.plugins import Option
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn
 
 MIN_IOU = 0.6  # two annotators of one nucleus agree on about 0.7-0.9; neighbours that overlap stay below 0.5
 
@@ -26,6 +27,19 @@ def find(sample: Sample, *, min_iou: float = MIN_IOU) -> Iterator[Finding]:
         yield Finding("duplicate-annotation", text, "error", sample.image.image_id, high, iou)
 
 
+def example() -> CheckExample:
+    """Cells 1 and 3 differ in one pixel of ten."""
+    once = """
+        11111.22
+        11111.22
+    """
+    again = """
+        33333...
+        3333....
+    """
+    return CheckExample.of(drawn(once, again), at=[("a", 3)])
+
+
 CHECK = Check(
     rule="duplicate-annotation",
     title="Cell annotated twice",
@@ -37,4 +51,5 @@ CHECK = Check(
     severity="error",
     options=(Option("min_iou", MIN_IOU, "IoU from which two masks are the same cell", above=0, high=1),),
     repairs=("drop-duplicates",),
+    example=example,
 )

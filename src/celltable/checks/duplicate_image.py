@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.cells import Finding, Sample
+from celltable.cells import Finding, Image, Sample
 from celltable.checks._images import Place, first_of_each, place, twin
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn
 
 
 def gather(sample: Sample) -> tuple[Place, bytes | None]:
@@ -35,6 +36,14 @@ def find(features: Sequence[tuple[Place, bytes | None]], dataset: Mapping[str, A
         yield twin("duplicate-image", features[first][0], features[later][0], "the same pixels as", 0.0, "warning")
 
 
+def example() -> CheckExample:
+    """The same pixels under the ids a and c."""
+    images = [Image(name, 1, 4) for name in "abc"]
+    return CheckExample.of(
+        drawn("11..", image=images[0]), drawn(".22.", image=images[1]), drawn("11..", image=images[2]), at=[("c", None)]
+    )
+
+
 CHECK = Check(
     rule="duplicate-image",
     title="Duplicate image",
@@ -46,4 +55,5 @@ CHECK = Check(
     scope="dataset",
     gather=gather,
     needs_pixels=True,
+    example=example,
 )

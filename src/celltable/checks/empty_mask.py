@@ -8,6 +8,7 @@ import numpy as np
 
 from celltable.cells import Finding, Sample
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, painted
 
 
 def find(sample: Sample) -> Iterator[Finding]:
@@ -15,6 +16,12 @@ def find(sample: Sample) -> Iterator[Finding]:
     cells = sample.instances
     for i in np.flatnonzero(cells.area == 0).tolist():
         yield Finding("empty-mask", "the mask has no pixel", "error", sample.image.image_id, int(cells.ids[i]), 0.0)
+
+
+def example() -> CheckExample:
+    """A cell of four pixels and one of none."""
+    masks = [np.ones((2, 2), bool), np.zeros((2, 2), bool)]
+    return CheckExample.of(painted(masks, (2, 2)), at=[("a", 2)])
 
 
 CHECK = Check(
@@ -26,4 +33,5 @@ CHECK = Check(
     find=find,
     severity="error",
     repairs=("drop-specks",),
+    example=example,
 )

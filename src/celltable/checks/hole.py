@@ -10,6 +10,7 @@ from celltable.cells import Finding, Sample
 from celltable.checks._shapes import judged, shapes_of
 from celltable.plugins import Option
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn
 
 SERIOUS_PX = 10  # fewer pixels hardly move an IoU; DSB2018's trackers list holes from about this size
 
@@ -27,6 +28,16 @@ def find(sample: Sample, *, serious_px: float = SERIOUS_PX) -> Iterator[Finding]
             int(cells.ids[i]),
             float(px),
         )
+
+
+def example() -> CheckExample:
+    """A ring, and a cell without a hole."""
+    cells = """
+        111.222
+        1.1.222
+        111.222
+    """
+    return CheckExample.of(drawn(cells), at=[("a", 1)])
 
 
 CHECK = Check(
@@ -48,4 +59,5 @@ CHECK = Check(
         ),
     ),
     repairs=("fill-holes",),
+    example=example,
 )

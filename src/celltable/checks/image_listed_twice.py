@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from celltable.cells import Finding, Pixels, Sample
+from celltable.cells import Finding, Image, Pixels, Sample
 from celltable.checks._images import Place, first_of_each, place, twin
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn
 
 Feature = tuple[Place, tuple[Pixels, ...] | None]
 
@@ -23,6 +24,12 @@ def find(features: Sequence[Feature], dataset: Mapping[str, Any]) -> Iterator[Fi
         yield twin("image-listed-twice", features[first][0], features[later][0], "the same file as", 0.0, "warning")
 
 
+def example() -> CheckExample:
+    """The file 1.png under the ids a and c."""
+    images = [Image(name, 1, 4, pixels=(Pixels("zip", file),)) for name, file in zip("abc", "121", strict=True)]
+    return CheckExample.of(*(drawn("11..", image=image) for image in images), at=[("c", None)])
+
+
 CHECK = Check(
     rule="image-listed-twice",
     title="Image listed twice",
@@ -33,4 +40,5 @@ CHECK = Check(
     find=find,
     scope="dataset",
     gather=gather,
+    example=example,
 )

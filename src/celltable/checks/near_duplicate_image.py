@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from celltable.cells import Finding, Sample
+import numpy as np
+
+from celltable.cells import Finding, Image, Sample
 from celltable.checks._images import Place, place, twin
 from celltable.geometry.fingerprint import NEAR_BITS, near_pairs, perceptual_hash
 from celltable.plugins import Option
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, painted
 
 
 def gather(sample: Sample) -> tuple[Place, int]:
@@ -29,6 +34,17 @@ def find(
         yield twin("near-duplicate-image", features[first][0], features[later][0], what, float(bits), "note")
 
 
+def example() -> CheckExample:
+    """The third image is the first one, darker."""
+    rng = np.random.default_rng(0)
+    first, second = (np.kron(rng.integers(0, 255, (8, 8)), np.ones((4, 4))).astype(np.uint8) for _ in range(2))
+    samples = [
+        replace(painted([], (32, 32), image=Image(name, 32, 32)), load_pixels=partial(np.asarray, pixels))
+        for name, pixels in zip("abc", (first, second, first // 2), strict=True)
+    ]
+    return CheckExample.of(*samples, at=[("c", None)])
+
+
 CHECK = Check(
     rule="near-duplicate-image",
     title="Near-duplicate image",
@@ -42,4 +58,5 @@ CHECK = Check(
     gather=gather,
     needs_pixels=True,
     options=(Option("max_bits", NEAR_BITS, "bits of the 64-bit fingerprint that may differ", low=0, high=64),),
+    example=example,
 )

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from celltable.cells import Finding, Sample
+import numpy as np
+
+from celltable.cells import Finding, Image, Sample
 from celltable.plugins import Option
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, painted
 
 MIN_IMAGES = 5  # fewer of a kind give no notion of a usual number
 MAX_SHARE = 0.05  # LIVECell's barely annotated images have 1-9 cells where 200-400 are usual
@@ -55,6 +58,13 @@ def find(
             yield Finding("nearly-unannotated", text, "warning", f.image_id, None, float(f.cells))
 
 
+def example() -> CheckExample:
+    """Five images of 30 cells, and one of a single cell."""
+    dots = [np.arange(60).reshape(6, 10) == k for k in range(0, 60, 2)]
+    full = [painted(dots, (6, 10), image=Image(f"full {k}", 6, 10)) for k in range(5)]
+    return CheckExample.of(*full, painted(dots[:1], (6, 10), image=Image("few", 6, 10)), at=[("few", None)])
+
+
 CHECK = Check(
     rule="nearly-unannotated",
     title="Nearly unannotated image",
@@ -70,4 +80,5 @@ CHECK = Check(
         Option("min_images", MIN_IMAGES, "images of a kind from which their median count is trusted", low=1),
         Option("max_share", MAX_SHARE, "share of the usual count below which an image is reported", low=0, high=1),
     ),
+    example=example,
 )

@@ -10,6 +10,7 @@ from celltable.cells import Finding, Sample
 from celltable.checks._shapes import judged, shapes_of
 from celltable.plugins import Option
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn
 
 MAX_FILL = 0.6  # a filled nucleus with every hole of DSB2018 keeps 0.8 and more of its filled area
 MIN_FILLED_PX = 30  # a ring smaller than that is a speck
@@ -31,6 +32,19 @@ def find(sample: Sample, *, max_fill: float = MAX_FILL, min_filled_px: float = M
         )
 
 
+def example() -> CheckExample:
+    """A line around a large hole, and a filled cell."""
+    cells = """
+        11111111.222
+        1......1.222
+        1......1.222
+        1......1.222
+        1......1.222
+        11111111.222
+    """
+    return CheckExample.of(drawn(cells), at=[("a", 1)])
+
+
 CHECK = Check(
     rule="outline-mask",
     title="Outline instead of a filled mask",
@@ -45,4 +59,5 @@ CHECK = Check(
         Option("min_filled_px", MIN_FILLED_PX, "least enclosed area of an outline", type=float, low=1, unit="px²"),
     ),
     repairs=("fill-outlines", "fill-holes"),
+    example=example,
 )

@@ -10,6 +10,7 @@ from celltable.cells import Finding, Sample
 from celltable.checks._shapes import polygons, shapes_of
 from celltable.plugins import Option
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn
 
 SLACK_PX = 0.0  # a vertex on the far edge (x = width) is still inside: pixels are squares
 
@@ -30,6 +31,14 @@ def find(sample: Sample, *, slack_px: float = SLACK_PX) -> Iterator[Finding]:
             yield Finding("outside-image", text, "note", image_id, int(cells.ids[i]), far)
 
 
+def example() -> CheckExample:
+    """The polygon of cell 2 reaches 3 px beyond the right border."""
+    from celltable.geometry import polygon
+
+    inside, beyond = ([[0.0, 0.0, x, 0.0, 1.0, 1.0]] for x in (2.0, 9.0))
+    return CheckExample.of(drawn("11..22", polygon=[polygon.pack(inside), polygon.pack(beyond)]), at=[("a", 2)])
+
+
 CHECK = Check(
     rule="outside-image",
     title="Mask or polygon outside the image",
@@ -40,4 +49,5 @@ CHECK = Check(
     find=find,
     severity="error",
     options=(Option("slack_px", SLACK_PX, "how far a vertex may be outside", low=0, unit="px"),),
+    example=example,
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from celltable.cells import Finding, Sample
 from celltable.checks._shapes import shapes_of
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn
 
 
 def find(sample: Sample) -> Iterator[Finding]:
@@ -25,6 +26,11 @@ def find(sample: Sample) -> Iterator[Finding]:
         )
 
 
+def example() -> CheckExample:
+    """Cells 1 and 3 share two pixels."""
+    return CheckExample.of(drawn("111.22", "..333."), at=[("a", 3)])
+
+
 CHECK = Check(
     rule="overlap",
     title="Overlapping cells",
@@ -34,4 +40,5 @@ CHECK = Check(
     ),
     find=find,
     repairs=("resolve-overlaps",),
+    example=example,
 )

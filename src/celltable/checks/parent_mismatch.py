@@ -8,6 +8,7 @@ from celltable.cells import Finding, Sample
 from celltable.checks._shapes import shapes_of
 from celltable.plugins import Option
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn
 
 MIN_INSIDE = 0.5  # of the nucleus: an annotated nucleus may stick out of its cell a little
 
@@ -34,6 +35,12 @@ def find(sample: Sample, *, min_inside: float = MIN_INSIDE) -> Iterator[Finding]
             yield Finding("parent-mismatch", text, "warning", sample.image.image_id, own, 1 - inside)
 
 
+def example() -> CheckExample:
+    """Nucleus 2 is inside its cell, nucleus 3 outside of it."""
+    kinds, parents = ["cell", "nucleus", "nucleus"], [None, 1, 1]
+    return CheckExample.of(drawn("1111..", ".22.33", kind=kinds, parent=parents), at=[("a", 3)])
+
+
 CHECK = Check(
     rule="parent-mismatch",
     title="Nucleus without its cell",
@@ -43,4 +50,5 @@ CHECK = Check(
     ),
     find=find,
     options=(Option("min_inside", MIN_INSIDE, "least share of a nucleus inside its cell", low=0, high=1),),
+    example=example,
 )

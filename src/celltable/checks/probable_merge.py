@@ -10,6 +10,7 @@ from celltable.cells import Finding, Sample
 from celltable.checks._shapes import judged, shapes_of
 from celltable.plugins import Option
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, discs, painted
 
 MIN_CELLS = 5  # fewer give no notion of a usual size
 MIN_RATIO = 1.8  # two cells in one mask have about twice the usual area
@@ -44,6 +45,14 @@ def find(
             )
 
 
+def example() -> CheckExample:
+    """Five round cells, and two of them in one mask."""
+    size = (40, 60)
+    cells = discs(*((8, 8 + 11 * k, 4.5) for k in range(5)), size=size)
+    merged = np.logical_or(*discs((28, 14, 6), (28, 26, 6), size=size))
+    return CheckExample.of(painted([*cells, merged], size), at=[("a", 6)])
+
+
 CHECK = Check(
     rule="probable-merge",
     title="Probably several cells in one mask",
@@ -58,4 +67,5 @@ CHECK = Check(
         Option("max_solidity", MAX_SOLIDITY, "solidity below which a cell is not convex", low=0, high=1),
     ),
     repairs=("split-merges",),
+    example=example,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from celltable.cells import Finding, Sample
 from celltable.plugins import Option
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, discs, painted
 
 Float = NDArray[np.float32]
 
@@ -108,6 +110,13 @@ def _blobs(similar: NDArray[np.bool_], least: float, min_compact: float) -> list
     return sorted(found, key=lambda b: (-b[0], b[1], b[2]))
 
 
+def example() -> CheckExample:
+    """Of six bright discs five are annotated."""
+    places = [(10, 10, 6), (28, 12, 6), (12, 30, 6), (28, 30, 6), (12, 48, 6), (29, 48, 6)]
+    whole = painted(discs(*places, size=(40, 60)), (40, 60))
+    return CheckExample.of(replace(whole, instances=whole.instances.take(range(5))), at=[("a", None)])
+
+
 CHECK = Check(
     rule="probable-missed",
     title="Probably missed objects",
@@ -123,4 +132,5 @@ CHECK = Check(
         Option("min_share", MIN_SHARE, "least area of an object, as a share of the median cell", low=0),
         Option("min_compact", MIN_COMPACT, "least share of its box that an object fills", low=0, high=1),
     ),
+    example=example,
 )

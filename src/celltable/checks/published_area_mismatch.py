@@ -9,6 +9,7 @@ import numpy as np
 from celltable.cells import Finding, Sample
 from celltable.plugins import Option
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn
 
 # A polygon's own area and its pixels differ by up to half a pixel along the outline: half the box's circumference.
 MIN_SHARE = 0.1
@@ -30,6 +31,16 @@ def find(sample: Sample, *, min_share: float = MIN_SHARE) -> Iterator[Finding]:
         )
 
 
+def example() -> CheckExample:
+    """Areas of 9 px, one published as 9 and one as 30."""
+    cells = """
+        111.222
+        111.222
+        111.222
+    """
+    return CheckExample.of(drawn(cells, published_area=[9.0, 30.0]), at=[("a", 2)])
+
+
 CHECK = Check(
     rule="published-area-mismatch",
     title="Published area differs from the mask",
@@ -39,4 +50,5 @@ CHECK = Check(
     ),
     find=find,
     options=(Option("min_share", MIN_SHARE, "least difference, as a share of the larger area", low=0, high=1),),
+    example=example,
 )

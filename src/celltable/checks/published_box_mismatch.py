@@ -9,6 +9,7 @@ import numpy as np
 from celltable.cells import Finding, Sample
 from celltable.plugins import Option
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn
 
 SLACK_PX = 2.0  # boxes of polygons have fractions, and some releases count the last pixel, some do not
 
@@ -30,6 +31,12 @@ def find(sample: Sample, *, slack_px: float = SLACK_PX) -> Iterator[Finding]:
             yield Finding("published-box-mismatch", text, "warning", sample.image.image_id, int(cells.ids[i]), far)
 
 
+def example() -> CheckExample:
+    """The published box of cell 2 is that of cell 1."""
+    box = [0.0, 0.0, 2.0, 1.0]
+    return CheckExample.of(drawn("11...22", published_bbox=[box, box]), at=[("a", 2)])
+
+
 CHECK = Check(
     rule="published-box-mismatch",
     title="Published box differs from the mask",
@@ -39,4 +46,5 @@ CHECK = Check(
     ),
     find=find,
     options=(Option("slack_px", SLACK_PX, "distance of two edges that is not yet a mismatch", low=0, unit="px"),),
+    example=example,
 )

@@ -9,6 +9,7 @@ import numpy as np
 from celltable.cells import Finding, Sample, Severity
 from celltable.checks._shapes import judged, shapes_of
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn
 
 
 def find(sample: Sample) -> Iterator[Finding]:
@@ -24,6 +25,11 @@ def find(sample: Sample) -> Iterator[Finding]:
         yield Finding("several-components", text, severity, sample.image.image_id, int(cells.ids[i]), float(by_edge))
 
 
+def example() -> CheckExample:
+    """A cell of two parts, and one of one."""
+    return CheckExample.of(drawn("11.1.22"), at=[("a", 1)])
+
+
 CHECK = Check(
     rule="several-components",
     title="Several components",
@@ -33,4 +39,5 @@ CHECK = Check(
     ),
     find=find,
     repairs=("keep-largest-component", "split-components"),
+    example=example,
 )

@@ -10,6 +10,7 @@ from celltable.cells import Finding, Sample
 from celltable.checks._shapes import cut_by_border
 from celltable.plugins import Option
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn
 
 MIN_PX = 10  # TNBC's strays have 1-9 px, DSB2018's smallest nucleus 21
 MIN_SHARE = 0.02  # of the median of its image, for images of large cells
@@ -28,6 +29,19 @@ def find(sample: Sample, *, min_px: float = MIN_PX, min_share: float = MIN_SHARE
         yield Finding("speck", text, "warning", sample.image.image_id, int(cells.ids[i]), float(cells.area[i]))
 
 
+def example() -> CheckExample:
+    """A cell of 16 px and one of a single pixel."""
+    cells = """
+        ........
+        .1111...
+        .1111.2.
+        .1111...
+        .1111...
+        ........
+    """
+    return CheckExample.of(drawn(cells), at=[("a", 2)])
+
+
 CHECK = Check(
     rule="speck",
     title="Speck",
@@ -38,4 +52,5 @@ CHECK = Check(
         Option("min_share", MIN_SHARE, "the same as a share of the median cell of the image", low=0, high=1),
     ),
     repairs=("drop-specks",),
+    example=example,
 )

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from celltable.cells import Finding, Sample
+from celltable.cells import Finding, Image, Sample
 from celltable.checks._images import Place, place
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn
 
 
 def gather(sample: Sample) -> Place:
@@ -37,6 +38,13 @@ def find(features: Sequence[Place], dataset: Mapping[str, Any]) -> Iterator[Find
                 )
 
 
+def example() -> CheckExample:
+    """Of three images of one patient two are in train and one in test."""
+    splits = {"a": "train", "b": "train", "c": "test"}
+    images = [Image(name, 1, 4, split=split, leakage_group="patient 1") for name, split in splits.items()]
+    return CheckExample.of(*(drawn("11..", image=image) for image in images), at=[("c", None)])
+
+
 CHECK = Check(
     rule="split-leak",
     title="Split that leaks",
@@ -48,4 +56,5 @@ CHECK = Check(
     severity="error",
     scope="dataset",
     gather=gather,
+    example=example,
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from celltable.cells import Finding, Sample
 from celltable.checks._shapes import shapes_of
 from celltable.plugins.check import Check
+from celltable.plugins.example import CheckExample, drawn
 
 
 def find(sample: Sample) -> Iterator[Finding]:
@@ -18,6 +19,11 @@ def find(sample: Sample) -> Iterator[Finding]:
         yield Finding("touching", text, "note", sample.image.image_id, high, float(edges))
 
 
+def example() -> CheckExample:
+    """Cells 1 and 2 are neighbours, cell 3 is apart."""
+    return CheckExample.of(drawn("1122.3"), at=[("a", 2)])
+
+
 CHECK = Check(
     rule="touching",
     title="Touching cells",
@@ -27,4 +33,5 @@ CHECK = Check(
     ),
     find=find,
     severity="note",
+    example=example,
 )

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .options import Option
-from .registry import FAMILIES, Family, all_rules, home, load, load_all, names
+from .registry import FAMILIES, Family, all_rules, beside, home, load, load_all, names
 
-__all__ = ["FAMILIES", "Family", "Option", "all_rules", "home", "load", "load_all", "names"]
+__all__ = ["FAMILIES", "Family", "Option", "all_rules", "beside", "home", "load", "load_all", "names"]

@@ -6,7 +6,7 @@ findings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +15,8 @@ from celltable.cells import Finding, Sample, Severity
 from celltable.errors import PluginError
 
 from .contract import check_name, check_options
-from .options import Option
+from .example import CheckExample
+from .options import Option, settle
 
 Scope = Literal["image", "dataset"]
 
@@ -43,6 +44,8 @@ class Check:
         Every keyword of `find`; each default has its reason in the file.
     repairs
         Names of the repairs that mend it.
+    example
+        ``example() -> CheckExample``: images with the defect and where it is; the contract tests ask for one.
     """
 
     rule: str
@@ -55,6 +58,7 @@ class Check:
     gather: Callable[[Sample], Any] | None = None
     options: tuple[Option, ...] = ()
     repairs: tuple[str, ...] = ()
+    example: Callable[[], CheckExample] | None = None
 
     def __post_init__(self) -> None:
         owner = f"the check {self.rule}"
@@ -66,6 +70,13 @@ class Check:
                 "expected gather() with the scope 'dataset', and only there."
             )
         rules.rule(self.rule, self.title, self.severity, self.description, emitter="check")
+
+    def run(self, samples: Iterable[Sample], dataset: Mapping[str, Any] | None = None, **options: Any) -> list[Finding]:
+        """Find the defect in a few samples, outside of any store, with the defaults of options not given."""
+        settled = settle(self.options, options, f"the check {self.rule}")
+        if self.gather is None:
+            return [finding for sample in samples for finding in self.find(sample, **settled)]
+        return list(self.find([self.gather(sample) for sample in samples], dataset or {}, **settled))
 
     @property
     def name(self) -> str:

@@ -8,10 +8,12 @@ name given here and is imported only when asked for. Third parties add theirs th
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Final
 
 from celltable import rules
@@ -129,6 +131,18 @@ def home(family: str, name: str) -> str:
     """
     key = FAMILIES[family].spelt(name)
     return _builtin(family).get(key) or _third_party(family)[key][0].module
+
+
+def beside(family: str, name: str, file: str) -> Path:
+    """The path of a file next to the module of a plug-in, whether or not it exists.
+
+    >>> beside("metrics", "ap_coco", "vectors/ap_coco.json").exists()
+    True
+    """
+    spec = importlib.util.find_spec(home(family, name))
+    if spec is None or spec.origin is None:
+        raise PluginError(f"the {FAMILIES[family].noun} {name} is not in a file, so nothing can be beside it.")
+    return Path(spec.origin).parent / file
 
 
 @lru_cache

@@ -12,6 +12,7 @@ from celltable.cells import Edit
 from celltable.errors import PluginError
 
 from .contract import check_name, check_options
+from .example import RepairExample
 from .options import Option
 
 
@@ -37,6 +38,10 @@ class Repair:
     order
         Its place among several repairs, low first: what removes or merges whole cells (10), what changes their shape
         (20 to 60), what their shapes do to each other (70), and what drops leftovers (80).
+    clears
+        Of `mends`, the rules of which the check finds nothing afterwards, whatever the cells were.
+    example
+        ``example() -> RepairExample``: the cells of an image before and after; the contract tests ask for one.
     """
 
     name: str
@@ -48,6 +53,8 @@ class Repair:
     options: tuple[Option, ...] = ()
     needs_pixels: bool = False
     order: int = 100
+    clears: tuple[str, ...] = ()
+    example: Callable[[], RepairExample] | None = None
 
     def __post_init__(self) -> None:
         owner = f"the repair {self.name}"
@@ -55,3 +62,5 @@ class Repair:
         check_options(owner, self.options, {"propose": self.propose}, given=1)
         if not self.mends:
             raise PluginError(f"{owner} mends nothing; expected the rule of at least one check.")
+        if not set(self.clears) <= set(self.mends):
+            raise PluginError(f"{owner} clears {', '.join(self.clears)}; expected rules that it mends.")

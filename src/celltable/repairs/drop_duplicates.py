@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from celltable.cells import Edit, Sample
 from celltable.geometry.shapes import Shapes
 from celltable.plugins import Option
+from celltable.plugins.example import RepairExample, drawn
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import remove
 
@@ -32,6 +33,19 @@ def propose(sample: Sample, *, min_iou: float = MIN_IOU) -> Iterator[Edit]:
             yield remove("drop-duplicates", "duplicate-annotation", sample, i, reason)
 
 
+def example() -> RepairExample:
+    """Cell 3 repeats cell 1."""
+    cells = """
+        11111.22
+        11111.22
+    """
+    again = """
+        33333...
+        3333....
+    """
+    return RepairExample(drawn(cells, again), drawn(cells))
+
+
 REPAIR = Repair(
     name="drop-duplicates",
     title="Drop repeated annotations",
@@ -40,4 +54,6 @@ REPAIR = Repair(
     propose=propose,
     order=10,
     options=(Option("min_iou", MIN_IOU, "IoU from which two masks are the same cell", above=0, high=1),),
+    clears=("duplicate-annotation",),
+    example=example,
 )

@@ -9,6 +9,7 @@ import numpy as np
 from celltable.cells import Edit, Sample
 from celltable.geometry.shapes import on_border
 from celltable.plugins import Option
+from celltable.plugins.example import RepairExample, drawn
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import remove
 
@@ -30,6 +31,19 @@ def propose(sample: Sample, *, min_px: float = MIN_PX, min_share: float = MIN_SH
         yield remove("drop-specks", rule, sample, i, reason)
 
 
+def example() -> RepairExample:
+    """A cell of a single pixel goes."""
+    before = """
+        ........
+        .1111...
+        .1111.2.
+        .1111...
+        .1111...
+        ........
+    """
+    return RepairExample(drawn(before), drawn(before.replace("2", ".")))
+
+
 REPAIR = Repair(
     name="drop-specks",
     title="Drop specks",
@@ -41,4 +55,6 @@ REPAIR = Repair(
         Option("min_px", MIN_PX, "area below which a mask is a speck", type=float, low=0, unit="px²"),
         Option("min_share", MIN_SHARE, "the same as a share of the median cell of the image", low=0, high=1),
     ),
+    clears=("empty-mask",),
+    example=example,
 )

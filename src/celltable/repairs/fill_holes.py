@@ -8,6 +8,7 @@ import numpy as np
 
 from celltable.cells import Edit, Sample
 from celltable.geometry.shapes import Shapes
+from celltable.plugins.example import RepairExample, drawn
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import flags, replace_mask
 
@@ -24,6 +25,18 @@ def propose(sample: Sample) -> Iterator[Edit]:
             yield replace_mask("fill-holes", "hole", sample, i, mask, reason)
 
 
+def example() -> RepairExample:
+    """The hole of cell 1 is filled; that of cell 2 holds cell 3 and stays."""
+    before = """
+        111.22222
+        1.1.2...2
+        111.2.3.2
+        ....2...2
+        ....22222
+    """
+    return RepairExample(drawn(before), drawn(before.replace("1.1", "111")))
+
+
 REPAIR = Repair(
     name="fill-holes",
     title="Fill holes",
@@ -35,4 +48,5 @@ REPAIR = Repair(
     propose=propose,
     order=30,
     default=True,
+    example=example,
 )

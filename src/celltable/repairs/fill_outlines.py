@@ -9,6 +9,7 @@ import numpy as np
 from celltable.cells import Edit, Sample
 from celltable.geometry.shapes import Shapes
 from celltable.plugins import Option
+from celltable.plugins.example import RepairExample, drawn
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import flags, remove, replace_mask
 
@@ -52,6 +53,19 @@ def _is_core(shapes: Shapes, i: int, inside: tuple[int, int], min_core: float) -
     return px == int(shapes.areas[core]) and px >= min_core * int(shapes.hole_area[i])
 
 
+def example() -> RepairExample:
+    """A line around a large hole becomes the cell."""
+    line = """
+        11111111
+        1......1
+        1......1
+        1......1
+        1......1
+        11111111
+    """
+    return RepairExample(drawn(line), drawn(line.replace(".", "1")))
+
+
 REPAIR = Repair(
     name="fill-outlines",
     title="Fill outlines",
@@ -69,4 +83,5 @@ REPAIR = Repair(
         Option("min_filled_px", MIN_FILLED_PX, "least enclosed area of an outline", type=float, low=1, unit="px²"),
         Option("min_core", MIN_CORE, "share of the hole that another cell fills as its core", low=0, high=1),
     ),
+    example=example,
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from celltable.cells import Edit, Sample
 from celltable.plugins import Option
+from celltable.plugins.example import RepairExample, drawn
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import replace_mask, several_parts
 
@@ -19,6 +20,11 @@ def propose(sample: Sample, *, connectivity: int = 4) -> Iterator[Edit]:
         yield replace_mask("keep-largest-component", "several-components", sample, i, largest.mask, reason)
 
 
+def example() -> RepairExample:
+    """A stray pixel goes."""
+    return RepairExample(drawn("111.1.22"), drawn("111...22"))
+
+
 REPAIR = Repair(
     name="keep-largest-component",
     title="Keep the largest part",
@@ -30,4 +36,6 @@ REPAIR = Repair(
     propose=propose,
     order=40,
     options=(Option("connectivity", 4, "neighbours that join pixels: by edges, or by corners too", choices=(4, 8)),),
+    clears=("several-components",),
+    example=example,
 )

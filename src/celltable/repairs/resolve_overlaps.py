@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from celltable.cells import Edit, Instances, Sample
 from celltable.geometry.shapes import Shapes
 from celltable.plugins import Option
+from celltable.plugins.example import RepairExample, drawn
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import remove, replace_mask
 
@@ -49,6 +50,11 @@ def propose(sample: Sample, *, policy: str = "smaller-wins") -> Iterator[Edit]:
             yield replace_mask("resolve-overlaps", "overlap", sample, i, mask, reason)
 
 
+def example() -> RepairExample:
+    """The smaller cell keeps the shared pixels."""
+    return RepairExample(drawn("11111..", "....22."), drawn("1111...", "....22."))
+
+
 REPAIR = Repair(
     name="resolve-overlaps",
     title="Resolve overlaps",
@@ -60,4 +66,6 @@ REPAIR = Repair(
     propose=propose,
     order=70,
     options=(Option("policy", "smaller-wins", "who keeps a pixel that two cells claim", choices=tuple(POLICIES)),),
+    clears=("overlap",),
+    example=example,
 )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from celltable.cells import Edit, Sample
 from celltable.plugins import Option
+from celltable.plugins.example import RepairExample, drawn
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import next_id, replace_mask, several_parts, split
 
@@ -27,6 +30,21 @@ def propose(sample: Sample, *, connectivity: int = 4, min_px: float = MIN_PX) ->
         new += len(kept)
 
 
+def example() -> RepairExample:
+    """Two parts of 12 px become cells 3 and 4; the stray pixel between them goes."""
+    before = """
+        1111...1111.222
+        1111.1.1111.222
+        1111...1111.222
+    """
+    after = """
+        3333...4444.222
+        3333...4444.222
+        3333...4444.222
+    """
+    return RepairExample(drawn(before), drawn(after, instance_id=np.asarray([3, 4, 2], np.int32)))
+
+
 REPAIR = Repair(
     name="split-components",
     title="Split into parts",
@@ -40,4 +58,6 @@ REPAIR = Repair(
         Option("connectivity", 4, "neighbours that join pixels: by edges, or by corners too", choices=(4, 8)),
         Option("min_px", MIN_PX, "area below which a part is dropped", type=float, low=0, unit="px²"),
     ),
+    clears=("several-components",),
+    example=example,
 )

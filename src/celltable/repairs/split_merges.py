@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from celltable.cells import Edit, Sample
 from celltable.geometry.shapes import Shapes
 from celltable.plugins import Option
+from celltable.plugins.example import RepairExample, discs, painted
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import flags, next_id, split
 
@@ -67,6 +68,17 @@ def divided(mask: NDArray[np.bool_], depth: float = DEPTH) -> NDArray[np.int32]:
     return np.asarray(labels[1:-1, 1:-1], dtype=np.int32)
 
 
+def example() -> RepairExample:
+    """Two cells in one mask are cut at their waist; the five others stay."""
+    size = (40, 60)
+    cells = discs(*((8, 8 + 11 * k, 4.5) for k in range(5)), size=size)
+    merged = np.logical_or(*discs((28, 14, 6), (28, 24, 6), size=size))
+    left = merged & (np.arange(size[1]) < 20)
+    ids = np.asarray([1, 2, 3, 4, 5, 7, 8], np.int32)
+    after = painted([*cells, left, merged & ~left], size, instance_id=ids)
+    return RepairExample(painted([*cells, merged], size), after)
+
+
 REPAIR = Repair(
     name="split-merges",
     title="Split merged cells",
@@ -84,4 +96,5 @@ REPAIR = Repair(
         Option("depth", DEPTH, "depth of a saddle that divides, as a share of the largest distance", low=0, high=1),
         Option("min_share", MIN_SHARE, "least area of a part, as a share of the median cell", low=0),
     ),
+    example=example,
 )

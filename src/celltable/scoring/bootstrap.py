@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -39,10 +40,12 @@ def replicates(
     if n > SLOW_IMAGES or metric.heavy:
         return None
     out = []
-    for weights in draws(n, min(rounds, SLOW_ROUNDS), seed):
-        for row in weights:
-            picked = [numbers[i] for i in np.repeat(np.arange(n), row).tolist()]
-            out.append(metric.pool(picked, mode, **options).value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an image drawn twice shares its scores with itself: nothing to warn of
+        for weights in draws(n, min(rounds, SLOW_ROUNDS), seed):
+            for row in weights:
+                picked = [numbers[i] for i in np.repeat(np.arange(n), row).tolist()]
+                out.append(metric.pool(picked, mode, **options).value)
     return np.asarray(out, np.float64)
 
 

@@ -23,13 +23,21 @@ import pytest
 
 if TYPE_CHECKING:
     from .base import PluginTests
+    from .checks import CheckTests
+    from .metrics import MetricTests
+    from .models import ModelTests
+    from .repairs import RepairTests
 
 _HOME: Final = {
     "PluginTests": "base",
+    "CheckTests": "checks",
+    "MetricTests": "metrics",
+    "ModelTests": "models",
+    "RepairTests": "repairs",
 }
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in dict.fromkeys(_HOME.values())))
 
-__all__ = ["PluginTests"]
+__all__ = ["CheckTests", "MetricTests", "ModelTests", "PluginTests", "RepairTests"]
 
 
 def __getattr__(name: str) -> Any:

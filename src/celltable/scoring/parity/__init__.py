@@ -1,15 +1,15 @@
 """Parity with the official numbers: shipped vectors run against this installation, protocol by protocol.
 
 cases.npz holds generated label maps and references.json what stardist, pycocotools and scikit-learn said of them (made
-by tools/make-parity-vectors); rules.json holds tiny label maps that decide a rule (a tie, an empty image, an absent
-class) with the result worked out by hand from the published definition.
+by tools/make-parity-vectors). ``vectors/NAME.json`` beside each metric holds tiny label maps that decide a rule (a
+tie, an empty image, an absent class) with the result worked out by hand from the published definition.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from celltable import plugins
-from celltable.errors import CelltableError
+from celltable.errors import CelltableError, InputError
 from celltable.plugins.metric import Metric
 
 from ..arrays import pairs_from_arrays
@@ -110,8 +110,9 @@ def _checks() -> Iterator[tuple[str, str, float, Iterator[Compared]]]:
                 reference = f"pycocotools {versions['pycocotools']}"
                 yield name, reference, ORDER, _coco(name, quantity.upper(), refs[kind])
     yield "counts_livecell", f"scikit-learn {versions['scikit-learn']} r2_score", 1e-15, _counts(refs["counts"])
-    for rule in _by_protocol(_load("rules.json")):
-        yield rule[0], "rules worked out by hand", ORDER, _rules(rule[1])
+    for name in names:
+        if plugins.beside("metrics", name, f"vectors/{name}.json").exists():
+            yield name, "rules worked out by hand", ORDER, worked(name)
 
 
 def _row(protocol: str, reference: str, tolerance: float, compared: Sequence[Compared]) -> Row:
@@ -193,26 +194,39 @@ def _counts(expected: Any) -> Iterator[Compared]:
     yield "R2 below 1600", metric.pool(numbers, "strict", below=1600).fields["R2"], expected["R2"]
 
 
-def _by_protocol(rules: Sequence[Any]) -> Iterator[tuple[str, list[Any]]]:
-    for protocol in dict.fromkeys(rule["protocol"] for rule in rules):
-        yield protocol, [rule for rule in rules if rule["protocol"] == protocol]
+def worked(name: str) -> Iterator[Compared]:
+    """Score the vectors beside a metric: (what, number found, number worked out by hand).
+
+    The file ``vectors/NAME.json`` is a list of cases. Each has ``what`` (a few words), ``images`` (``gt`` and ``pred``
+    as label maps; ``scores``, ``gt_classes``, ``pred_classes`` per cell and ``meta`` where the metric needs them) and
+    ``expected`` (field of the result → number, null for NaN); ``mode`` ("strict" unless given), ``options`` and
+    ``class_names`` are optional.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is not JSON.
+    """
+    path = plugins.beside("metrics", name, f"vectors/{name}.json")
+    try:
+        cases = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise InputError(f"{path}: {exc}; expected the vectors of the metric {name}, a JSON list of cases.") from exc
+    for case in cases:
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in case.get("options", {}).items()}
+        found = _fields(name, _pairs_of(case), case.get("mode", "strict"), **options)
+        for key, value in case["expected"].items():
+            yield f"{case['what']}: {key}", found.get(key, np.nan), np.nan if value is None else value
 
 
-def _rules(rules: Sequence[Any]) -> Iterator[Compared]:
-    for rule in rules:
-        images = rule["images"]
-        typed = "gt_classes" in images[0]
-        classes = ([i["gt_classes"] for i in images], [i["pred_classes"] for i in images]) if typed else None
-        pairs = pairs_from_arrays(
-            [np.asarray(i["gt"]) for i in images],
-            [np.asarray(i["pred"]) for i in images],
-            classes=classes,
-            scores=[i["scores"] for i in images] if "scores" in images[0] else None,
-            class_names=rule.get("class_names", ()),
-            meta=[i.get("meta", {}) for i in images],
-        )
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in rule.get("options", {}).items()}
-        found = _fields(rule["protocol"], pairs, rule.get("mode", "strict"), **options)
-        for key, value in rule["expected"].items():
-            expected = np.nan if value is None else value
-            yield f"{rule['what']}: {key}", found.get(key, np.nan), expected
+def _pairs_of(case: Mapping[str, Any]) -> list[Pair]:
+    images = case["images"]
+    typed = "gt_classes" in images[0]
+    return pairs_from_arrays(
+        [np.asarray(i["gt"]) for i in images],
+        [np.asarray(i["pred"]) for i in images],
+        classes=([i["gt_classes"] for i in images], [i["pred_classes"] for i in images]) if typed else None,
+        scores=[i["scores"] for i in images] if "scores" in images[0] else None,
+        class_names=case.get("class_names", ()),
+        meta=[i.get("meta", {}) for i in images],
+    )

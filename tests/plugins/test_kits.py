@@ -1,0 +1,22 @@
+"""Every check, repair, metric and model of celltable keeps to the contract that plug-ins of others are held to."""
+
+from __future__ import annotations
+
+from celltable import plugins
+from celltable.testing import CheckTests, MetricTests, ModelTests, RepairTests
+
+
+class TestEveryCheck(CheckTests):
+    names = plugins.names("checks")
+
+
+class TestEveryRepair(RepairTests):
+    names = plugins.names("repairs")
+
+
+class TestEveryMetric(MetricTests):
+    names = plugins.names("metrics")
+
+
+class TestEveryModel(ModelTests):
+    names = plugins.names("models")
