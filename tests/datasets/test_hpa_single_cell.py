@@ -73,6 +73,8 @@ CASES: dict[str, Case] = {
     "a class that does not exist": (_labels("8|5|0", "8|19|0"), "unknown-class", 1, 0),
     "a class that is no number": (_labels("8|5|0", "8|five"), "unknown-class", 1, 0),
     "an empty label": (_labels("8|5|0", ""), "unknown-class", 1, 0),
+    "an empty table": (lambda r: only(r, "train.csv").write_bytes(b""), "unreadable-table", 1, 0),
+    "a table of noise": (lambda r: only(r, "train.csv").write_bytes(b"\x00\xff" * 50), "unreadable-table", 1, 0),
     "a mask cut short": (lambda r: cut(_mask(r)), "unreadable-mask", 1, _of_first),
     "a mask of another size": (lambda r: cropped(_mask(r)), "size-mismatch", 1, _of_first),
     "a mask that wrapped": (lambda r: _full(_mask(r)), "mask-wrap", 1, 0),

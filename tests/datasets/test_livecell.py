@@ -47,6 +47,7 @@ CASES: dict[str, Case] = {
     "annotations as an object": (
         _edit(lambda d: d.update(annotations={str(a["id"]): a for a in d["annotations"]})), "annotations-dict", 1, 0,
     ),
+    "an unknown category": (_edit(lambda d: d["annotations"][-1].update(category_id=77)), "unknown-class", 1, 0),
     "an image listed twice": (
         _edit(lambda d: d["images"].append({**d["images"][2], "id": 90_001})), "image-listed-twice", 2, 0,
     ),

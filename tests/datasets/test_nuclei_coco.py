@@ -105,6 +105,7 @@ CASES: dict[str, Case] = {
         1,
         1,
     ),
+    "an unknown category": (lambda r: _edit(r, "BBBC018", category_id=77), "unknown-class", 1, 0),
     "an annotation of no image": (lambda r: _edit(r, "BBBC018", image_id=999), "unknown-image", 1, 1),
     "an annotation id twice": (lambda r: _edit(r, "BBBC018", id=0), "duplicate-annotation-id", 1, 0),
     "another picture's size": (

@@ -89,3 +89,17 @@ def test_the_real_pairs_are_version_2_without_neoplastic_nuclei(sample: Callable
     assert {s.image.size for s in samples.values()} == {(512, 512)}
     assert not any(s.image.exhaustive for s in samples.values())
     assert {s.image.leakage_group for s in samples.values()} == {"fold1"}
+
+
+def test_pixels_of_a_colour_outside_the_palette_are_counted(pristine: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(pristine, tmp_path / pristine.name))
+
+    def unassigned() -> float:
+        found = [f for f in read_all("pannuke_imagemask", root)[1] if f.rule == "unassigned-pixels"]
+        return sum(f.value or 0 for f in found if f.image_id == "10040")
+
+    before = unassigned()
+    mask = pixels_of(root / MASK).copy()
+    mask[:20, :20] = (9, 99, 60)
+    resave(root / MASK, mask)
+    assert before < unassigned() <= before + 400

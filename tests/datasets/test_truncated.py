@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from celltable import plugins
 from celltable.errors import ImageFileError
 
 from .releases import make_example, read_all, rules
 
-# data set → the image to cut; readers that decode every image say "unreadable-image" instead
+# data set → the image to cut; readers that decode every image report "unreadable-image" instead
 IMAGES = {
-    "livecell": "A172_Phase_A7_1_01d00h00m_2.tif",
-    "hpa_single_cell": "*_green.png",
-    "bbbc006": "*.tif",
-    "bbbc039": "*.tif",
-    "nuclei_coco": "stage_1_train/*.jpg",
+    name: damage.file
+    for name, dataset in plugins.load_all("datasets").items()
+    for damage in dataset.damages
+    if damage.truncated == "truncated-image"
 }
 
 

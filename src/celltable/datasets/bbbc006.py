@@ -13,7 +13,7 @@ import numpy as np
 
 from celltable.cells import Finding, Instances, Sample
 from celltable.imagefile import Entry, Release
-from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.plugins.dataset import Damage, Dataset, File, Scan
 from celltable.rules import rule
 
 from ._channels import image_of_channels
@@ -179,6 +179,10 @@ DATASET = Dataset(
     "BBBC006_v1_labels/mcf-z-stacks-03212011_<well>_s<site>.png\nBBBC006_v1_counts.csv",
     protocols=("errors_caicedo",),
     expected_findings=("missing-channel", "missing-annotation"),
+    damages=(
+        Damage("BBBC006_v1_images_z_16/*_a01_s1_w1*.tif", "missing-channel", "unreadable-image", "truncated-image"),
+        Damage("*_a01_s1.png", "missing-annotation", "unreadable-mask"),
+    ),
     scan=scan,
     load=load,
     example=example,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from celltable.cells import Finding, Image, Instances, Kind, Sample
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
-from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.plugins.dataset import Damage, Dataset, File, Scan
 from celltable.rules import rule
 
 from ._channels import Channel, decoded, image_of_channels
@@ -198,7 +198,11 @@ DATASET = Dataset(
         ),
     ),
     layout="BBBC007_v1_images/<folder>/<file>.tif\nBBBC007_v1_outlines/<folder>/<the same file>.tif",
-    expected_findings=("corner-marks", "cut-outline", "missing-annotation"),
+    expected_findings=("corner-marks", "cut-outline", "missing-annotation", "open-outline"),
+    damages=(
+        Damage("BBBC007_v1_images/A9/A9 p10d.tif", "missing-channel", "unreadable-image"),
+        Damage("BBBC007_v1_outlines/A9/A9 p10d.tif", "missing-annotation", "unreadable-mask"),
+    ),
     scan=scan,
     load=load,
     example=example,

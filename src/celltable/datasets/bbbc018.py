@@ -11,7 +11,7 @@ import numpy as np
 from celltable.cells import Finding, Image, Instances, Kind, Sample, Severity
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
-from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.plugins.dataset import Damage, Dataset, File, Scan
 
 from ._channels import Channel, data_channel, decoded, image_of_channels
 from ._outlines import grown, line_of, open_contours, sample_of_drawings
@@ -151,6 +151,10 @@ DATASET = Dataset(
     ),
     layout="BBBC018_v1_images/<5 digits>-{DNA,actin,pH3}.DIB\nBBBC018_v1_outlines/<5 digits>-{nuclei,cells}.png",
     expected_findings=("missing-annotation", "open-outline"),
+    damages=(
+        Damage("*00733-DNA.DIB", "missing-channel", "unreadable-image"),
+        Damage("*00733-nuclei.png", "missing-annotation", "unreadable-mask"),
+    ),
     scan=scan,
     load=load,
     example=example,

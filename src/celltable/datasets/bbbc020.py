@@ -12,7 +12,7 @@ from celltable.cells import Finding, Image, Instances, Kind, Sample
 from celltable.geometry import rle
 from celltable.geometry.masks import Masks
 from celltable.imagefile import Entry, Release
-from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.plugins.dataset import Damage, Dataset, File, Scan
 from celltable.rules import rule
 
 from ._channels import Channel, data_channel, decoded, image_of_channels
@@ -192,6 +192,10 @@ DATASET = Dataset(
     layout="BBBC020_v1_images/<field>/<field>_{c1,c5}.TIF\nBBC020_v1_outlines_nuclei/<field>_c5_<n>.TIF\n"
     "BBC020_v1_outlines_cells/<field>_c1_<n>.TIF",
     expected_findings=("misspelt-folder", "missing-annotation", "outline-object", "unreadable-mask"),
+    damages=(
+        Damage("*/jw-1h 2_c5.TIF", "missing-channel", "unreadable-image"),
+        Damage("*outlines_nuclei/*_c5_1.TIF", "", "unreadable-mask"),
+    ),
     scan=scan,
     load=load,
     example=example,

@@ -12,7 +12,7 @@ from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import ArchiveError, ImageFileError
 from celltable.geometry import label_map
 from celltable.imagefile import Entry, Release
-from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.plugins.dataset import Damage, Dataset, File, Scan
 
 from ._read import image_of, png, read_or_finding, sample, size_finding, tiff, unlabelled
 
@@ -138,6 +138,10 @@ DATASET = Dataset(
     protocols=("errors_caicedo",),
     layout="images/IXMtest_<Well>_s<site>_w1<GUID>.tif\nmasks/<same stem>.png\nmetadata/{training,validation,test}.txt",
     expected_findings=("unknown-image",),
+    damages=(
+        Damage("images/*_A02_s1_*.tif", "missing-image", "unreadable-image", "truncated-image"),
+        Damage("masks/*_A02_s1_*.png", "missing-annotation", "unreadable-mask"),
+    ),
     scan=scan,
     load=load,
     example=example,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
-from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.plugins.dataset import Damage, Dataset, File, Scan
 from celltable.rules import rule
 
 from ._channels import decoded
@@ -124,6 +124,10 @@ DATASET = Dataset(
     how_to_get="Free. If the link is dead, ask the authors of the toolbox.",
     layout="cluster nuclei/original/<name>.bmp (or png, tif, jpg)\ncluster nuclei/label/<name>(label).bmp",
     expected_findings=("missing-image", "near-red", "open-outline"),
+    damages=(
+        Damage("original/3.bmp", "missing-image", "unreadable-image"),
+        Damage("label/3(label).bmp", "missing-annotation", "unreadable-mask"),
+    ),
     scan=scan,
     load=load,
     example=example,

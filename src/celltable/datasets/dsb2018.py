@@ -9,7 +9,7 @@ from typing import Final
 from celltable.cells import Finding, Sample
 from celltable.imagefile import Release
 from celltable.notation.kaggle import Rows, rows_by_image
-from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.plugins.dataset import Damage, Dataset, File, Scan
 from celltable.rules import rule
 
 from ._dsb import Item, find_images, load_image
@@ -125,6 +125,10 @@ DATASET = Dataset(
     "stage2_test_final.zip, or stage2_test_final/<ImageId>/images/<ImageId>.png\n"
     "stage1_train_labels.csv, stage1_solution.csv, stage2_solution_final.csv beside them",
     expected_findings=("ignored-images",),
+    damages=(
+        Damage("stage1_train/*/images/*.png", "missing-image", "unreadable-image"),
+        Damage("stage1_train/*/masks/*.png", "csv-differs", "unreadable-mask"),
+    ),
     scan=scan,
     load=load,
     example=example,

@@ -9,7 +9,7 @@ import numpy as np
 
 from celltable.cells import Finding, Sample
 from celltable.imagefile import Release
-from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.plugins.dataset import Damage, Dataset, File, Scan
 from celltable.rules import rule
 
 from ._dsb import Item, find_images, load_image
@@ -98,6 +98,10 @@ DATASET = Dataset(
     protocols=("ap_dsb2018",),
     layout="kaggle-dsbowl-2018-dataset-fixes-master/stage1_train/<ImageId>/images/<ImageId>.png and masks/*.png",
     expected_findings=("unknown-version",),
+    damages=(
+        Damage("stage1_train/*/images/*.png", "missing-image", "unreadable-image"),
+        Damage("stage1_train/*/masks/*.png", "", "unreadable-mask"),
+    ),
     scan=scan,
     load=load,
     example=example,

@@ -13,7 +13,7 @@ from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import ArchiveError, ImageFileError
 from celltable.imagefile import Entry, Release
 from celltable.notation.hpa import CLASSES
-from celltable.plugins.dataset import Dataset, Scan
+from celltable.plugins.dataset import Damage, Dataset, Scan
 from celltable.rules import rule
 
 from ._hpa_tables import Labelled, read_labels
@@ -158,7 +158,7 @@ def _mask(release: Release, entry: Entry | None, image: Image, findings: list[Fi
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """Quartets in train.zip, train.csv, the sample submission, and predicted masks; one quartet lacks a channel."""
+    """Write train.zip, test.zip, train.csv, the sample submission and predicted masks; one image lacks a channel."""
     from celltable.synthetic import generate
 
     from ._example import guid, write_zip
@@ -179,6 +179,9 @@ def example(folder: Path, seed: int = 0) -> Path:
         rows.append(f"{image_id},{'8|5|0' if k == 0 else 16 - k}")
     rows.append(f"{guid(seed, 99)},18")
     write_zip(root / "train.zip", train)
+    pixels = generate("four-channel", size=(128, 128), cells=6, seed=seed * 100 + 50).pixels
+    roles = ("red", "green", "blue", "yellow")
+    write_zip(root / "test.zip", {f"{guid(seed, 50)}_{r}.png": png(pixels[..., c]) for c, r in enumerate(roles)})
     write_zip(root / "cell_masks_predicted.zip", masks)
     (root / "train.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     line = f"{guid(seed, 50)},2048,2048,0 1 eNoLCAgIMAEABJkBdQ=="
@@ -215,6 +218,10 @@ DATASET = Dataset(
     "kaggle_2021.tsv (Image,Label), or ID,Gene beside the atlas's subcellular_location.tsv",
     protocols=("map_hpa2021",),
     expected_findings=("missing-channel", "predicted-masks", "unknown-image"),
+    damages=(
+        Damage("*_green.png", "missing-channel", "unreadable-image", "truncated-image"),
+        Damage("*_predictedmask.png", "", "unreadable-mask"),
+    ),
     scan=scan,
     load=load,
     example=example,

@@ -12,7 +12,7 @@ from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import ArchiveError, ImageFileError
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
-from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.plugins.dataset import Damage, Dataset, File, Scan
 from celltable.rules import rule
 
 from ._read import fitting_mask, image_of, png, sample, unlabelled, unreadable_is_a_finding
@@ -187,6 +187,10 @@ DATASET = Dataset(
     "data/preprocessed-data/{gnf,ic100}/dna-<N>.png",
     protocols=("ap_dsb2018",),
     expected_findings=("missing-annotation", "outline-count-differs"),
+    damages=(
+        Damage("dna-images/ic100/dna-2.png", "missing-image", "unreadable-image"),
+        Damage("preprocessed-data/ic100/dna-2.png", "missing-annotation", "unreadable-mask"),
+    ),
     scan=scan,
     load=load,
     example=example,

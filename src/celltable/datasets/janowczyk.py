@@ -10,7 +10,7 @@ import numpy as np
 from celltable.cells import Finding, Instances, Sample
 from celltable.geometry import label_map
 from celltable.imagefile import Entry, Release
-from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.plugins.dataset import Damage, Dataset, File, Scan
 from celltable.rules import rule
 
 from ._read import fitting_mask, image_of, png, sample, tiff, unlabelled, unreadable_is_a_finding
@@ -106,6 +106,10 @@ DATASET = Dataset(
     ),
     layout="<patient>_<mag>_f<NNNNN>_original.tif\n<patient>_<mag>_f<NNNNN>_mask.png   (no top folder)",
     expected_findings=("missing-annotation", "partial-annotation"),
+    damages=(
+        Damage("*_f00003_original.tif", "missing-image", "unreadable-image"),
+        Damage("*_f00003_mask.png", "missing-annotation", "unreadable-mask"),
+    ),
     scan=scan,
     load=load,
     example=example,

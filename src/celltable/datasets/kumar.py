@@ -12,7 +12,7 @@ from celltable.cells import Finding, Sample
 from celltable.errors import ArchiveError, InputError
 from celltable.imagefile import Entry, Release
 from celltable.notation import aperio
-from celltable.plugins.dataset import Dataset, Scan
+from celltable.plugins.dataset import Damage, Dataset, Scan
 from celltable.rules import rule
 
 from ._read import image_of, sample, tiff, unlabelled, unreadable_is_a_finding
@@ -95,24 +95,30 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None, st
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """Two patients: vertices outside, a region of two vertices, NegativeROA, overlap, one file without a scale."""
+    """Write two benchmark images and a MoNuSeg test image: vertices outside, NegativeROA, overlap, a missing scale."""
+    root = folder / "tcga"
+    benchmark, monuseg = root / "nucleisegmentationbenchmark", root / "MoNuSegTestData"
+    for k, stem in enumerate(("TCGA-21-5784-01Z-00-DX1", "TCGA-NH-A8F7-01A-01-TS1")):
+        _write(benchmark / "Tissue images", benchmark / "Annotations", stem, seed * 100 + k, 0.252 if k == 0 else None)
+    _write(monuseg, monuseg, "TCGA-2Z-A9J9-01A-01-TS1", seed * 100 + 2, 0.252)
+    return root
+
+
+def _write(images: Path, documents: Path, stem: str, seed: int, scale: float | None) -> None:
     from celltable.geometry import masks, outline
     from celltable.synthetic import generate
 
-    root = folder / "nucleisegmentationbenchmark"
-    for sub in ("Tissue images", "Annotations"):
-        (root / sub).mkdir(parents=True, exist_ok=True)
-    for k, stem in enumerate(("TCGA-21-5784-01Z-00-DX1", "TCGA-NH-A8F7-01A-01-TS1")):
-        scene = generate("histology", size=(120, 120), cells=10, seed=seed * 100 + k)
-        image = tiff(scene.pixels[..., :3], compression="lzw", predictor=2, photometric="rgb")
-        (root / "Tissue images" / f"{stem}.tif").write_bytes(image)
-        _, outlined = masks.from_label_map(scene.label_map)
-        rings = [r.points_xy.astype(float).tolist() for cell in outline.polygons(outlined) for r in cell if not r.hole]
-        rings[0] = [[x - 2.5 if x < 60 else x, y] for x, y in rings[0]] + [[-2.5, 60.0]]
-        rings.append([[x + 3.25, y + 1.5] for x, y in rings[1]])  # overlaps its neighbour
-        rings.append([[5.0, 5.0], [6.0, 6.0]])
-        (root / "Annotations" / f"{stem}.xml").write_text(_document(rings, 0.252 if k == 0 else None), encoding="utf-8")
-    return root
+    for folder in (images, documents):
+        folder.mkdir(parents=True, exist_ok=True)
+    scene = generate("histology", size=(120, 120), cells=10, seed=seed)
+    image = tiff(scene.pixels[..., :3], compression="lzw", predictor=2, photometric="rgb")
+    (images / f"{stem}.tif").write_bytes(image)
+    _, outlined = masks.from_label_map(scene.label_map)
+    rings = [r.points_xy.astype(float).tolist() for cell in outline.polygons(outlined) for r in cell if not r.hole]
+    rings[0] = [[x - 2.5 if x < 60 else x, y] for x, y in rings[0]] + [[-2.5, 60.0]]
+    rings.append([[x + 3.25, y + 1.5] for x, y in rings[1]])  # overlaps its neighbour
+    rings.append([[5.0, 5.0], [6.0, 6.0]])
+    (documents / f"{stem}.xml").write_text(_document(rings, scale), encoding="utf-8")
 
 
 def _document(rings: list[list[list[float]]], scale: float | None) -> str:
@@ -159,6 +165,10 @@ DATASET = Dataset(
     "MoNuSeg 2018 Training Data/{Tissue Images,Annotations}/…\nMoNuSegTestData/TCGA-….{tif,xml}",
     protocols=("aji_kumar2017",),
     expected_findings=("invalid-segmentation", "negative-roa", "outside-image", "missing-scale"),
+    damages=(
+        Damage("Tissue images/*.tif", "missing-image", "unreadable-image", smaller=""),  # no document states the size
+        Damage("Annotations/*.xml", "missing-annotation", "unreadable-annotations", smaller=""),
+    ),
     scan=scan,
     load=load,
     example=example,

@@ -14,7 +14,7 @@ from celltable.imagefile import Entry, Release
 from celltable.notation import coco_cells as coco
 from celltable.notation.coco import Document
 from celltable.notation.coco import load as load_coco
-from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.plugins.dataset import STOPS, Damage, Dataset, File, Scan
 
 from ._livecell import PIXEL_UM, TYPES, parse
 from ._read import UnreadableImage, image_of, located, sample, tiff
@@ -150,7 +150,7 @@ def _image(release: Release, shared: Shared, item: Item, findings: list[Finding]
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """The wide files with their known defects: an image twice, one in two splits, annotations as an object."""
+    """Write the wide files and one of a cell type: an image twice, one in two splits, annotations as an object."""
     from celltable.synthetic import generate
 
     root = folder / "LIVECell_dataset_2021"
@@ -171,12 +171,23 @@ def example(folder: Path, seed: int = 0) -> Path:
             if part == "val" and i == 0:
                 first = generate("phase-contrast", size=(104, 140), cells=7, seed=seed * 100)
                 _annotate(document, "A172_Phase_A7_1_00d00h00m_1", first.label_map, numbers)
+        annotations = root / "annotations"
         if part == "test":
+            _write_json(annotations / "LIVECell_single_cells" / kind.lower() / "test.json", _of_first_image(document))
             document["annotations"] = {str(a["id"]): a for a in document["annotations"]}
-        target = root / "annotations" / "LIVECell" / f"livecell_coco_{part}.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(document), encoding="utf-8")
+        _write_json(annotations / "LIVECell" / f"livecell_coco_{part}.json", document)
     return root
+
+
+def _of_first_image(document: dict[str, Any]) -> dict[str, Any]:
+    first = document["images"][0]
+    cells = [a for a in document["annotations"] if a["image_id"] == first["id"]]
+    return {**document, "images": [first], "annotations": cells}
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document), encoding="utf-8")
 
 
 _CATEGORY: Final = {"supercategory": "cell", "id": 1, "name": "cell"}
@@ -220,6 +231,7 @@ DATASET = Dataset(
     target=("cell",),
     group="well",
     parts=PARTS,
+    default_parts=WIDE,
     counts={("train", "images"): 3253, ("val", "images"): 570, ("test", "images"): 1564, ("", "instances"): 1_686_352},
     files=(
         File(f"{_BASE}/images.zip", "images.zip"),
@@ -234,6 +246,10 @@ DATASET = Dataset(
     "LIVECell_dataset_2021/annotations/LIVECell_dataset_size_split/<n>_train<p>percent.json",
     protocols=("ap_livecell", "ar_livecell", "afnr_livecell"),
     expected_findings=("image-listed-twice", "image-in-two-splits", "annotations-dict"),
+    damages=(
+        Damage("SkBr3_Phase_G3_1_01d00h00m_2.tif", "missing-image", "unreadable-image", "truncated-image"),
+        Damage("livecell_coco_test.json", "", STOPS, smaller=""),  # without it, its images are unlabelled
+    ),
     scan=scan,
     load=load,
     example=example,

@@ -10,7 +10,7 @@ from typing import Any, Final
 from celltable.cells import Finding, Instances, Sample
 from celltable.errors import InputError
 from celltable.imagefile import Entry, Release
-from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.plugins.dataset import STOPS, Damage, Dataset, File, Scan
 from celltable.rules import rule
 
 from ._livecell import PIXEL_UM, parse
@@ -136,6 +136,10 @@ DATASET = Dataset(
     layout="nuclear_count_benchmark/{A172,A549}.zip\nnuclear_count_benchmark/{A172,A549}_counts.json",
     protocols=("counts_livecell",),
     expected_findings=("invalid-count", "unknown-image", "wrong-extension"),
+    damages=(
+        Damage("A172/*.tif", "unknown-image", "unreadable-image", smaller=""),
+        Damage("A172_counts.json", "", STOPS, smaller=""),
+    ),
     scan=scan,
     load=load,
     example=example,

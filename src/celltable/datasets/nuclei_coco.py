@@ -13,7 +13,7 @@ from celltable.errors import ArchiveError, ImageFileError, InputError
 from celltable.imagefile import Entry, Release
 from celltable.notation.coco import load as load_json
 from celltable.notation.coco_cells import Annotations, prepare
-from celltable.plugins.dataset import Dataset, Scan
+from celltable.plugins.dataset import Damage, Dataset, Scan
 from celltable.rules import rule
 
 from ._read import loader, located, truncated
@@ -271,16 +271,22 @@ DATASET = Dataset(
     target=("nucleus",),
     group="that of the native data set (patient, well, field, series), from the name of the original file",
     parts=tuple(SOURCES),
+    default_parts=tuple(k for k in SOURCES if k not in LOCAL),
     protocols=("ap_coco", "ap_dsb2018"),
     layout="Nuclei/annotations/<name>.json\nNuclei/<folder>/<source id>.jpg, folders stage_1_train, stage_1_test, "
     "stage_2_test and one for each other source",
     splits={"local": {"train": LOCAL_TRAIN, "val": LOCAL_VAL}},
     expected_findings=(
         "annotation-id-zero",
+        "annotations-dict",
         "missing-annotation",
         "jpeg-images",
         "missing-image",
         "swapped-tile-names",
+    ),
+    damages=(
+        Damage("BBBC007/*.jpg", "missing-image", "unreadable-image", "truncated-image"),
+        Damage("annotations/BBBC007.json", "", "unreadable-annotations", smaller=""),
     ),
     scan=scan,
     load=load,

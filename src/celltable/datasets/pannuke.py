@@ -16,7 +16,7 @@ from celltable.errors import ReleaseError
 from celltable.geometry import label_map
 from celltable.imagefile import Entry, Release, let_go
 from celltable.notation.pannuke import CLASS_NAMES, cells_of_channels
-from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.plugins.dataset import STOPS, Damage, Dataset, File, Scan
 from celltable.rules import rule
 
 from ._read import located, sample
@@ -235,6 +235,10 @@ DATASET = Dataset(
     "Fold <k>/masks/fold<k>/masks.npy     (N, 256, 256, 6) float64",
     protocols=("pq_pannuke",),
     expected_findings=("cross-class-overlap", "void-pixels", "void-patch", "several-components"),
+    damages=(
+        Damage("fold1/images.npy", "missing-image", STOPS, smaller=STOPS),
+        Damage("fold1/masks.npy", "missing-annotation", STOPS, smaller=STOPS),
+    ),
     scan=scan,
     load=load,
     example=example,

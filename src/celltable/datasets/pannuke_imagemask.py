@@ -15,7 +15,7 @@ from celltable.errors import InputError
 from celltable.geometry import label_map
 from celltable.imagefile import Entry, Release
 from celltable.notation.pannuke import CLASS_NAMES, FIRST, PALETTES, classify
-from celltable.plugins.dataset import Dataset, Scan
+from celltable.plugins.dataset import Damage, Dataset, Scan
 from celltable.rules import rule
 
 from ._read import fitting_mask, image_of, located, png, sample, unlabelled, unreadable_is_a_finding
@@ -163,9 +163,14 @@ DATASET = Dataset(
     classes=CLASS_NAMES,
     group="PanNuke fold 1",
     parts=("v1", "v2"),
+    alternative_parts=True,
     counts={("", "images"): 2656},
     layout="PanNuke-ImageMask-Dataset-V<1|2>/{train,valid,test}/{images,masks}/<10001 + row of fold 1>.{jpg,png}",
     expected_findings=("unassigned-pixels", "red-blue-swapped", "class-unavailable"),
+    damages=(
+        Damage("train/images/10040.png", "missing-image", "unreadable-image"),
+        Damage("train/masks/10040.png", "missing-annotation", "unreadable-mask"),
+    ),
     scan=scan,
     load=load,
     example=example,

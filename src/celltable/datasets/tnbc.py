@@ -10,7 +10,7 @@ import numpy as np
 from celltable.cells import Finding, Instances, Sample
 from celltable.geometry import label_map
 from celltable.imagefile import Entry, Release
-from celltable.plugins.dataset import Dataset, File, Scan
+from celltable.plugins.dataset import Damage, Dataset, File, Scan
 
 from ._read import fitting_mask, image_of, png, sample, unlabelled, unreadable_is_a_finding
 
@@ -105,6 +105,10 @@ DATASET = Dataset(
     ),
     layout="TNBC_NucleiSegmentation/Slide_<SS>/<SS>_<i>.png\nTNBC_NucleiSegmentation/GT_<SS>/<SS>_<i>.png",
     protocols=("aji_kumar2017", "pq_hovernet"),
+    damages=(
+        Damage("Slide_01/01_1.png", "missing-image", "unreadable-image"),
+        Damage("GT_01/01_1.png", "missing-annotation", "unreadable-mask"),
+    ),
     scan=scan,
     load=load,
     example=example,

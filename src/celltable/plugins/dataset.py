@@ -1,8 +1,8 @@
 """Published releases, one file each: what it is, its licence and citation, its published counts, a reader, an example.
 
-A module here holds one frozen ``DATASET``. Its two functions split the work so that it runs on any number of workers:
-``scan`` lists the images of an opened release cheaply and in a fixed order, ``load`` reads one of them with its cells.
-A reader reads what was published and repairs nothing: what is wrong becomes a finding.
+A module of `celltable.datasets` holds one frozen ``DATASET``. Its two functions divide the work among any number of
+workers: ``scan`` lists the images of an opened release cheaply and in a fixed order, ``load`` reads one of them with
+its cells. A reader reads what was published and repairs nothing: what is wrong becomes a finding.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+from celltable import rules
 from celltable.cells import Finding, Sample
+from celltable.errors import PluginError
 from celltable.imagefile import Release, open_release
+
+from .contract import check_name
 
 Access = Literal["free", "by hand", "login"]  # by hand: free, but no file has a stable address
 
@@ -31,15 +35,63 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What `scan` found: one work item an image, in the order of image ids, and findings about the release as a whole.
+    """The images of a release, before any is read.
 
-    Items are passed to `load` unchanged; they must be small. `shared` is anything that all loads need (a parsed CSV or
-    JSON), read once.
+    Attributes
+    ----------
+    items
+        One small work item per image, in the order of image ids; `load` gets it unchanged.
+    findings
+        Defects of the release as a whole.
+    shared
+        Anything that every load needs, such as a parsed CSV or JSON, read once.
     """
 
     items: Sequence[Any]
     findings: tuple[Finding, ...] = ()
     shared: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A file of the example, and the rule under which each kind of damage to it is reported.
+
+    The contract tests damage the file in each way. An empty rule: this damage is not tested, because the release has no
+    such file or because nothing else says what it should hold.
+
+    Attributes
+    ----------
+    file
+        Pattern of its path; the first match in the order of names is damaged.
+    missing
+        Rule if the file is deleted.
+    unreadable
+        Rule if it is empty or holds noise.
+    truncated
+        Rule if only its first half is left; by default that of `unreadable`.
+    smaller
+        Rule if three rows of its pixels are cut off.
+    """
+
+    file: str
+    missing: str
+    unreadable: str
+    truncated: str = ""
+    smaller: str = "size-mismatch"
+
+    def rules(self) -> dict[str, str]:
+        """The rule of each kind of damage that is tested; `STOPS` where reading ends with an error."""
+        made = {
+            "missing": self.missing,
+            "empty": self.unreadable,
+            "truncated": self.truncated or self.unreadable,
+            "noise": self.unreadable,
+            "smaller": self.smaller,
+        }
+        return {damage: rule for damage, rule in made.items() if rule}
+
+
+STOPS: Final = "stops"  # in place of a rule: reading the release ends with an error that names the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +110,10 @@ class Dataset:
         Published counts: (part, "images" | "instances") → number. A difference becomes a finding, never an error.
     parts
         Names that `read(parts=...)` accepts; empty where there is only one.
+    default_parts
+        The parts that are read when none is asked for, where others repeat some of their images; all when empty.
+    alternative_parts
+        Whether parts are ways to read the same images, such as versions, rather than subsets of the images.
     group
         What the leakage group is.
     files
@@ -70,7 +126,10 @@ class Dataset:
         ``scan(release, parts) -> Scan``; ``load(release, shared, item) -> Sample``; ``example(folder, seed) -> Path``
         writes a tiny synthetic release in exactly the published layout, quirks included, and returns what to ingest.
     expected_findings
-        The rules that reading (not checking) the example must raise, so that each known defect has its finding.
+        The rules that reading (not checking) the example reports: exactly these, so that each known defect of the
+        release has its finding.
+    damages
+        Files of the example, and what damage to each is reported as. At least one image and one annotation file.
     """
 
     name: str
@@ -95,14 +154,25 @@ class Dataset:
     tissues: tuple[str, ...] = ()
     counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
+    default_parts: tuple[str, ...] = ()
+    alternative_parts: bool = False
     files: tuple[File, ...] = ()
     protocols: tuple[str, ...] = ()
     splits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     expected_findings: tuple[str, ...] = ()
+    damages: tuple[Damage, ...] = ()
+
+    def __post_init__(self) -> None:
+        owner = f"the data set {self.name}"
+        check_name(owner, self.name, "_")
+        if unknown := set(self.default_parts) - set(self.parts):
+            raise PluginError(f"{owner}: {', '.join(sorted(unknown))} in default_parts is not in parts.")
+        for rule in (*self.expected_findings, *(r for d in self.damages for r in d.rules().values() if r != STOPS)):
+            rules.known(rule)
 
     def read(self, path: str | Path, parts: Sequence[str] = ()) -> Iterator[Sample]:
-        """Read a release as published, image after image, from a folder or an archive."""
+        """Read a release as published, image by image, from a folder or an archive."""
         with open_release(path) as release:
-            found = self.scan(release, tuple(parts))
-            for item in found.items:
-                yield self.load(release, found.shared, item)
+            scan = self.scan(release, tuple(parts))
+            for item in scan.items:
+                yield self.load(release, scan.shared, item)

@@ -24,6 +24,7 @@ import pytest
 if TYPE_CHECKING:
     from .base import PluginTests
     from .checks import CheckTests
+    from .datasets import DatasetTests
     from .metrics import MetricTests
     from .models import ModelTests
     from .repairs import RepairTests
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
 _HOME: Final = {
     "PluginTests": "base",
     "CheckTests": "checks",
+    "DatasetTests": "datasets",
     "MetricTests": "metrics",
     "ModelTests": "models",
     "RepairTests": "repairs",
 }
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in dict.fromkeys(_HOME.values())))
 
-__all__ = ["CheckTests", "MetricTests", "ModelTests", "PluginTests", "RepairTests"]
+__all__ = ["CheckTests", "DatasetTests", "MetricTests", "ModelTests", "PluginTests", "RepairTests"]
 
 
 def __getattr__(name: str) -> Any:
