@@ -148,7 +148,7 @@ def test_what_cannot_be_scored_is_refused_with_a_hint(stores: tuple[Store, Store
     with pytest.raises(InputError, match=r"found a file notes.txt, which no format recognises"):
         evaluate(stores[0], tmp_path / "notes.txt", METRICS)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="neither masks.npy"):
+    with pytest.raises(InputError, match="empty: found no files, which no format recognises"):
         evaluate(stores[0], tmp_path / "empty", METRICS)
 
 

@@ -223,7 +223,7 @@ def detect(path: str | Path) -> Format:
         if likely:
             claims = " and ".join(f"{name} ({answer.reason})" for name, answer in likely.items())
             raise InputError(f"{peek.path} may be in the formats {claims}; {_say_which(next(iter(likely)))}.")
-        raise InputError(f"{peek.path}: found {peek.summary}, {_UNKNOWN}; {_say_which('coco')}.")
+        raise InputError(f"{peek.path}: found {peek.summary}, {_UNKNOWN}; if it is one of them, {_say_which('coco')}.")
 
 
 def readable_format(name: str) -> Format:
@@ -242,7 +242,7 @@ def readable_format(name: str) -> Format:
 
 
 _UNKNOWN = (
-    "which no format recognises (COCO JSON, a CSV of runs, label maps, … but not pictures, which have no annotations)"
+    "which no format recognises (celltable export --list names the formats; pictures alone contain no annotations)"
 )
 
 
