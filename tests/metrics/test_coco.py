@@ -448,7 +448,7 @@ def broken() -> Iterator[tuple[Document, Results, str]]:
     yield document(), [result_row(segmentation=[[1, 2, 3, 4]])], "has a polygon of 4 numbers"
     yield document(), [result_row(segmentation=None)], "have no mask that can be read, the first at position 0"
     yield document(images=5), [result_row()], "expected images, a list of objects with an id"
-    yield document(images=[{"id": 1}, {"id": "b"}]), [result_row()], "image ids are of different kinds"
+    yield document(images=[{"id": 1}, {"id": "b"}]), [result_row()], "image ids are of different types"
     changed = document()
     del changed["annotations"][0]["area"]
     yield changed, [result_row()], "1 annotations have no area"

@@ -1,4 +1,4 @@
-"""Metrics, one published protocol per file: each module holds one frozen ``METRIC``, found by its file name.
+"""Metrics, one published protocol per file: each module holds one frozen ``METRIC`` and is found by its file name.
 
-The contract of a metric and everything that protocols share is in `celltable.scoring`.
+The contract of a metric is `celltable.plugins.metric`; what protocols share is in `celltable.scoring`.
 """

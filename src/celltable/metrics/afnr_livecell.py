@@ -11,10 +11,10 @@ CARD = replace(
     title="LIVECell average false-negative rate",
     quantity="mean over IoU 0.50:0.05:0.95 of FN / (TP + FN)",
     formula=(
-        "AFNR = 1 - AR at 2000 detections; the repository holds no code for it, the definition is that of the "
+        "AFNR = 1 - AR at 2000 detections; the repository has no code for it, the definition is that of the "
         "paper's users"
     ),
-    empty="images without cells only add false positives; nothing to be found anywhere: undefined; no detections: 1",
+    empty="images without cells only add false positives; no cells at all: undefined; no detections: 1",
     strict=LIVECELL_CARD.strict + "; the AFNR of an undefined recall is 1 - (-1) = 2",
     namesakes="ar_livecell is 1 - this",
 )

@@ -19,23 +19,23 @@ CARD = Card(
     ),
     doi="10.1038/s41592-020-01018-x",
     url="https://github.com/MouseLand/cellpose",
-    formula="sum of c over matched pairs / |ground-truth foreground or predicted foreground|",
-    matching="one to one: most pairs of IoU >= 0.5, then the largest sum of IoU; pairs of any IoU count",
-    ties="an IoU of exactly 0.5 is one that is sought first",
+    formula="sum of shared pixels of matched pairs / |ground-truth foreground or predicted foreground|",
+    matching="one to one: as many pairs of IoU >= 0.5 as possible, then the largest sum of IoU; pairs of any IoU count",
+    ties="an IoU of exactly 0.5 counts as >= 0.5",
     averaging="mean over images",
-    empty="neither side has a cell: NaN; strict: it makes the mean NaN; corrected: left out and counted",
-    strict="NaN carried into the mean",
+    empty="neither side has a cell: NaN; strict: the mean becomes NaN; corrected: left out and counted",
+    strict="a single NaN makes the mean NaN",
     namesakes="aji_kumar2017 pairs by the best IoU, lets predictions be reused and sums unions of pairs",
 )
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
-    """The index of one image."""
+    """Compute the index of one image."""
     table = pair.seen(mode).table
     gt, pred, both = table.foreground
     n = max(min(table.n_gt, table.n_pred), 1)
-    found = table.assignment((table.iou >= 0.5) + table.iou / (2 * n))
-    return {"aji": ratio(int(np.sum(table.intersection[found])), gt + pred - both)}
+    matched = table.assignment((table.iou >= 0.5) + table.iou / (2 * n))
+    return {"aji": ratio(int(np.sum(table.intersection[matched])), gt + pred - both)}
 
 
 MEAN = MeanOverImages("aji")

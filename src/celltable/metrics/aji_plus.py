@@ -10,11 +10,11 @@ from celltable.plugins.metric import Card, Metric, Mode
 from celltable.scoring import Pair
 from celltable.scoring.means import MeanOverImages, ratio
 
-EPS = 1e-6  # added to every union before the quotient: stats_utils.get_fast_aji_plus
+EPS = 1e-6  # added to every union before dividing: stats_utils.get_fast_aji_plus
 
 CARD = Card(
     title="AJI+",
-    quantity="shared pixels / union pixels of cells paired one to one, unmatched cells in the union",
+    quantity="shared pixels / union pixels of cells paired one to one, plus unmatched cells in the union",
     authority="HoVer-Net, get_fast_aji_plus",
     citation=(
         "Graham et al., HoVer-Net: simultaneous segmentation and classification of nuclei, Medical Image Analysis 58 "
@@ -22,18 +22,20 @@ CARD = Card(
     ),
     doi="10.1016/j.media.2019.101563",
     url="https://github.com/vqdang/hover_net",
-    formula="sum of c / (sum of u of pairs + area of all unpaired cells of either side)",
-    matching="the one-to-one assignment with the largest sum of c/(u+1e-6); pairs without overlap are dropped",
-    ties="of assignments with the same sum any may be taken",
+    formula="sum of intersections / (sum of unions of pairs + area of all unpaired cells of both sides)",
+    matching=(
+        "the one-to-one assignment with the largest sum of intersection/(union+1e-6); pairs without overlap are dropped"
+    ),
+    ties="any of the assignments with the same sum",
     averaging="mean over images",
-    empty="neither side has a cell: NaN; strict: it makes the mean NaN; corrected: left out and counted",
-    strict="NaN carried into the mean",
-    namesakes="aji_kumar2017 lets one prediction serve several cells, and so is lower where cells are merged",
+    empty="neither side has a cell: NaN; strict: the mean becomes NaN; corrected: left out and counted",
+    strict="a single NaN makes the mean NaN",
+    namesakes="aji_kumar2017 lets several cells use one prediction, and differs where cells are merged",
 )
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
-    """The index of one image."""
+    """Compute the index of one image."""
     table = pair.seen(mode).table
     if mode == "strict":
         table.need_background("get_fast_aji_plus")
@@ -41,8 +43,8 @@ def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
     alone, unpicked = np.ones(table.n_gt, bool), np.ones(table.n_pred, bool)
     alone[table.gt_index[paired]] = False
     unpicked[table.pred_index[paired]] = False
-    below = table.union[paired].sum() + table.gt_areas[alone].sum() + table.pred_areas[unpicked].sum()
-    return {"aji_plus": ratio(int(table.intersection[paired].sum()), int(below))}
+    total = table.union[paired].sum() + table.gt_areas[alone].sum() + table.pred_areas[unpicked].sum()
+    return {"aji_plus": ratio(int(table.intersection[paired].sum()), int(total))}
 
 
 MEAN = MeanOverImages("aji_plus")

@@ -1,4 +1,4 @@
-"""Average precision as cellpose's metrics report it: TP/(TP+FP+FN) of each image at each threshold, as float32."""
+"""Average precision as cellpose's metrics report it: TP/(TP+FP+FN) of each image and threshold, in float32."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ CARD = Card(
     matching="one to one, as many pairs of IoU >= t as possible",
     ties="an IoU of exactly t, both as float64, is a hit",
     averaging="mean over images at each threshold; the headline is the first threshold",
-    empty="neither side has a cell: NaN; strict: it makes the mean NaN; corrected: left out and counted",
+    empty="neither side has a cell: NaN; strict: the mean becomes NaN; corrected: left out and counted",
     thresholds="0.5, 0.75, 0.9 (option thresholds)",
-    strict="float32; NaN carried into the mean. A map without background loses a cell in the official count (AP can "
-    "reach 2): strict mode refuses it",
-    namesakes="ap_stardist compares float32 and pools; ap_dsb2018 counts exactly t as a miss",
+    strict="float32; a single NaN makes the mean NaN. The official code drops a cell of a map without background (AP "
+    "can reach 2): strict mode refuses such a map",
+    namesakes="ap_stardist compares float32 and pools; ap_dsb2018 counts an IoU of exactly t as a miss",
 )
 
 
 def hits(table: PairTable, thresholds: Sequence[float]) -> NDArray[np.int64]:
-    """The number of pairs of the largest matching at each threshold."""
+    """Count the pairs of the largest matching at each threshold."""
     best = np.sort(table.iou[table.unique])
     tp = []
     for t in thresholds:
@@ -51,7 +51,7 @@ def hits(table: PairTable, thresholds: Sequence[float]) -> NDArray[np.int64]:
 
 
 def count(pair: Pair, mode: Mode, thresholds: Sequence[float], **_: Any) -> Counts:
-    """Hits at each threshold."""
+    """Count hits at each threshold."""
     table = pair.seen(mode).table
     if mode == "strict":
         table.need_background("cellpose")
@@ -59,7 +59,7 @@ def count(pair: Pair, mode: Mode, thresholds: Sequence[float], **_: Any) -> Coun
 
 
 def of_one(numbers: Counts) -> NDArray[np.float32]:
-    """ap of one image at each threshold, float32."""
+    """Compute ap of one image at each threshold, float32."""
     tp = numbers["tp"].astype(np.float32)
     below = tp + (numbers["n_pred"] - tp) + (numbers["n_gt"] - tp)
     ap = np.full(len(tp), np.nan, np.float32)
@@ -68,12 +68,12 @@ def of_one(numbers: Counts) -> NDArray[np.float32]:
 
 
 def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
-    """ap of one image at the first threshold."""
+    """Return ap of one image at the first threshold."""
     return float(of_one(numbers)[0])
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, thresholds: Sequence[float], **_: Any) -> Result:
-    """The tables (image × threshold) and their means over images."""
+    """Make the tables (image × threshold) and average over images."""
     tp = np.asarray([n["tp"] for n in numbers], np.float32).reshape(len(numbers), len(thresholds))
     fp = np.asarray([n["n_pred"] for n in numbers], np.float32)[:, None] - tp
     fn = np.asarray([n["n_gt"] for n in numbers], np.float32)[:, None] - tp
@@ -96,7 +96,7 @@ def pool(numbers: Sequence[Counts], mode: Mode, thresholds: Sequence[float], **_
 
 
 def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
-    """Means over resampled images at the first threshold."""
+    """Average over resampled images at the first threshold, float64 (B,)."""
     return weighted_mean([float(of_one(n)[0]) for n in numbers], weights, skip=mode != "strict")
 
 

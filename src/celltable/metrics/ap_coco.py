@@ -15,7 +15,7 @@ CARD = replace(
         "area"
     ),
     strict=COCO_CARD.strict + "; AP is read at 100 detections, so it is -1 where max_dets does not list 100",
-    namesakes="ap_livecell allows 2000 detections and has other areas; ap_dsb2018 and ap_stardist know no scores",
+    namesakes="ap_livecell allows 2000 detections and has other areas; ap_dsb2018 and ap_stardist read no scores",
 )
 
 METRIC = coco_metric("ap_coco", "AP", CARD)

@@ -13,7 +13,7 @@ from celltable.scoring import Pair
 from celltable.scoring.means import divided, nanmean, nanmeans, weighted_mean
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)  # not the decimals: the third is 0.6000000000000001
-EPS = 1e-9  # evaluation.py, in every denominator
+EPS = 1e-9  # evaluation.py, added to every denominator
 Counts = dict[str, Any]
 
 CARD = Card(
@@ -32,16 +32,14 @@ CARD = Card(
     averaging="mean over images, not pooled over cells; no classes, no scores",
     empty="neither side has a cell: undefined, left out and counted; one side has none: 0",
     thresholds="numpy.arange(0.5, 1.0, 0.05)",
-    strict=(
-        "1e-9 in every denominator (a perfect image scores 0.999999999…); an image without cells on both sides scores 0"
-    ),
+    strict=("1e-9 in every denominator (a perfect image scores 0.999999999…); an image without any cell scores 0"),
     flattening="the challenge rejects overlapping masks; here they are painted into one label map, later ids on top",
     namesakes="ap_stardist counts an IoU of exactly t as a hit, and pools; ap_coco ranks by score",
 )
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
-    """Hits at each threshold, and the mean over predictions of their best IoU."""
+    """Count hits at each threshold, and average the best IoU of each prediction."""
     table = pair.seen(mode).table
     if mode == "strict":
         table.need_background("evaluation.py")
@@ -54,7 +52,7 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
 
 
 def curves(numbers: Sequence[Counts], mode: Mode) -> tuple[NDArray[np.float64], ...]:
-    """S, F1, precision and recall of each image at each threshold, float64 (n, 10)."""
+    """Compute S, F1, precision and recall of each image at each threshold, float64 (n, 10)."""
     tp = np.asarray([n["tp"] for n in numbers], np.int64).reshape(len(numbers), len(THRESHOLDS))
     n_gt, n_pred = (np.asarray([n[key] for n in numbers], np.int64)[:, None] for key in ("n_gt", "n_pred"))
     fp, fn = n_pred - tp, n_gt - tp
@@ -65,17 +63,17 @@ def curves(numbers: Sequence[Counts], mode: Mode) -> tuple[NDArray[np.float64], 
 
 
 def scores(numbers: Sequence[Counts], mode: Mode) -> NDArray[np.float64]:
-    """The score of each image, float64 (n,)."""
+    """Score each image, float64 (n,)."""
     return np.asarray(curves(numbers, mode)[0].mean(axis=1), np.float64)
 
 
 def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
-    """The score of one image."""
+    """Score one image."""
     return float(scores([numbers], mode)[0])
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
-    """The mean over images, with the curves over the thresholds."""
+    """Average over images, with the curves over the thresholds."""
     each = curves(numbers, mode)
     images = each[0].mean(axis=1)
     tp = np.sum([n["tp"] for n in numbers], axis=0) if numbers else np.zeros(len(THRESHOLDS), np.int64)
@@ -98,7 +96,7 @@ def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
 
 
 def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
-    """Scores of resampled images."""
+    """Score resampled images, float64 (B,)."""
     return weighted_mean(scores(numbers, mode), weights)
 
 

@@ -1,4 +1,4 @@
-"""LIVECell average precision: COCO's with up to 2000 detections an image and the areas of cells."""
+"""LIVECell average precision: COCO's with up to 2000 detections per image and area ranges for cells."""
 
 from __future__ import annotations
 

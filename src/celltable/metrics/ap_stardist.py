@@ -1,4 +1,4 @@
-"""Everything that stardist's matching() and matching_dataset() report, pooled over images and as means over images."""
+"""Everything that stardist's matching() and matching_dataset() report, pooled over images and averaged over them."""
 
 from __future__ import annotations
 
@@ -29,19 +29,21 @@ CARD = Card(
         "accuracy = TP/(TP+FP+FN), f1 = 2TP/(2TP+FP+FN), mean_matched_score = sum of IoU/TP, mean_true_score = sum of "
         "IoU/n_true, panoptic_quality = sum of IoU/(TP+FP/2+FN/2)"
     ),
-    matching="one to one: most pairs of IoU >= t, then the largest sum of IoU (criterion iou; also iot = over the "
-    "ground truth's area, iop = over the prediction's)",
+    matching=(
+        "one to one: as many pairs of IoU >= t as possible, then the largest sum of IoU (criterion iou; iot divides by "
+        "the area of the ground truth, iop by that of the prediction)"
+    ),
     ties="an IoU of exactly t, both as float32, is a hit",
     averaging="pooled over images (by_image=False); the fields of by_image=True are means over images",
     empty="corrected: undefined ratios are NaN and left out of means over images; strict: they are 0 and counted",
     thresholds="0.5, 0.55, …, 0.95 (option thresholds)",
-    strict="every undefined ratio is 0, also in means over images",
+    strict="every undefined ratio is 0, in means over images too",
     namesakes="ap_dsb2018 counts an IoU of exactly t as a miss; ap_cellpose compares float64",
 )
 
 
 def scores(table: PairTable, criterion: str) -> NDArray[np.float32]:
-    """The criterion of each overlapping pair, float32 of the float64 quotient."""
+    """Compute the criterion of each overlapping pair: the float64 quotient rounded to float32."""
     if criterion == "iou":
         below = table.union
     elif criterion == "iot":
@@ -54,29 +56,28 @@ def scores(table: PairTable, criterion: str) -> NDArray[np.float32]:
 
 
 def matched(table: PairTable, s: NDArray[np.float32], threshold: float, criterion: str) -> NDArray[np.intp]:
-    """The hits of the assignment that stardist solves."""
+    """Find the hits of the assignment that stardist solves."""
     hit = s >= np.float32(threshold)
     if threshold >= 0.5 and criterion == "iou":
-        found = table.unique
-        return found[hit[found]]
+        return table.unique[hit[table.unique]]
     n = max(min(table.n_gt, table.n_pred), 1)
     return np.flatnonzero(table.assignment(hit + s.astype(np.float64) / (2 * n)) & hit)
 
 
 def count(pair: Pair, mode: Mode, thresholds: Sequence[float], criterion: str, **_: Any) -> Counts:
-    """Hits and their sum of scores at each threshold."""
+    """Count hits and sum up their scores at each threshold."""
     table = pair.seen(mode).table
     s = scores(table, criterion)
     tp, total = [], []
     for t in thresholds:
-        found = matched(table, s, t, criterion)
-        tp.append(len(found))
-        total.append(float(s[found].sum()))
+        pairs = matched(table, s, t, criterion)
+        tp.append(len(pairs))
+        total.append(float(s[pairs].sum()))
     return {"tp": np.asarray(tp, np.int64), "sum": np.asarray(total), "n_true": table.n_gt, "n_pred": table.n_pred}
 
 
 def ratios(tp: Any, total: Any, n_true: Any, n_pred: Any, nothing: float) -> dict[str, NDArray[np.float64]]:
-    """The ratios of counts; `nothing` where the bottom is zero."""
+    """Compute the ratios of counts; `nothing` where the denominator is zero."""
     tp, total = np.asarray(tp, np.float64), np.asarray(total, np.float64)
     fp, fn = n_pred - tp, n_true - tp
 
@@ -95,25 +96,25 @@ def ratios(tp: Any, total: Any, n_true: Any, n_pred: Any, nothing: float) -> dic
 
 
 def of_one(n: Counts, mode: Mode) -> dict[str, NDArray[np.float64]]:
-    """The ratios of one image (or of counts pooled like one)."""
+    """Compute the ratios of one image, or of pooled counts."""
     return ratios(n["tp"], n["sum"], n["n_true"], n["n_pred"], 0.0 if mode == "strict" else np.nan)
 
 
 def of_each(numbers: Sequence[Counts], k: int, mode: Mode) -> dict[str, NDArray[np.float64]]:
-    """The ratios of each image at each of k thresholds, float64 (n, k)."""
+    """Compute the ratios of each image at each of k thresholds, float64 (n, k)."""
     tp, total = (np.asarray([n[key] for n in numbers]).reshape(len(numbers), k) for key in ("tp", "sum"))
     n_true, n_pred = (np.asarray([n[key] for n in numbers], np.int64)[:, None] for key in ("n_true", "n_pred"))
     return ratios(tp, total, n_true, n_pred, 0.0 if mode == "strict" else np.nan)
 
 
 def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
-    """The accuracy of one image, mean over the thresholds."""
+    """Average the accuracy of one image over the thresholds."""
     below = numbers["n_true"] + numbers["n_pred"] - numbers["tp"]
     return float(np.mean(divided(numbers["tp"], below, 0.0 if mode == "strict" else np.nan)))
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, thresholds: Sequence[float], criterion: str, **_: Any) -> Result:
-    """Counts pooled over images; under by_image the means over images."""
+    """Pool counts over images; `by_image` holds the means over images."""
     tp = np.sum([n["tp"] for n in numbers], axis=0) if numbers else np.zeros(len(thresholds), np.int64)
     n_true, n_pred = sum(n["n_true"] for n in numbers), sum(n["n_pred"] for n in numbers)
     total = np.zeros(len(thresholds))
@@ -136,7 +137,7 @@ def pool(numbers: Sequence[Counts], mode: Mode, thresholds: Sequence[float], cri
 
 
 def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
-    """Pooled accuracy of resampled images."""
+    """Compute the pooled accuracy of resampled images, float64 (B,)."""
     tp = weighted_sums([n["tp"] for n in numbers], weights)
     below = weighted_sums([n["n_true"] + n["n_pred"] - n["tp"] for n in numbers], weights)
     return np.asarray(divided(tp, below).mean(axis=1), np.float64)

@@ -19,7 +19,7 @@ CARD = replace(
 
 
 def relative(true: Floats, pred: Floats) -> dict[str, float]:
-    """The bias as a share of all true cells."""
+    """Compute the bias as a share of all true cells."""
     return {"relative_bias": ratio(float(pred.sum() - true.sum()), float(true.sum()))}
 
 

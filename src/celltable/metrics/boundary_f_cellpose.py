@@ -1,4 +1,4 @@
-"""Boundary F-score as cellpose computes it: outlines of both sides, thickened in proportion to the cells' diameter."""
+"""Boundary F-score as cellpose computes it: outlines of both sides, dilated in proportion to the cells' diameter."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ CARD = Card(
     url="https://github.com/MouseLand/cellpose",
     formula="A, B = outlines of ground truth and prediction, dilated by a disc of radius max(1, scale x median "
     "diameter of the ground truth), diameter = 2 sqrt(area/pi); P = |A and B|/|B|, R = |A and B|/|A|, F = 2PR/(P+R)",
-    matching="none: pixels of outer outlines (8-connected, holes do not count), whichever cell they belong to",
+    matching="none: pixels of outer outlines (8-connected, holes do not count), whatever cell they belong to",
     ties="a pixel exactly at the radius is inside",
     averaging="mean over images of each of P, R and F at each scale; the headline is the mean F over the scales",
-    empty="P, R or F undefined: NaN; strict: it makes the mean NaN; corrected: left out and counted",
+    empty="P, R or F undefined: NaN; strict: the mean becomes NaN; corrected: left out and counted",
     thresholds="scales 0.05, 0.1, 0.25 of the median diameter (option scales)",
-    strict="a disc that holds an exact multiple of 256 outline pixels counts as empty (SciPy writes the sum into one "
-    "byte); a map without background loses its first cell from the median diameter",
+    strict="a disc that contains an exact multiple of 256 outline pixels counts as empty (SciPy stores the sum in one "
+    "byte); the first cell of a map without background is left out of the median diameter",
     namesakes="boundary IoU of COCO compares single matched cells",
 )
 
 
 def diameter(areas: NDArray[np.int64]) -> float:
-    """The median diameter of cells in pixels, 0 without cells.
+    """Compute the median diameter of cells in pixels, 0 without cells.
 
     >>> round(diameter(np.array([314])), 2)
     19.99
@@ -50,16 +50,16 @@ def diameter(areas: NDArray[np.int64]) -> float:
 
 
 def count(pair: Pair, mode: Mode, scales: Sequence[float], **_: Any) -> Counts:
-    """Precision, recall and F of one image at each scale."""
+    """Compute precision, recall and F of one image at each scale."""
     seen = pair.seen(mode)
     areas = seen.table.gt_areas
     if mode == "strict" and len(areas) and int(areas.sum()) == seen.table.n_pixels:
         areas = areas[1:]
     middle = diameter(areas)
     radii, boxes = [max(1.0, scale * middle) for scale in scales], (seen.gt.boxes, seen.pred.boxes)
-    found = boundary_counts(seen.gt.label_map, seen.pred.label_map, boxes, radii, mode == "strict")
+    counts = boundary_counts(seen.gt.label_map, seen.pred.label_map, boxes, radii, mode == "strict")
     out: Counts = {"precision": [], "recall": [], "fscore": []}
-    for both, n_gt, n_pred in found.tolist():
+    for both, n_gt, n_pred in counts.tolist():
         p, r = ratio(both, n_pred), ratio(both, n_gt)
         out["precision"].append(p)
         out["recall"].append(r)
@@ -68,12 +68,12 @@ def count(pair: Pair, mode: Mode, scales: Sequence[float], **_: Any) -> Counts:
 
 
 def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
-    """F of one image, mean over the scales."""
+    """Average F of one image over the scales."""
     return float(np.mean(numbers["fscore"]))
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, scales: Sequence[float], **_: Any) -> Result:
-    """Means over images at each scale."""
+    """Average over images at each scale."""
     mean = (lambda v: float(np.mean(v))) if mode == "strict" else nanmean
     fields: dict[str, Any] = {"scales": list(scales)}
     for key in ("precision", "recall", "fscore"):
@@ -87,7 +87,7 @@ def pool(numbers: Sequence[Counts], mode: Mode, scales: Sequence[float], **_: An
 
 
 def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
-    """Means over resampled images."""
+    """Average over resampled images, float64 (B,)."""
     return weighted_mean([value_of(n, mode) for n in numbers], weights, skip=mode != "strict")
 
 

@@ -1,4 +1,4 @@
-"""Calibration: do scores mean what they say? ECE, Brier, a reliability curve, and the LRP error at its best score."""
+"""Calibration: is a score the probability of a hit? ECE, Brier, a reliability curve, and the lowest LRP error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FALSE, TRUE, IGNORED = 0, 1, 2  # verdicts of the matching
 
 CARD = Card(
     title="Calibration and localisation-recall-precision",
-    quantity="ECE: mean gap between score and precision; Brier: mean squared gap; oLRP: the least LRP over scores",
+    quantity="ECE: mean gap between score and precision; Brier: mean squared gap; oLRP: the lowest LRP over scores",
     authority="Guo et al. 2017 (ECE), Brier 1950, Oksuz et al. 2018 (LRP), on COCO's matching at IoU 0.5",
     citation=(
         "Oksuz et al., Localization recall precision (LRP): a new performance metric for object detection, ECCV 2018, "
@@ -37,18 +37,18 @@ CARD = Card(
         "(1-IoU)/(1-0.5) + FP + FN) / (TP+FP+FN) with the detections of score s or more; oLRP = min over s"
     ),
     matching=MATCHING,
-    ties="an IoU of exactly 0.5 is a hit; bins are [0, 0.1), …, [0.9, 1]; detections of one score enter LRP together",
+    ties="an IoU of exactly 0.5 is a hit; bins are [0, 0.1), …, [0.9, 1]; detections of equal score enter LRP together",
     averaging=(
         "ECE and Brier over all detections of all images; LRP per class over all images, mean over classes with cells"
     ),
     empty="no detections: ECE and Brier are undefined, oLRP is 1; no cells: oLRP is undefined",
     thresholds="IoU 0.5; 10 equal bins of score from 0 to 1; no limit of detections",
     strict=(
-        "in COCO's matching an annotation with the id 0 takes its detection but never counts as found, and an ignore "
-        "mark is not read"
+        "in COCO's matching, an annotation with the id 0 takes its detection but never counts as found, and ignore "
+        "marks are not read"
     ),
     flattening="none: masks of one side may overlap",
-    regions=CROWD + "; ignored detections are left out everywhere",
+    regions=CROWD + "; ignored detections are left out of every number",
     namesakes="the ECE of classifiers bins all predictions, not detections that may also miss cells",
 )
 
@@ -63,7 +63,7 @@ def count(pair: Pair, mode: Mode, threshold: float = 0.5, bins: int = BINS) -> T
 
 
 def pool(numbers: Sequence[Tally], mode: Mode, threshold: float = 0.5, bins: int = BINS) -> Result:
-    """ECE (the value), Brier, the reliability curve, oLRP and its parts."""
+    """Compute ECE (the value), Brier, the reliability curve, oLRP and its parts."""
     checked(numbers, "corrected")
     joined = join(numbers, _protocol(threshold))
     code = joined["codes"][0, 0]
@@ -94,10 +94,10 @@ def _of_class(joined: Tally, code: NDArray[np.uint8], k: int) -> tuple[Floats, N
 
 
 def reliability(scores: Floats, hits: NDArray[np.bool_], bins: int) -> dict[str, NDArray[Any]]:
-    """Number, mean score, precision and their gap in equal bins of score; NaN (gap 0) in an empty bin.
+    """Compute number, mean score, precision and their gap in equal bins of score; an empty bin has NaN and a gap of 0.
 
-    >>> found = reliability(np.array([0.2, 0.8, 0.9]), np.array([False, True, False]), 2)
-    >>> found["n"].tolist(), found["precision"].tolist()
+    >>> curve = reliability(np.array([0.2, 0.8, 0.9]), np.array([False, True, False]), 2)
+    >>> curve["n"].tolist(), curve["precision"].tolist()
     ([1, 2], [0.0, 0.5])
     """
     where = np.clip((scores * bins).astype(np.int64), 0, bins - 1)
@@ -111,9 +111,9 @@ def reliability(scores: Floats, hits: NDArray[np.bool_], bins: int) -> dict[str,
 def lowest_lrp(
     scores: Floats, hits: NDArray[np.bool_], iou: Floats, n_gt: int, threshold: float
 ) -> tuple[float, float, float, float, float]:
-    """The least LRP over scores, its localisation, FP and FN parts, and the score at which it is reached.
+    """Find the lowest LRP over scores, its localisation, FP and FN parts, and the score at which it is reached.
 
-    Three of four cells found at IoU 0.75, one false positive, all of one score: (3·0.5 + 1 + 1) / 5.
+    Three of four cells are found with IoU 0.75, with one false positive and equal scores: (3·0.5 + 1 + 1) / 5.
 
     >>> lowest_lrp(np.ones(4), np.array([1, 1, 1, 0], bool), np.full(4, 0.75), 4, 0.5)[0]
     0.7

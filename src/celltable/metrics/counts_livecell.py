@@ -30,25 +30,25 @@ CARD = Card(
     "than T cells, the residuals of a straight line and of the 5 nearest neighbours differ in spread (Levene, p < "
     "1e-5)",
     matching="none: cells are only counted",
-    ties="images whose predicted count is equally near: the first in the order of images",
+    ties="of images whose predicted counts are equally near, the first in the order of images",
     averaging="over images",
     empty="an image without cells counts as 0; images whose count is unknown are left out",
     thresholds="1,600 cells (option below)",
-    strict="where no break is found the official code returns the last T tried; corrected reports none (NaN)",
-    regions="crowd and ignore regions are not counted (corrected) or counted as a cell (strict)",
+    strict="without a break the official code returns the last T tried; corrected mode reports NaN",
+    regions="crowd and ignore regions are not counted (corrected), or each counts as one cell (strict)",
     namesakes="pq_conic's R2 is a mean over classes",
 )
 
 
 def nearest_mean(x: Floats, y: Floats, k: int) -> Floats:
-    """For each x the mean of y over its k nearest x (itself included); of equally near ones the lower are taken.
+    """Average y over the k nearest x of each x (itself included); of equally near ones the lower are taken.
 
     >>> nearest_mean(np.array([1.0, 2.0, 9.0]), np.array([1.0, 3.0, 5.0]), 2)
     array([2., 2., 4.])
     """
     order = np.argsort(x, kind="stable")
     ranked, values, n = x[order], y[order], len(x)
-    window = np.arange(n)[:, None] + np.arange(1 - k, k)  # the k nearest of a sorted value lie within k - 1 places
+    window = np.arange(n)[:, None] + np.arange(1 - k, k)  # the k nearest of a sorted value are within k - 1 places
     inside = (window >= 0) & (window < n)
     window = np.clip(window, 0, n - 1)
     distance = np.where(inside, np.abs(ranked[window] - ranked[:, None]), np.inf)
@@ -59,13 +59,13 @@ def nearest_mean(x: Floats, y: Floats, k: int) -> Floats:
 
 
 def linearity_break(true: Floats, pred: Floats) -> tuple[float, bool]:
-    """The first threshold where the fit is no longer linear, or the last tried, and whether one was found."""
+    """Find the first threshold where the fit is no longer linear, or the last one tried, and tell which it is."""
     from scipy import stats
 
     last = float("nan")
     known: tuple[int, bool] = (-1, False)
     end = int(true.max()) if len(true) else 0
-    if len(true) < NEIGHBOURS:  # no threshold can be tried, however many cells an image has
+    if len(true) < NEIGHBOURS:  # no threshold can be tried, whatever the counts
         return float(end - 1) if end > START else last, False
     for threshold in range(START, end, STEP):
         last = float(threshold)
@@ -87,12 +87,12 @@ def linearity_break(true: Floats, pred: Floats) -> tuple[float, bool]:
 
 
 def pool(numbers: Sequence[tuple[float, float]], mode: Mode, below: float, **_: Any) -> Result:
-    """R2 and the linearity break over all images."""
+    """Compute R2 and the linearity break over all images."""
     true, pred = columns(numbers)
     small = true < below
     r2 = r2_score(true[small], pred[small])
-    at, found = linearity_break(true, pred)
-    if mode != "strict" and not found:
+    at, breaks = linearity_break(true, pred)
+    if mode != "strict" and not breaks:
         at = float("nan")
     fields = {"R2": r2, "linearity_break": at, "n_images": len(true), "n_below": int(small.sum())}
     skipped = {"images without a known count": len(numbers) - len(true)} if len(true) < len(numbers) else {}
@@ -102,7 +102,7 @@ def pool(numbers: Sequence[tuple[float, float]], mode: Mode, below: float, **_: 
 def resample(
     numbers: Sequence[tuple[float, float]], weights: NDArray[Any], mode: Mode, below: float, **_: Any
 ) -> Floats:
-    """R2 of resampled images."""
+    """Compute R2 of resampled images, float64 (B,)."""
     table = np.asarray(numbers, np.float64).reshape(-1, 2)
     small = table[:, 0] < below
     y, f, w = table[small, 0], table[small, 1], weights[:, small].astype(np.float64)

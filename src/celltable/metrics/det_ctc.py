@@ -1,4 +1,4 @@
-"""DET of the Cell Tracking Challenge: how many splits, additions and deletions would make the detections right."""
+"""DET of the Cell Tracking Challenge: the cost of the splits, additions and deletions that correct the detections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Counts = dict[str, int]
 
 CARD = Card(
     title="CTC detection accuracy (DET)",
-    quantity="1 - cost of mending the detections / cost of making them all by hand",
+    quantity="1 - cost of correcting the detections / cost of adding them all by hand",
     authority="Cell Tracking Challenge; py-ctcmetrics",
     citation=(
         "Matula et al., Cell tracking accuracy measurement based on comparison of acyclic oriented graphs, PLoS ONE "
@@ -27,16 +27,16 @@ CARD = Card(
     url="https://github.com/CellTrackingChallenge/py-ctcmetrics",
     formula="DET = 1 - min(5 NS + 10 FN + FP, 10 n) / (10 n), n reference cells",
     matching="R and S match if they share more than half of R; an S that matches k > 1 cells needs k - 1 splits (NS)",
-    ties="exactly half is no match",
+    ties="exactly half is not a match",
     averaging="pooled over the cells of all images",
     empty="no reference cell at all: NaN",
-    strict="a map without background loses its first label in the official code: strict refuses it",
+    strict="the official code drops the first label of a map without background: strict mode refuses such a map",
     namesakes="TRA adds the costs of links, which label maps of single images do not have",
 )
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
-    """Splits, missed and spurious cells of one image."""
+    """Count splits, missed and spurious cells of one image."""
     table = pair.seen(mode).table
     if mode == "strict":
         table.need_background("py-ctcmetrics")
@@ -48,21 +48,21 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
 
 
 def det(ns: Any, fn: Any, fp: Any, n_ref: Any) -> NDArray[np.float64]:
-    """DET of counts; NaN without a reference cell."""
+    """Compute DET from counts; NaN without a reference cell."""
     whole = MISSED * np.asarray(n_ref, np.float64)
     cost = np.minimum(SPLIT * np.asarray(ns) + MISSED * np.asarray(fn) + SPURIOUS * np.asarray(fp), whole)
     return 1 - divided(cost, whole)
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
-    """DET over all images."""
+    """Compute DET over all images."""
     total = {key: sum(n[key] for n in numbers) for key in ("NS", "FN", "FP", "n_ref")}
     value = float(det(*total.values()))
     return Result(value, {"DET": value, **total})
 
 
 def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
-    """DET of resampled images."""
+    """Compute DET of resampled images, float64 (B,)."""
     return det(*weighted_sums([(n["NS"], n["FN"], n["FP"], n["n_ref"]) for n in numbers], weights).T)
 
 

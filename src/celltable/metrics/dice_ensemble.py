@@ -1,4 +1,4 @@
-"""The ensemble Dice (Dice 2): Dice summed over every pair of a cell and a prediction that overlap."""
+"""The ensemble Dice (Dice 2): Dice summed over all pairs of a cell and a prediction that overlap."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ CARD = Card(
     ),
     doi="10.3389/fbioe.2019.00053",
     url="https://github.com/vqdang/hover_net",
-    formula="2 sum of c_ij / sum of (a_i + b_j) over every overlapping pair i, j",
+    formula="2 sum of |A_i and B_j| / sum of (|A_i| + |B_j|) over every overlapping pair i, j",
     matching="every overlapping pair, however small the overlap; one cell may occur in many pairs",
     ties="none",
     averaging="mean over images",
     empty="no overlapping pair: 0 if there is any cell, else undefined, left out and counted",
-    strict="the official code divides by zero where no pair overlaps: strict mode raises",
-    namesakes="dice_pixel ignores which cell a pixel belongs to. Cells that nothing overlaps do not lower this one",
+    strict="the official code divides by zero if no pair overlaps: strict mode raises",
+    namesakes="dice_pixel ignores which cell a pixel belongs to. Cells without any overlap do not lower dice_ensemble",
 )
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
-    """Ensemble Dice of one image."""
+    """Compute the ensemble Dice of one image."""
     table = pair.seen(mode).table
     if mode == "strict":
         table.need_background("get_dice_2")
         if not len(table.gt_index):
             raise MetricError(
-                f"image {table.image_id} has no overlapping pair, and the official ensemble Dice then divides by zero; "
+                f"image {table.image_id} has no overlapping pair, so the official ensemble Dice divides by zero; "
                 "use corrected mode"
             )
-    below = int(table.gt_areas[table.gt_index].sum() + table.pred_areas[table.pred_index].sum())
+    areas = int(table.gt_areas[table.gt_index].sum() + table.pred_areas[table.pred_index].sum())
     nothing = 0.0 if table.n_gt or table.n_pred else float("nan")
-    return {"dice2": 2 * int(table.intersection.sum()) / below if below else nothing}
+    return {"dice2": 2 * int(table.intersection.sum()) / areas if areas else nothing}
 
 
 MEAN = MeanOverImages("dice2")

@@ -1,4 +1,4 @@
-"""The Dice coefficient of the two foregrounds, pixel by pixel, whichever cell a pixel belongs to."""
+"""The Dice coefficient of the two foregrounds, pixel by pixel, whatever cell a pixel belongs to."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ CARD = Card(
     matching="none: pixels only",
     ties="none",
     averaging="mean over images",
-    empty="neither side has a cell: NaN; strict: it makes the mean NaN; corrected: left out and counted",
-    strict="NaN carried into the mean",
+    empty="neither side has a cell: NaN; strict: the mean becomes NaN; corrected: left out and counted",
+    strict="a single NaN makes the mean NaN",
     namesakes="dice_ensemble sums over pairs of cells; CellViT's Dice is that of its semantic head, not of the cells",
 )
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
-    """Dice of one image."""
+    """Compute Dice of one image."""
     gt, pred, both = pair.seen(mode).table.foreground
     return {"dice": ratio(2.0 * both, gt + pred)}
 

@@ -1,4 +1,4 @@
-"""What kind of mistakes: split, merged, missed, spurious and loosely outlined cells, without any score."""
+"""Numbers of split, merged, missed, spurious and loosely outlined cells, without any score."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ CARD = Card(
     url="https://github.com/carpenterlab/2019_caicedo_dsb",
     formula=(
         "a pair touches if IoU > 0.1. Splits: cells touched by more than one prediction. Merges: predictions that "
-        "touch more than one cell. Missed: cells that none touches. Spurious: predictions that touch none. Loose: "
-        "pairs that touch only each other, with an IoU of 0.5 or less"
+        "touch more than one cell. Missed: cells that no prediction touches. Spurious: predictions that touch no "
+        "cell. Loose: pairs that touch only each other, with an IoU of 0.5 or less"
     ),
-    matching="none: IoU > 0.1 on either side",
+    matching="none: every pair of IoU > 0.1",
     ties="an IoU of exactly 0.1 does not touch",
     averaging="summed over images; the headline is all errors / ground-truth cells",
     empty="no ground-truth cell at all: NaN",
     thresholds="IoU 0.1 and 0.5 (options touch, tight)",
-    strict="a map without background loses its first cell in the official code: strict refuses it",
-    namesakes="tide weighs errors by what they cost in AP, and needs scores",
+    strict="the official code drops the first cell of a map without background: strict mode refuses such a map",
+    namesakes="tide weights errors by their cost in AP, and needs scores",
 )
 
 
 def count(pair: Pair, mode: Mode, touch: float, tight: float, **_: Any) -> dict[str, int]:
-    """The number of each kind of error of one image."""
+    """Count the errors of each kind in one image."""
     table = pair.seen(mode).table
     if mode == "strict":
         table.need_background("evaluation.py")
@@ -49,12 +49,12 @@ def count(pair: Pair, mode: Mode, touch: float, tight: float, **_: Any) -> dict[
     per_pred = np.bincount(table.pred_index[near], minlength=table.n_pred)
     alone = near & (table.iou <= tight)
     alone[alone] = (per_gt[table.gt_index[alone]] == 1) & (per_pred[table.pred_index[alone]] == 1)
-    found = ((per_gt > 1).sum(), (per_pred > 1).sum(), (per_gt == 0).sum(), (per_pred == 0).sum(), alone.sum())
-    return {**{k: int(v) for k, v in zip(KINDS, found, strict=True)}, "n_gt": table.n_gt, "n_pred": table.n_pred}
+    numbers = ((per_gt > 1).sum(), (per_pred > 1).sum(), (per_gt == 0).sum(), (per_pred == 0).sum(), alone.sum())
+    return {**{k: int(v) for k, v in zip(KINDS, numbers, strict=True)}, "n_gt": table.n_gt, "n_pred": table.n_pred}
 
 
 def pool(numbers: Sequence[dict[str, int]], mode: Mode, **_: Any) -> Result:
-    """Sums over images."""
+    """Sum over images."""
     total = {k: sum(n[k] for n in numbers) for k in (*KINDS, "n_gt", "n_pred")}
     errors = sum(total[k] for k in KINDS)
     value = errors / total["n_gt"] if total["n_gt"] else float("nan")

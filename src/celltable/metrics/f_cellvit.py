@@ -29,17 +29,17 @@ CARD = Card(
         "the one-to-one assignment of centres with the least sum of distances over all pairs, then those within the "
         "radius"
     ),
-    ties="a distance of exactly the radius is a pair",
+    ties="a distance of exactly the radius makes a pair",
     averaging="pooled over the cells of all images",
     empty="corrected: an image without cells adds nothing; strict: it gets one cell of type 0 at (0, 0)",
     thresholds="12 px at 40x, 6 px at a magnification below 40 (option radius; None takes it from the image)",
-    strict="the phantom cell of an empty side",
-    namesakes="f_hovernet has no precision and recall of types and always uses 12 px",
+    strict="the phantom cell of a side without cells",
+    namesakes="f_hovernet reports no precision and recall of types and always uses 12 px",
 )
 
 
 def count(pair: Pair, mode: Mode, radius: float | None, **_: Any) -> Pairing:
-    """Pairs and unpaired cells of one image, by type."""
+    """Count pairs and unpaired cells of one image, by type."""
     if radius is None:
         magnification = pair.meta.get("magnification")
         radius = RADIUS_20X if magnification is not None and float(magnification) < 40 else RADIUS_40X
@@ -47,7 +47,7 @@ def count(pair: Pair, mode: Mode, radius: float | None, **_: Any) -> Pairing:
 
 
 def pool(numbers: Sequence[Pairing], mode: Mode, **_: Any) -> Result:
-    """Scores over all images."""
+    """Compute the scores over all images."""
     whole = total(numbers)
     f_d, precision, recall = detection(whole)
     fields: dict[str, Any] = {"f1_detection": f_d, "precision_detection": precision, "recall_detection": recall}

@@ -26,28 +26,30 @@ CARD = Card(
     ),
     doi="10.1016/j.media.2019.101563",
     url="https://github.com/vqdang/hover_net",
-    formula="F_d = 2TP/(2TP+FP+FN); F_c = 2TPc/(2TPc+2FPc+2FNc+FPd+FNd), FPc, FNc wrong types among pairs, FPd, FNd "
-    "unpaired cells of the type",
+    formula=(
+        "F_d = 2TP/(2TP+FP+FN); F_c = 2TPc/(2TPc+2FPc+2FNc+FPd+FNd), where FPc, FNc are wrong types among pairs, and "
+        "FPd, FNd unpaired cells of the type"
+    ),
     matching=(
         "the one-to-one assignment of centres with the least sum of distances over all pairs, then those within 12 px"
     ),
-    ties="a distance of exactly the radius is a pair",
+    ties="a distance of exactly the radius makes a pair",
     averaging="pooled over the cells of all images",
     empty="corrected: an image without cells adds nothing; strict: it gets one cell of type 0 at (0, 0)",
     thresholds="12 px at 40x (option radius)",
-    strict="the phantom cell of an empty side",
-    partial="partially annotated types: cells without a type are taken from the wrong types (option typed=False)",
+    strict="the phantom cell of a side without cells",
+    partial="cells without a type in the ground truth do not count as wrong types with the option typed=False",
     namesakes="f_cellvit adds precision and recall and uses 6 px at 20x; the F1 of pq_* needs an IoU over 0.5",
 )
 
 
 def count(pair: Pair, mode: Mode, radius: float, **_: Any) -> Pairing:
-    """Pairs and unpaired cells of one image, by type."""
+    """Count pairs and unpaired cells of one image, by type."""
     return count_pairs(pair, mode, radius)
 
 
 def pool(numbers: Sequence[Pairing], mode: Mode, typed: bool, **_: Any) -> Result:
-    """Scores over all images."""
+    """Compute the scores over all images."""
     whole = total(numbers)
     f_d, precision, recall = detection(whole)
     fields: dict[str, Any] = {"F_d": f_d, "precision_d": precision, "recall_d": recall}

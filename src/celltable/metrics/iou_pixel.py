@@ -18,14 +18,14 @@ CARD = Card(
     matching="none: pixels only",
     ties="none",
     averaging="mean over images",
-    empty="neither side has a cell: NaN; strict: it makes the mean NaN; corrected: left out and counted",
-    strict="NaN carried into the mean",
-    namesakes="the instance-wise IoU of AJI and PQ",
+    empty="neither side has a cell: NaN; strict: the mean becomes NaN; corrected: left out and counted",
+    strict="a single NaN makes the mean NaN",
+    namesakes="AJI and PQ take the IoU of single cells",
 )
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> dict[str, float]:
-    """IoU of one image."""
+    """Compute the IoU of one image."""
     gt, pred, both = pair.seen(mode).table.foreground
     return {"iou": ratio(both, gt + pred - both)}
 

@@ -23,12 +23,12 @@ CARD = replace(
 
 
 def error(numbers: Counts, mode: Mode, **_: Any) -> float:
-    """The error of one image in cells."""
+    """Compute the error of one image in cells."""
     return abs(difference(numbers, mode))
 
 
 def rmse(true: Floats, pred: Floats) -> dict[str, float]:
-    """The root mean square over images."""
+    """Compute the root mean square over images."""
     return {"rmse": float(np.sqrt(nanmean((pred - true) ** 2)))}
 
 

@@ -27,41 +27,41 @@ CARD = Card(
         "AP(class) = sum over recall steps of step times highest precision from there on (VOC 2010); mAP = mean of AP"
     ),
     matching=(
-        "per image and class by falling score; a detection looks only at the cell it overlaps most, taken or not, "
-        "and hits "
-        "if their IoU is 0.6 or more (float32) and the cell is free: a second-best free cell is not tried"
+        "per image and class by falling score; a detection tries only the cell it overlaps most, taken or not, "
+        "and hits if their IoU is 0.6 or more (float32) and the cell is free: a second-best free cell is not tried"
     ),
     ties="an IoU of exactly 0.6 is a hit; equal IoU: the first cell; equal scores: stable, in the order listed",
     averaging="detections of all images are ranked together, per class; mean over the classes that have cells",
     empty="a class without cells in any image is left out; a detection without a pixel is dropped",
     thresholds="0.6",
     strict=(
-        "an ignore mark is not read, as the official code knows none. It orders equal scores by numpy's unstable "
-        "sort, which depends on the processor; here they are stable in both modes, with a warning where many are equal"
+        "ignore marks are not read, as the official code does not have them. It orders equal scores by numpy's "
+        "unstable sort, which depends on the processor; here the sort is stable in both modes, with a warning if many "
+        "scores are equal"
     ),
     flattening="none: masks may overlap; a cell with several classes counts once in each",
     regions=(
-        "crowd (IsGroupOf): not to be found; an unmatched detection that lies in it by 0.6 or more of its area is not "
-        "counted; strict: an ignore mark is not read; corrected: ignored cells are treated as crowd"
+        "crowd (IsGroupOf) need not be found; an unmatched detection with 0.6 or more of its area in crowd is not "
+        "counted; strict: ignore marks are not read; corrected: ignored cells are treated as crowd"
     ),
     partial=(
-        "absent_class='ignore' (Open Images, the default) drops detections of classes the image has no cell of; 'fp' "
-        "counts them"
+        "absent_class='ignore' (Open Images, the default) drops detections of classes without a cell in the image; "
+        "'fp' counts them"
     ),
     namesakes="ap_coco averages over ten thresholds and tries every free cell",
 )
 
 
 def count(pair: Pair, mode: Mode, threshold: float = 0.6, absent_class: str = "ignore", shape: str = "segm") -> Any:
-    """Scores and hits of each class of one image, with the order of the classes."""
-    return {"words": pair.class_names, "classes": image_numbers(pair, mode, threshold, absent_class, shape)}
+    """Match the detections of each class of one image."""
+    return {"class_names": pair.class_names, "classes": image_numbers(pair, mode, threshold, absent_class, shape)}
 
 
 def pool(numbers: Sequence[Any], mode: Mode, **_: Any) -> Result:
-    """mAP of all images, and the AP of each class."""
+    """Compute mAP over all images, and the AP of each class."""
     images: list[Numbers] = [n["classes"] for n in numbers]
     seen = {name for image in images for name in image}
-    listed = max((n["words"] for n in numbers), key=len, default=())
+    listed = max((n["class_names"] for n in numbers), key=len, default=())
     order = [w for w in listed if w in seen] + sorted(seen.difference(listed))
     warn_of_ties(images, mode)
     each = {name: average_precision([image[name] for image in images if name in image]) for name in order}

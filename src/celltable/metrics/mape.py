@@ -15,13 +15,13 @@ CARD = replace(
     title="Mean absolute percentage error of counts",
     quantity="mean of |predicted - true| / true, as a fraction",
     formula="mean over images of |f - y| / y",
-    empty="undefined at a true count of 0: left out and counted",
+    empty="undefined for a true count of 0: left out and counted",
     namesakes="mae is in cells",
 )
 
 
 def error(numbers: Counts, mode: Mode, **_: Any) -> float:
-    """The relative error of one image; NaN at a true count of 0."""
+    """Compute the relative error of one image; NaN for a true count of 0."""
     true, pred = numbers
     return ratio(abs(pred - true), true)
 

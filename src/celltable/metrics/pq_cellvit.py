@@ -1,4 +1,4 @@
-"""Panoptic quality as CellViT's inference prints it: as PanNuke's, but 1e-6 below DQ and averaged over images."""
+"""Panoptic quality as CellViT's inference prints it: PanNuke's, but with 1e-6 below DQ and mean over images."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ CARD = Card(
     formula="DQ = TP/(TP+FP/2+FN/2+1e-6), SQ = sum of IoU/(TP+1e-6), PQ = DQ x SQ",
     matching="IoU > 0.5, which is unique, within a class (mPQ) or of all cells (bPQ)",
     ties="an IoU of exactly 0.5 is a miss",
-    averaging="means over images (not over tissues); the tissues are listed beside",
+    averaging="means over images (not over tissues); tissues are reported as well",
     empty="an image, or a class of an image, without ground truth is left out",
-    strict="the ground truth must have background, the prediction need not",
-    namesakes="pq_pannuke averages over tissues and has no 1e-6 below DQ: its numbers are the published PanNuke ones",
+    strict="the ground truth must have a background pixel, the prediction need not",
+    namesakes="pq_pannuke averages over tissues without 1e-6 in DQ; published PanNuke results are pq_pannuke",
 )
 
 
 def count(pair: Pair, mode: Mode, match_iou: float, **_: Any) -> Counts:
-    """DQ, SQ, PQ of all cells and of each class of one image."""
+    """Compute DQ, SQ and PQ of all cells and of each class of one image."""
     seen = pair.seen(mode)
     table = seen.table
     if mode == "strict":
@@ -46,21 +46,21 @@ def count(pair: Pair, mode: Mode, match_iou: float, **_: Any) -> Counts:
     nothing = (float("nan"),) * 3
     binary = quality(counts(table, match_iou), DQ_EPS) if table.n_gt else nothing
     names = seen.class_names if seen.has_classes else ()
-    # per class the script passes prediction and ground truth in the other order, which decides the order of the sum
+    # per class the script swaps prediction and ground truth, which decides the order of the sum
     by_class = counts_by_class(seen.class_table, len(names), match_iou, by_prediction=True) if names else []
     each = [quality(n, DQ_EPS) if n.n_gt else nothing for n in by_class]
     return {"binary": binary, "classes": each, "names": names, "tissue": pair.meta.get("tissue"), "n_gt": table.n_gt}
 
 
 def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
-    """mPQ of one image, or bPQ where there are no classes."""
+    """Return mPQ of one image, or bPQ without classes."""
     if not numbers["names"]:
         return float(numbers["binary"][2])
     return nanmean([q[2] for q in numbers["classes"]])
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
-    """Means over images, of each class and of each tissue."""
+    """Average over images: all, of each class and of each tissue."""
     names = next((n["names"] for n in numbers if n["names"]), ())
     fields: dict[str, Any] = {}
     if names:
@@ -82,7 +82,7 @@ def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
 
 
 def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
-    """Means over resampled images."""
+    """Average over resampled images, float64 (B,)."""
     return weighted_mean([value_of(n, mode) for n in numbers], weights)
 
 

@@ -39,8 +39,8 @@ CARD = Card(
         "classes"
     ),
     empty=(
-        "corrected: a class that occurs nowhere, and for the binary PQ an image without cells, is left out; strict: "
-        "each counts 0"
+        "corrected: a class that occurs nowhere is left out, and so is an image without cells from the binary PQ; "
+        "strict: each counts 0"
     ),
     strict="an absent class and an empty image count 0",
     namesakes="pq_pannuke averages PQ of single images instead of pooling counts",
@@ -48,7 +48,7 @@ CARD = Card(
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
-    """TP, FP, FN and sum of IoU of all cells and of each class of one image."""
+    """Count TP, FP, FN and sum up IoU, of all cells and of each class of one image."""
     seen = pair.seen(mode)
     table = seen.table
     if mode == "strict":
@@ -60,7 +60,7 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
 
 
 def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
-    """mPQ+ of one image alone, or its binary PQ where there are no classes."""
+    """Compute mPQ+ of one image alone, or its binary PQ without classes."""
     return pool([numbers], mode).value
 
 
@@ -75,7 +75,7 @@ def _binary(n: Matches, mode: Mode) -> tuple[float, float, float]:
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
-    """mPQ+, the PQ of each class, binary PQ, and R2 of the counts."""
+    """Compute mPQ+, the PQ of each class, binary PQ, and R2 of the counts."""
     names = next((n["names"] for n in numbers if n["names"]), ())
     images = [_binary(n["binary"], mode) for n in numbers]
     fields: dict[str, Any] = {}
@@ -101,7 +101,7 @@ def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
 
 
 def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
-    """Scores of resampled images."""
+    """Score resampled images, float64 (B,)."""
     names = next((n["names"] for n in numbers if n["names"]), ())
     if not names:
         return weighted_mean([_binary(n["binary"], mode)[2] for n in numbers], weights)

@@ -21,7 +21,7 @@ CARD = Card(
     doi="10.1016/j.media.2019.101563",
     url="https://github.com/vqdang/hover_net",
     formula="DQ = TP/(TP+FP/2+FN/2), SQ = sum of IoU/(TP+1e-6), PQ = DQ x SQ",
-    matching="IoU > 0.5, which is unique; below 0.5 the assignment with the largest sum of IoU, then IoU > threshold",
+    matching="IoU > 0.5, which is unique; below 0.5: the assignment with the largest sum of IoU, then IoU > threshold",
     ties="an IoU of exactly the threshold is a miss",
     averaging="mean over images of DQ, SQ and PQ, each on its own",
     empty="neither side has a cell: undefined, left out and counted; one side has none: 0",
@@ -32,7 +32,7 @@ CARD = Card(
 
 
 def count(pair: Pair, mode: Mode, match_iou: float, **_: Any) -> dict[str, float]:
-    """DQ, SQ and PQ of one image."""
+    """Compute DQ, SQ and PQ of one image."""
     table = pair.seen(mode).table
     if mode == "strict":
         table.need_background("get_fast_pq")

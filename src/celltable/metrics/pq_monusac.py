@@ -1,4 +1,4 @@
-"""Panoptic quality of the MoNuSAC 2020 challenge: per image and class, predictions cut by ambiguous regions."""
+"""Panoptic quality of the MoNuSAC 2020 challenge: per image and class, without the pixels of ambiguous regions."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ CARD = Card(
     matching="IoU > 0.5, which is unique, within a class",
     ties="an IoU of exactly 0.5 is a miss",
     averaging=(
-        "the notebook writes one number an image and class; celltable takes the mean over classes, then over images"
+        "the notebook writes one number per image and class; celltable takes the mean over classes, then over images"
     ),
     empty="a class without ground truth in an image is left out; one without prediction scores 0",
-    regions="pixels of predictions that lie on regions marked ignore or crowd (Ambiguous) are cut away before matching",
-    strict="0/0 raises; a prediction without background loses its first cell from the false positives, and is refused "
-    "where that matters",
-    namesakes="the other PQ variants divide by TP+1e-6 in SQ; this one has no small constant",
+    regions="pixels of predictions in regions marked ignore or crowd (Ambiguous) are removed before matching",
+    strict="0/0 raises. The official code does not count the first cell of a prediction without background as a false "
+    "positive: strict mode refuses such a prediction where that matters",
+    namesakes="the other PQ variants divide by TP+1e-6 in SQ; this one adds no constant",
 )
 
 
 def _without_regions(pair: Pair) -> tuple[Pair, NDArray[np.int64]]:
-    """The pair without its regions, and how many pixels of each prediction lay on them."""
+    """Drop the regions of the pair; also return how many pixels of each prediction were in them."""
     regions = pair.gt.flags
     table = pair.overlap
     if not regions.any():
@@ -54,23 +54,24 @@ def _without_regions(pair: Pair) -> tuple[Pair, NDArray[np.int64]]:
 
 
 def _quality(table: PairTable, mode: Mode) -> float:
-    found = table.over(0.5)
-    tp, below = len(found), len(found) + 0.5 * (table.n_pred - len(found)) + 0.5 * (table.n_gt - len(found))
+    pairs = table.over(0.5)
+    tp = len(pairs)
+    below = tp + 0.5 * (table.n_pred - tp) + 0.5 * (table.n_gt - tp)
     if mode == "strict":
         full = table.n_pred and int(table.pred_areas.sum()) == table.n_pixels
-        if full and 0 not in table.pred_index[found]:
+        if full and 0 not in table.pred_index[pairs]:
             table.need_background("PQ_metric.ipynb", gt=False)
         if not below:
             raise MetricError(
-                f"image {table.image_id} has no cell on either side, and PQ_metric.ipynb then divides by zero; use "
+                f"image {table.image_id} has no cell on either side, so PQ_metric.ipynb divides by zero; use "
                 "corrected mode"
             )
-    total = float(np.cumsum(table.iou[found])[-1]) if tp else 0.0  # one after another, as the notebook adds
+    total = float(np.cumsum(table.iou[pairs])[-1]) if tp else 0.0  # one after another, as the notebook adds
     return total / below if below else float("nan")
 
 
 def _cut(table: PairTable, ids: NDArray[np.int64], on_region: NDArray[np.int64]) -> PairTable:
-    """The table with predictions reduced to what lies outside the regions; those wholly inside vanish."""
+    """Reduce the predictions to their pixels outside the regions; those without any vanish."""
     if not on_region.any():
         return table
     order = np.argsort(ids, kind="stable")
@@ -80,7 +81,7 @@ def _cut(table: PairTable, ids: NDArray[np.int64], on_region: NDArray[np.int64])
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
-    """PQ of all cells and of each class of one image."""
+    """Compute PQ of all cells and of each class of one image."""
     clean, on_region = _without_regions(pair)
     table = _cut(clean.table, clean.pred.ids, on_region)
     names = clean.class_names if clean.has_classes else ()
@@ -91,12 +92,12 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
 
 
 def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
-    """Mean over the classes of one image, or PQ of all cells where there are no classes."""
+    """Average over the classes of one image, or return PQ of all cells without classes."""
     return nanmean(numbers["classes"]) if numbers["names"] else float(numbers["pq"])
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
-    """Means over images."""
+    """Average over images."""
     names = next((n["names"] for n in numbers if n["names"]), ())
     values = [value_of(n, mode) for n in numbers]
     fields: dict[str, Any] = {"PQ": nanmean(values), "PQ of all cells": nanmean([n["pq"] for n in numbers])}
@@ -107,7 +108,7 @@ def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
 
 
 def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
-    """Means over resampled images."""
+    """Average over resampled images, float64 (B,)."""
     return weighted_mean([value_of(n, mode) for n in numbers], weights)
 
 

@@ -13,7 +13,7 @@ from celltable.scoring import Pair
 from celltable.scoring.means import divided, nanmean
 from celltable.scoring.panoptic import counts, counts_by_class, quality
 
-TISSUES = (  # the order of run.py, in which means are summed
+TISSUES = (  # in the order in which run.py sums the means
     "Adrenal_gland",
     "Bile-duct",
     "Bladder",
@@ -52,17 +52,17 @@ CARD = Card(
         "number of folds)"
     ),
     empty=(
-        "a class without ground truth in an image is left out, also if it was predicted: those false positives never "
+        "a class without ground truth in an image is left out even if it was predicted: such false positives never "
         "count"
     ),
     flattening="bPQ: classes are painted into one map, class 0 first, later ids on top; mPQ: each class as it is",
-    strict="a map without background is refused, as the official code takes its first cell for background",
+    strict="a map without background is refused, because the official code takes its first cell for background",
     namesakes="pq_conic pools counts over images; pq_cellvit adds 1e-6 below DQ and averages over images",
 )
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
-    """bPQ with its DQ and SQ, PQ of each class, and the tissue and fold of one image."""
+    """Compute bPQ with its DQ and SQ, and PQ of each class, of one image; note its tissue and fold."""
     seen = pair.seen(mode)
     table = seen.table
     if mode == "strict":
@@ -76,12 +76,12 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
 
 
 def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
-    """mPQ of one image, or bPQ where there are no classes."""
+    """Return mPQ of one image, or bPQ without classes."""
     return nanmean(numbers["classes"]) if numbers["names"] else float(numbers["binary"][2])
 
 
 def _over_tissues(values: Sequence[float], tissues: Sequence[str | None]) -> tuple[float, dict[str, float]]:
-    """The mean over tissues of the means over their images, and those; without tissues the mean over images."""
+    """Average over tissues the means of their images, and return these too; without tissues average over images."""
     present = {t for t in tissues if t is not None}
     if not present:
         return nanmean(values), {}
@@ -92,7 +92,7 @@ def _over_tissues(values: Sequence[float], tissues: Sequence[str | None]) -> tup
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
-    """The table of run.py: each class, each tissue, the averages; and the spread over folds."""
+    """Make the table of run.py: each class, each tissue, the averages, and the spread over folds."""
     names = next((n["names"] for n in numbers if n["names"]), ())
     tissues = [n["tissue"] for n in numbers]
     bpq, by_tissue = _over_tissues([float(n["binary"][2]) for n in numbers], tissues)
@@ -130,15 +130,15 @@ def _folds(numbers: Sequence[Counts], mode: Mode) -> dict[str, Any]:
 
 
 def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
-    """Scores of resampled images: means within tissues, then over the tissues that were drawn."""
+    """Score resampled images: means within tissues, then over the tissues that were drawn."""
     values = np.asarray([value_of(n, mode) for n in numbers])
     tissues = np.asarray([str(n["tissue"]) for n in numbers])
-    there = ~np.isnan(values)
-    kinds, code = np.unique(tissues[there], return_inverse=True)
-    member = np.zeros((int(there.sum()), len(kinds)))
+    defined = ~np.isnan(values)
+    present, code = np.unique(tissues[defined], return_inverse=True)
+    member = np.zeros((int(defined.sum()), len(present)))
     member[np.arange(len(code)), code] = 1
-    drawn = weights[:, there] @ member
-    sums = (weights[:, there] * values[there]) @ member
+    drawn = weights[:, defined] @ member
+    sums = (weights[:, defined] * values[defined]) @ member
     return divided(divided(sums, drawn, 0.0).sum(axis=1), (drawn > 0).sum(axis=1))
 
 

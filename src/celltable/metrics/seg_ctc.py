@@ -16,7 +16,7 @@ Counts = dict[str, Any]
 
 CARD = Card(
     title="CTC segmentation accuracy (SEG)",
-    quantity="mean over reference cells of the Jaccard index with their match, 0 where there is none",
+    quantity="mean over reference cells of the Jaccard index with their match, 0 without a match",
     authority="Cell Tracking Challenge; py-ctcmetrics",
     citation=(
         "Maska et al., A benchmark for comparison of cell tracking algorithms, Bioinformatics 30 (2014), 1609-1617"
@@ -25,12 +25,12 @@ CARD = Card(
     url="https://github.com/CellTrackingChallenge/py-ctcmetrics",
     formula="SEG = sum of J(R, S) over matched R / number of R, over all images",
     matching="R and S match if they share more than half of R; an S may match several R; false positives cost nothing",
-    ties="exactly half is no match",
+    ties="exactly half is not a match",
     averaging="pooled over the cells of all images",
-    empty="no reference cell at all: corrected NaN, strict 0",
+    empty="no reference cell at all: NaN; strict: 0",
     strict=(
-        "0 without reference cells. A map without background loses its first label in the official code: strict "
-        "refuses it"
+        "0 without reference cells. The official code drops the first label of a map without background: strict mode "
+        "refuses such a map"
     ),
     partial="partially annotated images are scored: only reference cells count",
     namesakes="IoU-based recall needs IoU > 1/2, which is harder than covering half of the reference",
@@ -38,7 +38,7 @@ CARD = Card(
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
-    """Jaccard indices of the matched reference cells, and their number."""
+    """Match the reference cells: their Jaccard indices, and how many cells there are."""
     table = pair.seen(mode).table
     if mode == "strict":
         table.need_background("py-ctcmetrics")
@@ -47,21 +47,21 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
-    """SEG over all images."""
-    found = np.concatenate([n["iou"] for n in numbers]) if numbers else np.zeros(0)
+    """Compute SEG over all images."""
+    jaccard = np.concatenate([n["iou"] for n in numbers]) if numbers else np.zeros(0)
     n_ref = sum(n["n_ref"] for n in numbers)
     nothing = 0.0 if mode == "strict" else float("nan")
-    value = float(np.sum(found) / n_ref) if n_ref else nothing
-    return Result(value, {"SEG": value, "n_ref": n_ref, "n_matched": len(found)})
+    value = float(np.sum(jaccard) / n_ref) if n_ref else nothing
+    return Result(value, {"SEG": value, "n_ref": n_ref, "n_matched": len(jaccard)})
 
 
 def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
-    """SEG of one image."""
+    """Compute SEG of one image."""
     return pool([numbers], mode).value
 
 
 def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
-    """SEG of resampled images."""
+    """Compute SEG of resampled images, float64 (B,)."""
     top, below = weighted_sums([(float(n["iou"].sum()), n["n_ref"]) for n in numbers], weights).T
     return divided(top, below)
 

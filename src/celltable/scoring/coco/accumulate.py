@@ -1,4 +1,4 @@
-"""COCO's precision and recall over all images, from the verdicts of each, and every number of its summary."""
+"""COCO's precision and recall over all images, from the matches of each, and every number of its summary."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ SUFFIXES = {"all": "", "small": "s", "medium": "m", "large": "l"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """COCOeval.eval: precision and scores (T, R, K, A, M), recall (T, K, A, M); -1 where there is no cell to be "
-    "found."""
+    """COCOeval.eval: precision and scores (T, R, K, A, M), recall (T, K, A, M); -1 where there is no cell to find."""
 
     protocol: Protocol
     precision: Floats
@@ -33,24 +32,24 @@ class Evaluation:
     def average_precision(
         self, threshold: int | None = None, area: int = 0, limit: int = -1, category: int | None = None
     ) -> float:
-        """Mean of precision over thresholds, recalls and classes; -1 where nothing is defined."""
+        """Average precision over thresholds, recalls and classes; -1 if nothing is defined."""
         block = self.precision[:, :, :, area, limit]
         return mean_defined(_part(block, threshold, category, axis=2))
 
     def average_recall(
         self, threshold: int | None = None, area: int = 0, limit: int = -1, category: int | None = None
     ) -> float:
-        """Mean of the final recall over thresholds and classes; -1 where nothing is defined."""
+        """Average the final recall over thresholds and classes; -1 if nothing is defined."""
         block = self.recall[:, :, area, limit]
         return mean_defined(_part(block, threshold, category, axis=1))
 
     def at(self, threshold: float) -> int | None:
-        """The position of a threshold, where it is one."""
-        found = np.flatnonzero(np.array(self.protocol.thresholds) == threshold)
-        return int(found[0]) if len(found) else None
+        """Return the position of a threshold, or None."""
+        where = np.flatnonzero(np.array(self.protocol.thresholds) == threshold)
+        return int(where[0]) if len(where) else None
 
     def summary(self) -> dict[str, Any]:
-        """Every number of COCOeval.summarize, with the means per IoU and per class."""
+        """Return every number of COCOeval.summarize, with the means per IoU and per class."""
         protocol = self.protocol
         fields: dict[str, Any] = {"AP": self.average_precision()}
         for name, t in (("AP50", 0.5), ("AP75", 0.75)):
@@ -76,13 +75,13 @@ def _part(block: Floats, threshold: int | None, category: int | None, axis: int)
 
 
 def mean_defined(block: Floats) -> float:
-    """The mean of what is not -1, in the order in which the reference sums it; -1 where nothing is."""
-    there = block[block > -1]
-    return float(np.mean(there)) if len(there) else -1.0
+    """Average what is not -1, in the reference's order of summation; -1 if nothing is left."""
+    defined = block[block > -1]
+    return float(np.mean(defined)) if len(defined) else -1.0
 
 
 def accumulate(tallies: Sequence[Tally], protocol: Protocol, threads: int = 1) -> Evaluation:
-    """Precision and recall over all images; the tallies are in the order of the images."""
+    """Compute precision and recall over all images; the tallies are in the order of the images."""
     joined = join(tallies, protocol)
     precision, recall, scores = matching.accumulate(
         score=joined["score"],
@@ -98,7 +97,7 @@ def accumulate(tallies: Sequence[Tally], protocol: Protocol, threads: int = 1) -
 
 
 def join(tallies: Sequence[Tally], protocol: Protocol) -> Tally:
-    """The tallies of some images as one; numbers of cells are summed."""
+    """Join the tallies of several images; numbers of cells are summed."""
     shape = (len(protocol.areas), len(protocol.thresholds), 0)
     if len(tallies) == 1:
         return tallies[0]
@@ -130,7 +129,7 @@ def join(tallies: Sequence[Tally], protocol: Protocol) -> Tally:
 
 
 def undefined_as_nan(value: Any, mode: Mode) -> Any:
-    """-1, the reference's sign for "no cell of that kind", as NaN in corrected mode, also inside lists and mappings."""
+    """Replace -1, the reference's mark of an undefined number, by NaN in corrected mode, in lists and mappings too."""
     if mode == "strict":
         return value
     if isinstance(value, dict):
@@ -141,7 +140,7 @@ def undefined_as_nan(value: Any, mode: Mode) -> Any:
 
 
 def false_negative_rate(recall: float, mode: Mode) -> float:
-    """LIVECell's AFNR of an average recall; of the -1 of an undefined one the plain difference makes 2 (strict).
+    """Compute LIVECell's AFNR, 1 - recall; strict mode makes 2 of the -1 of an undefined recall.
 
     >>> false_negative_rate(0.75, "strict"), false_negative_rate(-1, "strict"), false_negative_rate(-1, "corrected")
     (0.25, 2, nan)
@@ -150,13 +149,13 @@ def false_negative_rate(recall: float, mode: Mode) -> float:
 
 
 def one_score(tallies: Sequence[Tally]) -> bool:
-    """Whether two or more detections all have the same score, so that AP hangs on their order."""
+    """Whether there are two or more detections, all with the same score, so that AP depends on their order."""
     scores = np.concatenate([t["score"] for t in tallies]) if tallies else np.zeros(0)
     return len(scores) > 1 and bool((scores == scores[0]).all())
 
 
 def checked(tallies: Sequence[Tally], mode: Mode) -> None:
-    """Raise where the reference does, and warn where the score hangs on the order of the detections.
+    """Raise where the reference does, and warn if the score depends on the order of the detections.
 
     Raises
     ------
@@ -165,7 +164,7 @@ def checked(tallies: Sequence[Tally], mode: Mode) -> None:
     """
     if mode == "strict" and not any(len(t["score"]) for t in tallies):
         raise MetricError(
-            "there is no detection at all, and pycocotools' loadRes raises IndexError; use corrected mode"
+            "there is no detection at all, and pycocotools' loadRes then raises IndexError; use corrected mode"
         )
     if one_score(tallies):
         warnings.warn("all detections have the same score: average precision then depends on their order", stacklevel=4)

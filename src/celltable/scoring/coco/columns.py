@@ -26,18 +26,18 @@ class Annotations:
     Attributes
     ----------
     image, category
-        int32 (n,): positions in lists of images and of categories that both sides share; a negative one leaves the
-        row out. The order of images and categories is that of their ids, ascending.
+        int32 (n,): positions in lists of images and of categories that both sides share, in ascending order of
+        their ids; a row with a negative position is left out.
     masks, sizes
         Where masks are compared: compressed COCO run lengths, and int32 (n, 2) height and width of each image.
     boxes
         Where boxes are compared: float64 (n, 4) x, y, width, height.
     area
-        float64 (n,) px²: of ground truth as published. Detections without it have the area of their mask.
+        float64 (n,) px²: of ground truth as published; of detections, None for the area of their mask.
     score
-        float64 (n,): of detections.
+        float64 (n,): confidence of detections.
     crowd, id_zero
-        uint8 (n,): of ground truth; id_zero marks annotations with the id 0.
+        uint8 (n,), of ground truth: crowd regions, and annotations with the id 0.
     """
 
     image: NDArray[np.int32]
@@ -60,7 +60,7 @@ def evaluate(
     mode: Mode,
     threads: int | None = None,
 ) -> Evaluation:
-    """COCOeval's arrays of two sides; rows of one image and category count in the order given."""
+    """Compute COCOeval's arrays from two sides; rows of one image and category count in the order given."""
     threads = default_workers() if threads is None else threads
     if not protocol.use_classes:
         gt, dt, names = _pooled(gt), _pooled(dt), names[:1] or ("all",)
@@ -72,7 +72,7 @@ def evaluate(
     if mode == "strict" and gt.id_zero is not None:
         flags |= 2 * gt.id_zero
     try:
-        found = matching.evaluate(
+        matched = matching.evaluate(
             images=images,
             categories=max(len(names), 1),
             gt_image=gt.image,
@@ -93,11 +93,11 @@ def evaluate(
     except ValueError as exc:
         raise InputError(str(exc)) from exc
     arrays = matching.accumulate(
-        score=found["score"],
-        category=found["category"],
-        rank=found["rank"],
-        codes=found["codes"],
-        n_gt=found["n_gt"].sum(axis=0),
+        score=matched["score"],
+        category=matched["category"],
+        rank=matched["rank"],
+        codes=matched["codes"],
+        n_gt=matched["n_gt"].sum(axis=0),
         max_dets=list(protocol.max_dets),
         recalls=np.array(protocol.recalls),
         threads=threads,
@@ -106,7 +106,7 @@ def evaluate(
 
 
 def _pooled(side: Annotations) -> Annotations:
-    """All categories as one, in the order in which the reference strings them together: by category, then as listed."""
+    """Treat all categories as one, in the order of the reference: by category, then as listed."""
     kept = side.category >= 0
     first = side.category[kept][:1]
     if kept.all() and (side.category == (first[0] if len(first) else 0)).all():

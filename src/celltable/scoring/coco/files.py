@@ -31,25 +31,25 @@ def coco_scores(
     mode: Mode = "corrected",
     threads: int | None = None,
 ) -> Result:
-    """COCO's or LIVECell's numbers of a results file against a ground-truth file.
+    """Score a COCO results file against a COCO ground-truth file, with COCO's or LIVECell's protocol.
 
     Parameters
     ----------
     gt, dt
-        COCO JSON of instances and of results: paths, or files already read.
+        COCO JSON of instances and of results: paths, or files that are open already.
     protocol
         "coco", "livecell" (2000 detections, its areas, category 1 alone), or a Protocol.
     mode
-        "strict" repeats pycocotools: an annotation with the id 0 is never matched, a result with a box has the area of
-        the box, empty results are refused, undefined numbers are -1. "corrected" does none of this: undefined numbers
-        are NaN.
+        "strict" reproduces pycocotools: an annotation with the id 0 never counts as found, a result with a box has the
+        area of the box, empty results are refused, undefined numbers are -1. "corrected" does none of this; undefined
+        numbers are NaN.
     threads
-        Threads to run on; None uses every core.
+        Number of threads; None uses every core.
 
     Returns
     -------
     Result
-        value is AP; fields are those of `Evaluation.summary`; for "livecell" also AFNR = 1 - AR2000.
+        The value is AP; the fields are those of `Evaluation.summary`, and AFNR = 1 - AR2000 for "livecell".
 
     Raises
     ------
@@ -72,7 +72,7 @@ def coco_arrays(
     mode: Mode = "corrected",
     threads: int | None = None,
 ) -> Evaluation:
-    """As `coco_scores`, the full precision, recall and score arrays of COCOeval.eval."""
+    """Like `coco_scores`, but return the full precision, recall and score arrays of COCOeval.eval."""
     chosen = protocol_named(protocol)
     workers = default_workers() if threads is None else threads
     truth, guess = _opened(gt), _opened(dt)
@@ -86,7 +86,7 @@ def _opened(source: str | Path | CocoFile) -> CocoFile:
         return source
     path = Path(source)
     if not path.is_file():
-        raise NotFoundError(f"There is no file {path}.")
+        raise NotFoundError(f"{path} is not a file.")
     return CocoFile.open(str(path))
 
 
@@ -118,28 +118,28 @@ class _Frame:
         )
 
     def columns(self, file: CocoFile) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Positions of the image and category of each annotation; -1 for those of no listed one."""
+        """Return the position of the image and of the category of each annotation; -1 for unlisted ones."""
         return _translated(file.image, file.image_keys, self.images), _translated(
             file.category, file.category_keys, self.categories
         )
 
 
 def _members(file: CocoFile, key: str) -> list[dict[str, Any]]:
-    found = msgspec.json.decode(file.members[key]) if key in file.members else None
-    if not isinstance(found, list) or not all(isinstance(r, dict) and "id" in r for r in found):
+    records = msgspec.json.decode(file.members[key]) if key in file.members else None
+    if not isinstance(records, list) or not all(isinstance(r, dict) and "id" in r for r in records):
         raise InputError(f"{file.name} is not COCO ground truth: expected {key}, a list of objects with an id")
-    return found
+    return records
 
 
 def _ascending(keys: list[Any], name: str, what: str) -> list[Any]:
     try:
         return sorted(keys)
     except TypeError as exc:
-        raise InputError(f"{name}: {what} ids are of different kinds; expected all numbers or all texts") from exc
+        raise InputError(f"{name}: {what} ids are of different types; expected all numbers or all strings") from exc
 
 
 def _translated(column: NDArray[np.int32], keys: list[Any], positions: Mapping[Any, int]) -> NDArray[np.int32]:
-    table = np.array([*(positions.get(k, -1) for k in keys), -1], np.int32)  # the last is for "none", -1
+    table = np.array([*(positions.get(k, -1) for k in keys), -1], np.int32)  # the last entry is for -1, none
     return table[column]
 
 
@@ -149,8 +149,8 @@ def _truth(file: CocoFile, frame: _Frame, protocol: Protocol, mode: Mode, thread
     bad = np.flatnonzero(used & np.isnan(file.area))
     if len(bad):
         raise InputError(
-            f"{file.name}: {len(bad):,} annotations have no area, the first at position {bad[0]:,}; COCO's rule needs "
-            "it"
+            f"{file.name}: {len(bad):,} annotations have no area, the first at position {bad[0]:,}; COCO's rule "
+            "needs it"
         )
     zero = (file.ids == 0).astype(np.uint8)
     if mode == "strict":
@@ -158,8 +158,7 @@ def _truth(file: CocoFile, frame: _Frame, protocol: Protocol, mode: Mode, thread
     elif zero.any():
         warnings.warn(
             f"{file.name} has an annotation with the id 0: pycocotools never counts it as found; here it is an "
-            f"ordinary cell "
-            "(mode='strict' repeats pycocotools)",
+            "ordinary cell (mode='strict' reproduces pycocotools)",
             stacklevel=5,
         )
     shapes = _boxes(file, used) if protocol.shape == "bbox" else _masks(file, frame, image, used, threads)
@@ -178,13 +177,12 @@ def _need_unique(file: CocoFile) -> None:
 
 def _guess(file: CocoFile, truth: CocoFile, frame: _Frame, protocol: Protocol, mode: Mode, threads: int) -> Annotations:
     if not len(file) and mode == "strict":
-        raise MetricError(f"{file.name} has no results, and pycocotools raises IndexError; use corrected mode")
+        raise MetricError(f"{file.name} has no results, and pycocotools then raises IndexError; use corrected mode")
     unknown = [k for k in file.image_keys if k not in frame.images]
     if unknown:
         raise InputError(
             f"{file.name} names {len(unknown)} images that {truth.name} does not list, the first {unknown[0]!r}; "
-            f"expected results "
-            "for its images only"
+            "expected results for its images only"
         )
     image, category = frame.columns(file)
     used = (image >= 0) & (category >= 0)
@@ -196,7 +194,7 @@ def _guess(file: CocoFile, truth: CocoFile, frame: _Frame, protocol: Protocol, m
         score = np.where(np.isnan(file.mask_score), score, file.mask_score)
     boxed = file.bbox is not None and bool(len(file)) and not np.isnan(file.bbox[0]).any()
     if protocol.shape == "bbox":
-        if not boxed:  # loadRes: the tight box, and the area of the mask
+        if not boxed:  # as loadRes: the tight box, and the area of the mask
             boxes, area = _tight(file, frame, image, used, threads)
             return Annotations(image, category, boxes=boxes, area=area, score=score)
         boxes = _boxes(file, used)["boxes"]
@@ -217,7 +215,7 @@ def _boxes(file: CocoFile, used: NDArray[np.bool_]) -> dict[str, Any]:
 def _tight(
     file: CocoFile, frame: _Frame, image: NDArray[np.int32], used: NDArray[np.bool_], threads: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Tight boxes and areas of the masks of results, image size by image size."""
+    """Measure tight boxes and areas of the masks of results, one image size after another."""
     shapes = _masks(file, frame, image, used, threads)
     masks: RunLengths = shapes["masks"]
     sizes: NDArray[np.int32] = shapes["sizes"]
@@ -240,8 +238,7 @@ def _masks(
     if len(odd):
         raise InputError(
             f"{file.name}: {len(odd):,} annotations have no mask that can be read, the first at position {odd[0]:,} "
-            f"(id "
-            f"{file.ids[odd[0]]}); expected polygons or run lengths with a size"
+            f"(id {file.ids[odd[0]]}); expected polygons or run lengths with a size"
         )
     text, ends = file.counts(np.where(used, 1, 0).astype(np.uint8), sizes, threads)
     return {"masks": RunLengths(text, ends), "sizes": sizes}

@@ -36,7 +36,7 @@ class Tally(TypedDict):
 
 
 def tally(pair: Pair, mode: Mode, protocol: Protocol) -> Tally:
-    """The verdicts of one image, kept with the pair for other metrics of the same protocol."""
+    """Match one image; the result is kept with the pair for other metrics of the same protocol."""
     memo: dict[Any, Tally] = pair.__dict__.setdefault("_coco_tallies", {})
     key = (protocol, mode)
     if key not in memo:
@@ -60,13 +60,13 @@ def _tally(pair: Pair, mode: Mode, protocol: Protocol) -> Tally:
         "max_det": protocol.max_dets[-1],
     }
     if protocol.shape == "bbox":
-        found = _match_boxes(pair, truth, guess, common)
+        matched = _match_boxes(pair, truth, guess, common)
     else:
         table = pair.overlap
         gt_index, dt_index = table.gt_index, table.pred_index
         own, other = table.pred_areas[dt_index], table.gt_areas[gt_index]
         union = np.where(truth["gt_flags"][gt_index] & 1, own, own + other - table.intersection)
-        found = matching.match_pairs(
+        matched = matching.match_pairs(
             **truth,
             **guess,
             dt_area=_guess_areas(pair.pred, mode, protocol),
@@ -76,12 +76,12 @@ def _tally(pair: Pair, mode: Mode, protocol: Protocol) -> Tally:
             **common,
         )
     return Tally(
-        category=found["category"],
-        rank=found["rank"],
-        score=found["score"],
-        iou=found["iou"],
-        codes=found["codes"],
-        n_gt=found["n_gt"][0],
+        category=matched["category"],
+        rank=matched["rank"],
+        score=matched["score"],
+        iou=matched["iou"],
+        codes=matched["codes"],
+        n_gt=matched["n_gt"][0],
         names=names,
     )
 
@@ -136,7 +136,7 @@ def _guess_areas(side: Side, mode: Mode, protocol: Protocol) -> Floats:
 
 
 def _box_areas(side: Side) -> Floats:
-    """Areas that loadRes gives detections scored by box: of the box where the result has one, else of the mask."""
+    """Areas that loadRes gives detections compared by box: that of the box if the result has one, else of the mask."""
     if side.published_boxes is None:
         return side.areas.astype(np.float64)
     box = side.published_boxes[:, 2] * side.published_boxes[:, 3]

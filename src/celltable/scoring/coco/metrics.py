@@ -30,23 +30,21 @@ OPTIONS: Final = (
 
 CROWD = (
     "crowd is matched last, may absorb many detections (overlap over the detection's own area) and is neither found "
-    "nor missed; "
-    "strict: an ignore mark is not read, as COCO overwrites it; corrected: ignored cells are treated as crowd"
+    "nor missed; strict: ignore marks are not read, as COCO overwrites them; corrected: ignored cells are treated as "
+    "crowd"
 )
 MATCHING = (
     "by falling score, each detection takes the free cell of its class with the highest IoU of t or more; detections "
-    "that match "
-    "crowd or a cell outside the area range, or that lie outside it unmatched, are not counted"
+    "that match crowd or a cell outside the area range, or are unmatched and outside it themselves, are not counted"
 )
 TIES = (
     "an IoU of exactly t is a hit; of cells with the same IoU the last wins; equal scores keep their order (of "
-    "images, then as "
-    "listed), so AP depends on the order where many scores are equal"
+    "images, then as listed), so AP depends on the order if many scores are equal"
 )
 STRICT = (
     "an annotation with the id 0 takes its detection but never counts as found; a detection with a published box has "
-    "the area of "
-    "the box; an ignore mark is not read; no detection at all is an error; undefined numbers are -1 (corrected: NaN)"
+    "the area of the box; ignore marks are not read; no detection at all is an error; undefined numbers are -1 "
+    "(corrected: NaN)"
 )
 
 COCO_CARD: Final = Card(
@@ -60,12 +58,11 @@ COCO_CARD: Final = Card(
     matching=MATCHING,
     ties=TIES,
     averaging=(
-        "detections of all images are ranked together, per class; classes count alike; a class without cells is left "
-        "out"
+        "detections of all images are ranked together, per class; mean over classes; a class without cells is left out"
     ),
-    empty="images without cells only add false positives; nothing to be found anywhere: undefined; no detections: 0",
+    empty="images without cells only add false positives; no cells at all: undefined; no detections: 0",
     thresholds=(
-        "numpy.linspace(.5, .95, 10); areas 32² and 96² px², both ends inclusive; at most 1, 10, 100 detections an "
+        "numpy.linspace(.5, .95, 10); areas 32² and 96² px², both ends inclusive; at most 1, 10, 100 detections per "
         "image"
     ),
     strict=STRICT,
@@ -85,7 +82,7 @@ LIVECELL_CARD: Final = replace(
     averaging="detections of all images are ranked together; one class (useCats = 0)",
     thresholds=(
         "numpy.linspace(.5, .95, 10); areas 18² = 324 and 31² = 961 px², both ends inclusive; at most 2000 "
-        "detections an image"
+        "detections per image"
     ),
     strict=STRICT.replace("a detection with a published box has the area of the box; ", ""),
 )
@@ -102,11 +99,11 @@ class Number:
     protocol: Callable[..., Protocol]
 
     def count(self, pair: Pair, mode: Mode, **options: Any) -> Tally:
-        """The verdicts of one image."""
+        """Match one image."""
         return tally(pair, mode, self.protocol(**options))
 
     def pool(self, numbers: Sequence[Tally], mode: Mode, **options: Any) -> Result:
-        """The number of all images, with all others of COCOeval.summarize (as fractions; papers print percent)."""
+        """Compute the number over all images, with all others of COCOeval.summarize (fractions; papers print percent)."""
         protocol = self.protocol(**options)
         result = _pooled(numbers, mode, protocol, f"AR{protocol.max_dets[-1]}" if self.name == "AR" else self.name)
         if self._unread(protocol, mode):
@@ -114,18 +111,18 @@ class Number:
         return result
 
     def value_of(self, numbers: Tally, mode: Mode, **options: Any) -> float:
-        """The number of one image."""
+        """Compute the number of one image."""
         protocol = self.protocol(**options)
         return -1.0 if self._unread(protocol, mode) else _of_image(numbers, mode, protocol, self.name)
 
     def _unread(self, protocol: Protocol, mode: Mode) -> bool:
-        """_summarize(1) asks for AP at maxDets=100 whatever the parameters are."""
+        """Whether the reference reads no AP: _summarize(1) asks for maxDets=100 whatever the parameters are."""
         return self.name == "AP" and mode == "strict" and 100 not in protocol.max_dets
 
     def resample(
         self, numbers: Sequence[Tally], weights: NDArray[Any], mode: Mode, **options: Any
     ) -> NDArray[np.float64]:
-        """The number of resampled images."""
+        """Compute the number of resampled images, float64 (B,)."""
         protocol = self.protocol(**options)
         if self.name == "AP":
             return resample_precision(numbers, weights, protocol)
@@ -134,7 +131,7 @@ class Number:
 
 
 def _pooled(tallies: Sequence[Tally], mode: Mode, protocol: Protocol, headline: str) -> Result:
-    """The summary of all images with one of its numbers as the value."""
+    """Summarise all images, with one of the numbers as the value."""
     checked(tallies, mode)
     evaluation = accumulate(tallies, protocol)
     fields = evaluation.summary()
@@ -143,11 +140,11 @@ def _pooled(tallies: Sequence[Tally], mode: Mode, protocol: Protocol, headline: 
     fields = undefined_as_nan(fields, mode)
     nothing = int((evaluation.recall == -1).all())
     fields = {headline: fields[headline], **fields}
-    return Result(float(fields[headline]), fields, {"no cell to be found": nothing} if nothing else {})
+    return Result(float(fields[headline]), fields, {"no cell to find": nothing} if nothing else {})
 
 
 def _of_image(one: Tally, mode: Mode, protocol: Protocol, headline: str) -> float:
-    """The headline number (AP, AR or AFNR) of one image, whose detections may be none or all of one score."""
+    """Compute the headline number (AP, AR or AFNR) of one image, which may have no detections or equal scores."""
     alone = replace(protocol, areas=protocol.areas[:1], max_dets=protocol.max_dets[-1:])
     part = Tally(**{**one, "codes": np.ascontiguousarray(one["codes"][:1]), "n_gt": one["n_gt"][:, :1].copy()})
     evaluation = accumulate([part], alone)
@@ -168,7 +165,7 @@ def _livecell(**_: Any) -> Protocol:
 
 
 def coco_metric(metric: str, number: Literal["AP", "AR"], card: Card) -> Metric:
-    """A metric with COCO's parameters, which its options change."""
+    """Make a metric with COCO's parameters, which its options change."""
     n = Number(number, _coco)
     return Metric(
         metric, card, n.count, n.pool, NEEDS, OPTIONS, HANDLES, value_of=n.value_of, resample=n.resample
@@ -176,7 +173,7 @@ def coco_metric(metric: str, number: Literal["AP", "AR"], card: Card) -> Metric:
 
 
 def livecell_metric(metric: str, number: Literal["AP", "AR", "AFNR"], card: Card) -> Metric:
-    """A metric with LIVECell's parameters, which are fixed; a rate of cells missed is better the lower it is."""
+    """Make a metric with LIVECell's parameters, which are fixed; AFNR, a rate of missed cells, is better low."""
     n = Number(number, _livecell)
     better: Literal["higher", "lower"] = "lower" if number == "AFNR" else "higher"
     return Metric(

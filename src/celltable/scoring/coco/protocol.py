@@ -26,13 +26,13 @@ class Protocol:
     areas
         Area ranges in px², both ends inclusive, by name.
     max_dets
-        Limits of detections per image and category, ascending; matching is done once, at the last.
+        Limits of detections per image and category, ascending; matching is done once, with the last.
     shape
         "segm" for masks, "bbox" for boxes.
     use_classes
-        False pools all classes.
+        False treats all classes as one.
     box_areas
-        Whether strict mode gives a result with a box the box's area (loadRes), where masks are compared.
+        Whether strict mode takes the area of the box as that of a result with a box (loadRes), if masks are compared.
     """
 
     thresholds: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
@@ -50,7 +50,7 @@ class Protocol:
 
     @property
     def area_ranges(self) -> Floats:
-        """The ranges, float64 (A, 2)."""
+        """The area ranges, float64 (A, 2)."""
         return np.array([(low, high) for _, low, high in self.areas], np.float64)
 
 
