@@ -103,7 +103,7 @@ class Number:
         return tally(pair, mode, self.protocol(**options))
 
     def pool(self, numbers: Sequence[Tally], mode: Mode, **options: Any) -> Result:
-        """Compute the number over all images, with all others of COCOeval.summarize (fractions; papers print percent)."""
+        """Compute the number over all images, with all others of COCOeval.summarize (fractions, not percent)."""
         protocol = self.protocol(**options)
         result = _pooled(numbers, mode, protocol, f"AR{protocol.max_dets[-1]}" if self.name == "AR" else self.name)
         if self._unread(protocol, mode):
