@@ -16,10 +16,11 @@ from celltable.geometry import rle
 from celltable.notation.pannuke import CLASS_NAMES
 from celltable.plugins.metric import Metric
 from celltable.scoring import Pair, Side, score_pairs
-from celltable.scoring.arrays import join_images, pairs_from_arrays
+from celltable.scoring.arrays import pairs_from_arrays
 from celltable.scoring.bootstrap import draws
 from celltable.scoring.compare import compare_pairs
 from celltable.scoring.engine import evaluate_pairs
+from celltable.scoring.joined import join_images
 
 FEW = ("ap_dsb2018", "pq_hovernet", "mae")
 OTHERS = {name for name, metric in plugins.load_all("metrics").items() if "scores" in metric.needs}

@@ -18,12 +18,12 @@ from celltable.cells import Image, Instances, Sample
 from celltable.cli import build
 from celltable.errors import OptionError
 from celltable.geometry import rle
-from celltable.pipelines.evaluate import compare, evaluate, scores_table, told_apart
+from celltable.pipelines.evaluate import compare, evaluate, scores_table
 from celltable.plugins.metric import Metric
 from celltable.plugins.section import Material
 from celltable.reports.scores import SECTION
 from celltable.scoring import Pair, Side, score_pairs
-from celltable.scoring.compare import compare_pairs
+from celltable.scoring.compare import compare_pairs, distinct_names
 from celltable.scoring.engine import evaluate_pairs
 from celltable.store import Store, StoreWriter
 
@@ -190,9 +190,9 @@ def test_two_stores_of_one_file_name_are_told_apart_by_their_folders(tmp_path: P
 
 
 def test_names_that_differ_already_stay_short_and_arrays_are_a_and_b() -> None:
-    assert told_apart(Path("runs/a.json"), "runs/b.json") == ("a.json", "b.json")
-    assert told_apart(GT, PRED) == ("A", "B")
-    assert told_apart("x/p.csv", "x/y/p.csv") == ("x/p.csv", "y/p.csv")
+    assert distinct_names(Path("runs/a.json"), "runs/b.json") == ("a.json", "b.json")
+    assert distinct_names(GT, PRED) == ("A", "B")
+    assert distinct_names("x/p.csv", "x/y/p.csv") == ("x/p.csv", "y/p.csv")
 
 
 def test_options_and_kind_reach_a_comparison(tmp_path: Path) -> None:

@@ -8,29 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from celltable import schema, work
-from celltable.cells import Finding
-from celltable.errors import InputError, MetricError, NotFoundError
+from celltable.errors import InputError
 from celltable.plugins.metric import Mode
-from celltable.scoring.arrays import Missing, Unknown, join_images, pairs_from_arrays
+from celltable.scoring.arrays import is_array, pairs_from_arrays
 from celltable.scoring.breakdown import SIZE_EDGES
-from celltable.scoring.compare import Comparison, compare_scores
+from celltable.scoring.compare import Comparison, compare_scores, distinct_names
 from celltable.scoring.counting import Partial
 from celltable.scoring.engine import ROUNDS, evaluate_pairs
-from celltable.scoring.joined import JoinedPairs
+from celltable.scoring.joined import Missing, Unknown, paired
 from celltable.scoring.parity import Parity, parity
 from celltable.scoring.scores import Score, Scores
-from celltable.scoring.sources import PANNUKE_MASKS, Source, StoreSource, source_of, words
-from celltable.store import Store
+from celltable.scoring.sources import PANNUKE_MASKS, Source, StoreSource, source_of
 
 from ._runs import run_row, write_scores
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-UNREAD = {"mask-shape", "mask-values"}  # the label map of an image, which is one file
-UNREAD_IF_EMPTY = {"unreadable-mask", "size-mismatch"}  # the label map of an image, or one mask of many
-UNKNOWN_IMAGE = {"unknown-image", "missing-image"}  # neither its size nor its ground truth is known
-ALOUD = {"duplicate-annotation-id"}  # of the whole file: no cell is lost, but another reader may lose some
 
 __all__ = ["Comparison", "Parity", "Score", "Scores", "compare", "evaluate", "parity", "scores_table"]
 
@@ -125,10 +118,10 @@ def evaluate(
     settings.update(rounds=rounds, seed=seed, size_edges=size_edges, progress="evaluate" if progress else None)
     if _is_npy(gt) and _is_npy(pred) and {Path(gt).name, Path(pred).name} != {PANNUKE_MASKS}:
         gt, pred = _loaded(Path(gt)), _loaded(Path(pred))
-    if _is_array(gt) or _is_array(pred):
-        if not (_is_array(gt) and _is_array(pred)):
+    if is_array(gt) or is_array(pred):
+        if not (is_array(gt) and is_array(pred)):
             raise InputError(
-                f"one side is an array and the other {type(pred if _is_array(gt) else gt).__name__}; expected two "
+                f"one side is an array and the other {type(pred if is_array(gt) else gt).__name__}; expected two "
                 "arrays, or two stores or paths"
             )
         if write:
@@ -174,7 +167,7 @@ def compare(
         raise InputError(f"compare does not take {', '.join(sorted(bad))}; evaluate each model on its own for that")
     by = (by,) if isinstance(by, str) else tuple(by)
     a, b = (evaluate(gt, pred, metrics, by=by, rounds=0, **how) for pred in (pred_a, pred_b))
-    return compare_scores(a, b, names=names or told_apart(pred_a, pred_b), by=by, rounds=rounds, seed=seed)
+    return compare_scores(a, b, names=names or distinct_names(pred_a, pred_b), by=by, rounds=rounds, seed=seed)
 
 
 def scores_table(scores: Scores, predictions: str | None = None) -> pa.Table:
@@ -182,68 +175,6 @@ def scores_table(scores: Scores, predictions: str | None = None) -> pa.Table:
     import pyarrow as pa
 
     return pa.Table.from_pylist(scores.rows(predictions), schema=schema.SCORES)
-
-
-def paired(
-    truth: Source, found: Source, missing: Missing, unknown: Unknown, class_names: Sequence[str] = ()
-) -> tuple[JoinedPairs, list[str]]:
-    """Join two sources, and say what a reader must know about images that only one of them has."""
-    there = found.ids
-    annotated = [i for i in truth.ids if truth.images[i].annotated]
-    left = len(truth.ids) - len(annotated)
-    if not annotated:
-        raise MetricError(
-            f"none of the {left} images of {truth.name} is annotated, so there is nothing to score against"
-        )
-    known = set(truth.images)
-    wanted = set(annotated)
-    here = [i for i in there if i in wanted or i not in known]  # predictions for images not asked for are no surprise
-    ids, notes = join_images(annotated, here, missing=missing, unknown=unknown)
-    _refuse_unread(truth, found, missing)
-    notes += _left_out(truth, "ground-truth cells", unknown) + _left_out(found, "predictions", unknown)
-    if left:
-        notes.append(f"{left} images are not annotated and were not scored.")
-    spoken = tuple(class_names) or words(truth, found)
-    return JoinedPairs(truth, found, ids, spoken, frozenset(there)), notes
-
-
-def _refuse_unread(truth: Source, found: Source, missing: Missing) -> None:
-    """Raise where a whole image could not be read: its score would be that of an empty one.
-
-    Of the predictions such an image may be scored as empty, as an image without predictions, where `missing` says so.
-    """
-    for source, side in ((truth, "ground truth"), (found, "predictions")):
-        wrong = [f for f in getattr(source, "findings", ()) if _is_unread(source, f)]
-        if wrong and not (source is found and missing == "empty"):
-            n = len({f.image_id for f in wrong})
-            way = " Mend the file" + ("s" if n > 1 else "")
-            way += ", or score what cannot be read as empty (missing='empty')." if source is found else "."
-            raise InputError(
-                f"{source.name}, {side}: {n} of {len(source.ids)} images cannot be scored, the first "
-                f"{wrong[0].image_id}: {wrong[0].message.rstrip('.')}.{way}"
-            )
-
-
-def _is_unread(source: Source, finding: Finding) -> bool:
-    if finding.rule in UNREAD_IF_EMPTY:
-        return not len(source.side(finding.image_id or "", ()))
-    return finding.rule in UNREAD
-
-
-def _left_out(found: Source, what: str, unknown: Unknown) -> list[str]:
-    """What a reader had to leave out, said aloud; predictions for unknown images as `unknown` says."""
-    findings = [f for f in getattr(found, "findings", ()) if f.severity == "error" or f.rule in ALOUD]
-    strange = [f.message for f in findings if f.rule in UNKNOWN_IMAGE]
-    if strange and unknown == "error":
-        raise NotFoundError(
-            f"{strange[0]}. The ground truth has no image of their image ids: score against the images that the "
-            "predictions were made for, or ignore the rest (unknown='ignore')."
-        )
-    aloud = [f.message for f in findings if f.rule in ALOUD]
-    others = [f.message for f in findings if f.rule not in UNKNOWN_IMAGE and f.rule not in ALOUD]
-    first = others[0].rstrip(".") if others else ""
-    notes = [f"{found.name}: {len(others)} {what} could not be read or are in doubt, the first: {first}."]
-    return [f"{text}." for text in strange + aloud] + (notes if others else [])
 
 
 def _is_npy(value: Any) -> bool:
@@ -260,43 +191,8 @@ def _loaded(path: Path) -> Any:
         raise InputError(f"{path}: {exc}; expected an .npy of label maps: (rows, columns), or a stack of them") from exc
 
 
-def _is_array(value: Any) -> bool:
-    return hasattr(value, "__array__") or (
-        isinstance(value, list | tuple) and all(hasattr(v, "__array__") for v in value)
-    )
-
-
-def told_apart(a: Any, b: Any) -> tuple[str, str]:
-    """Names of two stores or paths that differ: their own, else with the folders before them, else marked A and B.
-
-    >>> told_apart("x/unet.json", "x/yolo.json"), told_apart("runs/a/pred.csv", "runs/b/pred.csv")
-    (('unet.json', 'yolo.json'), ('a/pred.csv', 'b/pred.csv'))
-    >>> told_apart("pred.csv", "./pred.csv")
-    ('pred.csv (A)', 'pred.csv (B)')
-    """
-    own = _name(a, "A"), _name(b, "B")
-    if own[0] != own[1]:
-        return own
-    parts = [_parts(given) for given in (a, b)]
-    for n in range(2, max(map(len, parts)) + 1):
-        longer = "/".join(parts[0][-n:]), "/".join(parts[1][-n:])
-        if longer[0] != longer[1]:
-            return longer
-    return f"{own[0]} (A)", f"{own[1]} (B)"
-
-
-def _name(given: Any, otherwise: str) -> str:
-    if isinstance(given, Store):
-        return given.name
-    return otherwise if _is_array(given) else Path(given).absolute().name
-
-
-def _parts(given: Any) -> tuple[str, ...]:
-    return () if _is_array(given) else Path(given.path if isinstance(given, Store) else given).resolve().parts[1:]
-
-
 def _given(given: Any, source: Source) -> Any:
-    """The store that a source reads, or the path that it was given as."""
+    """Return the store that a source reads, or the path that was given."""
     return source.store if isinstance(source, StoreSource) else given
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.errors import MaskError, MetricError, NotFoundError
+from celltable.errors import MaskError, MetricError
 from celltable.notation.pannuke import CLASS_NAMES
 
 from .pair import Pair
 from .side import Side
-
-Missing = Literal["error", "empty"]
-Unknown = Literal["error", "ignore"]
 
 
 def checked_map(array: Any, where: str) -> NDArray[Any]:
@@ -54,6 +51,13 @@ def _whole(labels: NDArray[Any], where: str) -> NDArray[np.int64]:
             f"{where}: found the value {bad}; expected whole numbers, one per cell. Is this a probability map?"
         )
     return whole
+
+
+def is_array(value: Any) -> bool:
+    """Whether a value is an array or a list of arrays, not a path or a store."""
+    return hasattr(value, "__array__") or (
+        isinstance(value, list | tuple) and all(hasattr(v, "__array__") for v in value)
+    )
 
 
 def as_maps(value: Any) -> list[Any]:
@@ -274,54 +278,3 @@ def _pair(image_id: str, gt: Side, pred: Side, meta: Mapping[str, Any]) -> Pair:
             f"{pred.size[0]}×{pred.size[1]} pixels; expected the same size"
         )
     return Pair(image_id, gt.size, gt, pred, meta)
-
-
-def join_images(
-    gt_ids: Iterable[str], pred_ids: Iterable[str], *, missing: Missing = "error", unknown: Unknown = "error"
-) -> tuple[list[str], list[str]]:
-    """List the images to score, and what to tell the reader about those that only one side has.
-
-    Parameters
-    ----------
-    missing
-        An image without predictions: "error", or "empty" (scored as if nothing was found there).
-    unknown
-        Predictions for an image that the ground truth does not have: "error" or "ignore".
-
-    Raises
-    ------
-    NotFoundError
-        If images are missing or unknown and that is an error.
-
-    >>> join_images(["a", "b"], ["a"], missing="empty")
-    (['a', 'b'], ['1 of 2 images has no prediction and is scored as empty: b.'])
-    """
-    truth, predicted = list(dict.fromkeys(gt_ids)), set(pred_ids)
-    unpredicted = [i for i in truth if i not in predicted]
-    extra = sorted(predicted - set(truth))
-    if not set(truth) & predicted and truth and predicted:
-        raise NotFoundError(
-            f"no image is on both sides: the ground truth has {_some(truth)}, the predictions "
-            f"{_some(sorted(predicted))}. Are the image ids spelt the same way?"
-        )
-    if unpredicted and missing == "error":
-        raise NotFoundError(
-            f"{len(unpredicted)} of {len(truth)} images have no prediction: {_some(unpredicted)}. Predict them, or say "
-            "that a missing image means an empty prediction (missing='empty')."
-        )
-    if extra and unknown == "error":
-        raise NotFoundError(
-            f"there are predictions for {len(extra)} images that the ground truth does not have: {_some(extra)}. "
-            "Remove them, or ignore them (unknown='ignore')."
-        )
-    notes = []
-    if unpredicted:
-        verb = "has no prediction and is" if len(unpredicted) == 1 else "have no prediction and are"
-        notes.append(f"{len(unpredicted)} of {len(truth)} images {verb} scored as empty: {_some(unpredicted)}.")
-    if extra:
-        notes.append(f"Predictions for {len(extra)} images without ground truth were ignored: {_some(extra)}.")
-    return truth, notes
-
-
-def _some(ids: Sequence[str]) -> str:
-    return ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy as np
 from celltable import plugins
 from celltable.errors import MetricError, NotFoundError
 from celltable.plugins.metric import Metric
+from celltable.store import Store
 
+from .arrays import is_array
 from .bootstrap import interval, replicates
 from .engine import ROUNDS, evaluate_pairs
 from .pair import Pair
@@ -188,3 +191,32 @@ def _notes(a: Scores, b: Scores, names: tuple[str, str]) -> tuple[str, ...]:
     for scores, other, name in ((a, b, names[0]), (b, a, names[1])):
         notes += [f"{name}: {n}" for n in scores.notes if n not in other.notes]
     return tuple(notes)
+
+
+def distinct_names(a: Any, b: Any) -> tuple[str, str]:
+    """Name two stores or paths differently: by their own names, with the folders before them, or marked A and B.
+
+    >>> distinct_names("x/unet.json", "x/yolo.json"), distinct_names("runs/a/pred.csv", "runs/b/pred.csv")
+    (('unet.json', 'yolo.json'), ('a/pred.csv', 'b/pred.csv'))
+    >>> distinct_names("pred.csv", "./pred.csv")
+    ('pred.csv (A)', 'pred.csv (B)')
+    """
+    own = _name(a, "A"), _name(b, "B")
+    if own[0] != own[1]:
+        return own
+    parts = [_parts(given) for given in (a, b)]
+    for n in range(2, max(map(len, parts)) + 1):
+        longer = "/".join(parts[0][-n:]), "/".join(parts[1][-n:])
+        if longer[0] != longer[1]:
+            return longer
+    return f"{own[0]} (A)", f"{own[1]} (B)"
+
+
+def _name(given: Any, otherwise: str) -> str:
+    if isinstance(given, Store):
+        return given.name
+    return otherwise if is_array(given) else Path(given).absolute().name
+
+
+def _parts(given: Any) -> tuple[str, ...]:
+    return () if is_array(given) else Path(given.path if isinstance(given, Store) else given).resolve().parts[1:]

@@ -277,7 +277,7 @@ def meta_of(image: Image) -> dict[str, Any]:
     return {k: v for k, v in meta.items() if v is not None}
 
 
-def words(*sources: Source) -> tuple[str, ...]:
+def classes_of(*sources: Source) -> tuple[str, ...]:
     """The classes of all sources, each once, those of the first source first."""
     return tuple(dict.fromkeys(c for s in sources for c in s.classes))
 
