@@ -245,3 +245,61 @@ def test_values_are_shown_as_they_are_typed() -> None:
     for option in options:
         typed = split_texts([f"{option.name}={shown(option.default)}"])
         assert settle([replace(option, at_most="")], typed, "x") == {option.name: option.default}
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "message"),
+    [
+        (
+            "image-mask-png",
+            "size=abc",
+            "the format image-mask-png: option size is 'abc'; expected a whole number of 0 or",
+        ),
+        (
+            "image-mask-png",
+            "seed=x",
+            "the format image-mask-png: option seed is 'x'; expected a whole number of 0 or more",
+        ),
+        ("image-mask-png", "palette=5", "the palette '5' is none of v1, v2, binary and not written as Class=#RRGGBB"),
+        (
+            "nuclei-coco",
+            "tile=0",
+            "the format nuclei-coco: option tile is '0'; expected a whole number of 1 or more (px)",
+        ),
+        ("nuclei-coco", "as_published=maybe", "option as_published is 'maybe'; expected yes or no (default no)"),
+        ("coco", "like=7", "There is no file 7."),
+        ("coco", "lke=7", "the format coco has no option 'lke'. Did you mean like?"),
+        ("coco", "overwrite=yes", "'overwrite' is not an option of the format but of the command itself"),
+        ("coco", "where=1", "'where' is not an option of the format but of the command itself"),
+    ],
+)
+def test_a_wrong_option_of_a_format_ends_an_export_in_one_sentence(
+    store: Path, tmp_path: Path, form: str, text: str, message: str
+) -> None:
+    out = tmp_path / "out"
+    assert message in shell("export", store, out, "--to", form, "-O", text)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("text", "same"), [("no", True), ("off", True), ("false", True), ("0", True), ("yes", False)])
+def test_no_is_no_in_every_spelling(store: Path, tmp_path: Path, text: str, same: bool) -> None:
+    def exported(*options: str) -> dict[str, bytes]:
+        out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
+        assert "as nuclei-coco" in shell("export", store, out, "--to", "nuclei-coco", *options)
+        files = (p for p in out.rglob("*") if p.suffix == ".json")
+        return {str(p.relative_to(out)): p.read_bytes() for p in files}
+
+    assert (exported("-O", f"as_published={text}") == exported()) is same
+
+
+def test_pixels_are_written_only_where_they_are_asked_for(store: Path, tmp_path: Path) -> None:
+    for text, written in (("no", False), ("yes", True)):
+        out = tmp_path / text
+        shell("export", store, out, "--to", "livecell", "-O", f"pixels={text}")
+        assert any(p.suffix == ".tif" for p in out.rglob("*")) is written
+
+
+def test_an_argument_of_import_is_not_an_option_of_its_format(tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text("{}")
+    said = shell("import", "coco", tmp_path / "p.json", tmp_path / "p.celltable", "-O", "licence=CC0")
+    assert said == "'licence' is not an option of the format but of the command itself; see its --help."

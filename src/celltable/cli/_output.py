@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -133,6 +133,27 @@ def words_of(text: str | None) -> list[str]:
     return [word.strip() for word in (text or "").split(",") if word.strip()]
 
 
+def keywords(option: list[str] | None, function: Callable[..., Any]) -> dict[str, str]:
+    """The ``-O`` texts as further keyword arguments of a function, refused where they are arguments of its own.
+
+    Raises
+    ------
+    OptionError
+        If a text has the name of one of the function's own arguments.
+    """
+    import inspect
+
+    from celltable.errors import OptionError
+    from celltable.plugins.options import split_texts
+
+    texts = split_texts(option or ())
+    own = [p.name for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    for name in texts:
+        if name in own:
+            raise OptionError(f"'{name}' is not an option of the format but of the command itself; see its --help.")
+    return texts
+
+
 def option_table(options: Mapping[str, Sequence[Option]], *, noun: str = "") -> str:
     """The options of plug-ins as a table: default, values taken, meaning; with `noun`, a column for the plug-in.
 
@@ -156,31 +177,3 @@ def count(n: int, noun: str) -> str:
     ('1 finding', '1,200 findings')
     """
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
-def pairs(options: list[str] | None) -> dict[str, Any]:
-    """``name=value`` options as keyword arguments; numbers and true/false are recognised.
-
-    >>> pairs(["size=512", "as-published=true", "palette=v1"])
-    {'size': 512, 'as_published': True, 'palette': 'v1'}
-    """
-    from celltable.errors import CelltableError
-
-    found: dict[str, Any] = {}
-    for text in options or []:
-        name, sep, value = text.partition("=")
-        if not sep or not name:
-            raise CelltableError(f"'{text}' is not an option; expected NAME=VALUE, for example size=512.")
-        found[name.strip().replace("-", "_")] = _value(value)
-    return found
-
-
-def _value(text: str) -> Any:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from ._output import Json, Options, Overwrite, count, emit_json, say, table
+from ._output import Json, Options, Overwrite, count, emit_json, keywords, say, table
 
 if TYPE_CHECKING:
     from celltable.plugins.options import Option
@@ -52,7 +52,6 @@ def export(
     from celltable.errors import CelltableError
     from celltable.pipelines.convert import default_name
     from celltable.pipelines.convert import export as run
-    from celltable.plugins.options import split_texts
 
     if list_formats:
         _list(json, to)
@@ -63,7 +62,7 @@ def export(
     named_out = len(paths) > 1 and not (paths[-1] / "dataset.json").exists()
     stores, out = (paths[:-1], paths[-1]) if named_out else (paths, default_name(paths, to))
     named = {"palette": palette, "size": size, "split": split, "seed": seed, "as_published": as_published or None}
-    options = {**split_texts(option or ()), **{k: v for k, v in named.items() if v is not None}}
+    options = {**keywords(option, run), **{k: v for k, v in named.items() if v is not None}}
     report = run(stores, to, out, where=where, overwrite=overwrite, progress=not json, **options)
     if json:
         emit_json({"out": str(out), "format": to, "written": dict(report.written), "loss": dict(report.items)})

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._output import Json, Options, Overwrite, count, emit_json, say
+from ._output import Json, Options, Overwrite, count, emit_json, keywords, say
 
 
 def import_(
@@ -35,7 +35,6 @@ def import_(
     Example: celltable import submission.csv pred.celltable --images dsb.celltable
     """
     from celltable.pipelines.convert import import_annotations
-    from celltable.plugins.options import split_texts
 
     form, path, out = _arguments(paths, form)
     store = import_annotations(
@@ -47,7 +46,7 @@ def import_(
         licence=licence,
         overwrite=overwrite,
         progress=not json,
-        **split_texts(option or ()),
+        **keywords(option, import_annotations),
     )
     used = store.info["reader"]["format"]
     cells, findings = store.columns("area").num_rows, len(store.findings)
