@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from celltable import plugins
+from celltable.errors import CelltableError
 from celltable.pipelines.check import check
 from celltable.pipelines.convert import export
 from celltable.pipelines.evaluate import compare, evaluate
@@ -74,6 +75,26 @@ def test_predict(stores: dict[str, Store], tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["auto", "tif"])
 def test_tile(stores: dict[str, Store], tmp_path: Path, form: str) -> None:
     same(lambda out, how: tile(stores["truth"], out, size=64, overlap=8, form=form, **how), tmp_path)
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo-seg", "label-tiff", "hf-parquet", "nuclei-coco"])
+def test_export(stores: dict[str, Store], tmp_path: Path, form: str) -> None:
+    same(lambda out, how: export(stores["truth"], form, out, **how), tmp_path)
+
+
+def test_pixels_that_cannot_be_read_are_the_same_to_a_writer_whoever_reads_them(tmp_path: Path) -> None:
+    release = plugins.load("datasets", "dsb2018").example(tmp_path / "release", 0)
+    store = ingest("dsb2018", release, tmp_path / "truth.celltable", copy=True, **THREADS)
+    last = store.image(sorted(store)[-1])
+    (store.path / last.pixels[0].member).write_bytes(b"no image")
+    said = []
+    for how in (THREADS, PROCESSES):
+        with pytest.raises(CelltableError) as caught:
+            export(store, "yolo-seg", tmp_path / "out", **how)
+        said.append((type(caught.value), str(caught.value), getattr(caught.value, "__notes__", [])))
+        assert not (tmp_path / "out").exists()
+    assert said[0] == said[1]
+    assert last.image_id in str(said[0])
 
 
 def test_check_and_repair(stores: dict[str, Store]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from ._output import Json, Options, Overwrite, count, emit_json, keywords, say, table
+from ._output import How, Json, Options, Overwrite, Scheduler, Workers, count, emit_json, keywords, say, table
 
 if TYPE_CHECKING:
     from celltable.plugins.options import Option
@@ -43,6 +43,9 @@ def export(
         bool, typer.Option("--as-published", help="Reproduce the published tool's defects.")
     ] = False,
     overwrite: Overwrite = False,
+    workers: Workers = None,
+    how: How = "threads",
+    scheduler: Scheduler = None,
     json: Json = False,
 ) -> None:
     """Write a store in another format and say what it could not hold.
@@ -62,8 +65,11 @@ def export(
     named_out = len(paths) > 1 and not (paths[-1] / "dataset.json").exists()
     stores, out = (paths[:-1], paths[-1]) if named_out else (paths, default_name(paths, to))
     named = {"palette": palette, "size": size, "split": split, "seed": seed, "as_published": as_published or None}
-    options = {**keywords(option, run), **{k: v for k, v in named.items() if v is not None}}
-    report = run(stores, to, out, where=where, overwrite=overwrite, progress=not json, **options)
+    options: dict[str, Any] = {**keywords(option, run), **{k: v for k, v in named.items() if v is not None}}
+    report = run(
+        stores, to, out, where=where, overwrite=overwrite,
+        workers=workers, how=how, scheduler=scheduler, progress=not json, **options,
+    )  # fmt: skip
     if json:
         emit_json({"out": str(out), "format": to, "written": dict(report.written), "loss": dict(report.items)})
         return

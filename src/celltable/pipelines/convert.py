@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from celltable.plugins.options import settle
 from celltable.store import Description, Source, Store, StoreWriter, as_store, derive
 from celltable.version import VERSION
 
+from ._ahead import read_ahead
 from .ingest import provenance, source_key
 
 FIGURE: Final = "statistics.svg"
@@ -35,6 +36,9 @@ def export(
     *,
     where: str | None = None,
     overwrite: bool = False,
+    workers: int | None = None,
+    how: work.How = "threads",
+    scheduler: str | None = None,
     progress: bool = False,
     **options: Any,
 ) -> ConversionReport:
@@ -52,11 +56,15 @@ def export(
         SQL condition on the images table, for example ``split = 'test'``.
     overwrite
         Replace what is at `out`.
+    workers, how, scheduler
+        How many read cells and pixels ahead of the writer (None: one per core), and where; see `celltable.work.Runner`.
+        The files themselves are encoded and written by this process, one image after the other.
     progress
         Draw a progress bar on a terminal.
     **options
         Options of writing the format.
     """
+    runner = work.Runner(workers, how, scheduler)
     given = [store] if isinstance(store, Store | str | Path) else list(store)
     stores = [as_store(s) for s in given]
     kind: Format = plugins.load("formats", to)
@@ -68,11 +76,10 @@ def export(
         raise CelltableError(f"{target} exists already. Give another name, or --overwrite to replace it.")
     ids = _of_each(stores, where)
     _distinct(stores, ids)
-    samples: Iterator[Sample] = chain.from_iterable(ds.samples(i) for ds, i in zip(stores, ids, strict=True))
-    if progress:
-        samples = work.track(samples, f"writing {kind.name}", sum(map(len, ids)))
-    write = partial(kind.write, samples, overwrite=overwrite, **settled)
-    return _with_figure(write, stores, target) if kind.figure else write(target)
+    with closing(read_ahead(stores, ids, runner)) as samples:
+        shown = work.track(samples, f"writing {kind.name}", sum(map(len, ids))) if progress else samples
+        write = partial(kind.write, shown, overwrite=overwrite, **settled)
+        return _with_figure(write, stores, target) if kind.figure else write(target)
 
 
 def default_name(stores: Sequence[str | Path], to: str) -> Path:
