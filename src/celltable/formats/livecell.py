@@ -54,29 +54,6 @@ NO_PART: Final = "split: images of no part (train, val, test) put into train"
 NO_TYPE: Final = "cell type: images without one, which are in the wide files only"
 
 
-class _File(CocoWriter):
-    """One of the files: records are put into it as text."""
-
-    def __init__(self, path: Path, keyed: bool) -> None:
-        super().__init__(path)
-        self.keyed = keyed
-        self.head["categories"].append(CATEGORY)
-
-    def put(self, image: bytes, cells: bytes) -> None:
-        """Add an image and its cells."""
-        for spool, text in ((self.images, image), (self.cells, cells)):
-            if text:
-                spool.write((b",\n" if spool.tell() else b"\n") + text)
-
-    def _finish(self, stream: IO[bytes]) -> None:
-        super()._finish(stream)
-        if self.keyed:  # the brackets around the annotations become braces
-            closing = stream.tell() - len(b"]}\n")
-            for place, brace in ((closing - self.cells.tell() - 1, b"{"), (closing, b"}")):
-                stream.seek(place)
-                stream.write(brace)
-
-
 def _image_record(image: Image, number: int) -> bytes:
     name = _stem(image)
     record = {"id": number, "width": image.width, "height": image.height, "file_name": f"{name}.tif"}
@@ -139,7 +116,7 @@ class _Export:
     pixels: bool
     train: IO[bytes] = field(init=False)
     numbers: Numbers = field(default_factory=Numbers)  # of images and cells of all files
-    writers: dict[str, _File] = field(default_factory=dict)
+    writers: dict[str, CocoWriter] = field(default_factory=dict)
     spans: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # training image → its bytes in `train`
     types: dict[str, str] = field(default_factory=dict)
     sources: set[str] = field(default_factory=set)
@@ -158,28 +135,26 @@ class _Export:
         sample = replace(sample, instances=_outlined(sample.instances, self.report))
         _tally(self.report, sample, self.pixels)
         self.sources.add(image.dataset)
-        head, cells, keyed = self._records(sample)
+        head, cells = self._records(sample)
         self._writer(f"LIVECell/livecell_coco_{part}").put(head, cells)
         kind = type_folder(image.cell_type or "")
         if kind:
             name = f"livecell_{kind}_{part}" if self.as_published else part
-            self._writer(f"LIVECell_single_cells/{kind}/{name}", self.as_published).put(head, keyed)
+            self._writer(f"LIVECell_single_cells/{kind}/{name}", self.as_published).put(head, cells)
         self.report.add(NO_TYPE, int(not kind))
         if part == "train":
             self._remember(image.image_id, kind, head, cells)
         if self.pixels and sample.load_pixels is not None:
             self._picture(sample)
 
-    def _records(self, sample: Sample) -> tuple[bytes, bytes, bytes]:
-        """The records of an image and of its cells, these also with their ids as keys where that is asked for."""
+    def _records(self, sample: Sample) -> tuple[bytes, bytes]:
+        """The record of an image, and those of its cells, one per line."""
         image, cells = sample.image, sample.instances
         from_coco = "coco_id" in image.metadata
         number = self.numbers.take(image.metadata.get("coco_id"), lowest=0)
         ids = self.numbers.take_many(cells.column("source_id") if from_coco else None, len(cells))
         pieces = _annotations(cells, number, ids, self.report)
-        keys: list[Piece] = [(b'"', np.array(ids, np.int64), b'":')] if self.as_published else []
-        plain = rows(len(cells), pieces, b",\n")
-        return _image_record(image, number), plain, rows(len(cells), [*keys, *pieces], b",\n") if keys else plain
+        return _image_record(image, number), rows(len(cells), pieces, b",\n")
 
     def _remember(self, image_id: str, kind: str, head: bytes, cells: bytes) -> None:
         start = self.train.tell()
@@ -196,12 +171,13 @@ class _Export:
             write_bytes(path, encode_tiff(sample.pixels(), "lzw"))
             self.report.written["files"] += 1
 
-    def _writer(self, name: str, keyed: bool = False) -> _File:
+    def _writer(self, name: str, keyed: bool = False) -> CocoWriter:
         if name not in self.writers:
             path = self.folder / "annotations" / f"{name}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.writers[name] = _File(path, keyed)
-            self.stack.enter_context(self.writers[name])
+            writer = CocoWriter(path, keyed=keyed)
+            writer.head["categories"].append(CATEGORY)
+            self.writers[name] = self.stack.enter_context(writer)
         return self.writers[name]
 
     def finish(self, seed: int) -> None:
