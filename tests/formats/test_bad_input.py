@@ -16,8 +16,7 @@ from celltable.notation import aperio
 from celltable.notation.names import from_name, to_name
 from celltable.plugins.format import Format, matrix
 from celltable.plugins.options import settle
-
-from .corpus import corpus, disc, sample
+from celltable.testing.corpus import corpus, disc, sample
 
 FOLDERS = [
     n

@@ -16,8 +16,7 @@ from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError, NotFoundError
 from celltable.formats import coco
 from celltable.plugins.losses import GIVEN_PIXELS
-
-from .corpus import corpus, disc
+from celltable.testing.corpus import corpus, disc
 
 
 def document(*annotations: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -32,8 +32,8 @@ from celltable import plugins
 from celltable.cells import Sample
 from celltable.plugins import losses as kinds
 from celltable.plugins.format import ConversionReport, Format
+from celltable.testing.corpus import corpus
 
-from .corpus import corpus
 from .test_real_samples import RELEASES, Find, _read
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools, numpy 2

@@ -18,8 +18,7 @@ from celltable import plugins
 from celltable.cells import Image, Instances, Sample
 from celltable.formats import hf_parquet
 from celltable.geometry import polygon, rle
-
-from .corpus import blobs, corpus, disc, sample
+from celltable.testing.corpus import blobs, corpus, disc, sample
 
 foreign = pytest.mark.filterwarnings("ignore")  # theirs
 

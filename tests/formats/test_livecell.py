@@ -21,8 +21,7 @@ from celltable.formats.livecell import write
 from celltable.imagefile import open_release
 from celltable.notation.names import to_name
 from celltable.plugins.format import ConversionReport
-
-from .corpus import corpus, disc
+from celltable.testing.corpus import corpus, disc
 
 TYPES = ("A172", "BT474", "BV2", "Huh7", "MCF7", "SHSY5Y", "SkBr3", "SKOV3")
 SIZES = {"0_train2percent": 2, "1_train4percent": 4, "2_train5percent": 5, "3_train25percent": 25,

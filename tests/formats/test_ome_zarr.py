@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.formats import ome_zarr
-
-from .corpus import disc, picture
+from celltable.testing.corpus import disc, picture
 
 zarr = pytest.importorskip("zarr")
 SIZE = (70, 1100)  # more than one chunk wide

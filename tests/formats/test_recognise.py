@@ -25,8 +25,7 @@ from celltable.plugins.format import Format, Recognition, Strength, detect
 from celltable.plugins.peek import Peek, is_label_map, json_outline
 from celltable.store import Store, StoreWriter, open_store
 from celltable.synthetic import generate
-
-from .corpus import corpus, disc
+from celltable.testing.corpus import corpus, disc
 
 SIZE = (48, 56)
 FORMATS = [n for n in plugins.names("formats") if (f := plugins.load("formats", n)).read and f.write]

@@ -22,8 +22,7 @@ from celltable.geometry.masks import Masks
 from celltable.notation.coco import Numbers
 from celltable.notation.polygons import Part, Shapes, draw, outlines
 from celltable.notation.rows import COCO_POLYGONS, Layout, masks, rings, rows
-
-from .corpus import corpus
+from celltable.testing.corpus import corpus
 
 PLAIN = Layout(between=b" ", next_point=b" ")
 HUNDREDTHS = st.integers(-(10**9), 10**9).map(lambda n: n / 100)

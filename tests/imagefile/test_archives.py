@@ -88,8 +88,6 @@ def test_a_folder_of_archives_and_loose_files_is_one_list(tmp_path: Path) -> Non
         assert [s.key for s in release.sources] == ["", "release.tgz", "release.zip"]
         assert len(release.entries) == 1 + 2 * len(FILES)
         assert release.read(release.entry("", "sub/loose.csv")) == b"1"
-        assert release.open_local(release.entry("", "sub/loose.csv")) == tmp_path / "sub/loose.csv"
-        assert release.open_local(release.entry("release.zip", "top/labels.csv")) is None
 
 
 def make_zip(path: Path, files: dict[str, bytes]) -> Path:

@@ -18,7 +18,18 @@ from celltable.errors import InputError
 from celltable.geometry.masks import Masks, from_label_map
 from celltable.notation.pannuke import CLASS_NAMES, FIRST, Colour, classify, palette_of
 from celltable.plugins.format import About, ConversionReport, Format, Limits, Reading, Recognition, Strength
-from celltable.plugins.losses import COVERED, HIDDEN, IDENTITY, NOT_DRAWN, PIXELS_CHANGED, drop_empty, tally, visible
+from celltable.plugins.losses import (
+    COVERED,
+    DIVIDED,
+    HIDDEN,
+    IDENTITY,
+    MOVED,
+    NOT_DRAWN,
+    PIXELS_CHANGED,
+    drop_empty,
+    tally,
+    visible,
+)
 from celltable.plugins.options import Option
 from celltable.plugins.peek import Peek, spread
 
@@ -31,8 +42,6 @@ PALETTE: Final = Option("palette", "v1", "v1, v2, binary or Class=#RRGGBB,…")
 LOST_IDS: Final = 10  # the published generator drew only pixels whose instance id is larger
 LOST: Final = f"as published: cells with ids up to {LOST_IDS} not drawn"
 MIXED: Final = "as published: pixels of two classes whose colours were added up"
-MOVED: Final = "split: images put into another part than their own"
-DIVIDED: Final = "split: leakage groups divided among parts"
 _SPLITS: Final = ("train", "valid", "test")
 _FILE = re.compile(r"^(?:.*?/)??(?:(train|valid|test)/)?(images|masks)/([^/]+)\.(png|jpe?g|tiff?|bmp)$", re.IGNORECASE)
 

@@ -184,11 +184,6 @@ class Release:
         """Up to the first `n` bytes of a member, unverified."""
         return self._container(entry.source).head(entry.name, n)
 
-    def open_local(self, entry: Entry) -> Path | None:
-        """The member's own file on disk, or None if it lies in an archive."""
-        span = self._container(entry.source).span(entry.name)
-        return span[0] if span is not None and entry.source == "" else None
-
     def extract(self, entry: Entry) -> Path:
         """A file on disk that holds the member alone: its own, or a temporary copy that lives until `close`."""
         path, offset = self._container(entry.source).extract(entry.name)

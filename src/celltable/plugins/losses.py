@@ -42,6 +42,8 @@ DETAILS: Final = "details: cells whose truncation, annotator or published area o
 IMAGE_DETAILS: Final = "image details: images whose description was dropped"
 UNLABELLED: Final = "unlabelled images: images nobody annotated, which read as images without cells"
 PARTIAL: Final = "partial annotation: images annotated in part, which read as annotated in whole"
+MOVED: Final = "split: images put into another part than their own"
+DIVIDED: Final = "split: leakage groups divided among parts"
 
 POLICY: Final = Option("policy", "last-wins", "who keeps a pixel that two cells claim", choices=POLICIES)
 

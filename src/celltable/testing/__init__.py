@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .base import PluginTests
     from .checks import CheckTests
     from .datasets import DatasetTests
+    from .formats import FormatTests
     from .metrics import MetricTests
     from .models import ModelTests
     from .repairs import RepairTests
@@ -33,13 +34,14 @@ _HOME: Final = {
     "PluginTests": "base",
     "CheckTests": "checks",
     "DatasetTests": "datasets",
+    "FormatTests": "formats",
     "MetricTests": "metrics",
     "ModelTests": "models",
     "RepairTests": "repairs",
 }
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in dict.fromkeys(_HOME.values())))
 
-__all__ = ["CheckTests", "DatasetTests", "MetricTests", "ModelTests", "PluginTests", "RepairTests"]
+__all__ = ["CheckTests", "DatasetTests", "FormatTests", "MetricTests", "ModelTests", "PluginTests", "RepairTests"]
 
 
 def __getattr__(name: str) -> Any:

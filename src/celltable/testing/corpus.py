@@ -1,4 +1,4 @@
-"""Generated samples for the tests of formats: everything a cell annotation can be, in small."""
+"""Generate samples for the tests of formats: everything a cell annotation can be, in small."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def blobs(size: tuple[int, int], n: int, seed: int) -> list[Mask]:
 def corpus(
     size: tuple[int, int] | None = None, classes: Sequence[str] = ("Neoplastic", "Inflammatory")
 ) -> list[Sample]:
-    """One sample a difficulty, in the order of ids; all of one size where `size` is given."""
+    """One sample per difficulty, in the order of ids; all of one size where `size` is given."""
     return list(_corpus(size, classes))
 
 
