@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 GROUPS_KEPT = 16  # row groups held in memory: about 64,000 cells
 BATCH_ROWS = 1 << 16  # of a column that is counted
+_SHARED = ("_stored_images", "_outline", "_instances", "_stored")  # by generations with the same files of cells
 
 
 class Store:
@@ -111,17 +112,26 @@ class Store:
             return True
 
     def fresh(self) -> Store:
-        """Open the newest generation."""
-        return open_store(self.path)
+        """Open the newest generation; what it has in common with this one is not read again."""
+        store = open_store(self.path)
+        mine, its = self.description.tables, store.description.tables
+        if mine and all(mine[name] == its[name] for name in CELLS):
+            store._lock = self._lock
+            store.__dict__.update({name: self.__dict__[name] for name in _SHARED if name in self.__dict__})
+        return store
 
     @cached_property
     def images(self) -> Table:
         """One row per image."""
-        images = self._table("images").arrow
+        images = self._stored_images
         if self._pending:
             counts = zip(images["image_id"].to_pylist(), images["n_instances"].to_pylist(), strict=True)
             images = with_columns(images, {"n_instances": [n + self._pending.more.get(i, 0) for i, n in counts]})
         return Table(images)
+
+    @cached_property
+    def _stored_images(self) -> pa.Table:
+        return self._table("images").arrow
 
     @cached_property
     def instances(self) -> Table:

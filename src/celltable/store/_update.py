@@ -120,7 +120,7 @@ def change_cells(store: Store, edits: pa.Table | None, done: str, compact: bool 
     See `Store.edit` and `Store.undo`.
     """
     with locked(store.path), plain_os_errors(store.path):
-        now = store.fresh()
+        now = store.fresh() if store.is_stale else store
         entry, batch, content, done = _undo(now) if edits is None else _edit(now, edits, done)
         verify(now, entry.rows)
         before = dict(now.description.before)
