@@ -158,7 +158,7 @@ def test_an_edit_of_a_cell_that_is_otherwise_by_now_is_refused(tmp_path: Path) -
     mine = edits_table([edit(store, "i0", 2, one(2, 2))])
     store.edit(edits_table([edit(store, "i0", 2, None)]), compact=False)
     before = contents(store.fresh())
-    with pytest.raises(StoreError, match="not as the edits expect them, the first is cell 2 of image i0"):
+    with pytest.raises(StoreError, match="1 cell is not as the edits expect, the first is cell 2 of image i0"):
         store.edit(mine, compact=False)
     with pytest.raises(StoreError, match="has no image 'other'"):
         store.edit(edits_table([Edit("by-hand", "other", 1, "x", None, one(1, 2))]))

@@ -14,7 +14,7 @@ from celltable.store import Store
 def fingerprints(
     entries: Sequence[tuple[Store, str]], names: Sequence[str], workers: int | None, progress: bool
 ) -> tuple[list[int], list[Finding]]:
-    """The perceptual hash of each image (0, which is like nothing, where it cannot be read) and what was unreadable.
+    """Hash each image perceptually (0, similar to no image, where it cannot be read) and report what was unreadable.
 
     `names` are the ids under which findings name the images.
     """

@@ -39,7 +39,7 @@ def merge(
     workers: int | None = None,
     progress: bool = False,
 ) -> Store:
-    """Make one store of several.
+    """Merge several stores into one.
 
     Image ids become ``<data set>/<image id>``; where two stores hold the same data set, the names of their folders
     stand for it. Near-duplicate images, also across data sets, become findings and share one leakage group, so that no
@@ -91,7 +91,7 @@ def merge(
 
 
 def _named(stores: Sequence[Store]) -> dict[str, Store]:
-    """The stores by the name of their data set, or of their folder where two hold the same data set."""
+    """Label each store by its data set, or by its folder where two are of the same data set."""
     if len(stores) < 2:
         raise CelltableError(f"merge needs two or more stores; found {stores[0].path if stores else 'none'}.")
     kinds = sorted({s.description.kind for s in stores})
@@ -155,7 +155,7 @@ def _classes_in(table: pa.Table) -> set[str]:
 
 
 def _source_keys(stores: Mapping[str, Store]) -> dict[str, dict[str, str]]:
-    """For each store: its source key → a key that is unique in the merged store; "" means its own folder."""
+    """Map the source keys of each store to keys unique in the merged store; "" means its own folder."""
     taken: set[str] = set()
     made = {}
     for name, s in stores.items():
@@ -187,7 +187,7 @@ def _edits(dataset: str, store: Store, mapping: Mapping[str, str], unmapped: Unm
 
 
 def _renamed(cells: pa.Table, datasets: tuple[str, str], mapping: Mapping[str, str], unmapped: Unmapped) -> pa.Table:
-    """Cells as they stand in the merged store; `datasets` are both names of theirs, the one used there first."""
+    """Convert cells for the merged store; `datasets` are the label there and the name of their data set."""
     dataset = datasets[0]
     columns: dict[str, Any] = {"image_id": [f"{dataset}/{i}" for i in cells.column("image_id").to_pylist()]}
     if mapping:
@@ -212,7 +212,7 @@ def _once(names: Iterable[str | None]) -> list[str]:
 
 
 def _mapped(datasets: tuple[str, str], name: str, mapping: Mapping[str, str], otherwise: str | None) -> str | None:
-    """The new class: as the file says for the data set (by either of its names), else for any, else `otherwise`."""
+    """Look up the new class: for the data set (by either name), else for any data set, else `otherwise`."""
     keys = [*(f"{d}:{name}" for d in datasets), name]
     return next((mapping[k] for k in keys if k in mapping), otherwise)
 
@@ -266,7 +266,7 @@ def _info(
 
 
 def _batches(stores: Mapping[str, Store]) -> list[str]:
-    """How the batches of edits are numbered now, where that is otherwise than in their own store's history."""
+    """Explain how batches of edits are numbered now, where that differs from the history of their store."""
     lines, before = [], 0
     for label, store in stores.items():
         last = max(store.edits["batch"].to_pylist(), default=0)

@@ -86,7 +86,7 @@ class _Kept:
     cells: set[Key] | None
 
     def rows(self, table: pa.Table) -> pa.Table:
-        """The findings or edits that are about what was drawn."""
+        """Keep the findings or edits that are about what was drawn."""
         keys = zip(table.column("image_id").to_pylist(), table.column("instance_id").to_pylist(), strict=True)
         return table.filter(pa.array([self._has(image, cell) for image, cell in keys], pa.bool_()))
 
@@ -94,7 +94,7 @@ class _Kept:
         return image in self.images and (cell is None or self.cells is None or (image, cell) in self.cells)
 
     def edits(self, edits: pa.Table) -> pa.Table:
-        """The edits of the cells drawn, counted from 1, without the parents that were not drawn."""
+        """Keep the edits of the cells drawn, numbered from 1, without parents that were not drawn."""
         edits = renumbered([self.rows(edits)])
         drawn = self.cells
         return edits if drawn is None else rewritten(edits, lambda cells: _without_lost_parents(cells, drawn))
@@ -105,7 +105,7 @@ def _keys(cells: pa.Table) -> set[Key]:
 
 
 def _relocated(images: pa.Table) -> pa.Table:
-    """Make pixels that the store itself contains pixels of a source of the new one."""
+    """Point pixels in the folder of the store drawn from to the source that stands for it."""
     rows = images.column("pixels").to_pylist()
     return with_columns(images, {"pixels": [[{**p, "source": p["source"] or OWN} for p in row or ()] for row in rows]})
 
@@ -149,7 +149,7 @@ def _by_images(ds: Store, per: str, n: int, rng: np.random.Generator) -> tuple[p
 
 
 def _images_of_values(ds: Store, per: str) -> dict[str, list[str]]:
-    """Value → ids of the images that have it, in order."""
+    """Map each value to the ids of the images that have it, in order."""
     images = ds.images.arrow
     ids = images.column("image_id").to_pylist()
     if per == "class":
@@ -166,7 +166,7 @@ def _images_of_values(ds: Store, per: str) -> dict[str, list[str]]:
 
 
 def drawn(store: Store, per: str, what: What) -> dict[str, int]:
-    """How many cells (or images) of each value a store has."""
+    """Count the cells (or images) of each value."""
     if what == "cells":
         return dict(sorted(Counter(_values_of_cells(store, per)).items()))
     return {value: len(ids) for value, ids in sorted(_images_of_values(store, per).items())}

@@ -107,7 +107,7 @@ def split(
 
 
 def _with_main_class(ds: Store, images: pa.Table) -> pa.Table:
-    """The images with a column of the class that most of their cells have."""
+    """Add a column with the class that most cells of each image have."""
     cells = ds.columns("image_id", "class_name").arrow.group_by(["image_id", "class_name"])
     counted = cells.aggregate([([], "count_all")]).to_pylist()
     main: dict[str, str] = {}
@@ -127,7 +127,7 @@ def _among(images: pa.Table, ids: Container[str]) -> pa.Table:
 
 
 def _parts_outside(images: pa.Table, selected: pa.Table) -> dict[str, str]:
-    """The parts of the images that are not to be split now."""
+    """Map the images that are not to be split now to their parts."""
     inside = set(_ids(selected))
     rows = zip(_ids(images), images.column("split").to_pylist(), strict=True)
     return {i: part for i, part in rows if part is not None and i not in inside}
@@ -183,7 +183,7 @@ def _selected(images: pa.Table, only: Mapping[str, str] | None) -> pa.Table:
 
 
 def _hashes(ds: Store, images: pa.Table, workers: int | None, progress: bool) -> dict[str, int]:
-    """Perceptual hashes by image; without the images that cannot be read."""
+    """Map images to perceptual hashes, without images that cannot be read."""
     ids = images.column("image_id").to_pylist()
     values, trouble = fingerprints([(ds, i) for i in ids], ids, workers, progress)
     unread = {f.image_id for f in trouble}
@@ -256,7 +256,7 @@ def _write(
 
 
 def _was_split(ds: Store) -> bool:
-    """Whether the column split is ours, not the publisher's: of this store or of one that it was made of."""
+    """Whether the column split is ours, not the publisher's: made here or in a store that this one derives from."""
     return bool(ds.description.split) or any("split: " in line for line in ds.description.history)
 
 

@@ -24,7 +24,7 @@ class Entry:
     undo: int | None = None
     undone: int = 0
 
-    @property
+    @cached_property
     def table(self) -> pa.Table:
         """The rows as a table."""
         return pa.Table.from_pylist(list(self.rows), schema=schema.EDITS)
@@ -37,10 +37,13 @@ class Pending:
     entries: tuple[Entry, ...] = ()
 
     @classmethod
-    def read(cls, snapshot: Snapshot) -> Pending:
-        """Read the overlay that a description names."""
-        overlay = snapshot.description.overlay
-        return cls(tuple(Entry(read_table(snapshot.path(o.file)).to_pylist(), o.undo, o.undone) for o in overlay))
+    def read(cls, snapshot: Snapshot, known: Mapping[str, Entry] | None = None) -> Pending:
+        """Read the overlay that a description names, except for the `known` entries, by file."""
+        made = []
+        for o in snapshot.description.overlay:
+            entry = (known or {}).get(o.file)
+            made.append(entry or Entry(read_table(snapshot.path(o.file)).to_pylist(), o.undo, o.undone))
+        return cls(tuple(made))
 
     def __bool__(self) -> bool:
         return bool(self.entries)

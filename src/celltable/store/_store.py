@@ -48,7 +48,6 @@ class Store:
         self.path = path
         self._snapshot = Snapshot(path)
         self.description: Description = self._snapshot.description
-        self._pending = Pending.read(self._snapshot)
         self._groups: dict[int, Rows] = {}
         self._lock = threading.Lock()  # a ParquetFile must be read by one thread at a time
 
@@ -116,6 +115,8 @@ class Store:
         store = open_store(self.path)
         mine, its = self.description.tables, store.description.tables
         if mine and all(mine[name] == its[name] for name in CELLS):
+            entries = dict(zip((o.file for o in self.description.overlay), self._pending.entries, strict=True))
+            store._pending = Pending.read(store._snapshot, entries)
             store._lock = self._lock
             store.__dict__.update({name: self.__dict__[name] for name in _SHARED if name in self.__dict__})
         return store
@@ -128,6 +129,11 @@ class Store:
             counts = zip(images["image_id"].to_pylist(), images["n_instances"].to_pylist(), strict=True)
             images = with_columns(images, {"n_instances": [n + self._pending.more.get(i, 0) for i, n in counts]})
         return Table(images)
+
+    @cached_property
+    def _pending(self) -> Pending:
+        """Changes of cells that instances.parquet does not contain yet."""
+        return Pending.read(self._snapshot)
 
     @cached_property
     def _stored_images(self) -> pa.Table:
@@ -221,6 +227,8 @@ class Store:
     @cached_property
     def _outline(self) -> pa.Table:
         """What the cells of an image cannot be read without: the ids, counts and sizes of all images."""
+        if "_stored_images" in self.__dict__:
+            return self._stored_images
         return read_table(self._snapshot.path("images.parquet"), ["image_id", "n_instances", "height", "width"])
 
     @cached_property

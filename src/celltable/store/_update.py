@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from celltable import schema
 from celltable.disk import exchange, locked, plain_os_errors, staging, sync
 from celltable.errors import StoreError
+from celltable.words import plural
 
 from ._pending import Entry
 from ._tables import aligned, conformed, with_columns, write_instances, write_table
@@ -153,7 +154,7 @@ def _edit(now: Store, edits: pa.Table, done: str) -> tuple[Entry, pa.Table, str,
     )
     rows = batch.to_pylist()
     content = digest(now.content, *(f"{row['before']} {row['after']}" for row in rows))
-    return Entry(rows), batch, content, done and f"{done} ({n:,} edits, batch {last_batch + 1})"
+    return Entry(rows), batch, content, done and f"{done} ({plural(n, 'edit')}, batch {last_batch + 1})"
 
 
 def _undo(now: Store) -> tuple[Entry, pa.Table, str, str]:
@@ -164,7 +165,7 @@ def _undo(now: Store) -> tuple[Entry, pa.Table, str, str]:
     number, made = batch.column("batch")[0].as_py(), batch.column("generation")[0].as_py()
     rows = [{**row, "generation": now.description.number + 1} for row in undone(batch.to_pylist())]
     content = now.description.before.get(str(number)) or digest(now.content, f"undo {number}")
-    done = f"undo: batch {number} ({batch.num_rows:,} edits)"
+    done = f"undo: batch {number} ({plural(batch.num_rows, 'edit')})"
     return Entry(rows, undo=number, undone=made or 0), batch, content, done
 
 

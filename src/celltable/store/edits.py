@@ -12,13 +12,16 @@ import pyarrow as pa
 from celltable import schema
 from celltable.cells import Edit
 from celltable.errors import StoreError
+from celltable.words import plural
+
+from ._tables import with_columns
 
 Row = dict[str, Any]
 Key = tuple[str, int]
 
 
 def to_json(row: Mapping[str, Any]) -> str:
-    """A row of the instances table as JSON: run lengths as the ASCII text they are, packed polygons in base64.
+    """Write a row of the instances table as JSON: run lengths as the ASCII text they are, packed polygons in base64.
 
     >>> to_json({"instance_id": 1, "rle": b"P84", "polygon": None})
     '{"instance_id":1,"rle":"P84"}'
@@ -36,10 +39,10 @@ def to_json(row: Mapping[str, Any]) -> str:
 
 
 def from_json(text: str) -> Row:
-    """The inverse of `to_json`, with every column of the instances table."""
-    found = json.loads(text)
-    row: Row = {name: found.get(name) for name in schema.INSTANCES.names}
-    row["rle"] = found["rle"].encode("ascii")
+    """Read a row that `to_json` wrote, with every column of the instances table."""
+    stored = json.loads(text)
+    row: Row = {name: stored.get(name) for name in schema.INSTANCES.names}
+    row["rle"] = stored["rle"].encode("ascii")
     if row["polygon"] is not None:
         row["polygon"] = base64.b64decode(row["polygon"])
     return row
@@ -64,13 +67,13 @@ def edits_table(edits: Iterable[Edit]) -> pa.Table:
 
 
 def undone(edits: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """The edits that take these back: in reverse order, before and after exchanged."""
+    """Return the inverse edits: in reverse order, before and after exchanged."""
     opposite = {"add": "remove", "remove": "add", "replace": "replace"}
     return [{**e, "action": opposite[e["action"]], "before": e["after"], "after": e["before"]} for e in reversed(edits)]
 
 
 def rewritten(edits: pa.Table, change: Callable[[pa.Table], pa.Table]) -> pa.Table:
-    """The edits of a store that was made of another: image ids, and cells before and after, as `change` makes them.
+    """Rewrite the edits that a derived store inherits: apply `change` to image ids and to cells before and after.
 
     `change` takes rows of the instances table and returns as many, in the same order.
     """
@@ -80,10 +83,7 @@ def rewritten(edits: pa.Table, change: Callable[[pa.Table], pa.Table]) -> pa.Tab
         rows = [from_json(text) for text in texts if text is not None]
         new = iter(change(pa.Table.from_pylist(rows, schema=schema.INSTANCES)).to_pylist())
         columns[name] = [None if text is None else to_json(next(new)) for text in texts]
-    for name, values in columns.items():
-        at = edits.schema.get_field_index(name)
-        edits = edits.set_column(at, edits.schema.field(at), pa.array(values, pa.string()))
-    return edits
+    return with_columns(edits, columns)
 
 
 def _changed_ids(edits: pa.Table, change: Callable[[pa.Table], pa.Table]) -> list[str]:
@@ -94,27 +94,24 @@ def _changed_ids(edits: pa.Table, change: Callable[[pa.Table], pa.Table]) -> lis
 
 
 def renumbered(tables: Sequence[pa.Table]) -> pa.Table:
-    """The edits of several stores one after the other: edit ids and batches counted on, so that undo still works."""
+    """Concatenate the edits of several stores with consecutive edit ids and batches, so that undo still works."""
     edits, batches = 0, 0
     made = []
     for table in tables:
         ids = [edits + 1 + n for n in range(table.num_rows)]
         own = [batches + batch for batch in table.column("batch").to_pylist()]
         edits, batches = edits + len(ids), max(own, default=batches)
-        for name, values in (("edit_id", ids), ("batch", own)):
-            at = table.schema.get_field_index(name)
-            table = table.set_column(at, table.schema.field(at), pa.array(values, pa.int32()))
-        made.append(table)
+        made.append(with_columns(table, {"edit_id": ids, "batch": own}))
     return pa.concat_tables([schema.empty("edits"), *made])
 
 
 def apply_rows(instances: pa.Table, edits: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """The instances table after edit rows, applied in order.
+    """Apply edit rows in order to the instances table and return it; changed rows are at its end.
 
     Raises
     ------
     StoreError
-        If a cell is not as its edit says it was before; the table is as it was.
+        If a cell is not as its edit says it was before.
     """
     if not edits:
         return instances
@@ -146,7 +143,7 @@ def _positions(instances: pa.Table, images: Iterable[str]) -> dict[Key, int]:
 
 
 def _step(now: dict[Key, str | None], edit: Mapping[str, Any]) -> bool:
-    """Do one edit on the JSON rows; False where the cell is not as it should be before it."""
+    """Apply one edit to the JSON rows; False where the cell is not as it should be before it."""
     key = (edit["image_id"], edit["instance_id"])
     if not _same(now[key], edit["before"]):
         return False
@@ -161,8 +158,9 @@ def _same(a: str | None, b: str | None) -> bool:
 def _differs(wrong: Sequence[Mapping[str, Any]]) -> str:
     first = wrong[0]
     state = "to be absent" if first["before"] is None else "as it was before the edit"
+    many = f"{plural(len(wrong), 'cell')} {'is' if len(wrong) == 1 else 'are'}"
     return (
-        f"{len(wrong):,} cells are not as the edits expect them, the first is cell {first['instance_id']} of image "
+        f"{many} not as the edits expect, the first is cell {first['instance_id']} of image "
         f"{first['image_id']} (expected {state}). Nothing was changed: the edits belong to another copy or version of "
         "the data set, or the cells were edited since."
     )
