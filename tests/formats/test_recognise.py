@@ -179,6 +179,16 @@ def test_label_maps_of_both_kinds_in_one_folder_are_ambiguous(tmp_path: Path) ->
         detect(tmp_path)
 
 
+def test_cell_ids_in_one_channel_of_a_colour_image_are_not_taken_for_class_colours(tmp_path: Path) -> None:
+    labels = samples(False)[0].instances.label_map("last-wins").label_map.astype(np.uint8)
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        planes = picture(True) if folder == "images" else np.stack([labels, labels * 0, labels * 0], -1)
+        (tmp_path / folder / "a.png").write_bytes(encode_png(planes))  # as BBBC039 publishes its masks
+    with pytest.raises(InputError, match="no format recognises"):
+        detect(tmp_path)
+
+
 def test_large_files_and_folders_are_not_read_whole(tmp_path: Path) -> None:
     table = tmp_path / "runs.csv"
     table.write_text("ImageId,EncodedPixels\na,1 3\n")

@@ -400,11 +400,14 @@ def recognise(peek: Peek) -> Recognition | None:
 
 
 def _few_colours(mask: NDArray[Any] | None) -> bool:
-    """Whether most of a mask is black or has full or no intensity in each channel; blurred edges do not count."""
+    """Whether a mask is black and colours of full or no intensity in each channel; blurred edges do not count."""
     if mask is None or mask.ndim != 3 or mask.dtype != np.uint8:
         return False
-    extreme = ((mask[..., :3] < 64) | (mask[..., :3] > 191)).all(axis=-1)
-    return bool(extreme.mean() > 0.9 and (mask[..., :3].max(axis=-1) < 64).any())
+    rgb = mask[..., :3]
+    brightest = rgb.max(axis=-1)
+    extreme = ((rgb < 64) | (rgb > 191)).all(axis=-1)
+    coloured, bright = np.count_nonzero(brightest), np.count_nonzero(brightest > 191)
+    return bool(extreme.mean() > 0.9 and (brightest < 64).any() and 2 * bright >= coloured)
 
 
 FORMAT = Format(
