@@ -1,0 +1,1 @@
+"""One celltable plug-in of each family."""
