@@ -20,7 +20,7 @@ Channel = tuple[str, Entry, int | None]  # role, file, channel of the file that 
 def image_of_channels(
     release: Release, image_id: str, channels: Sequence[Channel], findings: list[Finding], **details: Any
 ) -> Image:
-    """An image whose channels are files of one size and type; a file that differs or cannot be read is left out."""
+    """Describe an image whose channels are files; leave out a file that differs in size or type or cannot be read."""
     where: list[Pixels] = []
     roles: list[str] = []
     first: ImageInfo | None = None
@@ -45,7 +45,7 @@ def image_of_channels(
 
 
 def decoded(release: Release, role: str, entry: Entry, image_id: str, findings: list[Finding]) -> NDArray[Any] | None:
-    """The pixels of a channel file, or None and a finding that says why there are none."""
+    """Decode a channel file, or return None and add a finding that says why it cannot be decoded."""
     try:
         return release.read_pixels(entry)
     except (ArchiveError, ImageFileError) as exc:
@@ -54,7 +54,7 @@ def decoded(release: Release, role: str, entry: Entry, image_id: str, findings: 
 
 
 def data_channel(pixels: NDArray[Any]) -> int | None:
-    """The colour channel that holds most, of an image that is grey or has its data in false colour.
+    """Return the colour channel with the largest sum, or None for a grey image.
 
     >>> blue = np.zeros((2, 2, 3), np.uint8); blue[..., 2] = 9
     >>> data_channel(blue), data_channel(blue[..., 2])

@@ -1,4 +1,4 @@
-"""The folder layout of the 2018 Data Science Bowl: one folder an image, one mask file a nucleus, or runs in a CSV."""
+"""The folder layout of the 2018 Data Science Bowl: a folder per image, a mask file per nucleus, or runs in a CSV."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ SPLITS: Final = {"stage1_train": "train", "stage1_test": "test", "stage2_test": 
 
 
 class Item(NamedTuple):
-    """One image: its part, its picture, its masks in the order of their names."""
+    """An image: its part, its picture and its masks in the order of their names."""
 
     image_id: str
     part: str
@@ -81,14 +81,14 @@ class Item(NamedTuple):
 
 @dataclass(slots=True)
 class _Folder:
-    """What one source holds of one image."""
+    """The files of one image in one source."""
 
     pictures: list[Entry]
     masks: list[Entry]
 
 
 def find_images(release: Release, parts: Sequence[str]) -> tuple[list[Item], list[Finding]]:
-    """The images of those parts in the order of their ids, and what is odd about the release as a whole."""
+    """List the images of some parts in the order of their ids, with findings about the release as a whole."""
     folders = _folders(release)
     findings: list[Finding] = []
     named = _named_parts(folders, findings)
@@ -100,28 +100,28 @@ def find_images(release: Release, parts: Sequence[str]) -> tuple[list[Item], lis
 
 
 def _folders(release: Release) -> dict[tuple[str, str], dict[str, _Folder]]:
-    """(part or "", image id) → source → its files; a loop of its own, as 30,000 pattern matches would take 0.3 s."""
-    found: dict[tuple[str, str], dict[str, _Folder]] = defaultdict(dict)
+    """Group files by (part or "", image id) and source. A plain loop: 30,000 pattern matches would take 0.3 s."""
+    folders: dict[tuple[str, str], dict[str, _Folder]] = defaultdict(dict)
     last, files = ("", ""), None
     for entry in release.entries:
         folder = entry.name.rpartition("/")[0]
         if (entry.source, folder) != last:
-            last, files = (entry.source, folder), _files_of(release, entry.source, folder, found)
+            last, files = (entry.source, folder), _files_of(release, entry.source, folder, folders)
         if files is not None and entry.name.lower().endswith(_ENDINGS):
             files.append(entry)
-    return found
+    return folders
 
 
 def _files_of(
-    release: Release, source: str, folder: str, found: dict[tuple[str, str], dict[str, _Folder]]
+    release: Release, source: str, folder: str, folders: dict[tuple[str, str], dict[str, _Folder]]
 ) -> list[Entry] | None:
-    """The list that files of ``…/<image id>/images`` or ``…/masks`` go to; None for any other folder."""
+    """Return the list for files of ``…/<image id>/images`` or ``…/masks``; None for any other folder."""
     above, _, kind = folder.rpartition("/")
     if kind not in ("images", "masks") or not above:
         return None
     outside = f"{release.top}/{stem(source)}/"
     parts = _PART.findall(outside + above)
-    sources = found[parts[-1] if parts else "", above.rpartition("/")[2]]
+    sources = folders[parts[-1] if parts else "", above.rpartition("/")[2]]
     files = sources.setdefault(source, _Folder([], []))
     return files.pictures if kind == "images" else files.masks
 
@@ -129,14 +129,12 @@ def _files_of(
 def _named_parts(
     folders: Mapping[tuple[str, str], dict[str, _Folder]], findings: list[Finding]
 ) -> dict[tuple[str, str], dict[str, _Folder]]:
-    """Images in no folder of a part belong to stage1_train where any of them has masks, else to stage1_test."""
+    """Assign images outside the folder of a part to stage1_train if any of them has masks, else to stage1_test."""
     loose = [key for key in folders if not key[0]]
     if not loose:
         return dict(folders)
     part = "stage1_train" if any(f.masks for key in loose for f in folders[key].values()) else "stage1_test"
-    text = (
-        f"{len(loose):,} images lie in no folder named after a part; read as {part}. Name their folder to say otherwise"
-    )
+    text = f"{len(loose):,} images are in no part's folder; read as {part}. Rename their folder to change that"
     findings.append(Finding("part-guessed", text, "note", value=float(len(loose))))
     named = {key: f for key, f in folders.items() if key[0]}
     for key in loose:
@@ -148,7 +146,7 @@ def _add(
     items: dict[str, Item], part: str, image_id: str, sources: Mapping[str, _Folder], findings: list[Finding]
 ) -> None:
     if len(sources) > 1:
-        text = f"{image_id} lies in {len(sources)} places: {', '.join(k or 'the folder' for k in sorted(sources))}"
+        text = f"{image_id} is in {len(sources)} places: {', '.join(k or 'the folder' for k in sorted(sources))}"
         findings.append(Finding("duplicate-copy", f"{text}; the one with most files was read", "note", image_id))
     if image_id in items:
         text = f"{image_id} is in {items[image_id].part} and in {part}; the first was read"
@@ -164,10 +162,10 @@ def _add(
 
 
 def load_image(release: Release, item: Item, rows: Rows | None) -> Sample:
-    """One image with its nuclei, from its masks or, where there are none, from the rows of a CSV."""
+    """Read an image with its nuclei, from its masks or, without any, from the rows of a CSV."""
     findings: list[Finding] = []
     if not _HEX.fullmatch(item.image_id):
-        text = f"'{item.image_id}' is no image id of 64 hexadecimal digits"
+        text = f"'{item.image_id}' is not an image id of 64 hexadecimal digits"
         findings.append(Finding("unexpected-name", text, "note", item.image_id))
     pixels = _picture(release, item, findings)
     batch = _Masks.read(release, item, findings) if item.masks else None
@@ -185,8 +183,8 @@ def load_image(release: Release, item: Item, rows: Rows | None) -> Sample:
         image, cells = _unlabelled(image, item, findings)
     if pixels is not None:
         image = _classified(image, pixels, cells)
-    found = sample(release, image, cells, findings)
-    return found if image.pixels else replace(found, load_pixels=None)
+    made = sample(release, image, cells, findings)
+    return made if image.pixels else replace(made, load_pixels=None)
 
 
 def _picture(release: Release, item: Item, findings: list[Finding]) -> NDArray[Any] | None:
@@ -236,7 +234,7 @@ def _image(item: Item, size: tuple[int, int], pixels: NDArray[Any] | None) -> Im
 
 
 def _classified(image: Image, pixels: NDArray[Any], cells: Instances) -> Image:
-    """Modality, image class and leakage group, all derived from the pixels (and the class's density from the cells)."""
+    """Derive modality, image class and leakage group from the pixels (and the density of the class from the cells)."""
     look = look_at(pixels)
     known = image.annotated and not image.ignore
     return replace(
@@ -250,7 +248,7 @@ def _classified(image: Image, pixels: NDArray[Any], cells: Instances) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class _Masks:
-    """The masks of one image as read, with the names of their files; those that could not be read are left out."""
+    """The masks of one image that could be read, with the names of their files."""
 
     names: list[str]
     batch: MaskBatch
@@ -279,12 +277,12 @@ class _Masks:
 
     @property
     def size(self) -> tuple[int, int]:
-        """The size that most masks have."""
+        """The size of most masks."""
         sizes = Counter((height, width) for height, width in self.batch.sizes.tolist())
         return sizes.most_common(1)[0][0] if sizes else (0, 0)
 
     def cells(self, image: Image, findings: list[Finding]) -> Instances:
-        """The masks that have the image's size, as cells; the others become findings."""
+        """Turn the masks of the image's size into cells and the others into findings."""
         where, masks = self.batch.masks(image.size)
         if len(where) == len(self.names):
             return Instances(masks, source_id=self.names, annotator="manual")
@@ -296,7 +294,7 @@ class _Masks:
 
 
 def _other_format(release: Release, entry: Entry, image_id: str, findings: list[Finding]) -> NDArray[Any] | None:
-    """The pixels of a mask that is an image file of another format than PNG, or None."""
+    """Decode a mask in another format than PNG; None if it cannot be read."""
     try:
         data = release.read(entry)
         if data.startswith(_PNG):
@@ -316,10 +314,10 @@ def _from_rows(image: Image, rows: Rows, findings: list[Finding]) -> tuple[Image
         text += "numbered down the columns, have no meaning then and were left out"
         findings.extend([*rows.findings, Finding("size-mismatch", text, "error", image.image_id)])
         return replace(image, annotated=False, ignore=rows.usage == "Ignored"), Instances.empty(image.size)
-    found = sample_of(image.image_id, rows, image)
-    findings.extend(found.findings)
-    cells = found.instances.with_columns(annotator="manual")
-    return replace(found.image, annotated=bool(len(cells)) or not found.image.ignore), cells
+    table = sample_of(image.image_id, rows, image)
+    findings.extend(table.findings)
+    cells = table.instances.with_columns(annotator="manual")
+    return replace(table.image, annotated=bool(len(cells)) or not table.image.ignore), cells
 
 
 def _unlabelled(image: Image, item: Item, findings: list[Finding]) -> tuple[Image, Instances]:
@@ -330,7 +328,7 @@ def _unlabelled(image: Image, item: Item, findings: list[Finding]) -> tuple[Imag
 
 
 def _compare(cells: Instances, rows: Rows, image: Image, findings: list[Finding]) -> None:
-    """Whether the CSV holds the same nuclei as the masks; the masks are what is read."""
+    """Report whether the CSV describes other nuclei than the masks, which are what is read."""
     other = sample_of(image.image_id, rows, image)
     findings.extend(other.findings)
     differing = Counter(cells.rle) - Counter(other.instances.rle) + (Counter(other.instances.rle) - Counter(cells.rle))

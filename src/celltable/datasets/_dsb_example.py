@@ -21,7 +21,7 @@ _SIZES: Final = {"fluorescence": (128, 128), "histology": (96, 128), "bright-fie
 
 
 def write_bowl(folder: Path, seed: int) -> Path:
-    """The three archives and their tables; returns the folder they lie in."""
+    """Write the three archives and their tables; return their folder."""
     root = folder / "data-science-bowl-2018"
     root.mkdir(parents=True, exist_ok=True)
     train = [scene(f"train{i}", seed * 100 + i, look) for i, look in enumerate(_LOOKS)]
@@ -41,7 +41,7 @@ Scene = tuple[str, NDArray[Any], list[Mask]]
 
 
 def scene(name: str, seed: int, look: str) -> Scene:
-    """(image id, pixels, masks in label order) of a generated image."""
+    """Generate an image: its id, its pixels and its masks in label order."""
     from celltable.synthetic import generate
 
     made = generate(look, size=_SIZES[look], cells=14, seed=seed)
@@ -51,7 +51,7 @@ def scene(name: str, seed: int, look: str) -> Scene:
 
 
 def spoil(masks: list[Mask]) -> None:
-    """The defects of stage1_train: the largest mask gets a hole, the next becomes an outline, the third a speck."""
+    """Add the defects of stage1_train: a hole in the largest mask, an outline in place of the next, a speck."""
     largest = sorted(range(len(masks)), key=lambda k: -int(masks[k].sum()))
     holed, outlined, split = (masks[k] for k in largest[:3])
     inner = _eroded(_eroded(holed))
@@ -72,7 +72,7 @@ def _eroded(mask: Mask) -> Mask:
 
 
 def train_files(scenes: Sequence[Scene], mode: str) -> Iterator[tuple[str, bytes]]:
-    """images/ and masks/ of each scene; masks have names of 64 hexadecimal digits, unrelated to the image's."""
+    """Make images/ and masks/ of each scene; mask names are 64 hexadecimal digits, unrelated to the image's."""
     yield from _pictures(scenes, [mode] * len(scenes))
     for image_id, _, masks in scenes:
         for k, mask in enumerate(masks):
@@ -81,7 +81,7 @@ def train_files(scenes: Sequence[Scene], mode: str) -> Iterator[tuple[str, bytes
 
 
 def litter(image_id: str) -> dict[str, bytes]:
-    """What operating systems leave in archives."""
+    """Files that operating systems leave in archives."""
     return {
         "__MACOSX/._stage1_train": b"\0",
         ".DS_Store": b"\0",
@@ -96,7 +96,7 @@ def _pictures(scenes: Sequence[Scene], modes: Sequence[str]) -> Iterator[tuple[s
 
 
 def picture(pixels: NDArray[Any], mode: str) -> bytes:
-    """Pixels as a PNG of Pillow's mode L, LA, RGB, RGBA or I;16 (12 of 16 bits)."""
+    """Encode pixels as a PNG of Pillow's mode L, LA, RGB, RGBA or I;16 (12 of 16 bits)."""
     eight = eight_bits(pixels)
     rgb = np.repeat(eight[..., None], 3, axis=2) if eight.ndim == 2 else eight[..., :3]
     alpha = np.full((*rgb.shape[:2], 1), 255, np.uint8)

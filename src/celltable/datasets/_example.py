@@ -1,4 +1,4 @@
-"""Writing example releases: archives and folders whose bytes depend on their contents alone."""
+"""Write example releases: archives and folders whose bytes depend on their contents alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip
 
 
 def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
-    """A zip of these members, in their order, without dates."""
+    """Write a zip of these members, in their order, with a fixed date."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in files.items():
@@ -25,7 +25,7 @@ def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def write_files(root: Path, files: Mapping[str, bytes]) -> Path:
-    """These files below a folder."""
+    """Write files below a folder."""
     for name, data in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,8 +34,9 @@ def write_files(root: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def bitmap(pixels: NDArray[np.uint8], *, header: bool = True) -> bytes:
-    """A 24-bit Windows bitmap of RGB pixels (row, column, 3), bottom row first; without the 14 bytes of its file header
-    where `header` is false, as some instruments write them (.DIB)."""
+    """Encode RGB pixels (row, column, 3) as a 24-bit Windows bitmap, bottom row first.
+
+    Without `header`, the 14 bytes of the file header are left out, as some instruments do (.DIB)."""
     height, width = pixels.shape[:2]
     stride = -(-width * 3 // 4) * 4
     rows: NDArray[Any] = np.zeros((height, stride), np.uint8)
@@ -47,18 +48,18 @@ def bitmap(pixels: NDArray[np.uint8], *, header: bool = True) -> bytes:
 
 
 def guid(*parts: int) -> str:
-    """A GUID in lower case that depends on these numbers alone."""
+    """Derive a GUID in lower case from numbers."""
     digits = hashlib.sha256(repr(parts).encode()).hexdigest()
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:32]))
 
 
 def litter_files() -> dict[str, bytes]:
-    """What operating systems leave behind."""
+    """Files that operating systems leave behind."""
     return {"__MACOSX/._a": b"\0", ".DS_Store": b"\0", "Thumbs.db": b"\0"}
 
 
 def outer_line(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """A closed line of one pixel just inside each cell, so that what it encloses is the cell without its rim."""
+    """Draw a closed line of one pixel just inside each cell, which encloses the cell without its rim."""
     line = np.zeros(labels.shape, bool)
     padded = np.pad(labels, 1)
     for dy in range(3):
@@ -68,7 +69,7 @@ def outer_line(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def recoloured(labels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Few values 1, 2, … of which touching cells have different ones, as greedy colouring in label order finds them."""
+    """Give touching cells different values out of few (1, 2, …), by greedy colouring in label order."""
     padded = np.pad(labels, 1)
     near: dict[int, set[int]] = {i: set() for i in np.unique(labels).tolist() if i}
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
@@ -82,21 +83,21 @@ def recoloured(labels: NDArray[Any]) -> NDArray[np.uint8]:
         used = {colour.get(o) for o in others}
         colour[i] = next(c for c in range(1, 256) if c not in used)
     table = np.array([colour.get(i, 0) for i in range(int(labels.max(initial=0)) + 1)], np.uint8)
-    found: NDArray[np.uint8] = table[labels]
-    return found
+    coloured: NDArray[np.uint8] = table[labels]
+    return coloured
 
 
 def nested(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(nuclei, cells) with the same labels: the nucleus is the cell without its two outer rims."""
+    """Return (nuclei, cells) with the same labels: each nucleus is its cell without the two outer rims."""
     nuclei = np.where(outer_line(labels), 0, labels)
     return np.where(outer_line(nuclei), 0, nuclei), labels
 
 
 def eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Pixels of 8 bits as they are, those of a camera of 12 bits without their four lowest."""
+    """Keep 8-bit pixels; drop the four lowest bits of 12-bit ones."""
     return pixels if pixels.dtype == np.uint8 else (pixels >> 4).astype(np.uint8)
 
 
 def twelve_bits(pixels: NDArray[Any]) -> NDArray[np.uint16]:
-    """Grey pixels as a camera of 12 bits stores them in 16."""
+    """Store grey pixels as a 12-bit camera does in 16 bits."""
     return pixels.astype(np.uint16) * np.uint16(16 if pixels.dtype == np.uint8 else 1)

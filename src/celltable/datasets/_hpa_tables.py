@@ -1,4 +1,4 @@
-"""Tables that say which classes an image of the Human Protein Atlas shows: the challenge's own, and the atlas's."""
+"""Tables of the classes that an image of the Human Protein Atlas shows: the challenge's own and the atlas's."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _CHANNEL: Final = re.compile(r"(?:_(?:red|green|blue|yellow))?(?:\.(?:png|jpe?g|
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """The class numbers of one image in published order, and what else its row says."""
+    """The class numbers of one image in published order, and the rest of its row."""
 
     numbers: tuple[int, ...]
     cell_line: str | None = None
@@ -46,14 +46,14 @@ class Labelled:
 
 
 def read_labels(release: Release, images: Container[str], findings: list[Finding]) -> dict[str, Labelled]:
-    """The labels of every table of the release: ``train.csv``, the atlas's image list, one that names genes.
+    """Read the labels of every table of the release: ``train.csv``, the atlas's image list, a table of genes.
 
-    A table is known by its columns: ``ID,Label`` (class numbers or names), ``Id,Target`` (numbers of 2018),
+    The columns tell the kind of table: ``ID,Label`` (class numbers or names), ``Id,Target`` (numbers of 2018),
     ``Image,Label`` (addresses of atlas images), or ``ID,Gene`` beside a ``subcellular_location.tsv``.
     """
     tables = [(entry, list(_rows(release, entry))) for entry, _ in release.match(r"[^/]+\.(?:csv|tsv)")]
     genes = {row[key]: _places(row) for _, rows in tables for row in rows if _is_gene(row) for key in _gene_keys(row)}
-    found: dict[str, Labelled] = {}
+    labels: dict[str, Labelled] = {}
     for entry, rows in tables:
         name = entry.name.rpartition("/")[2]
         if name == "train.csv" and not rows:
@@ -64,16 +64,16 @@ def read_labels(release: Release, images: Container[str], findings: list[Finding
             said = _said(row, genes)
             if image_id is None or said is None:
                 continue
-            if image_id in found:
+            if image_id in labels:
                 text = f"{name} labels it twice; the first counts"
                 findings.append(Finding("image-listed-twice", text, "error", image_id))
                 continue
-            found[image_id] = _labelled(row, *said, image_id, findings, image_id in images)
-    return found
+            labels[image_id] = _labelled(row, *said, image_id, findings, image_id in images)
+    return labels
 
 
 def _rows(release: Release, entry: Entry) -> Iterator[dict[str, str]]:
-    """The rows of a table of labels or of genes; nothing of other tables."""
+    """Yield the rows of a table of labels or genes; other tables give none."""
     data = release.read(entry)
     head = data.partition(b"\n")[0].decode("utf-8-sig", "replace")
     delimiter = "\t" if "\t" in head else ","
@@ -101,7 +101,7 @@ def _places(row: Mapping[str, str]) -> str:
 
 
 def _image_id(row: Mapping[str, str], images: Container[str]) -> str | None:
-    """The id of the image a row is about; of an address the file's name, with its folder's where the images have it."""
+    """Return the image id of a row; for an address the file name, with its folder if the image ids have one."""
     address = next((row[c] for c in _IDS if row.get(c)), None)
     if address is None:
         return None
@@ -139,7 +139,7 @@ def _ids(labels: Labels) -> str:
 
 
 def _problems(labels: Labels, text: str, numbered: tuple[str, ...], image_id: str, here: bool) -> Iterator[Finding]:
-    """What of a label is no class: names that the challenge leaves out (told of images that are here), and nonsense."""
+    """Report labels that are not classes: names that the challenge leaves out, and nonsense."""
     if labels.unknown or not text:
         message = f"the label '{text}' is not made of class numbers 0 to {len(numbered) - 1} or names joined by |"
         yield Finding("unknown-class", message, "error", image_id)

@@ -1,4 +1,4 @@
-"""The file names of LIVECell, which alone name cell type, well, location, time and crop."""
+"""The file names of LIVECell, the only source of cell type, well, location, time and crop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAME: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """What a file name says; `time` as published, for example ``01d08h00m``."""
+    """The fields of a file name; `time` is as published, for example ``01d08h00m``."""
 
     cell_type: str
     well: str
@@ -26,17 +26,17 @@ class Name:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """For the image record; `frame` names the field that four crops were cut from."""
+        """Metadata for the image record; `frame` names the field that four crops were cut from."""
         frame = f"{self.cell_type}_{self.well}_{self.location}_{self.time}"
         values = {"well": self.well, "location": self.location, "time": self.time, "crop": self.crop, "frame": frame}
         return {k: v for k, v in values.items() if v}
 
 
 def parse(stem: str) -> Name | None:
-    """The parts of a file name without its ending, or None where it follows another grammar.
+    """Parse a file name without its extension; None if it follows another pattern.
 
     >>> parse("SkBr3_Phase_H3_2_00d00h00m_1").well
     'H3'
     """
-    found = _NAME.fullmatch(stem)
-    return Name(found["type"], found["well"], found["location"], found["time"], found["crop"] or "") if found else None
+    match = _NAME.fullmatch(stem)
+    return Name(match["type"], match["well"], match["location"], match["time"], match["crop"] or "") if match else None

@@ -1,4 +1,4 @@
-"""A tiny generated copy of the COCO collection of nuclei sets: every annotation file, a picture or two each."""
+"""A tiny generated copy of the COCO collection of nuclei sets: every annotation file, with a picture or two each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NAMES = {
 
 
 class _File:
-    """One annotation file in the making; image ids go on from file to file, as they do in the collection."""
+    """An annotation file being written; image ids continue from file to file, as in the collection."""
 
     def __init__(self) -> None:
         self.images: list[dict[str, Any]] = []
@@ -65,7 +65,7 @@ def _annotation(cells: Instances, k: int, number: int, image: int) -> dict[str, 
 
 
 def write_collection(folder: Path, seed: int, sources: Mapping[str, Any], val_classes: Sequence[str]) -> Path:
-    """The hierarchy below ``Nuclei``; `sources` are the collection's keys, `val_classes` those of its local val."""
+    """Write the folders below ``Nuclei``; `sources` are the collection's keys, `val_classes` those of its local val."""
     files: dict[str, bytes] = dict(litter_files())
     documents = {key: _File() for key in sources}
     keys = list(sources)

@@ -1,4 +1,4 @@
-"""Annotations drawn as lines: which pixels are line, which contours stay open; and nuclei inside cells."""
+"""Annotations drawn as lines: line pixels, open contours, and nuclei inside cells."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Labels = NDArray[np.int32]
 
 
 def line_of(pixels: NDArray[Any]) -> Mask:
-    """The line of a two-valued drawing: its rarer value, whichever polarity it was saved in.
+    """Return the line of a two-valued drawing: its rarer value, whatever the polarity.
 
     >>> line_of(np.array([[255, 255, 0]])).tolist()
     [[False, False, True]]
@@ -45,12 +45,12 @@ def line_of(pixels: NDArray[Any]) -> Mask:
     plane = pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=2)
     bright = plane > (int(plane.max(initial=0)) + int(plane.min(initial=0))) // 2 if plane.dtype != bool else plane
     if not bright.any():
-        return np.asarray(bright)  # a blank drawing has no line
+        return np.asarray(bright)  # a blank drawing
     return np.asarray(bright if 2 * np.count_nonzero(bright) <= bright.size else ~bright)
 
 
 def grown(labels: Labels, line: Mask) -> Labels:
-    """Labels with the line pixels that touch them (also by a corner); one between two cells goes to the lower label.
+    """Grow labels by the line pixels that touch them, also at a corner; the lower label wins between two cells.
 
     >>> grown(np.array([[0, 0, 1, 0, 2]], np.int32), np.array([[1, 1, 0, 1, 0]], bool)).tolist()
     [[0, 1, 1, 1, 2]]
@@ -67,15 +67,15 @@ def grown(labels: Labels, line: Mask) -> Labels:
 
 
 def open_contours(line: Mask, labels: Labels, image_id: str, name: str) -> list[Finding]:
-    """Findings on lines that enclose no cell: those that end at the image border, and those that are not closed.
+    """Report lines that enclose no cell: those cut by the image border, and those that are not closed.
 
     Each 8-connected piece of line that touches no cell is one contour.
     """
     pieces = label_map.components(line, 8)
     closed = np.unique(pieces[grown(labels, line) > 0])
-    found = label_map.measure(pieces)
-    lost = ~np.isin(found.ids, closed)
-    x, y, w, h = found.boxes.T
+    measured = label_map.measure(pieces)
+    lost = ~np.isin(measured.ids, closed)
+    x, y, w, h = measured.boxes.T
     at_border = (x == 0) | (y == 0) | (x + w == line.shape[1]) | (y + h == line.shape[0])
     findings = []
     for defect, which, what in (
@@ -89,9 +89,9 @@ def open_contours(line: Mask, labels: Labels, image_id: str, name: str) -> list[
 
 
 def with_parents(nuclei: Instances, cells: Instances) -> Instances:
-    """Nuclei and then cells as one list; a nucleus has a parent where one cell alone holds it.
+    """Join nuclei and cells; a nucleus gets a parent if exactly one cell contains it.
 
-    Alone means: at least nine tenths of its pixels lie in that cell and no more than a tenth in any other.
+    That is: at least 90 % of its pixels are in that cell and no more than 10 % in any other.
     """
     n = len(nuclei)
     parent: list[int | None] = [None] * (n + len(cells))
@@ -108,7 +108,7 @@ def with_parents(nuclei: Instances, cells: Instances) -> Instances:
 def sample_of_drawings(
     release: Release, image: Image, drawn: Mapping[Kind, Instances | None], findings: Sequence[Finding]
 ) -> Sample:
-    """An image with the nuclei and cells of its two drawings; unlabelled where neither was there to read."""
+    """Make a sample from the drawings of nuclei and of cells; unlabelled if neither could be read."""
     nuclei, cells = drawn["nucleus"], drawn["cell"]
     if nuclei is None and cells is None:
         return unlabelled(release, image, *findings)

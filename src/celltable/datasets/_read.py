@@ -1,4 +1,4 @@
-"""What several readers share: an image record from a file's header, cells from masks, a finding with its place."""
+"""Shared by readers: image records from file headers, cells from masks, findings about files."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from celltable.imagefile import Entry, Release
 
 
 def located(entry: Entry, *, index: int | None = None, role: str = "", channel: int | None = None) -> Pixels:
-    """Where a member's pixels are."""
+    """Locate the pixels of a member."""
     return Pixels(entry.source, entry.name, index, role, channel)
 
 
 def loader(release: Release, pixels: Sequence[Pixels]) -> Callable[[], NDArray[Any]]:
-    """A function that loads the pixels of an image from an opened release."""
+    """Return a function that loads the pixels of an image from an opened release."""
 
     def read(where: Pixels) -> NDArray[Any]:
         return release.read_pixels(release.entry(where.source, where.member), where.index)
@@ -30,7 +30,7 @@ def loader(release: Release, pixels: Sequence[Pixels]) -> Callable[[], NDArray[A
 
 
 class UnreadableImage(ImageFileError):
-    """The one file of an image cannot be read; `image` is what is known all the same."""
+    """The only file of an image cannot be read; `image` holds what is known without it."""
 
     def __init__(self, message: str, image: Image) -> None:
         super().__init__(message)
@@ -38,7 +38,7 @@ class UnreadableImage(ImageFileError):
 
 
 def image_of(release: Release, image_id: str, entry: Entry, *, whole: bool = False, **fields: Any) -> Image:
-    """An image record whose size, channels and type come from the file's header; `whole` decodes all of the file.
+    """Describe an image by its file header: size, channels and type; `whole` decodes the file to verify it.
 
     Raises
     ------
@@ -62,7 +62,7 @@ P = ParamSpec("P")
 
 
 def unreadable_is_a_finding(load: Callable[P, Sample]) -> Callable[P, Sample]:
-    """A reader's `load` that gives an image whose file is damaged as a record without pixels and cells."""
+    """Wrap a reader's `load`: an image whose file is damaged becomes a record without pixels and cells."""
 
     @wraps(load)
     def tolerant(*args: P.args, **kwargs: P.kwargs) -> Sample:
@@ -76,35 +76,35 @@ def unreadable_is_a_finding(load: Callable[P, Sample]) -> Callable[P, Sample]:
 
 
 def sample(release: Release, image: Image, cells: Instances, findings: Sequence[Finding] = ()) -> Sample:
-    """A sample whose pixels are loaded from the release; files that end before their pixels do become findings."""
-    told = any(f.rule == "unreadable-image" for f in findings)
-    cut = [] if told else truncated(release, image)
+    """Make a sample whose pixels are loaded from the release; truncated files become findings."""
+    reported = any(f.rule == "unreadable-image" for f in findings)
+    cut = [] if reported else truncated(release, image)
     return Sample(image, cells, (*findings, *cut), loader(release, image.pixels))
 
 
 def truncated(release: Release, image: Image) -> list[Finding]:
-    """A finding for each file of an image that was cut short after its header; the image and its cells stay."""
-    found = []
+    """Report each file of an image that is truncated after its header; the image and its cells stay."""
+    findings = []
     for where in image.pixels:
         if where.index is None:
             try:
                 why = release.cut_short(release.entry(where.source, where.member))
-            except ArchiveError:  # a damaged archive, which reading the header has told
+            except ArchiveError:  # a damaged archive, reported when its header was read
                 continue
             if why:
-                found.append(Finding("truncated-image", f"{where.member}: {why}", "error", image.image_id))
-    return found
+                findings.append(Finding("truncated-image", f"{where.member}: {why}", "error", image.image_id))
+    return findings
 
 
 def unlabelled(release: Release, image: Image, *findings: Finding) -> Sample:
-    """An image without annotation, which is not the same as one without cells."""
+    """Make a sample of an image that is not annotated, which differs from one without cells."""
     from dataclasses import replace
 
     return sample(release, replace(image, annotated=False), Instances.empty(image.size), findings)
 
 
 def read_or_finding(release: Release, entry: Entry, image_id: str) -> tuple[NDArray[Any] | None, list[Finding]]:
-    """A mask file's pixels, or None and the finding that says why it cannot be read."""
+    """Read a mask file, or return None and the finding that says why it cannot be read."""
     try:
         return release.read_pixels(entry), []
     except (ArchiveError, ImageFileError) as exc:
@@ -112,7 +112,7 @@ def read_or_finding(release: Release, entry: Entry, image_id: str) -> tuple[NDAr
 
 
 def size_finding(mask: NDArray[Any], image: Image, name: str) -> list[Finding]:
-    """A finding where a mask has another size than its image."""
+    """Report a mask that differs in size from its image."""
     if mask.shape[:2] == image.size:
         return []
     text = f"{name} is {mask.shape[0]} × {mask.shape[1]} px, the image {image.height} × {image.width}"
@@ -120,7 +120,7 @@ def size_finding(mask: NDArray[Any], image: Image, name: str) -> list[Finding]:
 
 
 def fitting_mask(release: Release, entry: Entry, image: Image, findings: list[Finding]) -> NDArray[Any] | None:
-    """The mask file of an image, or None and a finding where it cannot be read or has another size."""
+    """Read the mask of an image, or return None and add a finding if it cannot be read or differs in size."""
     mask, wrong = read_or_finding(release, entry, image.image_id)
     if mask is not None:
         wrong = size_finding(mask, image, entry.name)
@@ -129,7 +129,7 @@ def fitting_mask(release: Release, entry: Entry, image: Image, findings: list[Fi
 
 
 def png(pixels: ArrayLike) -> bytes:
-    """An array as a PNG file (8 or 16 bit, grey, RGB or RGBA)."""
+    """Encode an array as PNG (8 or 16 bit, grey, RGB or RGBA)."""
     from PIL import Image as Picture
 
     out = io.BytesIO()
@@ -138,7 +138,7 @@ def png(pixels: ArrayLike) -> bytes:
 
 
 def tiff(pixels: ArrayLike, **options: Any) -> bytes:
-    """An array as a TIFF file; options are tifffile's."""
+    """Encode an array as TIFF; options are those of tifffile."""
     import tifffile
 
     out = io.BytesIO()

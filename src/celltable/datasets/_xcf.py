@@ -1,4 +1,4 @@
-"""The layers of a GIMP XCF file of version 0: RGB and grey layers, tiles raw, run-length coded or zlib-packed.
+"""Layers of a GIMP XCF file of version 0: RGB and grey, with raw, run-length coded or zlib-compressed tiles.
 
 The layout follows GIMP's own description (devel-docs/xcf.txt): all integers are unsigned 32-bit big-endian, pointers
 are absolute file offsets. Every offset and size is checked; nothing is trusted.
@@ -32,12 +32,12 @@ class Layer:
 
 
 def read_layers(data: bytes, name: str, only: Sequence[str] = ()) -> tuple[tuple[int, int], list[Layer]]:
-    """Image size (height, width) and its layers, topmost first; with `only`, those of these names alone are decoded.
+    """Read the image size (height, width) and the layers, topmost first; `only` names the layers to decode.
 
     Raises
     ------
     ImageFileError
-        If it is no XCF of version 0, or damaged.
+        If the file is damaged or not an XCF of version 0.
     """
     try:
         return _Reader(data).layers(only)
@@ -53,29 +53,29 @@ class _Reader:
 
     def u32(self, at: int, n: int = 1) -> tuple[int, ...]:
         if at < 0 or at + 4 * n > len(self.data):
-            raise ValueError(f"the offset {at} lies outside the file")
+            raise ValueError(f"the offset {at} is outside the file")
         return struct.unpack_from(f">{n}I", self.data, at)
 
     def pointers(self, at: int) -> tuple[list[int], int]:
-        """Pointers up to a 0, and the offset behind it."""
-        found = []
+        """Read pointers up to a 0; return them and the offset after it."""
+        pointers = []
         while (pointer := self.u32(at)[0]) != 0:
-            found.append(pointer)
+            pointers.append(pointer)
             at += 4
-            if len(found) > 1 << 20:
+            if len(pointers) > 1 << 20:
                 raise ValueError("a list of pointers does not end")
-        return found, at + 4
+        return pointers, at + 4
 
     def properties(self, at: int) -> tuple[dict[int, bytes], int]:
-        found: dict[int, bytes] = {}
+        properties: dict[int, bytes] = {}
         while True:
             kind, length = self.u32(at, 2)
             at += 8
             if kind == 0:
-                return found, at
+                return properties, at
             if at + length > len(self.data):
                 raise ValueError("a property reaches past the end")
-            found[kind] = self.data[at : at + length]
+            properties[kind] = self.data[at : at + length]
             at += length
 
     def layers(self, only: Sequence[str]) -> tuple[tuple[int, int], list[Layer]]:
@@ -83,8 +83,8 @@ class _Reader:
         properties, at = self.properties(26)
         compression = properties.get(17, b"\0")[0]
         pointers, _ = self.pointers(at)
-        found = (self.layer(p, compression, only) for p in pointers)
-        return (height, width), [layer for layer in found if layer is not None]
+        layers = (self.layer(p, compression, only) for p in pointers)
+        return (height, width), [layer for layer in layers if layer is not None]
 
     def layer(self, at: int, compression: int, only: Sequence[str]) -> Layer | None:
         width, height, kind, length = self.u32(at, 4)
@@ -136,7 +136,7 @@ class _Reader:
 
 
 def unpack(data: Any, n: int, channels: int) -> NDArray[np.uint8]:
-    """Run-length coded tile: `channels` planes of `n` bytes, one after the other.
+    """Decode a run-length coded tile: `channels` planes of `n` bytes, one after the other.
 
     >>> unpack(bytes([2, 9, 254, 1, 2]), 5, 1).tolist()
     [9, 9, 9, 1, 2]
@@ -165,7 +165,7 @@ def unpack(data: Any, n: int, channels: int) -> NDArray[np.uint8]:
 
 
 def pack(name: str, layers: list[Layer], size: tuple[int, int]) -> bytes:
-    """An XCF file of version 0 with run-length coded tiles; what `read_layers` reads. `name` is the file's comment."""
+    """Encode layers as an XCF file of version 0 with run-length coded tiles; `name` is the file's comment."""
     height, width = size
     head = b"gimp xcf file\0" + struct.pack(">3I", width, height, 0)
     comment = name.encode() + b"\0"

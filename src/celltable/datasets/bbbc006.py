@@ -21,7 +21,7 @@ from ._read import fitting_mask, png, sample, tiff, unlabelled
 
 rule(
     "duplicate-channel",
-    "Channel that is there twice",
+    "Duplicate channel",
     "warning",
     "Two files have the same well, site, plane and channel. The first was read.",
     emitter="ingest bbbc006",
@@ -51,22 +51,22 @@ class Item(NamedTuple):
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """Fields by well, site and plane, their channels brought together whatever their GUIDs are."""
+    """List fields by well, site and plane; the GUID in a file name is ignored."""
     findings: list[Finding] = []
     labels = {m["stem"]: e for e, m in release.match(LABEL)}
-    found: dict[tuple[str, str, str, str], dict[str, Entry]] = defaultdict(dict)
+    fields: dict[tuple[str, str, str, str], dict[str, Entry]] = defaultdict(dict)
     for entry, hit in release.match(IMAGE):
         z = hit["z"] or IN_FOCUS
         if parts and f"z_{z}" not in parts:
             continue
-        channels = found[hit["stem"], hit["well"], hit["site"], z]
+        channels = fields[hit["stem"], hit["well"], hit["site"], z]
         if hit["channel"] in channels:
             text = f"{entry.name}: another file has the same well, site, plane and channel; the first was read"
             findings.append(Finding("duplicate-channel", text, "warning", _id(hit["well"], hit["site"], z)))
         channels.setdefault(hit["channel"], entry)
     items = [
         Item(_id(well, site, z), z, well, site, stem, tuple(sorted(channels.items())), labels.get(stem))
-        for (stem, well, site, z), channels in found.items()
+        for (stem, well, site, z), channels in fields.items()
     ]
     for stem in sorted(labels.keys() - {item.stem for item in items}):
         findings.append(Finding("missing-image", f"{labels[stem].name} has no image", "error", stem))
@@ -79,9 +79,9 @@ def _id(well: str, site: str, z: str) -> str:
 
 
 def _counts(release: Release, findings: list[Finding]) -> dict[tuple[str, str], float]:
-    """(well, site) → published count: the last whole number of a row that names a well and a site.
+    """Read the published counts by (well, site): the last whole number of a row that names both.
 
-    The columns of the table are documented nowhere: a row may hold a file name, or well and site apart.
+    The columns of the table are not documented: a row may hold a file name, or well and site separately.
     """
     counts: dict[tuple[str, str], float] = {}
     for entry, _ in release.match(COUNTS):
@@ -98,7 +98,7 @@ def _counts(release: Release, findings: list[Finding]) -> dict[tuple[str, str], 
 
 
 def load(release: Release, shared: dict[tuple[str, str], float], item: Item) -> Sample:
-    """One field at one plane; its nuclei are the labels of the field, which hold for every plane."""
+    """Read a field at one plane; its nuclei are the labels of the field, which apply to every plane."""
     findings: list[Finding] = []
     given = dict(item.channels)
     missing = [ROLES[c] for c in ROLES if c not in given]
@@ -128,7 +128,7 @@ def load(release: Release, shared: dict[tuple[str, str], float], item: Item) -> 
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """Two wells at two planes: GUIDs that differ from file to file, LZW, 12 of 16 bits, 8- and 16-bit labels."""
+    """Write two wells at two planes: GUIDs that differ from file to file, LZW, 12 of 16 bits, 8- and 16-bit labels."""
     from celltable.synthetic import generate
 
     from ._example import guid, litter_files, twelve_bits, write_files

@@ -34,7 +34,7 @@ rule(
     emitter="ingest bbbc007",
 )
 
-# four folders, four grammars of names; the letter or number after the field says DNA (d) or actin (f)
+# Each of the four folders has its own pattern; the letter or number after the field means DNA (d) or actin (f).
 FILE: Final = (
     r"BBBC007_v1_(?P<what>images|outlines)/(?P<sub>[^/]+)/(?:"
     r"(?P<a9>A9 p\d+)(?P<a9c>[df])|"
@@ -43,7 +43,7 @@ FILE: Final = (
 )
 CHANNEL: Final = {"d": "DNA", "D": "DNA", "0": "DNA", "f": "actin", "F": "actin", "1": "actin"}
 KINDS: Final[dict[str, Kind]] = {"DNA": "nucleus", "actin": "cell"}
-CORNER_PX: Final = 30  # registration marks lie this close to a corner
+CORNER_PX: Final = 30  # registration marks are this close to a corner
 MIN_AREA_PX: Final = 16
 
 
@@ -57,7 +57,7 @@ class Item(NamedTuple):
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """Fields, their DNA and actin files brought together by the grammar of their folder."""
+    """List fields; the naming pattern of each folder tells DNA from actin."""
     fields: dict[tuple[str, str], dict[str, dict[str, Entry]]] = defaultdict(lambda: {"images": {}, "outlines": {}})
     for entry, hit in release.match(FILE):
         key = hit["a9"] or hit["f96"] or hit["f113"]
@@ -73,7 +73,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
 
 
 def load(release: Release, shared: Any, item: Item) -> Sample:
-    """One field with its nuclei (of the DNA outlines) and cells (of the actin outlines)."""
+    """Read a field with its nuclei (DNA outlines) and cells (actin outlines)."""
     findings: list[Finding] = []
     channels = [c for role in KINDS if role in item.images and (c := _channel(release, role, item, findings))]
     for role in sorted(KINDS.keys() - item.images.keys()):
@@ -94,7 +94,7 @@ def load(release: Release, shared: Any, item: Item) -> Sample:
 
 
 def _channel(release: Release, role: str, item: Item, findings: list[Finding]) -> Channel | None:
-    """The file of a channel, and which of its colours is least marked where it is RGB; coloured marks are reported."""
+    """Choose the least marked colour of a channel file that is RGB, and report coloured marks."""
     entry = item.images[role]
     pixels = decoded(release, role, entry, item.image_id, findings)
     if pixels is None:
@@ -113,7 +113,7 @@ def _channel(release: Release, role: str, item: Item, findings: list[Finding]) -
         ("coloured-pixels", int((~near).sum()), "away from the corners of an image that should be grey"),
     ):
         if n:
-            text = f"{n} coloured pixels of the {role} image lie {where}"
+            text = f"{n} coloured pixels of the {role} image are {where}"
             findings.append(Finding(defect, text, "note", item.image_id, value=float(n)))
     strayed = np.abs(colours - np.median(colours, axis=2, keepdims=True)).sum(axis=(0, 1))
     return role, entry, int(np.argmin(strayed))
@@ -136,7 +136,7 @@ def _cells(
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """A field of each folder: 1-bit outlines of both polarities, a corner mark in colour, cells cut by the border."""
+    """Write a field per folder: 1-bit outlines of both polarities, a corner mark in colour, cells cut by the border."""
     from celltable.synthetic import generate
 
     from ._example import eight_bits, litter_files, nested, outer_line, write_files
@@ -157,7 +157,7 @@ def example(folder: Path, seed: int = 0) -> Path:
         for name, labels, picture in zip(pair, (nuclei, cells), (grey, 255 - grey), strict=True):
             files[f"BBBC007_v1_images/{sub}/{name}.tif"] = tiff(_marked(picture) if i == 0 else picture)
             line = outer_line(labels)
-            line[0] &= line[1]  # no line runs along the border: what it cuts stays open
+            line[0] &= line[1]  # no line along the border: cells that it cuts stay open
             files[f"BBBC007_v1_outlines/{sub}/{name}.tif"] = tiff(line if i else ~line, photometric="minisblack")
     del files["BBBC007_v1_outlines/f113/AS_09125_040701150004_A02f00d1.tif"]
     return write_files(folder / "bbbc007", {**files, **litter_files()})

@@ -34,7 +34,7 @@ class Item(NamedTuple):
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """Fields by their number of five digits."""
+    """List fields by their five-digit number."""
     images: dict[str, dict[str, Entry]] = defaultdict(dict)
     outlines: dict[str, dict[str, Entry]] = defaultdict(dict)
     for entry, hit in release.match(IMAGE):
@@ -49,7 +49,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
 
 
 def load(release: Release, shared: Any, item: Item) -> Sample:
-    """One field with its nuclei and cells; a field without outlines is unlabelled, not empty."""
+    """Read a field with its nuclei and cells; without outlines it is unlabelled, not empty."""
     findings: list[Finding] = []
     for role in (r for r in ROLES if r not in item.images):
         findings.append(Finding("missing-channel", f"no {item.image_id}-{role}.DIB", "error", item.image_id))
@@ -74,14 +74,14 @@ def load(release: Release, shared: Any, item: Item) -> Sample:
 
 
 def _channel(release: Release, role: str, item: Item, findings: list[Finding]) -> Channel | None:
-    """The file of a channel and which of its colours is read: green, unless it is empty and another is not."""
+    """Choose the colour of a channel file: green, unless it is empty and another is not."""
     pixels = decoded(release, role, item.images[role], item.image_id, findings)
     if pixels is None:
         return None
     fullest = data_channel(pixels)
     if fullest in (None, GREEN) or pixels[..., GREEN].any():
         return role, item.images[role], None if fullest is None else GREEN
-    text = f"the data of {role} lie in channel {fullest} of the bitmap; expected {GREEN} (green)"
+    text = f"the data of {role} are in channel {fullest} of the bitmap; expected {GREEN} (green)"
     findings.append(Finding("data-channel", text, "warning", item.image_id, value=float(fullest or 0)))
     return role, item.images[role], fullest
 
@@ -105,7 +105,7 @@ def _cells(
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """Three fields: bitmaps with and without file header, outlines upside down, one open, field 10779 without."""
+    """Write three fields: bitmaps with and without file header, outlines upside down, one open, field 10779 without."""
     from celltable.synthetic import generate
 
     from ._example import bitmap, eight_bits, litter_files, nested, outer_line, write_files

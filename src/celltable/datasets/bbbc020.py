@@ -1,4 +1,4 @@
-"""BBBC020: murine macrophages in false colour, one binary TIFF an object, some of them missing (Wenzel et al. 2011)."""
+"""BBBC020: murine macrophages in false colour, a binary TIFF per object, some missing (Wenzel et al. 2011)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ROLES: Final = {"c1": "CD11b/APC", "c5": "DAPI"}
 DATA: Final = {"c1": (0, 1), "c5": (2,)}  # colours of the file that hold the stain
 KINDS: Final[dict[str, Kind]] = {"nuclei": "nucleus", "cells": "cell"}
 THRESHOLD: Final = 127
-OUTLINE: Final = 2  # an object that encloses as much again as it holds was drawn as its outline
+OUTLINE: Final = 2  # an object that encloses as many pixels as it has was drawn as its outline
 Objects = tuple[tuple[int, Entry], ...]
 
 
@@ -56,7 +56,7 @@ class Item(NamedTuple):
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """Fields, with their objects in the order of their numbers."""
+    """List fields with their objects in the order of their numbers."""
     images: dict[str, dict[str, Entry]] = defaultdict(dict)
     objects: dict[str, dict[str, list[tuple[int, Entry]]]] = defaultdict(lambda: {"nuclei": [], "cells": []})
     findings: list[Finding] = []
@@ -67,19 +67,19 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
         objects[hit["field"]][hit["what"]].append((int(hit["n"]), entry))
         misspelt += hit["top"] == "BBC020"
     if misspelt:
-        text = f"{misspelt:,} files lie in a folder spelt BBC020 instead of BBBC020, as published"
+        text = f"{misspelt:,} files are in a folder spelt BBC020 instead of BBBC020, as published"
         findings.append(Finding("misspelt-folder", text, "note", value=float(misspelt)))
     for field in sorted(objects.keys() - images.keys()):
         findings.append(Finding("missing-image", f"objects of {field} have no image", "error", field))
     items = [
-        Item(field, channels, {what: tuple(sorted(found)) for what, found in objects[field].items()})
+        Item(field, channels, {what: tuple(sorted(numbered)) for what, numbered in objects[field].items()})
         for field, channels in sorted(images.items())
     ]
     return Scan(items, tuple(findings))
 
 
 def load(release: Release, shared: Any, item: Item) -> Sample:
-    """One field; nuclei are incomplete and objects at the border mostly missing, so that absence means nothing."""
+    """Read a field; nuclei are incomplete and objects at the border mostly missing, so absence means nothing."""
     findings: list[Finding] = []
     for channel in (c for c in ROLES if c not in item.images):
         findings.append(Finding("missing-channel", f"no {item.image_id}_{channel}.TIF", "error", item.image_id))
@@ -106,13 +106,13 @@ def load(release: Release, shared: Any, item: Item) -> Sample:
 
 
 def _channel(release: Release, channel: str, item: Item, findings: list[Finding]) -> Channel | None:
-    """The file of a channel and the colour that holds the stain; data in another colour are reported."""
+    """Choose the colour of a channel file that holds the stain, and report data in another colour."""
     pixels = decoded(release, channel, item.images[channel], item.image_id, findings)
     if pixels is None:
         return None
     fullest = data_channel(pixels)
     if fullest is not None and fullest not in DATA[channel]:
-        text = f"the data of {channel} lie in colour {fullest}; expected {' or '.join(map(str, DATA[channel]))}"
+        text = f"the data of {channel} are in colour {fullest}; expected {' or '.join(map(str, DATA[channel]))}"
         findings.append(Finding("data-channel", text, "warning", item.image_id, value=float(fullest)))
     return ROLES[channel], item.images[channel], fullest
 
@@ -139,7 +139,7 @@ def _objects(release: Release, objects: Objects, kind: Kind, image: Image, findi
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """Four fields: names with a space and without, a misspelt folder, the corrupt object, an unlabelled field."""
+    """Write four fields: names with a space and without, a misspelt folder, the corrupt object, an unlabelled field."""
     from celltable.synthetic import generate
 
     from ._example import eight_bits, litter_files, nested, outer_line, write_files

@@ -27,7 +27,7 @@ _ROOT: Final = "https://data.broadinstitute.org/bbbc/BBBC039/"
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """Pairs of image and mask by stem, and the split that the lists of metadata.zip give each."""
+    """Pair images and masks by stem, with the split that the lists of metadata.zip state."""
     masks = {m["stem"]: e for e, m in release.match(MASK)}
     images = {m["stem"]: (e, m["well"], m["site"]) for e, m in release.match(IMAGE)}
     splits: dict[str, str] = {}
@@ -47,7 +47,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
 
 
 def load(release: Release, shared: dict[str, str], item: tuple[str, Entry, str, str, Entry | None]) -> Sample:
-    """One field; its nuclei are the 8-connected components of equal value of the mask's first channel."""
+    """Read a field; its nuclei are the 8-connected components of equal value in the mask's first channel."""
     stem, entry, well, site, mask_entry = item
     details: dict[str, Any] = {
         "modality": "fluorescence",
@@ -86,7 +86,7 @@ def load(release: Release, shared: dict[str, str], item: tuple[str, Entry, str, 
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """Three fields and their lists: 12 of 16 bits, RGBA masks of few values in which touching nuclei differ."""
+    """Write three fields and their lists: 12 of 16 bits, RGBA masks of few values in which touching nuclei differ."""
     from celltable.synthetic import generate
 
     from ._example import guid, litter_files, recoloured, twelve_bits, write_files

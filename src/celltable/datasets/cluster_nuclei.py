@@ -35,7 +35,7 @@ MIN_AREA_PX: Final = 5
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """Pairs by the name up to the first dot, without "(label)"."""
+    """Pair images and labels by the name up to the first dot, without "(label)"."""
     labels = {m["key"].split(".")[0]: e for e, m in release.match(LABEL)}
     images = {m["key"]: e for e, m in release.match(IMAGE)}
     findings = [
@@ -46,7 +46,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
 
 
 def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None]) -> Sample:
-    """One image; its nuclei are what the contours enclose, the image frame closing those that it cuts."""
+    """Read an image; its nuclei are what the contours enclose, and the image frame closes those that it cuts."""
     key, entry, label = item
     findings: list[Finding] = []
     pixels = decoded(release, "image", entry, key, findings)
@@ -80,13 +80,13 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None]) -
 
 
 def _red(drawing: NDArray[Any]) -> tuple[Mask, int]:
-    """Where the drawing is pure red, and how many pixels nearly are."""
+    """Return the pure red pixels of a drawing, and how many are nearly red."""
     distance = np.abs(drawing[..., :3].astype(np.int16) - np.array(RED)).max(axis=2)
     return distance == 0, int(np.count_nonzero((distance > 0) & (distance <= NEAR)))
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """Three images: names with dots, contours shared by touching nuclei, one open, one cut by the frame, a near red."""
+    """Write three images: names with dots, shared contours, one open, one cut by the frame, a near red."""
     from celltable.synthetic import generate
 
     from ._example import bitmap, litter_files, outer_line, write_files

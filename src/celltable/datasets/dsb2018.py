@@ -1,4 +1,4 @@
-"""2018 Data Science Bowl (BBBC038): nuclei of mixed microscopy, one mask a nucleus (Caicedo et al. 2019)."""
+"""2018 Data Science Bowl (BBBC038): nuclei of mixed microscopy, a mask per nucleus (Caicedo et al. 2019)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ROOT: Final = "https://data.broadinstitute.org/bbbc/BBBC038/"
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """The images of each part, and the rows of the tables beside them."""
+    """List the images of each part, with the rows of the tables beside them."""
     items, findings = find_images(release, parts)
     known = {(item.part, item.image_id) for item in items}
     shared: dict[tuple[str, str], Rows] = {}
@@ -58,7 +58,7 @@ def _without_image(
     items: list[Item],
     findings: list[Finding],
 ) -> None:
-    """Ids of a table without image: kept without pixels where the table says their size, else a finding alone."""
+    """Keep ids of a table that have no image: without pixels if the table states their size, else as a finding."""
     taken = {item.image_id for item in items}
     for image_id, of_image in rows.items():
         if (part, image_id) in known:
@@ -71,12 +71,12 @@ def _without_image(
 
 
 def load(release: Release, shared: Shared, item: Item) -> Sample:
-    """One image with its nuclei."""
+    """Read an image with its nuclei."""
     return load_image(release, item, shared.get((item.part, item.image_id)))
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """All three parts, as downloaded: archives and tables side by side."""
+    """Write all three parts, as downloaded: archives and tables side by side."""
     from ._dsb_example import write_bowl
 
     return write_bowl(folder, seed)
@@ -96,8 +96,8 @@ DATASET = Dataset(
     source="https://bbbc.broadinstitute.org/BBBC038",
     modality=("fluorescence", "bright-field", "histology"),
     target=("nucleus",),
-    group="derived: images of one modality and size whose background and bright levels lie in the same coarse steps; "
-    "the release names no plate or patient",
+    group="derived: images of one modality and size whose background and bright levels fall into the same steps; "
+    "the release does not name plates or patients",
     counts={
         ("stage1_train", "images"): 670,
         ("stage1_train", "instances"): 29461,

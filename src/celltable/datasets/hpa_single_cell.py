@@ -44,7 +44,7 @@ NUCLEI: Final = rf"{ID}_nucle(?:i|us)mask\.png"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image: its channels by role, its part, predicted masks beside it."""
+    """An image: its channels by role, its part, and predicted masks beside it."""
 
     image_id: str
     part: str
@@ -54,7 +54,7 @@ class Item:
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """Quartets by id, and the labels of train.csv or of a table of the atlas."""
+    """List images of four channel files, with the labels of train.csv or of a table of the atlas."""
     quartets: dict[str, dict[str, Entry]] = {}
     part_of: dict[str, str] = {}
     for entry, m in release.match(IMAGE):
@@ -78,9 +78,9 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
 
 @unreadable_is_a_finding
 def load(release: Release, shared: dict[str, Labelled], item: Item) -> Sample:
-    """One image of four channels; its labels are weak, for the image and not for each cell.
+    """Read an image of four channels; its labels are weak: they describe the image, not each cell.
 
-    Cells are there only where masks of HPA-Cell-Segmentation lie beside the images: predictions, not truth.
+    It has cells only where masks of HPA-Cell-Segmentation are beside the images: predictions, not ground truth.
     """
     findings = [
         Finding("missing-channel", f"there is no {c} channel", "error", item.image_id)
@@ -114,22 +114,22 @@ def _readable(release: Release, entry: Entry) -> bool:
 
 
 def _unequal(release: Release, item: Item, image: Image, roles: list[str]) -> list[Finding]:
-    found = []
+    findings = []
     for role in roles:
         try:
             info = release.image_info(item.channels[role])
         except (ImageFileError, ArchiveError) as exc:
-            found.append(Finding("unreadable-image", str(exc), "error", item.image_id))
+            findings.append(Finding("unreadable-image", str(exc), "error", item.image_id))
             continue
         if (info.height, info.width) != image.size or info.dtype != image.dtype:
             mine, others = f"{info.height} × {info.width} {info.dtype}", f"{image.height} × {image.width} {image.dtype}"
             text = f"{role} is {mine}, the others are {others}"
-            found.append(Finding("size-mismatch", text, "error", item.image_id))
-    return found
+            findings.append(Finding("size-mismatch", text, "error", item.image_id))
+    return findings
 
 
 def _predicted(release: Release, item: Item, image: Image, findings: list[Finding]) -> Instances:
-    """Cells (and nuclei of the same ids) of predicted masks."""
+    """Make cells, and nuclei with the same ids, from predicted masks."""
     masks = [_mask(release, entry, image, findings) for entry in (item.cells, item.nuclei)]
     if masks[0] is None:
         return Instances.empty(image.size)

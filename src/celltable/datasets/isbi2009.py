@@ -50,16 +50,16 @@ LABELS: Final = r"preprocessed-data/(?P<line>gnf|ic100)/dna-(?P<n>\d+)\.png"
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """One item an image: its label map, its hand outlines, or neither."""
-    found = {
+    """List the images with their label map, their hand outlines, both or neither."""
+    files = {
         what: {(m["line"], int(m["n"])): e for e, m in release.match(pattern)}
         for what, pattern in (("image", IMAGE), ("xcf", OUTLINES), ("labels", LABELS))
     }
-    strangers = sorted((found["labels"].keys() | found["xcf"].keys()) - found["image"].keys())
+    strangers = sorted((files["labels"].keys() | files["xcf"].keys()) - files["image"].keys())
     findings = [Finding("missing-image", f"dna-{n} of {line} has no image", "error") for line, n in strangers]
     items = [
-        (line, n, entry, found["labels"].get((line, n)), found["xcf"].get((line, n)))
-        for (line, n), entry in found["image"].items()
+        (line, n, entry, files["labels"].get((line, n)), files["xcf"].get((line, n)))
+        for (line, n), entry in files["image"].items()
         if not parts or line in parts
     ]
     return Scan(sorted(items, key=lambda i: _image_id(i[0], i[1])), tuple(findings))
@@ -71,7 +71,7 @@ def _image_id(line: str, n: int) -> str:
 
 @unreadable_is_a_finding
 def load(release: Release, shared: Any, item: tuple[str, int, Entry, Entry | None, Entry | None]) -> Sample:
-    """One image; the label PNG is read where there is one, the XCF outlines otherwise, and both are compared."""
+    """Read an image from its label PNG, or else its XCF outlines; where both exist, compare them."""
     line, n, entry, label_entry, xcf_entry = item
     image = image_of(
         release, _image_id(line, n), entry, whole=True, modality="fluorescence", cell_type=LINES[line],
@@ -105,7 +105,7 @@ def _rejected(release: Release, image: Image) -> Sample:
 
 
 def _outlined(release: Release, entry: Entry, image: Image, findings: list[Finding]) -> NDArray[np.int32] | None:
-    """Nuclei that the red strokes of the upper layer enclose."""
+    """Label the nuclei that the red strokes of the upper layer enclose."""
     try:
         size, layers = read_layers(release.read(entry), entry.name, STROKES)
     except (ImageFileError, ArchiveError) as exc:
@@ -126,7 +126,7 @@ def _outlined(release: Release, entry: Entry, image: Image, findings: list[Findi
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """Both lines: labels and outlines, outlines alone, labels alone, a blank rejected image, files to ignore."""
+    """Write both lines: labels and outlines, outlines alone, labels alone, a blank rejected image, files to ignore."""
     from celltable.synthetic import generate
 
     root = folder / "2009_ISBI_2DNuclei_code_data" / "data"
@@ -139,7 +139,7 @@ def example(folder: Path, seed: int = 0) -> Path:
         if "l" in has:
             files[f"preprocessed-data/{line}/dna-{n}.png"] = png(inner.astype(np.uint8))
         if "X" in has:
-            strokes[...] = 0  # an outline file without strokes: the count differs
+            strokes[...] = 0  # an outline file without strokes, so that the count differs
         if has.lower() != "l":
             layers = [Layer("borders", (0, 0), strokes), Layer("Background", (0, 0), grey.astype(np.uint8))]
             files[f"images/segmented-lpc/{line}/dna-{n}.xcf"] = pack("example", layers, (90, 100))
@@ -151,7 +151,7 @@ def example(folder: Path, seed: int = 0) -> Path:
 
 
 def _drawn(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Eroded labels, and red strokes along the rims (erased paint elsewhere)."""
+    """Draw eroded labels, and red strokes along the rims (erased paint elsewhere)."""
     padded = np.pad(labels, 1)
     same = np.ones(labels.shape, bool)
     for dr in (0, 1, 2):

@@ -27,11 +27,11 @@ NAME: Final = r"(?P<stem>(?P<patient>[^_/]+)_(?P<mag>\d+)_f(?P<field>\d+))_(?P<w
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """Pairs of original and mask by stem."""
-    found: dict[str, dict[str, tuple[Entry, str]]] = {"original.tif": {}, "mask.png": {}}
+    """Pair originals and masks by stem."""
+    pairs: dict[str, dict[str, tuple[Entry, str]]] = {"original.tif": {}, "mask.png": {}}
     for entry, m in release.match(NAME):
-        found[m["what"]][m["stem"]] = (entry, m["patient"])
-    images, masks = found["original.tif"], found["mask.png"]
+        pairs[m["what"]][m["stem"]] = (entry, m["patient"])
+    images, masks = pairs["original.tif"], pairs["mask.png"]
     findings = [
         Finding("missing-image", f"{stem}_mask.png has no {stem}_original.tif", "error")
         for stem in sorted(masks.keys() - images.keys())
@@ -45,7 +45,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
 
 @unreadable_is_a_finding
 def load(release: Release, shared: Any, item: tuple[str, Entry, str, Entry | None]) -> Sample:
-    """One image; cells are 8-connected components of its mask, and nuclei without a mask exist."""
+    """Read an image; cells are the 8-connected components of its mask, and some nuclei have none."""
     stem, entry, patient, mask_entry = item
     image = image_of(
         release, stem, entry, whole=True, modality="histology", tissue="Breast", magnification=40.0, exhaustive=False,
@@ -67,7 +67,7 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, str, Entry | Non
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """A flat folder of two patients: half of the nuclei annotated, one image without a mask."""
+    """Write a flat folder of two patients: half of the nuclei annotated, one image without a mask."""
     from celltable.synthetic import generate
 
     root = folder / "nuclei"
@@ -85,7 +85,7 @@ DATASET = Dataset(
     name="janowczyk",
     title="Janowczyk & Madabhushi, nuclei use case",
     description="ER+ breast cancer H&E at 40x, 143 images of 2000 × 2000 with some 12,000 nuclei annotated. Annotation "
-    "is partial: a nucleus without a mask is no background, and touching nuclei are one component.",
+    "is partial: a nucleus without a mask is not background, and touching nuclei are one component.",
     licence="none stated",
     redistribute=False,
     citation="Janowczyk, Madabhushi: Deep learning for digital pathology image analysis: a comprehensive tutorial with "

@@ -39,7 +39,7 @@ _ORGAN: Final = {patient: organ for organ, patients in ORGANS.items() for patien
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """Pairs of TIFF and XML by name; the MoNuSeg test archive is recognised by its folder."""
+    """Pair TIFF and XML by name; MoNuSeg is recognised by its folder."""
     documents = {m["stem"]: e for e, m in release.match(rf"{NAME}\.xml")}
     images = {m["stem"]: (e, m) for e, m in release.match(rf"{NAME}\.tif")}
     findings = [
@@ -63,7 +63,7 @@ def _part(release: Release, entry: Entry) -> str:
 
 @unreadable_is_a_finding
 def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None, str, str]) -> Sample:
-    """One image: each Region of three or more vertices is a nucleus, in document order, polygon and mask kept."""
+    """Read an image: each Region of three or more vertices is a nucleus, with its polygon, in document order."""
     stem, entry, document, patient, part = item
     image = image_of(
         release, stem, entry, whole=True, modality="histology", magnification=40.0, tissue=_ORGAN.get(patient),
@@ -73,16 +73,16 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None, st
     if document is None:
         return unlabelled(release, image, Finding("missing-annotation", f"there is no {stem}.xml", "error", stem))
     try:
-        found = aperio.parse(release.read(document), document.name)
+        annotation = aperio.parse(release.read(document), document.name)
     except (InputError, ArchiveError) as exc:
         return unlabelled(release, image, Finding("unreadable-annotations", str(exc), "error", stem))
     findings: list[Finding] = []
-    if found.scale is None:
+    if annotation.scale is None:
         findings.append(Finding("missing-scale", "MicronsPerPixel is absent; the pixel size is unknown", "note", stem))
     else:
-        image = replace(image, pixel_size_um=float(np.float32(found.scale)))
+        image = replace(image, pixel_size_um=float(np.float32(annotation.scale)))
     good = []
-    for k, ring in enumerate(found.rings):
+    for k, ring in enumerate(annotation.rings):
         if len(ring) >= 6 and np.isfinite(ring).all():
             good.append(k)
         else:
@@ -90,7 +90,7 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None, st
                 f"region {k + 1} of the document has {len(ring) // 2} vertices; expected three or more; it was left out"
             )
             findings.append(Finding("invalid-segmentation", text, "warning", stem, value=len(ring) / 2))
-    cells = aperio.cells_of(found, good, image, findings)
+    cells = aperio.cells_of(annotation, good, image, findings)
     return sample(release, image, cells.with_columns(instance_id=None, class_name=None, annotator="manual"), findings)
 
 

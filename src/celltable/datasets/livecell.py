@@ -31,7 +31,7 @@ IMAGE: Final = r"(?:livecell_(?P<folder>test|train_val)_images/(?:[^/]+/)?)?(?P<
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image of one annotation file (`part` None: an image that no file lists)."""
+    """An image of one annotation file; `part` is None for an image that no file lists."""
 
     image_id: str
     part: str | None
@@ -51,7 +51,7 @@ class Shared:
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """The images of the chosen annotation files, each file parsed once into columns; then those that none lists."""
+    """List the images of the chosen annotation files, each parsed once, then those that no file lists."""
     files = {m["stem"]: e for e, m in release.match(IMAGE)}
     findings: list[Finding] = []
     documents = {name: load_coco(release.extract(e)) for name, e in _chosen(release, parts).items()}
@@ -68,15 +68,15 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
 
 
 def _chosen(release: Release, parts: tuple[str, ...]) -> dict[str, Entry]:
-    """Annotation files by part, in the order of PARTS; without a choice the wide ones, or else all there are."""
-    found: dict[str, Entry] = {}
+    """Choose annotation files by part, in the order of PARTS; by default those of all types, or else every file."""
+    files: dict[str, Entry] = {}
     for entry, m in release.match(JSON):
-        found[m["wide"] or m["size"] or f"{m['type']}_{m['single']}"] = entry
-    wanted = parts or tuple(p for p in WIDE if p in found) or tuple(found)
-    absent = [p for p in wanted if p not in found]
+        files[m["wide"] or m["size"] or f"{m['type']}_{m['single']}"] = entry
+    wanted = parts or tuple(p for p in WIDE if p in files) or tuple(files)
+    absent = [p for p in wanted if p not in files]
     if absent:
-        raise InputError(f"there is no annotation file of part {absent[0]}; found {', '.join(found) or 'none'}.")
-    return {p: found[p] for p in PARTS if p in wanted}
+        raise InputError(f"there is no annotation file of part {absent[0]}; found {', '.join(files) or 'none'}.")
+    return {p: files[p] for p in PARTS if p in wanted}
 
 
 def _items(documents: dict[str, Document], findings: list[Finding]) -> list[Item]:
@@ -112,7 +112,7 @@ def _item(record: dict[str, Any], part: str, listed: Counter[str], seen: dict[st
 
 
 def load(release: Release, shared: Shared, item: Item) -> Sample:
-    """One image: one annotation is one cell, overlaps stay, published polygons, areas and boxes are kept."""
+    """Read an image: each annotation is a cell, with its published polygon, area and box; overlaps stay."""
     findings = list(item.findings)
     image = _image(release, shared, item, findings)
     if item.part is None:
@@ -219,7 +219,7 @@ DATASET = Dataset(
     name="livecell",
     title="LIVECell",
     description="Phase-contrast images of eight cell lines with every cell outlined by hand: 5,239 images, 1.69 "
-    "million cells that may overlap. The cell type stands in the file name only; train and val share wells by design.",
+    "million cells that may overlap. Only the file name states the cell type; train and val share wells by design.",
     licence="CC BY-NC 4.0",
     non_commercial=True,
     redistribute=False,

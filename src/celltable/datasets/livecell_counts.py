@@ -28,7 +28,7 @@ LINES: Final = ("A172", "A549")
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """Images with a count, matched by base name; whichever ending the archive gives them."""
+    """Match images and counts by base name, whatever the extension in the archive."""
     findings: list[Finding] = []
     images = {
         m["stem"]: e
@@ -56,16 +56,16 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
 
 def _counts(release: Release, entry: Entry) -> dict[str, Any]:
     try:
-        found = json.loads(release.read(entry).decode("utf-8-sig"))
+        counts = json.loads(release.read(entry).decode("utf-8-sig"))
     except ValueError as exc:
         raise InputError(f"{entry.name} is not JSON ({exc}); expected an object of file name → count.") from exc
-    if not isinstance(found, dict):
-        raise InputError(f"{entry.name} holds a {type(found).__name__}; expected an object of file name → count.")
-    return found
+    if not isinstance(counts, dict):
+        raise InputError(f"{entry.name} holds a {type(counts).__name__}; expected an object of file name → count.")
+    return counts
 
 
 def _number(value: Any) -> float | None:
-    """Counts are documented as text; whole and decimal numbers are taken, too."""
+    """Parse a count: text as documented, or a number."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -75,7 +75,7 @@ def _number(value: Any) -> float | None:
 
 @unreadable_is_a_finding
 def load(release: Release, shared: Any, item: tuple[str, Entry, str, float, str]) -> Sample:
-    """One image with its count, no cells."""
+    """Read an image with its count, without cells."""
     stem, entry, line, count, published = item
     name = parse(stem)
     image = image_of(
@@ -92,7 +92,7 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, str, float, str]
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """Counts as text and as numbers, one that is no number, one without image, endings that differ."""
+    """Write counts as text and as numbers, one invalid, one without image, extensions that differ."""
     from celltable.synthetic import generate
 
     from ._example import write_zip

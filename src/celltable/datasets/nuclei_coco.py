@@ -35,7 +35,7 @@ rule(
 
 
 class Source(NamedTuple):
-    """One key of the collection: its image folder, its annotation file, the native data set, modality."""
+    """A key of the collection: its image folder, annotation file, native data set and modality."""
 
     folder: str
     annotations: str
@@ -75,7 +75,7 @@ VAL_CLASSES: Final = (  # nuclei_class of the local validation split, NucleiDete
 )
 _LOOKS: Final = {"purple": "histology", "white_black": "fluorescence", "black_white": "bright-field"}
 _TILE: Final = re.compile(r"^(?P<source>.+?)[.:](?P<rows>\d+_\d+)_x_(?P<columns>\d+_\d+)$")
-_GROUPS: Final = {  # native data set → what of the original name is its leakage group
+_GROUPS: Final = {  # native data set → the part of the original name that is its leakage group
     "bbbc006": r"(?:^|_)(?P<g>[a-p]\d{2})_s\d",
     "bbbc007": r"^(?P<g>A9|\d+P\d|AS_\d+)",
     "bbbc018": r"(?P<g>\d{5})-",
@@ -88,7 +88,7 @@ _GROUPS: Final = {  # native data set → what of the original name is its leaka
 
 
 class Item(NamedTuple):
-    """One image record, its key in the annotations, its picture."""
+    """An image record, its key in the annotations and its picture."""
 
     image_id: str
     part: str
@@ -99,25 +99,25 @@ class Item(NamedTuple):
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """The image records of each annotation file; the local splits are read as such only where they are asked for."""
-    found = {}
+    """List the image records of each annotation file; the local splits only where they are asked for."""
+    files = {}
     for key, source in SOURCES.items():
         entries = [e for e, _ in release.match(rf"annotations/{re.escape(source.annotations)}\.json")]
         if entries:
-            found[key] = entries[0]
-    wanted = parts or tuple(k for k in found if k not in LOCAL or WHOLE not in found)
-    splits = _local_splits(release, found) if WHOLE in wanted else {}
+            files[key] = entries[0]
+    wanted = parts or tuple(k for k in files if k not in LOCAL or WHOLE not in files)
+    splits = _local_splits(release, files) if WHOLE in wanted else {}
     items: list[Item] = []
     findings: list[Finding] = []
     shared: dict[str, Annotations] = {}
     pictures = _pictures(release)
-    for part in (p for p in wanted if p in found):
+    for part in (p for p in wanted if p in files):
         try:
-            document = load_json(release.extract(found[part]))
+            document = load_json(release.extract(files[part]))
         except InputError as exc:
-            findings.append(Finding("unreadable-annotations", f"{found[part].name}: {exc}", "error"))
+            findings.append(Finding("unreadable-annotations", f"{files[part].name}: {exc}", "error"))
             continue
-        reader, records, loose = prepare(document, {}, found[part].name)
+        reader, records, loose = prepare(document, {}, files[part].name)
         shared[part] = reader
         findings += loose
         for key, image, own in records:
@@ -126,12 +126,12 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
     return Scan(sorted(items, key=lambda i: i.image_id), tuple(findings), shared)
 
 
-def _local_splits(release: Release, found: Mapping[str, Entry]) -> dict[str, str]:
-    """File name → train or val, as the two local split files say."""
+def _local_splits(release: Release, files: Mapping[str, Entry]) -> dict[str, str]:
+    """Return the local split (train or val) of each file name."""
     splits: dict[str, str] = {}
     for key, name in LOCAL.items():
-        if key in found:
-            for record in load_json(release.extract(found[key])).images:
+        if key in files:
+            for record in load_json(release.extract(files[key])).images:
                 splits[str(record.get("file_name"))] = name
     return splits
 
@@ -139,13 +139,13 @@ def _local_splits(release: Release, found: Mapping[str, Entry]) -> dict[str, str
 def _pictures(release: Release) -> dict[tuple[str, str], Entry]:
     """(folder, file name) → member."""
     folders = {source.folder for source in SOURCES.values()}
-    found = {}
+    pictures = {}
     for entry in release.entries:
         above, _, name = entry.name.rpartition("/")
         folder = above.rpartition("/")[2] or release.path.name
         if folder in folders and not name.endswith(".json"):
-            found[folder, name] = entry
-    return found
+            pictures[folder, name] = entry
+    return pictures
 
 
 def _item(
@@ -167,7 +167,7 @@ def _item(
     tile = _TILE.match(image.image_id)
     original = tile["source"] if tile else image.metadata.get("source_image", image.image_id)
     metadata = {**image.metadata, "part": part, "source_image": original}
-    if tile:  # the first range is rows, though the names put it where x belongs
+    if tile:  # the first range is rows, although names put x first
         metadata |= {"tile_rows": tile["rows"], "tile_columns": tile["columns"]}
     nuclei_class = image.image_class or ""
     image = replace(
@@ -190,7 +190,7 @@ def _split(part: str) -> str | None:
 
 
 def _group(native: str, original: str, nuclei_class: str) -> str:
-    """The leakage group of the native data set, from the original file's name (or the class, for the Bowl's hashes)."""
+    """Return the leakage group of the native data set, from the original file name (or the class, for hashes)."""
     if native == "dsb2018":
         return f"{native} {nuclei_class or original}"
     hit = re.search(_GROUPS[native], original) if native in _GROUPS else None
@@ -198,7 +198,7 @@ def _group(native: str, original: str, nuclei_class: str) -> str:
 
 
 def _whole(items: Sequence[Item], pictures: Mapping[tuple[str, str], Entry], wanted: Sequence[str]) -> list[Finding]:
-    """What holds for the collection as a whole: JPEG, swapped tile names, pictures without a record."""
+    """Report defects of the whole collection: JPEG, swapped tile names, pictures without a record."""
     findings = []
     jpeg = sum(i.picture is not None and i.picture.name.lower().endswith((".jpg", ".jpeg")) for i in items)
     if jpeg:
@@ -220,7 +220,7 @@ def _whole(items: Sequence[Item], pictures: Mapping[tuple[str, str], Entry], wan
 
 
 def load(release: Release, shared: Mapping[str, Annotations], item: Item) -> Sample:
-    """One image with its nuclei, as the collection's JSON has them."""
+    """Read an image with its nuclei, as the collection's JSON describes them."""
     findings = list(item.findings)
     image = item.image
     if item.picture is not None:
@@ -234,16 +234,16 @@ def load(release: Release, shared: Mapping[str, Annotations], item: Item) -> Sam
             findings += truncated(release, image)
         except (ArchiveError, ImageFileError) as exc:
             findings.append(Finding("unreadable-image", str(exc), "error", item.image_id))
-    found = shared[item.part].sample(item.key, image, findings)
+    made = shared[item.part].sample(item.key, image, findings)
     annotator = "automatic" if SOURCES[item.part].native == "bbbc006" else "manual"
-    cells = found.instances.with_columns(kind="nucleus", class_name=None, annotator=annotator)
+    cells = made.instances.with_columns(kind="nucleus", class_name=None, annotator=annotator)
     if len(cells):  # the published stage_2_test has none; one made with the solutions has
-        found = replace(found, image=replace(found.image, annotated=True))
-    return replace(found, instances=cells, load_pixels=loader(release, image.pixels) if image.pixels else None)
+        made = replace(made, image=replace(made.image, annotated=True))
+    return replace(made, instances=cells, load_pixels=loader(release, image.pixels) if image.pixels else None)
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """The whole hierarchy in small, with annotation id 0, tiles, a missing picture and one without a record."""
+    """Write every folder, with annotation id 0, tiles, a missing picture and one without a record."""
     from ._nuclei_coco_example import write_collection
 
     return write_collection(folder, seed, SOURCES, VAL_CLASSES)

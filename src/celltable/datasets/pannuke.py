@@ -59,7 +59,7 @@ ARRAY: Final = r"(?:images|masks)/fold(?P<fold>\d+)/(?P<what>images|masks|types)
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """The three arrays of a fold, memory-mapped; of images only the header is read."""
+    """The arrays of a fold, memory-mapped; only the header of images is read."""
 
     images: Entry
     shape: tuple[int, ...]
@@ -69,17 +69,17 @@ class Fold:
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """One item a patch: fold and row; of the arrays only the headers are read."""
-    found: dict[str, dict[str, Entry]] = {}
+    """List patches as (fold, row); only the headers of the arrays are read."""
+    arrays_of: dict[str, dict[str, Entry]] = {}
     for entry, match in release.match(ARRAY):
-        found.setdefault(f"fold{match['fold']}", {})[match["what"]] = entry
+        arrays_of.setdefault(f"fold{match['fold']}", {})[match["what"]] = entry
     findings: list[Finding] = []
     folds: dict[str, Fold] = {}
     items: list[tuple[str, int]] = []
-    for name in sorted(found, key=_natural):
+    for name in sorted(arrays_of, key=_natural):
         if parts and name not in parts:
             continue
-        arrays = found[name]
+        arrays = arrays_of[name]
         if "images" not in arrays:
             findings.append(Finding("missing-image", f"{name} has no images.npy; it was left out", "error"))
             continue
@@ -106,15 +106,15 @@ def _annotation(
     elif masks.shape != (*shape[:3], 6):
         raise ReleaseError(f"{name}/masks.npy has shape {masks.shape}; expected {(*shape[:3], 6)} like its images.")
     if types is None or types.shape != shape[:1]:
-        found = "no" if types is None else f"{types.shape[0]:,}"
-        text = f"{name} has {shape[0]:,} patches and {found} tissue types; tissues are left out"
+        n_types = "no" if types is None else f"{types.shape[0]:,}"
+        text = f"{name} has {shape[0]:,} patches and {n_types} tissue types; tissues are left out"
         findings.append(Finding("missing-tissues", text, "error"))
         types = None
     return masks, types
 
 
 def load(release: Release, shared: dict[str, Fold], item: tuple[str, int]) -> Sample:
-    """One patch: in each of the channels 0-4, each distinct non-zero value is a nucleus of that class."""
+    """Read a patch: each distinct non-zero value in the channels 0-4 is a nucleus of that class."""
     name, row = item
     fold = shared[name]
     height, width = fold.shape[1:3]
@@ -129,10 +129,10 @@ def load(release: Release, shared: dict[str, Fold], item: tuple[str, int]) -> Sa
     findings = [] if tissue is None or tissue in TISSUES else [_unknown_tissue(image_id, tissue)]
     if fold.masks is None:
         return sample(release, image, Instances.empty(image.size), findings)
-    found = label_map.layers(fold.masks[row], len(CLASS_NAMES))
+    layers = label_map.layers(fold.masks[row], len(CLASS_NAMES))
     let_go(fold.masks, row)
-    cells = cells_of_channels(found, annotator="semi-automatic")
-    findings += _defects(found, cells, image_id)
+    cells = cells_of_channels(layers, annotator="semi-automatic")
+    findings += _defects(layers, cells, image_id)
     return sample(release, image, cells, findings)
 
 
@@ -140,21 +140,21 @@ def _unknown_tissue(image_id: str, tissue: str) -> Finding:
     return Finding("unknown-tissue", f"the tissue '{tissue}' is not one of the 19 published", "warning", image_id)
 
 
-def _defects(found: label_map.Layers, cells: Instances, image_id: str) -> Iterator[Finding]:
-    """The defects of the public audit that only the published channels show; ids run past 255 and are float64."""
+def _defects(layers: label_map.Layers, cells: Instances, image_id: str) -> Iterator[Finding]:
+    """Report the defects of the public audit that only the published channels show; ids exceed 255 and are float64."""
 
     def defect(name: str, n: int, text: str, severity: Severity = "warning") -> Finding:
         return Finding(name, f"{n:,} {text}", severity, image_id, value=float(n))
 
-    if strange := int(found.strange.sum()):
-        text = "mask values are no whole numbers of 0 or more; they count as background"
+    if strange := int(layers.strange.sum()):
+        text = "mask values are not whole numbers of 0 or more; they count as background"
         yield defect("mask-values", strange, text, "error")
-    if found.shared:
-        yield defect("cross-class-overlap", found.shared, "px lie in nuclei of two classes")
-    if found.unclaimed == found.flat.size:
+    if layers.shared:
+        yield defect("cross-class-overlap", layers.shared, "px are in nuclei of two classes")
+    if layers.unclaimed == layers.flat.size:
         yield Finding("void-patch", "all six channels are zero: neither nuclei nor background", "warning", image_id)
-    elif found.unclaimed:
-        yield defect("void-pixels", found.unclaimed, "px are neither nucleus nor background")
+    elif layers.unclaimed:
+        yield defect("void-pixels", layers.unclaimed, "px are neither nucleus nor background")
     if len(cells):
         _, parts = cells.rle.count_components()
         for position in np.flatnonzero(parts > 1).tolist():
@@ -163,7 +163,7 @@ def _defects(found: label_map.Layers, cells: Instances, image_id: str) -> Iterat
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """Two folds of three patches: ids past 255 with gaps, an overlap of classes, void pixels, an all-zero patch."""
+    """Write two folds of three patches: ids past 255 with gaps, two classes on a pixel, void pixels, a void patch."""
     from celltable.synthetic import generate
 
     for k in (1, 2):

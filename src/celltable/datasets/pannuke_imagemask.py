@@ -35,24 +35,26 @@ rule(
     emitter="ingest pannuke_imagemask",
 )
 
-NEAR: Final = 64  # of 255 in every channel: half-way blends between a class and black, or two classes, belong to none
+NEAR: Final = (
+    64  # of 255 in every channel, so that half-way blends of two classes, or of one and black, belong to neither
+)
 PAIR: Final = r"(?P<split>train|valid|test)/(?P<what>images|masks)/(?P<number>1\d{4})\.(?:jpg|jpeg|png)"
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """The version's palette and the tissues of fold 1, if its types.npy lies beside."""
+    """The version's palette and the tissues of fold 1, if its types.npy is beside it."""
 
     version: str
     tissues: NDArray[Any] | None
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """Pairs by file number; the version is that of the folder's name, or the part that was asked for."""
-    found: dict[str, dict[str, tuple[Entry, str]]] = {"images": {}, "masks": {}}
+    """Pair images and masks by number; the version is the requested part, or else that of the folder's name."""
+    pairs: dict[str, dict[str, tuple[Entry, str]]] = {"images": {}, "masks": {}}
     for entry, m in release.match(PAIR):
-        found[m["what"]][m["number"]] = (entry, m["split"])
-    images, masks = found["images"], found["masks"]
+        pairs[m["what"]][m["number"]] = (entry, m["split"])
+    images, masks = pairs["images"], pairs["masks"]
     types = [e for e, _ in release.match(r"fold1/types\.npy")]
     findings = [
         Finding("missing-image", f"mask {n} has no image", "error") for n in sorted(masks.keys() - images.keys())
@@ -77,7 +79,7 @@ def _version(release: Release, parts: tuple[str, ...]) -> str:
 
 @unreadable_is_a_finding
 def load(release: Release, shared: Shared, item: tuple[str, Entry, str, Entry | None]) -> Sample:
-    """One pair: red and blue of the image put right, cells as components of one colour, which the mask only implies."""
+    """Read a pair: swap red and blue of the image back; cells are components of one colour."""
     number, entry, split, mask_entry = item
     row = int(number) - FIRST
     tissue = str(shared.tissues[row]) if shared.tissues is not None and 0 <= row < len(shared.tissues) else None
@@ -99,7 +101,7 @@ def load(release: Release, shared: Shared, item: tuple[str, Entry, str, Entry | 
         return unlabelled(release, image, *findings, Finding("mask-shape", text, "error", number))
     classes, blended = assign(mask[..., :3], shared.version)
     if blended:
-        text = f"{blended:,} px are no pure class colour (blended by interpolation) and belong to no cell"
+        text = f"{blended:,} px are not a pure class colour (blended by interpolation) and belong to no cell"
         findings.append(Finding("unassigned-pixels", text, "note", number, value=float(blended)))
     if shared.version == "v2":
         text = "version 2 does not draw neoplastic nuclei: the class is unavailable, not empty"
@@ -108,13 +110,13 @@ def load(release: Release, shared: Shared, item: tuple[str, Entry, str, Entry | 
 
 
 def assign(mask: NDArray[Any], version: str) -> tuple[NDArray[np.uint8], int]:
-    """Class number + 1 of each pixel (0 = background) and how many pixels are near no colour of the palette.
+    """Return class number + 1 of each pixel (0 = background), and how many pixels are near no colour of the palette.
 
     A pixel belongs to a colour (or to black) if every channel is within NEAR of it.
     """
     palette = PALETTES[version]
-    found, blended = classify(mask, list(palette.values()), NEAR)
-    return np.array([0, *(CLASS_NAMES.index(name) + 1 for name in palette)], np.uint8)[found], blended
+    nearest, blended = classify(mask, list(palette.values()), NEAR)
+    return np.array([0, *(CLASS_NAMES.index(name) + 1 for name in palette)], np.uint8)[nearest], blended
 
 
 def _cells(classes: NDArray[np.uint8]) -> Instances:
@@ -126,7 +128,7 @@ def _cells(classes: NDArray[np.uint8]) -> Instances:
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """Version 2: three parts, blended edges, swapped colours, no neoplastic nuclei."""
+    """Write version 2: three parts, blended edges, swapped colours, no neoplastic nuclei."""
     from celltable.synthetic import generate
 
     root = folder / "PanNuke-ImageMask-Dataset-V2"

@@ -19,7 +19,7 @@ MASK = r"GT_(?P<slide>\d{2})/(?P<stem>\d{2}_\d+)\.png"
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """Pairs of image and mask by slide and stem."""
+    """Pair images and masks by slide and stem."""
     masks = {m["stem"]: e for e, m in release.match(MASK)}
     images = {m["stem"]: (e, m["slide"]) for e, m in release.match(IMAGE)}
     findings = [
@@ -32,7 +32,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
 
 @unreadable_is_a_finding
 def load(release: Release, shared: Any, item: tuple[str, Entry, str, Entry | None]) -> Sample:
-    """One image; its cells are the 8-connected components of the mask, as the masks are semantic."""
+    """Read an image; the masks are semantic, so cells are their 8-connected components."""
     stem, entry, slide, mask_entry = item
     image = image_of(
         release, stem, entry, whole=True, modality="histology", tissue="Breast", magnification=40.0,
@@ -57,7 +57,7 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, str, Entry | Non
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """Two patients, RGBA and RGB images, a speck, a stray Mac folder."""
+    """Write two patients: RGBA and RGB images, a speck, a stray Mac folder."""
     from celltable.synthetic import generate
 
     root = folder / "TNBC_NucleiSegmentation"

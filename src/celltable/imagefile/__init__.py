@@ -1,8 +1,8 @@
-"""Pixels in: releases as downloaded (folders, zips, tars), image files of every common kind, masks read in bulk.
+"""Read pixels: from releases as downloaded (folders, zips, tars), common image files, and masks in bulk.
 
-A release is opened once with `open_release`; its members are listed, matched and read the same way whatever it is
-packed in. `read_pixels` and `image_info` decode one file, `read_located` the pixels that a row of a store points to,
-`open_strips` a label map too large for memory.
+`open_release` opens a release once; its members are listed, matched and read in the same way, however it is packed.
+`read_pixels` and `image_info` decode one file, `read_located` the pixels that a row of a store points to, `open_strips`
+a label map too large for memory.
 """
 
 from __future__ import annotations

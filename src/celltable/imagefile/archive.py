@@ -33,12 +33,12 @@ _BLOCK: Final = 1 << 20
 
 
 def open_archive(path: Path) -> Container:
-    """A zip or tar by its content, whatever it is called.
+    """Open a zip or tar, recognised by its content.
 
     Raises
     ------
     ArchiveError
-        If it is neither, is damaged, or holds a member that is refused.
+        If it is neither, is damaged, or holds an unsafe member.
     """
     with path.open("rb") as file:
         head = file.read(512)
@@ -49,14 +49,14 @@ def open_archive(path: Path) -> Container:
             return Tar(path, opener)
     if head[257:262] == b"ustar" or tarfile.is_tarfile(path):
         return Tar(path, None)
-    if zipfile.is_zipfile(path):  # behind other bytes, as in a self-extracting archive
+    if zipfile.is_zipfile(path):  # after other bytes, as in a self-extracting archive
         return Zip(path)
-    found = "an empty file" if not head else f"a file that begins with {head[:4].hex(' ')}"
-    raise ArchiveError(f"{path}: expected a zip or tar, found {found}; is the download complete?")
+    seen = "an empty file" if not head else f"a file that begins with {head[:4].hex(' ')}"
+    raise ArchiveError(f"{path}: expected a zip or tar, found {seen}; is the download complete?")
 
 
 class Archive(Container):
-    """What zip and tar share: the listing with its safety rules, and temporary copies of members."""
+    """Shared by zip and tar: the listing with its safety rules, and temporary copies of members."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -116,13 +116,13 @@ class Zip(Archive):
         self._tidy(names, sizes, suspects)
 
     def _refuse_differing(self, names: list[str]) -> None:
-        """Members of one name are harmless if they hold the same bytes."""
+        """Refuse members that share a name unless they hold the same bytes."""
         for i, name in enumerate(names):
             if self._zip.fingerprint(i) != self._zip.fingerprint(self._number[name]):
                 raise ArchiveError(f"{self.path.name}: two members are called {name!r}; the archive is refused.")
 
     def _tidy(self, names: list[str], sizes: list[int], suspects: list[int]) -> None:
-        """Drop folders and litter, mend harmless spellings, refuse the rest; only suspects need a look."""
+        """Drop folders and litter, mend harmless spellings, refuse the rest; only suspect names are examined."""
         junk: Counter[str] = Counter()
         for i in suspects:
             name, number = names[i], i
@@ -212,7 +212,7 @@ class Tar(Archive):
         if member.isdir():
             return
         if not member.isreg() or member.issparse():
-            raise ArchiveError(f"{self.path.name}: member {name!r} is no ordinary file; the archive is refused.")
+            raise ArchiveError(f"{self.path.name}: member {name!r} is not an ordinary file; the archive is refused.")
         if member.offset_data + member.size > end:
             raise ArchiveError(f"{self.path}: the tar ends within {name!r}; it is cut short, download it again.")
         kind = junk_kind(name)
@@ -261,7 +261,7 @@ class Tar(Archive):
 
 
 def _unpack(path: Path, opener: Callable[[Path], IO[bytes]], target: Path) -> None:
-    """Decompress into a plain tar, bounded by ratio and by the room on the disk."""
+    """Decompress into a plain tar, limited by ratio and by free disk space."""
     limit = min(MAX_MEMBER_BYTES, MAX_RATIO * max(path.stat().st_size, 1) + _BLOCK)
     done = 0
     try:

@@ -18,7 +18,7 @@ _DEPTHS = (1, 4, 8, 16, 24, 32)
 
 @dataclass(frozen=True, slots=True)
 class Bitmap:
-    """A bitmap's header: sizes in px, bits a pixel, where palette and rows begin, whether row 0 is the lowest."""
+    """A bitmap's header: size in px, bits per pixel, offsets of palette and rows, whether row 0 is the lowest."""
 
     height: int
     width: int
@@ -44,7 +44,7 @@ class Bitmap:
 
 
 def is_bare(data: bytes) -> bool:
-    """Whether the bytes are an information header without a file header before it."""
+    """Whether the bytes begin with an information header instead of a file header."""
     if len(data) < 40:
         return False
     size, width, height, planes, bits, compression = struct.unpack("<IiiHHI", data[:20])
@@ -71,26 +71,26 @@ def header(data: bytes, name: str) -> Bitmap:
     return Bitmap(abs(height), width, bits, compression, palette, colours, rows, height > 0, has_alpha)
 
 
-def decoded(data: bytes, found: Bitmap, name: str) -> NDArray[Any]:
-    """The pixels: (row, column) uint8 where the palette is a ramp of grey, else (row, column, 3 or 4)."""
-    if found.compression != 0 or found.bits == 16:
+def decoded(data: bytes, bitmap: Bitmap, name: str) -> NDArray[Any]:
+    """Decode the pixels: (row, column) uint8 if the palette is a grey ramp, else (row, column, 3 or 4)."""
+    if bitmap.compression != 0 or bitmap.bits == 16:
         return _by_pillow(data, name)
-    stride = (found.width * found.bits + 31) // 32 * 4
-    if found.rows + stride * found.height > len(data):
+    stride = (bitmap.width * bitmap.bits + 31) // 32 * 4
+    if bitmap.rows + stride * bitmap.height > len(data):
         raise ImageFileError(
-            f"{name}: the bitmap is cut short: {len(data):,} bytes, it needs {found.rows + stride * found.height:,}."
+            f"{name}: the bitmap is cut short: {len(data):,} bytes, it needs {bitmap.rows + stride * bitmap.height:,}."
         )
-    rows = np.frombuffer(data, np.uint8, stride * found.height, found.rows).reshape(found.height, stride)
-    rows = rows[::-1] if found.bottom_up else rows
-    if found.bits >= 24:
-        bgr = rows[:, : found.width * found.bits // 8].reshape(found.height, found.width, -1)
-        order = [2, 1, 0, 3] if found.alpha else [2, 1, 0]
+    rows = np.frombuffer(data, np.uint8, stride * bitmap.height, bitmap.rows).reshape(bitmap.height, stride)
+    rows = rows[::-1] if bitmap.bottom_up else rows
+    if bitmap.bits >= 24:
+        bgr = rows[:, : bitmap.width * bitmap.bits // 8].reshape(bitmap.height, bitmap.width, -1)
+        order = [2, 1, 0, 3] if bitmap.alpha else [2, 1, 0]
         return np.ascontiguousarray(bgr[:, :, order])
-    index = _indices(rows, found.bits)[:, : found.width]
-    if found.grey(data):
+    index = _indices(rows, bitmap.bits)[:, : bitmap.width]
+    if bitmap.grey(data):
         return np.ascontiguousarray(index)
     table = np.zeros((256, 4), np.uint8)
-    stored = np.frombuffer(data[found.palette : found.palette + 4 * found.colours], np.uint8)
+    stored = np.frombuffer(data[bitmap.palette : bitmap.palette + 4 * bitmap.colours], np.uint8)
     table[: stored.size // 4] = stored[: stored.size // 4 * 4].reshape(-1, 4)
     return np.ascontiguousarray(table[index][:, :, [2, 1, 0]])
 
@@ -104,7 +104,7 @@ def _indices(rows: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
 
 
 def _by_pillow(data: bytes, name: str) -> NDArray[Any]:
-    """Run-length coded and 16-bit bitmaps, too rare for code of our own."""
+    """Decode run-length coded and 16-bit bitmaps, too rare for code of our own."""
     from PIL.BmpImagePlugin import BmpImageFile, DibImageFile
 
     opener = BmpImageFile if data.startswith(b"BM") else DibImageFile

@@ -1,4 +1,4 @@
-"""The things a release is packed in (folder, zip, tar) behind one small interface, and what is refused in them."""
+"""One interface to what a release is packed in (folder, zip, tar), and what is refused in it."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Container(ABC):
 
     @abstractmethod
     def read(self, name: str) -> bytes:
-        """All bytes of a member, verified where the container holds a checksum."""
+        """Read all bytes of a member, verified if the container holds a checksum."""
 
     def head(self, name: str, n: int) -> bytes:
-        """Up to the first `n` bytes of a member; not verified."""
+        """Read up to the first `n` bytes of a member, unverified."""
         return self.read(name)[:n]
 
     def tail(self, name: str, n: int) -> bytes | None:
-        """Up to the last `n` bytes of a member that lies uncompressed, None of one that would have to be unpacked.
+        """Read up to the last `n` bytes of an uncompressed member; None for a compressed one.
 
         Raises
         ------
@@ -59,25 +59,25 @@ class Container(ABC):
 
     @abstractmethod
     def span(self, name: str) -> tuple[Path, int] | None:
-        """The file and offset where the member lies uncompressed, or None where it does not."""
+        """Return file and offset of an uncompressed member; None for a compressed one."""
 
     @abstractmethod
     def extract(self, name: str) -> tuple[Path, int]:
-        """Like `span`, unpacking the member into a temporary file first where it must be."""
+        """Like `span`, but unpack a compressed member into a temporary file first."""
 
     def copied(self, name: str) -> Path:
-        """A file that holds the member alone."""
+        """Return a file that holds only the member."""
         return self.extract(name)[0]
 
     @abstractmethod
     def masks(self, names: Sequence[str], workers: int) -> MaskBatch:
-        """Masks of many PNG members as run lengths."""
+        """Decode many PNG members into run lengths."""
 
     def close(self) -> None:  # noqa: B027
-        """Let go of files and temporary files."""
+        """Close files and remove temporary ones."""
 
     def checked(self, name: str) -> str:
-        """The name, if there is such a member.
+        """Return the name of a member that exists.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class Container(ABC):
 
 
 def junk_kind(name: str) -> str | None:
-    """What kind of operating-system litter a member is, or None.
+    """Name the kind of operating-system litter that a member is; None for others.
 
     >>> junk_kind("__MACOSX/a/._b.png"), junk_kind("a/.DS_Store"), junk_kind("a/b.png")
     ('__MACOSX/', '.DS_Store', None)
@@ -104,7 +104,7 @@ def junk_kind(name: str) -> str | None:
 
 
 def safe_name(name: str, archive: Path) -> str:
-    """A member's path in POSIX form, or an error if it could lead out of the archive's folder.
+    """Return a member's path in POSIX form; refuse one that could lead out of the archive's folder.
 
     >>> safe_name("a//./b.png", Path("x.zip"))
     'a/b.png'
@@ -135,7 +135,7 @@ def safe_name(name: str, archive: Path) -> str:
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file's name says that it is an archive a release comes in.
+    """Whether a file name is that of an archive.
 
     >>> is_archive("a.tar.gz"), is_archive("a.npz")
     (True, False)
@@ -144,7 +144,7 @@ def is_archive(name: str) -> bool:
 
 
 def stem(name: str) -> str:
-    """A file name without its archive suffix: what the folder would be called that it unpacks into.
+    """Strip the archive suffix from a file name, which gives the name of the folder it unpacks into.
 
     >>> stem("livecell.tar.gz"), stem("stage1_train.zip"), stem("v1.2")
     ('livecell', 'stage1_train', 'v1.2')

@@ -1,4 +1,4 @@
-"""Whether an image file ends before its pixels do: told from its outline, without decoding anything."""
+"""Find truncated image files from their structure, without decoding them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from celltable.errors import ImageFileError
 
 from . import bmp
 
-TAIL_BYTES: Final = 1 << 10  # an end marker further from the end than this is looked for in the whole file
+TAIL_BYTES: Final = 1 << 10  # further from the end than this, the end marker is searched in the whole file
 BITMAP_HEADER_BYTES: Final = 256
 PNG_END: Final = b"IEND\xaeB`\x82"
 JPEG_END: Final = b"\xff\xd9"
@@ -25,9 +25,9 @@ _MAX_PAGES: Final = 1 << 16
 
 
 def cut_short(data: bytes, kind: str) -> str:
-    """What a whole file lacks at its end, or nothing where it is all there; `kind` is that of `kind_of`.
+    """Say how a file is truncated; empty if it is complete. `kind` is that of `kind_of`.
 
-    Told are PNG, JPEG, TIFF and plain bitmaps; for other kinds nothing is said.
+    Examines PNG, JPEG, TIFF and plain bitmaps; other kinds count as complete.
 
     >>> cut_short(b"\\x89PNG\\r\\n\\x1a\\n" + bytes(40), "png")
     'the PNG is cut short: 48 bytes without an end (IEND)'
@@ -45,19 +45,19 @@ def cut_short(data: bytes, kind: str) -> str:
 
 
 def bitmap_cut_short(head: bytes, size: int) -> str:
-    """As `cut_short`, for a bitmap of `size` bytes by its header."""
+    """Like `cut_short`, for a bitmap of `size` bytes, by its header."""
     try:
-        found = bmp.header(head, "")
+        bitmap = bmp.header(head, "")
     except ImageFileError:
         return ""
-    needed = found.rows + (found.width * found.bits + 31) // 32 * 4 * found.height
-    if found.compression or size >= needed:
+    needed = bitmap.rows + (bitmap.width * bitmap.bits + 31) // 32 * 4 * bitmap.height
+    if bitmap.compression or size >= needed:
         return ""
     return f"the bitmap is cut short: {size:,} bytes, it needs {needed:,}"
 
 
 def _png_ends(data: bytes) -> bool:
-    """Whether the chunks go on to the one that ends the file; what follows it does not count."""
+    """Whether the chunks reach the final one; bytes after it do not count."""
     at = 8
     while at + 12 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")
@@ -68,7 +68,7 @@ def _png_ends(data: bytes) -> bool:
 
 
 def _jpeg_ends(data: bytes) -> bool:
-    """Whether the end marker comes after the scan begins; those of thumbnails stand before."""
+    """Whether an end marker follows the start of the scan; those of thumbnails come before it."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
@@ -80,14 +80,14 @@ def _jpeg_ends(data: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How a TIFF writes its numbers: byte order, and the sizes of BigTIFF or of the classic one."""
+    """How a TIFF stores numbers: byte order, and field sizes of BigTIFF or classic TIFF."""
 
     order: str
     big: bool
 
     def number(self, data: bytes, at: int, kind: str) -> int:
         if at > len(data):
-            raise struct.error("the number lies beyond the end")
+            raise struct.error("the number is beyond the end")
         return int(struct.unpack_from(self.order + kind, data, at)[0])
 
     @property
@@ -96,7 +96,7 @@ class _Layout:
 
 
 def _tiff_needs(data: bytes) -> int:
-    """The bytes that a TIFF needs to hold all its pages, as far as it can be read."""
+    """Return the file size that a TIFF needs for all its pages, as far as it can be read."""
     layout = _Layout("<" if data[:2] == b"II" else ">", data[2:4] in (b"+\0", b"\0+"))
     needed, at, seen = 0, 0, set[int]()
     try:
@@ -105,28 +105,28 @@ def _tiff_needs(data: bytes) -> int:
             seen.add(at)
             end, at = _page_needs(data, at, layout)
             needed = max(needed, end)
-    except struct.error:  # a page, or a list of its strips, lies beyond the end
+    except struct.error:  # a page, or a list of its strips, is beyond the end
         return max(needed, at, len(data) + 1)
     return needed
 
 
 def _page_needs(data: bytes, at: int, layout: _Layout) -> tuple[int, int]:
-    """Where the strips or tiles of a page end, and where the next page is."""
+    """Return where the strips or tiles of a page end, and the offset of the next page."""
     count_size, entry_size, value_at = (8, 20, 12) if layout.big else (2, 12, 8)
     entries = layout.number(data, at, "Q" if layout.big else "H")
     after = at + count_size + entries * entry_size
     following = layout.number(data, after, layout.pointer)
-    found: dict[int, NDArray[np.float64]] = {}
+    tags: dict[int, NDArray[np.float64]] = {}
     for k in range(entries):
         place = at + count_size + k * entry_size
         tag, kind = layout.number(data, place, "H"), layout.number(data, place + 2, "H")
         if tag in (*_OFFSETS, *_COUNTS) and kind in _WHOLE:
             n = layout.number(data, place + 4, layout.pointer)
-            found[tag] = _values(data, place + value_at, n, _WHOLE[kind], layout)
+            tags[tag] = _values(data, place + value_at, n, _WHOLE[kind], layout)
     ends = [0]
     for offsets, counts in zip(_OFFSETS, _COUNTS, strict=True):
-        if offsets in found and counts in found and len(found[offsets]) == len(found[counts]):
-            ends.append(int((found[offsets] + found[counts]).max(initial=0)))
+        if offsets in tags and counts in tags and len(tags[offsets]) == len(tags[counts]):
+            ends.append(int((tags[offsets] + tags[counts]).max(initial=0)))
     return max(ends), following
 
 
@@ -135,5 +135,5 @@ def _values(data: bytes, at: int, n: int, kind: str, layout: _Layout) -> NDArray
     if n * size > (8 if layout.big else 4):
         at = layout.number(data, at, layout.pointer)
     if at + n * size > len(data):
-        raise struct.error("the list lies beyond the end")
+        raise struct.error("the list is beyond the end")
     return np.frombuffer(data, np.dtype(f"{layout.order}u{size}"), n, at).astype(np.float64)

@@ -1,4 +1,4 @@
-"""A folder of loose files, and the archives that lie in it."""
+"""A folder of loose files, and the archives in it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .masks import MaskBatch, from_native
 
 
 class Folder(Container):
-    """Loose files below a folder; `archives` are left out and listed apart."""
+    """Loose files below a folder; `archives` are listed separately."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -57,7 +57,7 @@ class Folder(Container):
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """A file that is gone or not permitted is damage of that item, as it would be in an archive."""
+    """Treat a file that is gone or not readable as damage to that item, as in an archive."""
     try:
         yield
     except OSError as exc:
@@ -65,7 +65,7 @@ def _named(name: str) -> Iterator[None]:
 
 
 def open_folder(root: Path) -> dict[str, Container]:
-    """The loose files of a folder (key ``""``) and each archive in it (key: its path in the folder)."""
+    """Open the loose files of a folder (key ``""``) and each archive in it (key: its path in the folder)."""
     from .archive import open_archive
 
     loose = Folder(root)
@@ -83,7 +83,7 @@ def open_folder(root: Path) -> dict[str, Container]:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, int]]:
-    """(POSIX path, size) of every file; links are followed, each folder is entered once."""
+    """Yield (POSIX path, size) of every file; links are followed, each folder is entered once."""
     seen: set[tuple[int, int]] = set()
     pending = [""]
     while pending:

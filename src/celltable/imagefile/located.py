@@ -1,4 +1,4 @@
-"""The pixels that a row of a store points to: a member of a release, opened once a process and kept at hand."""
+"""The pixels that a row of a store points to: a member of a release that each process opens once and keeps open."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _lock = threading.Lock()
 
 
 def read_located(where: Release | str | Path, member: str, index: int | None = None) -> NDArray[Any]:
-    """The pixels of a member of a release, or of a source of one: an archive, or a folder.
+    """Read the pixels of a member of a release, or of one of its sources (an archive or folder).
 
     Parameters
     ----------
@@ -47,11 +47,11 @@ def read_located(where: Release | str | Path, member: str, index: int | None = N
 
 
 def _of(release: Release, member: str, index: int | None) -> NDArray[Any]:
-    """A member of the release's only source, or the only source that has such a member."""
+    """Find the member in the only source of the release that has it."""
     sources = [s.key for s in release.sources if release.has(s.key, member)]
     if len(sources) != 1:
-        found = "is in none of its sources" if not sources else f"is in several of its sources: {sources}"
-        raise NotFoundError(f"{release.path.name}: member '{member}' {found}.")
+        where = "is in none of its sources" if not sources else f"is in several of its sources: {sources}"
+        raise NotFoundError(f"{release.path.name}: member '{member}' {where}.")
     return release.read_pixels(release.entry(sources[0], member), index)
 
 
@@ -82,7 +82,7 @@ def _release(path: Path) -> Release:
 
 @atexit.register
 def forget() -> None:
-    """Close every release kept at hand and remove its temporary files."""
+    """Close every release that is kept open and remove its temporary files."""
     with _lock:
         while _opened:
             _opened.popitem()[1].close()

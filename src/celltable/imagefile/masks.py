@@ -32,7 +32,7 @@ _MODES = {
 
 @dataclass(frozen=True, slots=True)
 class MaskBatch:
-    """What decoding n mask files gave, in the order asked for.
+    """The results of decoding n mask files, in the requested order.
 
     Foreground is every pixel with a colour sample above zero; an alpha channel does not count.
 

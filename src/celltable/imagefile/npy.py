@@ -17,12 +17,12 @@ MAGIC = b"\x93NUMPY"
 
 
 def header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """(shape, Fortran order, dtype); the file is left at the first value.
+    """Read (shape, Fortran order, dtype); leave the file at the first value.
 
     Raises
     ------
     ImageFileError
-        If it is no .npy file, or one of pickled objects.
+        If it is not an .npy file, or holds pickled objects.
     """
     try:
         version = npy.read_magic(file)
@@ -48,7 +48,7 @@ def _sized(file: IO[bytes], size: int, name: str) -> tuple[tuple[int, ...], bool
 
 
 def mapped(path: Path, offset: int, size: int, name: str) -> NDArray[Any]:
-    """The array of `size` bytes of .npy at `offset` of a file, as a read-only memory map."""
+    """Map the .npy of `size` bytes at `offset` of a file, read-only."""
     with path.open("rb") as file:
         file.seek(offset)
         shape, fortran, dtype, at = _sized(file, size, name)
@@ -58,7 +58,7 @@ def mapped(path: Path, offset: int, size: int, name: str) -> NDArray[Any]:
 
 
 def decoded(data: bytes, name: str) -> NDArray[Any]:
-    """The array in the bytes of an .npy file."""
+    """Decode the bytes of an .npy file."""
     shape, fortran, dtype, at = _sized(io.BytesIO(data), len(data), name)
     count = int(np.prod(shape, dtype=np.int64))
     array = np.frombuffer(data, dtype, count, at)
@@ -66,7 +66,7 @@ def decoded(data: bytes, name: str) -> NDArray[Any]:
 
 
 def row(array: NDArray[Any], index: int, name: str) -> NDArray[Any]:
-    """One row (image) of an array, copied out of its memory map.
+    """Copy one row (image) out of a memory-mapped array.
 
     Raises
     ------
@@ -79,9 +79,9 @@ def row(array: NDArray[Any], index: int, name: str) -> NDArray[Any]:
 
 
 def let_go(array: NDArray[Any], index: int) -> None:
-    """Give back the memory of one row of a memory-mapped array that was read: a map of any size then stays small.
+    """Release the memory of a row that was read from a memory-mapped array, so that resident memory stays small.
 
-    Nothing happens to arrays that are no memory maps, nor where the system takes no such advice.
+    Does nothing for other arrays, or where the system does not support it.
     """
     if not isinstance(array, np.memmap) or not array.flags.c_contiguous or not hasattr(mmap, "MADV_DONTNEED"):
         return

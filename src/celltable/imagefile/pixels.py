@@ -30,7 +30,7 @@ _SUFFIXES: Final[dict[str, tuple[str, ...]]] = {
 _PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 _TIFF_MAGIC: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
-TIFF_ERRORS: Final = (  # what tifffile and its decoders raise on damaged files
+TIFF_ERRORS: Final = (  # raised by tifffile and its decoders on damaged files
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -47,7 +47,7 @@ TIFF_ERRORS: Final = (  # what tifffile and its decoders raise on damaged files
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What a header says: size in pixels, channels, NumPy name of the sample type, format by content, pages or rows."""
+    """The contents of a header: size in px, channels, NumPy name of the sample type, format, pages or rows."""
 
     height: int
     width: int
@@ -66,7 +66,7 @@ class ImageInfo:
 
 
 def kind_of(data: bytes) -> Format | None:
-    """The format that the first bytes of a file belong to, or None.
+    """Recognise the format of a file by its first bytes; None if unknown.
 
     >>> kind_of(b"\\xff\\xd8\\xff\\xe0")
     'jpeg'
@@ -94,9 +94,9 @@ def read_pixels(data: bytes, name: str, index: int | None = None) -> NDArray[Any
     data
         The whole file.
     name
-        For messages only; the content decides on the format.
+        For messages only; the content decides the format.
     index
-        Page of a TIFF or row of an .npy; a file of several needs it.
+        Page of a TIFF or row of an .npy; required for a file of several.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def read_pixels(data: bytes, name: str, index: int | None = None) -> NDArray[Any
 
 
 def image_info(source: bytes | str | Path, name: str | None = None) -> ImageInfo:
-    """Size, channels and type from the header alone; `source` is a path, or the first bytes of a file.
+    """Read size, channels and type from the header; `source` is a path, or the first bytes of a file.
 
     A TIFF, and a JPEG with long metadata, needs more than the first bytes (see `needs_more`).
 
@@ -141,7 +141,7 @@ def image_info(source: bytes | str | Path, name: str | None = None) -> ImageInfo
 
 
 def needs_more(data: bytes) -> bool:
-    """Whether the header goes on beyond these first bytes.
+    """Whether the header continues beyond these bytes.
 
     >>> needs_more(b"\\x89PNG\\r\\n\\x1a\\n")
     False
@@ -161,8 +161,8 @@ def _info(data: bytes, name: str, file: Any, size: int) -> ImageInfo:
     elif kind == "npy":
         info = _npy_info(data, name)
     elif kind in ("bmp", "dib"):
-        found = bmp.header(data, name)
-        info = ImageInfo(found.height, found.width, found.channels(data), "uint8", kind)
+        bitmap = bmp.header(data, name)
+        info = ImageInfo(bitmap.height, bitmap.width, bitmap.channels(data), "uint8", kind)
     else:
         raise _unknown(data, name)
     if kind != "npy":
@@ -180,8 +180,8 @@ def _bounded(height: int, width: int, name: str) -> None:
 
 
 def _unknown(data: bytes, name: str) -> ImageFileError:
-    found = f"begins with {data[:4].hex(' ')}" if data else "is empty"
-    return ImageFileError(f"{name}: expected a PNG, TIFF, BMP, DIB, JPEG or NPY file; this one {found}.")
+    start = f"begins with {data[:4].hex(' ')}" if data else "is empty"
+    return ImageFileError(f"{name}: expected a PNG, TIFF, BMP, DIB, JPEG or NPY file; this one {start}.")
 
 
 def _png_info(data: bytes, name: str) -> ImageInfo:
@@ -205,7 +205,7 @@ def _read_png(data: bytes, name: str) -> NDArray[Any]:
 
 
 def _jpeg_frame(data: bytes) -> tuple[int, int, int, int] | None:
-    """(height, width, channels, bits) of the start-of-frame segment, or None if it is not within `data`."""
+    """Read (height, width, channels, bits) of the start-of-frame segment; None if it is not in `data`."""
     at = 2
     while at + 9 < len(data):
         if data[at] != 0xFF:
@@ -301,6 +301,6 @@ def _page(tiff: Any, name: str, index: int | None) -> Any:
 
 
 def _read_bmp(data: bytes, name: str) -> NDArray[Any]:
-    found = bmp.header(data, name)
-    _bounded(found.height, found.width, name)
-    return bmp.decoded(data, found, name)
+    bitmap = bmp.header(data, name)
+    _bounded(bitmap.height, bitmap.width, name)
+    return bmp.decoded(data, bitmap, name)

@@ -1,4 +1,4 @@
-"""A published release as downloaded (folder, zip, tar, or a folder of those), seen as one sorted list of members."""
+"""A published release as downloaded (folder, zip, tar, or a folder of those): one sorted list of members."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAX_READ_BYTES: Final = 1 << 31  # 2 GiB: an image of MAX_PIXELS in four 16-bit 
 
 
 class Entry(NamedTuple):
-    """A member of a release: the key of its source, its POSIX path in it, its size in bytes."""
+    """A member of a release: the key of its source, its POSIX path there and its size in bytes."""
 
     source: str
     name: str
@@ -89,7 +89,7 @@ class Release:
     sources
         The archives, and the folder with key ``""`` if there are loose files, sorted by key.
     ignored
-        How many members of which kind of litter were left out.
+        Number of members left out, by kind of litter.
     """
 
     def __init__(self, path: Path, containers: dict[str, Container]) -> None:
@@ -117,7 +117,7 @@ class Release:
 
     @property
     def reference(self) -> ReleaseReference:
-        """What another process opens this release by."""
+        """A reference by which another process opens this release."""
         return ReleaseReference(str(self.path.resolve()), tuple((s.key, s.size) for s in self.sources))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -127,11 +127,11 @@ class Release:
         return f"<Release {self.path.name}: {len(self.entries):,} members in {len(self.sources)} sources>"
 
     def close(self) -> None:
-        """Let go of open files and remove temporary ones."""
+        """Close files and remove temporary ones."""
         _close(self._containers.values())
 
     def match(self, pattern: re.Pattern[str] | str) -> list[tuple[Entry, re.Match[str]]]:
-        """The members whose path ends in something that the pattern matches, in the order of `entries`.
+        """Return the members whose path ends with a match of the pattern, in the order of `entries`.
 
         The path starts with the name of the opened folder or archive (without suffix), so that a pattern which names
         the top folder is found in ``stage1_train.zip`` without one, in a folder passed one level too high or too low,
@@ -140,18 +140,18 @@ class Release:
         """
         tail = _tail(pattern if isinstance(pattern, str) else pattern.pattern, _flags(pattern))
         prefixes = {key: self._prefix(key) for key in self._containers}
-        found = []
+        hits = []
         for entry in self.entries:
             hit = tail.fullmatch(prefixes[entry[0]] + entry[1])
             if hit is not None:
-                found.append((entry, hit))
-        return found
+                hits.append((entry, hit))
+        return hits
 
     def _prefix(self, key: str) -> str:
         return f"{self.top}/" if self._containers[key].path == self.path else f"{self.top}/{_joined(key)}"
 
     def entry(self, source: str, name: str) -> Entry:
-        """The member of that source and name.
+        """Return a member by its source and name.
 
         Raises
         ------
@@ -162,11 +162,11 @@ class Release:
         return Entry(source, name, container.sizes[container.checked(name)])
 
     def has(self, source: str, name: str) -> bool:
-        """Whether a source has a member of that name."""
+        """Whether a source has a member of this name."""
         return name in self._container(source).sizes
 
     def read(self, entry: Entry) -> bytes:
-        """All bytes of a member, its checksum verified.
+        """Read all bytes of a member and verify its checksum.
 
         Raises
         ------
@@ -181,23 +181,23 @@ class Release:
         return self._container(entry.source).read(entry.name)
 
     def head(self, entry: Entry, n: int) -> bytes:
-        """Up to the first `n` bytes of a member, unverified."""
+        """Read up to the first `n` bytes of a member, unverified."""
         return self._container(entry.source).head(entry.name, n)
 
     def extract(self, entry: Entry) -> Path:
-        """A file on disk that holds the member alone: its own, or a temporary copy that lives until `close`."""
+        """Return a file that holds only the member: its own, or a temporary copy that exists until `close`."""
         path, offset = self._container(entry.source).extract(entry.name)
         if offset == 0 and path.stat().st_size == entry.size:
             return path
         return self._container(entry.source).copied(entry.name)
 
     def memmap(self, entry: Entry) -> NDArray[Any]:
-        """An .npy member as a read-only memory map; unpacked to a temporary file first if it is compressed.
+        """Map an .npy member read-only; a compressed one is unpacked to a temporary file first.
 
         Raises
         ------
         ImageFileError
-            If it is no .npy file, or one of pickled objects, which is never loaded.
+            If it is not an .npy file, or holds pickled objects, which are never loaded.
         """
         from .npy import mapped
 
@@ -205,13 +205,13 @@ class Release:
         return mapped(path, offset, entry.size, entry.name)
 
     def read_masks(self, entries: Iterable[Entry], workers: int = 1) -> MaskBatch:
-        """One-object mask PNGs as compressed COCO run lengths, decoded natively on `workers` threads."""
+        """Decode one-object mask PNGs into compressed COCO run lengths on `workers` threads."""
         from .masks import gather
 
         return gather([(self._container(e.source), e.name) for e in entries], workers)
 
     def read_pixels(self, entry: Entry, index: int | None = None) -> NDArray[Any]:
-        """The pixels of an image member: (row, column) or (row, column, channel), bit depth and channels untouched.
+        """Read the pixels of a member: (row, column) or (row, column, channel), with its bit depth and channels.
 
         `index` selects a row of an .npy or a page of a TIFF.
         """
@@ -224,7 +224,7 @@ class Release:
         return read_pixels(self.read(entry), entry.name, index)
 
     def image_info(self, entry: Entry) -> ImageInfo:
-        """Size, channels and type of an image member from its header."""
+        """Read size, channels and type of an image member from its header."""
         from .pixels import HEADER_BYTES, image_info, needs_more
 
         data = self.head(entry, HEADER_BYTES)
@@ -234,11 +234,11 @@ class Release:
         return image_info(data, entry.name)
 
     def cut_short(self, entry: Entry) -> str:
-        """What an image member lacks at its end, or nothing; the pixels are not decoded.
+        """Say how an image member is truncated; empty if it is complete. The pixels are not decoded.
 
-        PNG and JPEG files are looked at from behind, bitmaps measured by their header; of a TIFF the place of every
-        strip is compared with the size (nothing is read again where `image_info` was asked before). PNG and JPEG files
-        that are compressed in an archive are not looked at: they would have to be unpacked.
+        The end of PNG and JPEG files is examined, and the header of bitmaps; for a TIFF, the place of every strip is
+        compared with the file size (nothing is read again after `image_info`). PNG and JPEG files that are compressed
+        in an archive are not examined, because they would have to be unpacked.
 
         Raises
         ------
@@ -265,10 +265,10 @@ class Release:
         return _cut_short(self.read(entry)) if kind in (*END, "tiff") else ""
 
     def hash_sources(self, progress: Progress | None = None) -> dict[str, str]:
-        """SHA-256 of each source by key, computed now; of the folder, of its sorted list of name, size and SHA-256.
+        """Compute the SHA-256 of each source by key; the folder's is that of its list of names, sizes and SHA-256.
 
-        Loose files of more than 256 MiB, unpacked arrays, are hashed by 64 MiB spread over them: enough to see that one
-        was exchanged, and they have no published checksum to be compared with. Archives are always hashed whole.
+        Of loose files over 256 MiB (unpacked arrays), 64 MiB spread over the file are hashed: enough to notice another
+        file, and there is no published checksum to compare with. Archives are always hashed whole.
 
         `progress` is called with the number of bytes read since its last call.
         """
@@ -298,7 +298,7 @@ def open_release(path: str | Path) -> Release:
     NotFoundError
         If nothing is there.
     ReleaseError
-        If the folder is empty, or the file is no archive.
+        If the folder is empty, or the file is not an archive.
     ArchiveError
         If an archive is damaged or unsafe.
 
@@ -369,5 +369,5 @@ def _every_block(size: int) -> range:
 
 
 def _some_blocks(size: int) -> list[int]:
-    """The first block, the last, and others at equal distances between them."""
+    """Return the first block, the last, and others at equal distances between them."""
     return [k * (size - _BLOCK) // (_SAMPLED_BLOCKS - 1) for k in range(_SAMPLED_BLOCKS)]

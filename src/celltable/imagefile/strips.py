@@ -1,4 +1,4 @@
-"""A label map on disk, read some rows at a time: a TIFF of any size and packing, without ever holding all of it."""
+"""A label map on disk, read some rows at a time: a TIFF of any size and compression that is never held whole."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from celltable.errors import ImageFileError, MaskError, NotFoundError
 from .container import MAX_PIXELS
 from .pixels import TIFF_ERRORS
 
-IN_MEMORY: Final = 1 << 28  # bytes up to which a map that is wanted whole is held in memory, not in a temporary file
+IN_MEMORY: Final = 1 << 28  # bytes; a larger map that is read whole goes to a temporary file
 MAX_STRIP: Final = 2 * MAX_PIXELS  # px of one strip or row of tiles; 20,000 squared in one strip is still read
-_Part = tuple[int, NDArray[Any], NDArray[Any], slice]  # number, the band, the rows asked for, where they lie in it
+_Part = tuple[int, NDArray[Any], NDArray[Any], slice]  # number, the band, the rows asked for, their place in it
 Decode = Callable[..., tuple[NDArray[Any] | None, tuple[int, ...], tuple[int, ...]]]
 
 
@@ -30,7 +30,7 @@ Decode = Callable[..., tuple[NDArray[Any] | None, tuple[int, ...], tuple[int, ..
 class LabelStrips:
     """A label map (row, column) of integers in a TIFF; `strips[a:b]` reads rows a to b, `np.asarray` all.
 
-    The file is cut into bands: rows of tiles, or strips. The band read last is kept, so that going down the map decodes
+    The file consists of bands: rows of tiles, or strips. The band read last is kept, so that reading downwards decodes
     each once. Make one with `open_strips`.
 
     Attributes
@@ -38,9 +38,9 @@ class LabelStrips:
     path, shape, dtype
         The file, (height, width), and the type of the labels in native byte order.
     band
-        Rows in a band: that of the file, or as many as one likes where the labels lie in it plainly.
+        Rows per band: that of the file, or any number where the labels are uncompressed.
     tile
-        Columns in a tile; the width where the file has strips.
+        Columns per tile; the width if the file has strips.
     offsets, counts
         Where each tile or strip begins in the file, and its bytes (0: it is missing, and holds background).
     order
@@ -71,7 +71,7 @@ class LabelStrips:
         return self.rows(start, max(start, stop))
 
     def rows(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows start to stop (not included), (stop - start, width).
+        """Read rows start to stop (exclusive): (stop - start, width).
 
         Raises
         ------
@@ -104,7 +104,7 @@ class LabelStrips:
 
     @cached_property
     def whole(self) -> NDArray[Any]:
-        """All rows: a memory map of the file where they lie in it plainly, else of a temporary one if they are many."""
+        """Return all rows: a memory map of the file if uncompressed, else in memory, or of a temporary file if many."""
         if self.order == ("<" if sys.byteorder == "little" else ">"):
             return np.memmap(self.path, self.dtype, "r", self.offsets[0], self.shape)
         if self.nbytes <= IN_MEMORY:
@@ -150,7 +150,7 @@ class LabelStrips:
                 to[:] = whole[rows]
 
     def _decoded(self, parts: list[_Part]) -> None:
-        """Fill the bands; several strips or tiles are decoded at once."""
+        """Decode the bands, several strips or tiles at once."""
         across = -(-self.shape[1] // self.tile)
         with self.path.open("rb") as file:
             jobs = [
@@ -177,27 +177,27 @@ class LabelStrips:
         index, x, band, data = job
         to = band[:, x * self.tile : (x + 1) * self.tile]
         try:
-            found = self.decode(data, index)[0] if data else None
+            decoded = self.decode(data, index)[0] if data else None
         except TIFF_ERRORS as exc:
             raise ImageFileError(f"{self.path.name}: part {index} of the TIFF is damaged ({exc}).") from exc
-        if found is None:  # missing: background
+        if decoded is None:  # missing: background
             to[:] = 0
             return
-        part = found[0, : to.shape[0], : to.shape[1], 0]
+        part = decoded[0, : to.shape[0], : to.shape[1], 0]
         if part.shape != to.shape:
             raise ImageFileError(f"{self.path.name}: part {index} of the TIFF is too small: {part.shape}.")
         to[:] = part
 
 
 def open_strips(path: str | Path, index: int | None = None) -> LabelStrips | None:
-    """A TIFF of one plane of integers as `LabelStrips`, however large it is; None where it holds anything else.
+    """Open a TIFF of one plane of integers as `LabelStrips`, however large; None if it holds anything else.
 
     Only the header is read. A file of one compressed strip is decoded whole when its first row is asked for.
 
     Parameters
     ----------
     index
-        Page of the file; a file of several pages needs it.
+        Page of the file; required for a file of several.
 
     Raises
     ------
