@@ -8,12 +8,14 @@ reader or a crash never sees half of a change.
 
 from __future__ import annotations
 
+from ._create import write_store
+from ._derive import combine, derive, sources_beside, strictest
 from ._store import Store, StoreReference, as_store, newest, open_store
 from ._tables import conformed, with_columns
-from ._update import refuse_occupied, write_store
+from ._update import refuse_occupied
 from ._views import ImageView, Table
 from ._writer import StoreWriter
-from .description import Description, Source, combine, derive, sources_beside, strictest
+from .description import Description, Source
 
 __all__ = [
     "Description",

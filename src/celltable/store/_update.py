@@ -6,9 +6,8 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,14 +17,12 @@ from celltable.disk import exchange, locked, plain_os_errors, staging, sync
 from celltable.errors import StoreError
 from celltable.words import plural
 
+from ._opened import Opened
 from ._pending import Entry
 from ._tables import aligned, conformed, with_columns, write_instances, write_table
 from .description import FILE, Description, Overlay, TableFile, described, encode
 from .edits import apply_rows, undone
 from .staleness import after_edits
-
-if TYPE_CHECKING:
-    from . import Store
 
 Change: TypeAlias = pa.Table | Callable[[pa.Table], pa.Table]
 CELLS: Final = ("images", "instances")
@@ -38,7 +35,7 @@ _ABOUT_CELLS: Final = frozenset({*CELLS, "edits", "findings"})
 _MADE_FROM: Final = {"images": {"images", "instances"}, "instances": {*CELLS, "edits"}, "edits": {"instances", "edits"}}
 
 
-def refuse_occupied(out: Path, overwrite: bool, sources: Sequence[Store] = ()) -> None:
+def refuse_occupied(out: Path, overwrite: bool, sources: Sequence[Opened] = ()) -> None:
     """Raise StoreError unless a store may be written at `out`."""
     if any(out.resolve() == s.path.resolve() for s in sources):
         raise StoreError(f"{out} is the store that is read; give another name for the one to write.")
@@ -50,31 +47,7 @@ def refuse_occupied(out: Path, overwrite: bool, sources: Sequence[Store] = ()) -
         raise StoreError(f"{out} exists and is not a celltable store; it was left untouched. Give another name.")
 
 
-def write_store(
-    out: Path,
-    info: Description | Mapping[str, Any],
-    images: pa.Table,
-    cells: pa.Table,
-    findings: pa.Table | None = None,
-    edits: pa.Table | None = None,
-) -> Store:
-    """Write a store from tables in one atomic step, in place of one that is there, and open it."""
-    from . import open_store
-
-    with plain_os_errors(out), staging(out) as folder:
-        images, cells = aligned(images, cells)
-        tables = {"images": images, "instances": cells}
-        tables["findings"] = schema.empty("findings") if findings is None else findings
-        if edits is not None and edits.num_rows:
-            tables["edits"] = edits
-        _write_tables(folder, tables, images)
-        write_description(folder, sealed(folder, described(info), tables))
-        with locked(out) if out.exists() else nullcontext():
-            exchange(folder, out)
-    return open_store(out)
-
-
-def update(store: Store, tables: Mapping[str, Change], info: Mapping[str, Any], done: str) -> None:
+def update(store: Opened, tables: Mapping[str, Change], info: Mapping[str, Any], done: str) -> None:
     """Replace tables and fields of the description on disk; see `Store.update`."""
     with locked(store.path), plain_os_errors(store.path):
         now = store.fresh()
@@ -84,7 +57,7 @@ def update(store: Store, tables: Mapping[str, Change], info: Mapping[str, Any], 
         _replace(now, new, now.description.replaced(history=history).replaced(**info))
 
 
-def fold(store: Store) -> None:
+def fold(store: Opened) -> None:
     """Write pending changes of cells into the tables; see `Store.compact`."""
     with locked(store.path), plain_os_errors(store.path):
         now = store.fresh()
@@ -92,7 +65,7 @@ def fold(store: Store) -> None:
             _replace(now, {}, now.description, folded=True)
 
 
-def _replace(now: Store, new: dict[str, pa.Table], description: Description, *, folded: bool = False) -> None:
+def _replace(now: Opened, new: dict[str, pa.Table], description: Description, *, folded: bool = False) -> None:
     """Write a generation with some new tables beside the old one and exchange them.
 
     Pending changes are written into the tables where `folded`, or where a new table is about cells. The content of a
@@ -110,12 +83,12 @@ def _replace(now: Store, new: dict[str, pa.Table], description: Description, *, 
             new["findings"] = after_edits(new["findings"], new.get("edits", now.edits.arrow))
         skip = {f"{name}.parquet" for name in new} | {FILE}
         _link_files(now.path, folder, skip if description.overlay else skip | {OVERLAY})
-        _write_tables(folder, new, images)
+        write_tables(folder, new, images)
         write_description(folder, sealed(folder, described(description), new))
         exchange(folder, now.path)
 
 
-def change_cells(store: Store, edits: pa.Table | None, done: str, compact: bool | None) -> pa.Table:
+def change_cells(store: Opened, edits: pa.Table | None, done: str, compact: bool | None) -> pa.Table:
     """Apply edits as a batch, or take back the last one where there are none; return the batch.
 
     See `Store.edit` and `Store.undo`.
@@ -140,7 +113,7 @@ def change_cells(store: Store, edits: pa.Table | None, done: str, compact: bool 
     return batch
 
 
-def _edit(now: Store, edits: pa.Table, done: str) -> tuple[Entry, pa.Table, str, str]:
+def _edit(now: Opened, edits: pa.Table, done: str) -> tuple[Entry, pa.Table, str, str]:
     """The entry, the batch, the content afterwards and the line of history of an edit."""
     last_id, last_batch = now.last_numbers()
     n, number = edits.num_rows, now.description.number + 1
@@ -157,7 +130,7 @@ def _edit(now: Store, edits: pa.Table, done: str) -> tuple[Entry, pa.Table, str,
     return Entry(rows), batch, content, done and f"{done} ({plural(n, 'edit')}, batch {last_batch + 1})"
 
 
-def _undo(now: Store) -> tuple[Entry, pa.Table, str, str]:
+def _undo(now: Opened) -> tuple[Entry, pa.Table, str, str]:
     """The same of the undo of the last batch."""
     batch = now.last_batch()
     if not batch.num_rows:
@@ -169,7 +142,7 @@ def _undo(now: Store) -> tuple[Entry, pa.Table, str, str]:
     return Entry(rows, undo=number, undone=made or 0), batch, content, done
 
 
-def verify(now: Store, edits: Sequence[Mapping[str, Any]]) -> None:
+def verify(now: Opened, edits: Sequence[Mapping[str, Any]]) -> None:
     """Raise unless every cell is as the edits say it was before."""
     images = sorted({row["image_id"] for row in edits})
     strange = [i for i in images if i not in now]
@@ -182,14 +155,14 @@ def verify(now: Store, edits: Sequence[Mapping[str, Any]]) -> None:
     apply_rows(pa.concat_tables(rows), edits)
 
 
-def _rewrites(now: Store, entry: Entry) -> bool:
+def _rewrites(now: Opened, entry: Entry) -> bool:
     """Whether to write instances.parquet again: the store is small, or the overlay would be large."""
     pending = sum(o.edits for o in now.description.overlay) + len(entry.rows)
     small = now.n_instances <= SMALL and not now.description.overlay
     return small or pending > OVERLAY_EDITS or len(now.description.overlay) >= OVERLAY_FILES
 
 
-def _append(now: Store, entry: Entry, description: Description) -> None:
+def _append(now: Opened, entry: Entry, description: Description) -> None:
     """Write an overlay file into the folder; it counts once dataset.json names it."""
     name = f"{OVERLAY}/{now.description.number + 1:06d}.parquet"
     target = now.path / name
@@ -202,7 +175,7 @@ def _append(now: Store, entry: Entry, description: Description) -> None:
     write_description(now.path, numbered(description.replaced(overlay=(*description.overlay, pending))))
 
 
-def _refuse_lost_updates(store: Store, now: Store, tables: Collection[str]) -> None:
+def _refuse_lost_updates(store: Opened, now: Opened, tables: Collection[str]) -> None:
     """Raise where a table would replace what another process wrote after `store` was opened."""
     if now.generation == store.generation:
         return
@@ -217,7 +190,7 @@ def _refuse_lost_updates(store: Store, now: Store, tables: Collection[str]) -> N
         )
 
 
-def _with_cells(now: Store, new: dict[str, pa.Table]) -> pa.Table | None:
+def _with_cells(now: Opened, new: dict[str, pa.Table]) -> pa.Table | None:
     """Complete images and instances to a pair that fits together; return the images."""
     if "instances" in new:
         new["images"], new["instances"] = aligned(new.get("images", now.images.arrow), new["instances"])
@@ -233,7 +206,7 @@ def _with_cells(now: Store, new: dict[str, pa.Table]) -> pa.Table | None:
     return new.get("images")
 
 
-def _write_tables(folder: Path, tables: Mapping[str, pa.Table], images: pa.Table) -> None:
+def write_tables(folder: Path, tables: Mapping[str, pa.Table], images: pa.Table) -> None:
     for name, table in tables.items():
         target = folder / f"{name}.parquet"
         target.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from . import Store
+    from ._opened import Opened
 
 
 class Table:
@@ -51,7 +51,7 @@ class ImageView:
 
     __slots__ = ("_record", "_store", "image_id")
 
-    def __init__(self, store: Store, image_id: str) -> None:
+    def __init__(self, store: Opened, image_id: str) -> None:
         self._store, self.image_id = store, image_id
         self._record: Image | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -15,11 +15,9 @@ from celltable.disk import exchange, locked, plain_os_errors
 from celltable.errors import StoreError
 
 from ._parts import Parts
+from ._store import Store, open_store
 from ._update import refuse_occupied, sealed, write_description
 from .description import Description, described
-
-if TYPE_CHECKING:
-    from . import Store
 
 
 class StoreWriter:
@@ -81,8 +79,6 @@ class StoreWriter:
                 self._parts.seal()
                 exchange(folder, self.path)
             self._parts.discard()
-        from . import open_store
-
         return open_store(self.path)
 
     @property
