@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from celltable.geometry import rle
+from celltable.geometry.masks import Masks
 
 Points = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ def counts_of(shapes: Sequence[Points], size: tuple[int, int]) -> list[bytes]:
     """The shapes drawn as compressed run lengths."""
     from celltable.geometry import polygon
 
-    return polygon.many_to_rle([[s.ravel().tolist()] for s in shapes], size)
+    return list(polygon.to_masks([[s.ravel().tolist()] for s in shapes], size))
 
 
 def write_coco(
@@ -81,7 +81,8 @@ def _scene(
     cells = outlines(rng, size, n_gt)
     guesses = predicted(rng, cells, size, n_pred)
     counts, guessed = counts_of(cells, size), counts_of(guesses, size)
-    areas, boxes = rle.areas(counts, size), rle.boxes(counts, size)
+    masks = Masks.of(counts, size)
+    areas, boxes = masks.areas, masks.boxes
     truth = [
         {
             "category_id": 1,

@@ -19,7 +19,8 @@ from skimage.measure import regionprops
 
 from _timing import compare, print_table
 from celltable.geometry import label_map as label_maps
-from celltable.geometry import overlap, polygon, rle
+from celltable.geometry import overlap, polygon
+from celltable.geometry.masks import from_label_map as masks_of
 
 SIZE = (520, 704)
 N_CELLS = 500
@@ -71,17 +72,17 @@ def circles(n: int, seed: int = 0) -> list[list[list[float]]]:
 
 def masks_and_maps() -> None:
     labels = ellipses(SIZE, N_CELLS)
-    counts = rle.from_label_map(labels).counts
+    counts = masks_of(labels).masks
     masks: list[dict[str, object]] = [{"size": list(SIZE), "counts": c} for c in counts]
     assert [e[0] for e in encode_loop(labels)] == counts
-    assert (rle.to_label_map(counts, SIZE) == paint_loop(masks)).all()
+    assert (counts.flatten().label_map == paint_loop(masks)).all()
     print(f"{len(counts)} cells at {SIZE[0]} × {SIZE[1]}, {np.mean(labels > 0):.0%} covered")
     small = labels.astype(np.uint16)
     rows = compare(
         {
             "pycocotools encode, label by label": lambda: encode_loop(labels),
-            "celltable, int32": lambda: rle.from_label_map(labels),
-            "celltable, uint16": lambda: rle.from_label_map(small),
+            "celltable, int32": lambda: masks_of(labels),
+            "celltable, uint16": lambda: masks_of(small),
         }
     )
     print_table("label map → run lengths, boxes, areas", rows)
@@ -97,7 +98,7 @@ def masks_and_maps() -> None:
     rows = compare(
         {
             "pycocotools decode, mask by mask": lambda: paint_loop(masks),
-            "celltable": lambda: rle.to_label_map(counts, SIZE),
+            "celltable": lambda: counts.flatten().label_map,
         }
     )
     print_table("run lengths → label map", rows)
@@ -110,12 +111,12 @@ def polygons() -> None:
     def usual() -> NDArray[np.int32]:
         return paint_loop([coco.merge(coco.frPyObjects(parts, *SIZE)) for parts in cells])
 
-    assert (usual() == rle.to_label_map(polygon.many_to_rle(cells, SIZE), SIZE)).all()
+    assert (usual() == polygon.to_masks(cells, SIZE).flatten().label_map).all()
     rows = compare(
         {
             "pycocotools frPyObjects + decode": usual,
-            "celltable, from lists": lambda: rle.to_label_map(polygon.many_to_rle(cells, SIZE), SIZE),
-            "celltable, from flat arrays": lambda: rle.to_label_map(polygon.flat_to_rle(*flat, SIZE), SIZE),
+            "celltable, from lists": lambda: polygon.to_masks(cells, SIZE).flatten().label_map,
+            "celltable, from flat arrays": lambda: polygon.flat_to_masks(*flat, SIZE).flatten().label_map,
         }
     )
     print_table("500 polygons of 50 points → label map", rows)

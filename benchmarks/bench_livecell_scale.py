@@ -25,7 +25,8 @@ def from_columns(folder: Path) -> None:
     """Annotations on disk, as Arrow holds them, to 12 numbers; reading them is part of the time."""
     import pyarrow.parquet as pq
 
-    from celltable.scoring.coco.columns import Annotations, PackedMasks, evaluate
+    from celltable.geometry.masks import RunLengths
+    from celltable.scoring.coco.columns import Annotations, evaluate
     from celltable.scoring.coco.protocol import LIVECELL
 
     start = time.perf_counter()
@@ -34,15 +35,14 @@ def from_columns(folder: Path) -> None:
         table = pq.read_table(folder / f"{name}.parquet").combine_chunks()
         rle = table.column("rle").chunk(0)
         ends = np.frombuffer(rle.buffers()[1], np.int64)[: len(rle) + 1]
-        masks = PackedMasks(
-            np.frombuffer(rle.buffers()[2], np.uint8)[: ends[-1]], ends, np.full((len(rle), 2), (520, 704), np.int32)
-        )
+        masks = RunLengths(np.frombuffer(rle.buffers()[2], np.uint8)[: ends[-1]], ends)
         image = table.column("image").to_numpy()
         sides.append(
             Annotations(
                 image,
                 np.zeros(len(image), np.int32),
                 masks,
+                np.full((len(rle), 2), (520, 704), np.int32),
                 area=table.column("area").to_numpy() if name == "gt" else None,
                 score=table.column("score").to_numpy() if name == "dt" else None,
             )

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from celltable import plugins
-from celltable.cells import Instances
-from celltable.scoring import Pair, Side, StoredCells
+from celltable.cells import Instances, Rows
+from celltable.scoring import Pair, Side
 from celltable.scoring.engine import evaluate_pairs
 
 Map = NDArray[np.int32]
@@ -296,9 +296,10 @@ def pannuke(quick: bool) -> None:
     def stored() -> Any:
         tissue = {"tissue": "x"}
         for _ in range(repeat):  # the way a store is read: row groups become columns, images are slices of them
-            sides = [StoredCells(group, names) for group in groups]
+            sides = [Rows(group) for group in groups]
             for k in range(n):
-                gt, dt = (s.side(e[k], e[k + 1], (256, 256)) for s, e in zip(sides, ends, strict=True))
+                cells = (Instances.of_rows(s, e[k], e[k + 1], (256, 256)) for s, e in zip(sides, ends, strict=True))
+                gt, dt = (Side.from_instances(c, names, all_coded=True) for c in cells)
                 yield Pair(str(k), (256, 256), gt, dt, tissue)
 
     def of_store() -> Any:
@@ -313,7 +314,7 @@ def as_rows(stack: NDArray[np.float64], names: Sequence[str]) -> Any:
     """The patch as rows of a store's instances table, as ingest leaves it."""
     side = Side.from_layers(stack, names)
     classes = [] if side.class_codes is None else [names[c] for c in side.class_codes.tolist()]
-    return Instances.from_rle(side.rle, side.size, class_name=classes).to_arrow("x")
+    return Instances(side.masks, class_name=classes).to_arrow("x")
 
 
 def main() -> None:

@@ -123,3 +123,18 @@ def test_masks_of_different_sizes_are_not_put_together() -> None:
         RunLengths.from_arrow(pa.array([b"4", None], pa.binary()))
     with pytest.raises(IndexError):
         small[1]
+
+
+@pytest.mark.parametrize("offsets", [[], [0, 2, 1], [-1, 1], [0, 9]])
+def test_offsets_that_leave_the_buffer_are_refused(offsets: list[int]) -> None:
+    masks = Masks(np.frombuffer(b"04", np.uint8), np.array(offsets, np.int64), (2, 2))
+    with pytest.raises(MaskError, match="offset"):
+        masks.check()
+    with pytest.raises(MaskError, match="offset"):
+        masks.union()
+
+
+def test_positions_that_no_mask_has_are_refused() -> None:
+    for where in ([2], [-1]):
+        with pytest.raises(IndexError, match="of 2 masks"):
+            Masks.of([b"4", b"4"], (2, 2)).take(where)

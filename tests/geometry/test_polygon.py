@@ -65,7 +65,7 @@ def test_the_polygon_vectors_hold(vectors: Path) -> None:
         ([[1.0, 2.0, 3.0, 4.0]], "2 points; expected three or more .*box"),
         ([[1.0, 2.0]], "1 points"),
         ([[1.0, 2.0, 3.0, 4.0, 5.0]], "pairs x, y"),
-        ([[0.0, 0.0, float("nan"), 4.0, 5.0, 5.0]], "no number"),
+        ([[0.0, 0.0, float("nan"), 4.0, 5.0, 5.0]], "not a number"),
         ([[0.0, 0.0, 1e300, 4.0, 5.0, 5.0]], "beyond any image"),
     ],
 )

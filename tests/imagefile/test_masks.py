@@ -123,7 +123,7 @@ def test_every_kind_of_damage_is_an_error_that_names_the_file() -> None:
 
     cases = {
         "empty": b"",
-        "no PNG": b"GIF89a" + bytes(60),
+        "not a PNG": b"GIF89a" + bytes(60),
         "cut short": good[:-12],
         "IHDR checksum": good[:20] + b"\1" + good[21:],
         "IDAT checksum": good[:45] + bytes([good[45] ^ 1]) + good[46:],

@@ -65,16 +65,6 @@ auto polygons_of(const CocoFile &f, Rows rows) {
   return std::make_tuple(array(std::move(xy)), array(std::move(parts)), array(std::move(cells)));
 }
 
-// Texts as bytes, the empty ones as None.
-nb::list some(const BatchText &texts) {
-  nb::list out;
-  for (i64 i = 0; i < texts.size(); ++i) {
-    const std::string_view text = Batch(texts)[i];
-    out.append(text.empty() ? nb::object(nb::none()) : nb::object(bytes(text)));
-  }
-  return out;
-}
-
 // Rows of polygons as cells: read, drawn, measured and packed one after the other.
 auto cells_of(const CocoFile &f, Rows rows, i64 h, i64 w) {
   check_rows(f, rows);
@@ -121,7 +111,8 @@ auto cells_of(const CocoFile &f, Rows rows, i64 h, i64 w) {
   });
   nb::dict reasons;
   for (const auto &[k, reason] : wrong) reasons[nb::int_(k)] = nb::str(reason.data(), reason.size());
-  return std::make_tuple(some(counts), some(packed), array(std::move(areas)), array(std::move(boxes), n, 4), reasons);
+  return std::make_tuple(arrays(std::move(counts)), arrays(std::move(packed)), array(std::move(areas)),
+                         array(std::move(boxes), n, 4), reasons);
 }
 
 auto rles_of(const CocoFile &f, Rows rows) {
@@ -186,7 +177,7 @@ auto counts_of_all(const CocoFile &f, Vector<uint8_t> used, Table<int32_t> sizes
   return std::make_tuple(array(std::move(bytes)), array(std::move(ends)));
 }
 
-nb::list texts_of(const CocoFile &f, Rows rows) {
+nb::list segmentations_of(const CocoFile &f, Rows rows) {
   check_rows(f, rows);
   std::vector<std::string> found;
   guarded(f.name, [&] {
@@ -307,5 +298,5 @@ NB_MODULE(cocojson, m) {
       .def("cells", &cells_of, nb::arg("rows"), nb::arg("height"), nb::arg("width"))
       .def("rles", &rles_of, nb::arg("rows"))
       .def("counts", &counts_of_all, nb::arg("used"), nb::arg("sizes"), nb::arg("threads") = 1)
-      .def("texts", &texts_of, nb::arg("rows"));
+      .def("texts", &segmentations_of, nb::arg("rows"));
 }

@@ -18,6 +18,8 @@ Typical use, image by image with bounded memory::
 import numpy as np
 from numpy.typing import NDArray
 
+_Texts = tuple[NDArray[np.uint8], NDArray[np.int64]]  # one after the other, and n + 1 offsets
+
 class CocoFile:
     """The annotations of a COCO file (an object with images, annotations, categories) or of results (a list).
 
@@ -99,11 +101,11 @@ class CocoFile:
 
     def cells(
         self, rows: NDArray[np.int64], height: int, width: int
-    ) -> tuple[list[bytes | None], list[bytes | None], NDArray[np.int64], NDArray[np.int32], dict[int, str]]:
+    ) -> tuple[_Texts, _Texts, NDArray[np.int64], NDArray[np.int32], dict[int, str]]:
         """Draw rows of polygons as masks of one size: compressed counts, packed polygons, areas (n,) and boxes (n, 4).
 
         The last item maps positions in `rows` to the reason why their polygons cannot be drawn; their counts and
-        polygon are None.
+        polygon are empty.
         """
 
     def rles(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]]:

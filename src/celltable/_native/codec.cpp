@@ -75,9 +75,9 @@ static nb::tuple masks(size_t n, unsigned workers, uint64_t max_pixels,
     kinds[i] = m.kind;
     if (!m.error.empty()) errors.append(nb::make_tuple(i, nb::str(m.error.data(), m.error.size())));
   }
-  return nb::make_tuple(list(counts), array(std::move(areas)), array(std::move(boxes), n, 4), array(std::move(heights)),
-                        array(std::move(widths)), array(std::move(values_ok)), array(std::move(alpha_ok)),
-                        array(std::move(kinds)), errors);
+  return nb::make_tuple(arrays(std::move(counts)), array(std::move(areas)), array(std::move(boxes), n, 4),
+                        array(std::move(heights)), array(std::move(widths)), array(std::move(values_ok)),
+                        array(std::move(alpha_ok)), array(std::move(kinds)), errors);
 }
 
 static View whole_file(const std::string &path, Worker &w) {

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Masks = tuple[
-    list[bytes],
+    tuple[NDArray[np.uint8], NDArray[np.int64]],
     NDArray[np.int64],
     NDArray[np.int32],
     NDArray[np.int32],

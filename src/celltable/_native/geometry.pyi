@@ -4,7 +4,7 @@ Masks are lists of compressed counts with the height and width of their image. A
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,17 @@ _Ints = NDArray[np.int64]
 _Cells = tuple[_Ints, _Ints, NDArray[np.int32]]
 _Boxes = NDArray[np.int32]
 _Floats = NDArray[np.float64]
+_Buffers = tuple[NDArray[np.uint8], _Ints]  # run lengths one after the other, and n + 1 offsets
+
+class _Masks(Protocol):
+    """Run lengths of masks, such as celltable.geometry.masks.Masks."""
+
+    data: NDArray[np.uint8]
+    offsets: _Ints
 
 # Label maps
 
-def label_rles(map: NDArray[Any], transposed: bool) -> tuple[_Ints, list[bytes], _Ints, _Boxes]:
+def label_rles(map: NDArray[Any], transposed: bool) -> tuple[_Ints, _Buffers, _Ints, _Boxes]:
     """Encode every label: ids ascending, counts, areas, boxes (n, 4) x y w h."""
 
 def label_measures(map: NDArray[Any]) -> tuple[_Ints, _Ints, _Boxes, _Floats]:
@@ -44,52 +51,58 @@ def to_runs(counts: bytes, total: int) -> tuple[_Ints, _Ints]:
 def from_runs(starts: _Ints, lengths: _Ints, total: int) -> bytes:
     """Encode ascending, disjoint runs; the inverse of `to_runs`."""
 
-def measures(counts: Sequence[bytes], height: int, width: int) -> tuple[_Ints, _Boxes]:
+def measures(masks: _Masks, height: int, width: int) -> tuple[_Ints, _Boxes]:
     """Areas (n,) and tight boxes (n, 4) x y w h."""
 
+def take(masks: _Masks, where: _Ints) -> _Buffers:
+    """Copy the masks at some positions, in that order. Raises IndexError."""
+
+def faults(masks: _Masks, height: int, width: int) -> dict[int, str]:
+    """Which masks are not valid for the size, and why."""
+
 def paint(
-    counts: Sequence[bytes], height: int, width: int, labels: NDArray[np.int32], order: _Ints
+    masks: _Masks, height: int, width: int, labels: NDArray[np.int32], order: _Ints
 ) -> tuple[NDArray[np.int32], int, int]:
     """Paint masks in `order`, later over earlier: the map, the pixels and the cells lost to later masks."""
 
-def merge(counts: Sequence[bytes], height: int, width: int, intersect: bool) -> bytes:
+def merge(masks: _Masks, height: int, width: int, intersect: bool) -> bytes:
     """Unite masks, or intersect them."""
 
 def subtract(a: bytes, b: bytes, height: int, width: int) -> bytes:
     """Keep the pixels of `a` that are not in `b`."""
 
 def window(
-    counts: Sequence[bytes], height: int, width: int, x: int, y: int, box_width: int, box_height: int, paste: bool
-) -> list[bytes]:
+    masks: _Masks, height: int, width: int, x: int, y: int, box_width: int, box_height: int, paste: bool
+) -> _Buffers:
     """Crop masks to a window of the image, or paste masks of the window into the image."""
 
 # Shapes of masks
 
-def parts(counts: Sequence[bytes], height: int, width: int, connectivity: int) -> list[list[bytes]]:
-    """Split each mask into its connected parts, in column-major order of first pixels."""
+def parts(masks: _Masks, height: int, width: int, connectivity: int) -> tuple[_Buffers, _Ints]:
+    """Split masks into their connected parts, in column-major order of first pixels: all parts, first part per mask."""
 
-def part_numbers(counts: Sequence[bytes], height: int, width: int) -> tuple[_Ints, _Ints]:
+def part_numbers(masks: _Masks, height: int, width: int) -> tuple[_Ints, _Ints]:
     """Count the parts of each mask under 4- and under 8-connectivity."""
 
 def holes(
-    counts: Sequence[bytes], height: int, width: int, connectivity: int, fill: bool
-) -> tuple[_Ints, _Ints, _Ints, list[bytes]]:
+    masks: _Masks, height: int, width: int, connectivity: int, fill: bool
+) -> tuple[_Ints, _Ints, _Ints, _Buffers]:
     """Number of holes, their pixels, the largest, and, if `fill`, the masks without them."""
 
-def hull_areas(counts: Sequence[bytes], height: int, width: int) -> _Floats:
+def hull_areas(masks: _Masks, height: int, width: int) -> _Floats:
     """Area of the convex hull of all pixel corners of each mask, px²."""
 
 # Outlines and polygons
 
 def outlines(
-    counts: Sequence[bytes], height: int, width: int, connectivity: int
+    masks: _Masks, height: int, width: int, connectivity: int
 ) -> tuple[NDArray[np.int32], _Ints, _Ints, NDArray[np.uint8]]:
     """Trace rings along pixel edges: points (n, 2), first point per ring, first ring per mask, 1 for holes."""
 
 def flat_polygons(cells: Sequence[Any]) -> tuple[_Floats, _Ints, _Ints] | tuple[()]:
     """Flatten cells of parts of coordinates: xy, first point per part, first part per cell; () if left to NumPy."""
 
-def polygons_to_rle(xy: _Floats, part_first: _Ints, mask_first: _Ints, height: int, width: int) -> list[bytes]:
+def polygons_to_rle(xy: _Floats, part_first: _Ints, mask_first: _Ints, height: int, width: int) -> _Buffers:
     """Draw each cell, the union of its parts, by the rule of maskApi.c."""
 
 def pack_polygons(xy: _Floats, part_first: _Ints, mask_first: _Ints) -> list[bytes]:
@@ -100,14 +113,14 @@ def unpack_polygons(packed: Sequence[bytes]) -> tuple[_Floats, _Ints, _Ints]:
 
 # Overlaps
 
-def iou(a: Sequence[bytes], b: Sequence[bytes], height: int, width: int, iscrowd: NDArray[np.uint8]) -> _Floats:
+def iou(a: _Masks, b: _Masks, height: int, width: int, iscrowd: NDArray[np.uint8]) -> _Floats:
     """Intersection over union of every pair (len(a), len(b)); over the area of the mask of `a` where `b` is a crowd."""
 
-def disjoint(counts: Sequence[bytes], height: int, width: int) -> bool:
+def disjoint(masks: _Masks, height: int, width: int) -> bool:
     """Whether no two masks share a pixel."""
 
 def overlap_rles(
-    a: Sequence[bytes], b: Sequence[bytes], height: int, width: int
+    a: _Masks, b: _Masks, height: int, width: int
 ) -> tuple[_Ints, _Boxes, _Ints, _Boxes, _Ints, _Ints, _Ints]:
     """Areas and boxes of both sides, then positions on both sides and shared pixels of every pair that shares any."""
 

@@ -199,7 +199,7 @@ void bind_label_maps(nb::module_ &m) {
       const Size size = size_of(map, transposed);
       LabelRles made = without_gil([&] { return label_rles(map.data(), size, transposed); });
       const std::size_t n = made.ids.size();
-      return nb::make_tuple(array(std::move(made.ids)), list(made.counts), array(std::move(made.areas)),
+      return nb::make_tuple(array(std::move(made.ids)), arrays(std::move(made.counts)), array(std::move(made.areas)),
                             array(std::move(made.boxes), n, 4));
     }, "map"_a.noconvert(), "transposed"_a);
     m.def("label_measures", [](Table<T> map) {

@@ -54,6 +54,36 @@ Measures measures(const Batch &masks, Size size) {
   return out;
 }
 
+// The masks at some positions, in that order.
+BatchText take(const Batch &masks, const i64 *where, std::size_t n) {
+  BatchText out;
+  out.starts.reserve(n + 1);
+  std::size_t bytes = 0;
+  for (std::size_t k = 0; k < n; ++k) {
+    if (where[k] < 0 || where[k] >= masks.size())
+      throw std::out_of_range("position " + std::to_string(where[k]) + " of " + std::to_string(masks.size()) +
+                              " masks");
+    bytes += masks[where[k]].size();
+  }
+  out.text.reserve(bytes);
+  for (std::size_t k = 0; k < n; ++k) out.text += masks[where[k]], out.close();
+  return out;
+}
+
+// Which masks are not valid for the size, and why.
+std::vector<std::pair<i64, std::string>> faults(const Batch &masks, Size size) {
+  std::vector<std::pair<i64, std::string>> out;
+  Runs runs;
+  for (i64 i = 0; i < masks.size(); ++i) {
+    try {
+      masks.read(i, size, runs);
+    } catch (const MaskError &exc) {
+      out.emplace_back(i, exc.what());
+    }
+  }
+  return out;
+}
+
 struct Lost {  // to masks painted later
   i64 pixels = 0, cells = 0;
 };
@@ -146,7 +176,7 @@ BatchText paste(const Batch &masks, Size image, Size window, i64 x, i64 y) {
 
 nb::bytes counts_of(const Runs &runs, Size size) { return bytes(to_counts(runs, size.pixels())); }
 
-BatchText batch_of_one(nb::handle counts) { return batch_of(nb::make_tuple(counts)); }
+BatchText batch_of_one(nb::handle counts) { return texts_of(nb::make_tuple(counts)); }
 
 }  // namespace
 
@@ -176,41 +206,53 @@ void bind_masks(nb::module_ &m) {
     if (starts.shape(0) != lengths.shape(0)) throw MaskError("starts and lengths differ in number");
     return bytes(to_counts(checked_runs(starts.data(), lengths.data(), starts.shape(0), total), total));
   }, "starts"_a, "lengths"_a, "total"_a);
-  m.def("measures", [](nb::sequence counts, i64 h, i64 w) {
+  m.def("measures", [](nb::handle counts, i64 h, i64 w) {
     const Size size(h, w);
-    const BatchText masks = batch_of(counts);
+    const BatchArrays masks = batch_of(counts);
     Measures made = without_gil([&] { return measures(masks, size); });
     const std::size_t n = made.areas.size();
     return nb::make_tuple(array(std::move(made.areas)), array(std::move(made.boxes), n, 4));
-  }, "counts"_a, "height"_a, "width"_a);
-  m.def("paint", [](nb::sequence counts, i64 h, i64 w, Vector<std::int32_t> labels, Vector<i64> order) {
+  }, "masks"_a, "height"_a, "width"_a);
+  m.def("take", [](nb::handle counts, Vector<i64> where) {
+    const BatchArrays masks = batch_of(counts);
+    return arrays(without_gil([&] { return take(masks, where.data(), where.shape(0)); }));
+  }, "masks"_a, "where"_a);
+  m.def("faults", [](nb::handle counts, i64 h, i64 w) {
     const Size size(h, w);
-    const BatchText masks = batch_of(counts);
+    const BatchArrays masks = batch_of(counts);
+    nb::dict out;
+    for (const auto &[i, reason] : without_gil([&] { return faults(masks, size); }))
+      out[nb::int_(i)] = nb::str(reason.data(), reason.size());
+    return out;
+  }, "masks"_a, "height"_a, "width"_a);
+  m.def("paint", [](nb::handle counts, i64 h, i64 w, Vector<std::int32_t> labels, Vector<i64> order) {
+    const Size size(h, w);
+    const BatchArrays masks = batch_of(counts);
     const auto n = static_cast<std::size_t>(masks.size());
     if (labels.shape(0) != n || order.shape(0) != n) throw MaskError("labels and order need one entry per mask");
     if (masks.size() >= kMaxSide) throw MaskError("more masks than a label map can number");
     Zeros<std::int32_t> out(size);
     const Lost lost = without_gil([&] { return paint(masks, size, labels.data(), order.data(), out.data()); });
     return nb::make_tuple(std::move(out).array(), lost.pixels, lost.cells);
-  }, "counts"_a, "height"_a, "width"_a, "labels"_a, "order"_a);
-  m.def("merge", [](nb::sequence counts, i64 h, i64 w, bool intersect) {
+  }, "masks"_a, "height"_a, "width"_a, "labels"_a, "order"_a);
+  m.def("merge", [](nb::handle counts, i64 h, i64 w, bool intersect) {
     const Size size(h, w);
-    const BatchText masks = batch_of(counts);
+    const BatchArrays masks = batch_of(counts);
     return counts_of(without_gil([&] { return merge(masks, size, intersect); }), size);
-  }, "counts"_a, "height"_a, "width"_a, "intersect"_a);
+  }, "masks"_a, "height"_a, "width"_a, "intersect"_a);
   m.def("subtract", [](nb::bytes a, nb::bytes b, i64 h, i64 w) {
     const Size size(h, w);
     return counts_of(subtract(batch_of_one(a), batch_of_one(b), size), size);
   }, "a"_a, "b"_a, "height"_a, "width"_a);
-  m.def("window", [](nb::sequence counts, i64 h, i64 w, i64 x, i64 y, i64 box_width, i64 box_height, bool into_image) {
+  m.def("window", [](nb::handle counts, i64 h, i64 w, i64 x, i64 y, i64 box_width, i64 box_height, bool into_image) {
     const Size image(h, w), window(box_height, box_width);
     if (x < 0 || y < 0 || x > w - window.w || y > h - window.h)
       throw MaskError("the window at x " + std::to_string(x) + ", y " + std::to_string(y) + " of " +
                       std::to_string(window.w) + " x " + std::to_string(window.h) + " px is not inside the image of " +
                       std::to_string(w) + " x " + std::to_string(h) + " px");
-    const BatchText masks = batch_of(counts);
-    return list(without_gil([&] { return (into_image ? paste : crop)(masks, image, window, x, y); }));
-  }, "counts"_a, "height"_a, "width"_a, "x"_a, "y"_a, "box_width"_a, "box_height"_a, "paste"_a);
+    const BatchArrays masks = batch_of(counts);
+    return arrays(without_gil([&] { return (into_image ? paste : crop)(masks, image, window, x, y); }));
+  }, "masks"_a, "height"_a, "width"_a, "x"_a, "y"_a, "box_width"_a, "box_height"_a, "paste"_a);
 }
 
 }  // namespace celltable

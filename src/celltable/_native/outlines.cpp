@@ -120,15 +120,15 @@ Rings outlines(const Batch &masks, Size size, bool corners) {
 }  // namespace
 
 void bind_outlines(nb::module_ &m) {
-  m.def("outlines", [](nb::sequence counts, i64 h, i64 w, int connectivity) {
+  m.def("outlines", [](nb::handle counts, i64 h, i64 w, int connectivity) {
     const Size size(h, w);
     const bool corners = by_corners(connectivity);
-    const BatchText masks = batch_of(counts);
+    const BatchArrays masks = batch_of(counts);
     auto [made, mask_first] = without_gil([&] { return outlines(masks, size, corners); });
     const std::size_t n = made.xy.size() / 2;
     return nb::make_tuple(array(std::move(made.xy), n, 2), array(std::move(made.ring_first)),
                           array(std::move(mask_first)), array(std::move(made.is_hole)));
-  }, "counts"_a, "height"_a, "width"_a, "connectivity"_a);
+  }, "masks"_a, "height"_a, "width"_a, "connectivity"_a);
 }
 
 }  // namespace celltable

@@ -264,22 +264,22 @@ class Overlaps {
 }  // namespace
 
 void bind_overlaps(nb::module_ &m) {
-  m.def("iou", [](nb::sequence first, nb::sequence second, i64 h, i64 w, Vector<std::uint8_t> crowd) {
+  m.def("iou", [](nb::handle first, nb::handle second, i64 h, i64 w, Vector<std::uint8_t> crowd) {
     const Size size(h, w);
-    const BatchText ta = batch_of(first), tb = batch_of(second);
+    const BatchArrays ta = batch_of(first), tb = batch_of(second);
     if (crowd.shape(0) != static_cast<std::size_t>(tb.size()))
       throw MaskError("iscrowd needs one entry per mask of the second list");
     auto made = without_gil([&] { return iou(Masks(ta, size), Masks(tb, size), crowd.data()); });
     return array(std::move(made), ta.size(), tb.size());
   }, "a"_a, "b"_a, "height"_a, "width"_a, "iscrowd"_a);
-  m.def("disjoint", [](nb::sequence counts, i64 h, i64 w) {
+  m.def("disjoint", [](nb::handle counts, i64 h, i64 w) {
     const Size size(h, w);
-    const BatchText masks = batch_of(counts);
+    const BatchArrays masks = batch_of(counts);
     return without_gil([&] { return disjoint(Masks(masks, size)); });
-  }, "counts"_a, "height"_a, "width"_a);
-  m.def("overlap_rles", [](nb::sequence first, nb::sequence second, i64 h, i64 w) {
+  }, "masks"_a, "height"_a, "width"_a);
+  m.def("overlap_rles", [](nb::handle first, nb::handle second, i64 h, i64 w) {
     const Size size(h, w);
-    const BatchText ta = batch_of(first), tb = batch_of(second);
+    const BatchArrays ta = batch_of(first), tb = batch_of(second);
     std::vector<i64> areas_a, areas_b;
     std::vector<std::int32_t> boxes_a, boxes_b;
     Pairs pairs;

@@ -157,14 +157,14 @@ void bind_polygons(nb::module_ &m) {
   m.def("polygons_to_rle", [](Vector<double> xy, Vector<i64> part_first, Vector<i64> mask_first, i64 h, i64 w) {
     const Size size(h, w);
     const PolygonsView cells(xy, part_first, mask_first);
-    return list(without_gil([&] { return drawn(cells, size); }));
+    return arrays(without_gil([&] { return drawn(cells, size); }));
   }, "xy"_a, "part_first"_a, "mask_first"_a, "height"_a, "width"_a);
   m.def("pack_polygons", [](Vector<double> xy, Vector<i64> part_first, Vector<i64> mask_first) {
     const PolygonsView cells(xy, part_first, mask_first);
     return list(without_gil([&] { return packed(cells); }));
   }, "xy"_a, "part_first"_a, "mask_first"_a);
   m.def("unpack_polygons", [](nb::sequence texts) {
-    const BatchText given = batch_of(texts);
+    const BatchText given = texts_of(texts);
     Polygons out;
     for (i64 i = 0; i < given.size(); ++i) unpack(Batch(given)[i], out);
     return std::move(out).arrays();

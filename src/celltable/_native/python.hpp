@@ -64,28 +64,60 @@ inline std::string_view view(nb::handle bytes, const char *message) {
   return {PyBytes_AS_STRING(bytes.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.ptr()))};
 }
 
-// Run lengths (or other texts) as Python gives them, a list of bytes: the only place that knows, with `list` below.
-inline BatchText batch_of(nb::handle list) {
+// Run lengths as Python holds them: an object with `data` (uint8) and `offsets` (int64), such as Masks. Keeps both
+// alive.
+class BatchArrays {
+ public:
+  explicit BatchArrays(nb::handle masks)
+      : data_(nb::cast<Vector<std::uint8_t>>(masks.attr("data"))),
+        starts_(nb::cast<Vector<i64>>(masks.attr("offsets"))) {
+    if (starts_.shape(0) == 0) throw MaskError("run lengths need one offset more than there are masks");
+    i64 last = 0;
+    for (std::size_t i = 0; i < starts_.shape(0); ++i) {
+      if (starts_.data()[i] < last) throw MaskError("the offsets of run lengths do not ascend");
+      last = starts_.data()[i];
+    }
+    if (last > static_cast<i64>(data_.shape(0)))
+      throw MaskError("the offsets of run lengths reach beyond their buffer");
+  }
+  i64 size() const { return static_cast<i64>(starts_.shape(0)) - 1; }
+  operator Batch() const { return {reinterpret_cast<const char *>(data_.data()), starts_.data(), size()}; }
+
+ private:
+  Vector<std::uint8_t> data_;
+  Vector<i64> starts_;
+};
+
+inline BatchArrays batch_of(nb::handle masks) { return BatchArrays(masks); }
+
+// Texts as the arrays (data, offsets) that Python holds, without a copy.
+inline nb::tuple arrays(BatchText &&texts) {
+  auto *text = new std::string(std::move(texts.text));
+  nb::capsule owner(text, [](void *p) noexcept { delete static_cast<std::string *>(p); });
+  Array<std::uint8_t> data(reinterpret_cast<std::uint8_t *>(text->data()), {text->size()}, owner);
+  return nb::make_tuple(data, array(std::move(texts.starts)));
+}
+
+// A list of bytes, such as packed polygons, as texts.
+inline BatchText texts_of(nb::handle list) {
   BatchText out;
   out.starts.reserve(nb::len(list) + 1);
   for (nb::handle item : list) {
-    out.text += view(item, "run lengths must be bytes");
+    out.text += view(item, "expected bytes");
     out.close();
   }
   return out;
 }
 
-// Masks (texts) first to last - 1 as Python takes them.
-inline nb::list list(const BatchText &texts, i64 first, i64 last) {
+// Texts as a list of bytes.
+inline nb::list list(const BatchText &texts) {
   nb::list out;
-  for (i64 i = first; i < last; ++i) {
+  for (i64 i = 0; i < texts.size(); ++i) {
     const std::string_view text = Batch(texts)[i];
     out.append(nb::bytes(text.data(), text.size()));
   }
   return out;
 }
-
-inline nb::list list(const BatchText &texts) { return list(texts, 0, texts.size()); }
 
 inline nb::bytes bytes(std::string_view text) { return nb::bytes(text.data(), text.size()); }
 

@@ -157,36 +157,33 @@ std::vector<double> hull_areas(const Batch &masks, Size size) {
 }  // namespace
 
 void bind_shapes(nb::module_ &m) {
-  m.def("parts", [](nb::sequence counts, i64 h, i64 w, int connectivity) {
+  m.def("parts", [](nb::handle counts, i64 h, i64 w, int connectivity) {
     const Size size(h, w);
     const bool corners = by_corners(connectivity);
-    const BatchText masks = batch_of(counts);
-    const Parts made = without_gil([&] { return parts(masks, size, corners); });
-    nb::list out;
-    for (std::size_t i = 0; i + 1 < made.first.size(); ++i)
-      out.append(list(made.counts, made.first[i], made.first[i + 1]));
-    return out;
-  }, "counts"_a, "height"_a, "width"_a, "connectivity"_a);
-  m.def("part_numbers", [](nb::sequence counts, i64 h, i64 w) {
+    const BatchArrays masks = batch_of(counts);
+    Parts made = without_gil([&] { return parts(masks, size, corners); });
+    return nb::make_tuple(arrays(std::move(made.counts)), array(std::move(made.first)));
+  }, "masks"_a, "height"_a, "width"_a, "connectivity"_a);
+  m.def("part_numbers", [](nb::handle counts, i64 h, i64 w) {
     const Size size(h, w);
-    const BatchText masks = batch_of(counts);
+    const BatchArrays masks = batch_of(counts);
     auto four = without_gil([&] { return part_numbers(masks, size, false); });
     auto eight = without_gil([&] { return part_numbers(masks, size, true); });
     return nb::make_tuple(array(std::move(four)), array(std::move(eight)));
-  }, "counts"_a, "height"_a, "width"_a);
-  m.def("holes", [](nb::sequence counts, i64 h, i64 w, int connectivity, bool fill) {
+  }, "masks"_a, "height"_a, "width"_a);
+  m.def("holes", [](nb::handle counts, i64 h, i64 w, int connectivity, bool fill) {
     const Size size(h, w);
     const bool corners = by_corners(connectivity);
-    const BatchText masks = batch_of(counts);
+    const BatchArrays masks = batch_of(counts);
     Holes made = without_gil([&] { return holes(masks, size, corners, fill); });
     return nb::make_tuple(array(std::move(made.number)), array(std::move(made.pixels)), array(std::move(made.largest)),
-                          list(made.filled));
-  }, "counts"_a, "height"_a, "width"_a, "connectivity"_a, "fill"_a);
-  m.def("hull_areas", [](nb::sequence counts, i64 h, i64 w) {
+                          arrays(std::move(made.filled)));
+  }, "masks"_a, "height"_a, "width"_a, "connectivity"_a, "fill"_a);
+  m.def("hull_areas", [](nb::handle counts, i64 h, i64 w) {
     const Size size(h, w);
-    const BatchText masks = batch_of(counts);
+    const BatchArrays masks = batch_of(counts);
     return array(without_gil([&] { return hull_areas(masks, size); }));
-  }, "counts"_a, "height"_a, "width"_a);
+  }, "masks"_a, "height"_a, "width"_a);
 }
 
 }  // namespace celltable

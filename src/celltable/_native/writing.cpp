@@ -234,31 +234,27 @@ void write_counts(Text &out, std::string_view counts, i64 mask) {  // as numbers
   out.add("]");
 }
 
-struct Masks {  // run lengths as COCO writes them; None: nothing
-  nb::object counts;
+struct Masks {  // run lengths as COCO writes them; nothing where `there` is 0
+  BatchArrays masks;
+  Vector<std::uint8_t> there;
   i64 height, width;
   bool uncompressed;
 };
 
 struct Counts : Column {
-  BatchText counts;
-  std::vector<bool> missing;
+  BatchArrays masks;
+  Vector<std::uint8_t> there;
   std::string head;
   bool uncompressed;
-  explicit Counts(const Masks &masks) : uncompressed(masks.uncompressed) {
-    head = "{\"size\":[" + std::to_string(masks.height) + "," + std::to_string(masks.width) + "],\"counts\":";
-    for (nb::handle item : masks.counts) {
-      missing.push_back(item.is_none());
-      if (!item.is_none()) counts.text += constant(item);
-      counts.close();
-    }
+  explicit Counts(const Masks &given) : masks(given.masks), there(given.there), uncompressed(given.uncompressed) {
+    head = "{\"size\":[" + std::to_string(given.height) + "," + std::to_string(given.width) + "],\"counts\":";
   }
-  i64 size() const override { return counts.size(); }
-  bool absent(i64 row) const override { return missing[row]; }
+  i64 size() const override { return masks.size(); }
+  bool absent(i64 row) const override { return !there.data()[row]; }
   void write(Text &out, i64 row) const override {
     out.add(head);
-    if (uncompressed) write_counts(out, Batch(counts)[row], row);
-    else write_string(out, Batch(counts)[row]);
+    if (uncompressed) write_counts(out, Batch(masks)[row], row);
+    else write_string(out, Batch(masks)[row]);
     out.add("}");
   }
 };
@@ -343,9 +339,12 @@ void bind_rows(nb::module_ &m) {
            "xy"_a, "ring_first"_a.noconvert(), "part_first"_a.noconvert(), "row_first"_a.noconvert(), "layout"_a,
            "numbers"_a, "closed"_a, "width"_a, "height"_a);
   nb::class_<Masks>(m, "Masks")
-      .def("__init__", [](Masks *self, nb::sequence counts, i64 height, i64 width, bool uncompressed) {
-    new (self) Masks{nb::object(counts), height, width, uncompressed};
-  }, "counts"_a, "height"_a, "width"_a, "uncompressed"_a);
+      .def("__init__",
+           [](Masks *self, nb::handle masks, Vector<std::uint8_t> there, i64 height, i64 width, bool uncompressed) {
+    const BatchArrays given = batch_of(masks);
+    if (static_cast<i64>(there.shape(0)) != given.size()) throw std::invalid_argument("expected one entry per mask");
+    new (self) Masks{given, there, height, width, uncompressed};
+  }, "masks"_a, "there"_a, "height"_a, "width"_a, "uncompressed"_a);
   m.def("rows", &rows, "n"_a, "pieces"_a, "between"_a);
 }
 

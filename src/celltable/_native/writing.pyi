@@ -25,9 +25,9 @@ class Rings:
     ) -> None: ...
 
 class Masks:
-    """Run lengths as COCO writes them; None writes nothing."""
+    """Run lengths as COCO writes them, where `there` is not 0; `masks` has data and offsets."""
 
-    def __init__(self, counts: Sequence[bytes | None], height: int, width: int, uncompressed: bool) -> None: ...
+    def __init__(self, masks: Any, there: NDArray[np.uint8], height: int, width: int, uncompressed: bool) -> None: ...
 
 def rows(n: int, pieces: Sequence[Any], between: bytes) -> bytes:
     """Write n rows of pieces: bytes, or (bytes before, a column, bytes after), left out where its value is missing."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, overload
 
 import numpy as np
@@ -79,6 +80,7 @@ class RunLengths(Sequence[bytes]):
     @overload
     def __getitem__(self, index: slice) -> Self: ...
     def __getitem__(self, index: int | slice) -> bytes | Self:
+        """One item as bytes, or a slice: a view unless it has a step."""
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
             if step != 1:
@@ -122,11 +124,8 @@ class RunLengths(Sequence[bytes]):
     def take(self, indices: ArrayLike) -> Self:
         """Copy the items at `indices` (positions, or one boolean per item), in that order."""
         where = np.asarray(indices)
-        where = np.flatnonzero(where) if where.dtype == bool else where.astype(np.intp, copy=False)
-        starts, lengths = self.offsets[:-1][where], self.lengths[where]
-        offsets = _offsets(lengths)
-        at = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return self._with(self.data[at], offsets, where)
+        where = np.flatnonzero(where) if where.dtype == bool else np.ascontiguousarray(where, np.int64)
+        return self._with(*_core.take(self, where), where)
 
     def to_arrow(self) -> pa.BinaryArray:
         """Return the items as an Arrow binary array that shares the buffer.
@@ -224,7 +223,7 @@ class Masks(RunLengths):
 
     @cached_property
     def _measures(self) -> tuple[Ints, Boxes]:
-        return _core.measures(list(self), *self.size)
+        return _core.measures(self, *self.size)
 
     @cached_property
     def areas(self) -> Ints:
@@ -247,14 +246,7 @@ class Masks(RunLengths):
 
     def faults(self) -> dict[int, str]:
         """Which run lengths are not a mask of this size, and why; empty if all are valid."""
-        try:
-            self.check()
-        except MaskError as exc:
-            if len(self) == 1:
-                return {0: str(exc)}
-            half = len(self) // 2
-            return self[:half].faults() | {half + k: reason for k, reason in self[half:].faults().items()}
-        return {}
+        return _core.faults(self, *self.size)
 
     def decode(self, index: int) -> NDArray[np.bool_]:
         """Return one mask as booleans (height, width)."""
@@ -284,20 +276,20 @@ class Masks(RunLengths):
             order = np.argsort(keys, kind="stable").astype(np.int64)
         elif policy != "last-wins":
             raise MaskError(f"no flattening policy is called '{policy}'; there are {', '.join(POLICIES)}")
-        return Flattened(*_core.paint(list(self), *self.size, labels, order))
+        return Flattened(*_core.paint(self, *self.size, labels, order))
 
     def union(self) -> bytes:
         """All pixels of any of the masks; an empty mask if there are none."""
-        return _core.merge(list(self), *self.size, False)
+        return _core.merge(self, *self.size, False)
 
     def intersection(self) -> bytes:
         """The pixels that all masks share; an empty mask if there are none."""
-        return _core.merge(list(self), *self.size, True)
+        return _core.merge(self, *self.size, True)
 
     @cached_property
     def disjoint(self) -> bool:
         """Whether no two masks share a pixel."""
-        return _core.disjoint(list(self), *self.size)
+        return _core.disjoint(self, *self.size)
 
     def iou(self, others: Masks, iscrowd: ArrayLike | None = None) -> NDArray[np.float64]:
         """Intersection over union of each mask with each of `others`, float64 (n, m), as pycocotools computes it.
@@ -306,7 +298,7 @@ class Masks(RunLengths):
         """
         self.need_same_size(others)
         crowd = np.zeros(len(others), np.uint8) if iscrowd is None else np.ascontiguousarray(iscrowd, dtype=np.uint8)
-        return _core.iou(list(self), list(others), *self.size, crowd)
+        return _core.iou(self, others, *self.size, crowd)
 
     def need_same_size(self, others: Masks) -> None:
         """Raise MaskError unless the masks of `others` have the size of these."""
@@ -317,7 +309,7 @@ class Masks(RunLengths):
     def crop(self, box: Sequence[int]) -> Masks:
         """Cut the window `box` (x, y, width, height) out of each mask; the result has the window's size."""
         x, y, width, height = (int(v) for v in box)
-        return Masks.of(_core.window(list(self), *self.size, x, y, width, height, False), (height, width))
+        return Masks(*_core.window(self, *self.size, x, y, width, height, False), (height, width))
 
     def paste(self, box: Sequence[int], image_size: Size) -> Masks:
         """Place masks of a window into the image of `image_size`, at the window's `box` (x, y, width, height)."""
@@ -328,27 +320,29 @@ class Masks(RunLengths):
                 "expected the same size"
             )
         size = checked_size(image_size)
-        return Masks.of(_core.window(list(self), *size, x, y, width, height, True), size)
+        return Masks(*_core.window(self, *size, x, y, width, height, True), size)
 
     def components(self, connectivity: int = 8) -> list[Masks]:
         """The connected parts of each mask (4: by edges, 8: also by corners), in column-major order of first pixels."""
-        return [Masks.of(parts, self.size) for parts in _core.parts(list(self), *self.size, connectivity)]
+        parts, first = _core.parts(self, *self.size, connectivity)
+        masks, bounds = Masks(*parts, self.size), first.tolist()
+        return [masks[a:b] for a, b in pairwise(bounds)]
 
     def count_components(self) -> tuple[Ints, Ints]:
         """The number of parts of each mask under 4- and under 8-connectivity, int64 (n,) each."""
-        return _core.part_numbers(list(self), *self.size)
+        return _core.part_numbers(self, *self.size)
 
     def holes(self, connectivity: int = 4) -> Holes:
         """Background that a mask encloses; `connectivity` is the background's (4: a diagonal gap does not open it)."""
-        return Holes(*_core.holes(list(self), *self.size, connectivity, False)[:3])
+        return Holes(*_core.holes(self, *self.size, connectivity, False)[:3])
 
     def fill_holes(self, connectivity: int = 4) -> Masks:
         """The masks with the holes that `holes` counts filled."""
-        return Masks.of(_core.holes(list(self), *self.size, connectivity, True)[3], self.size)
+        return Masks(*_core.holes(self, *self.size, connectivity, True)[3], self.size)
 
     def hull_areas(self) -> NDArray[np.float64]:
         """Area of the convex hull of all pixel corners of each mask, px²; solidity is area over this."""
-        return _core.hull_areas(list(self), *self.size)
+        return _core.hull_areas(self, *self.size)
 
 
 class Labelled(NamedTuple):
@@ -376,9 +370,9 @@ def from_label_map(label_map: ArrayLike) -> Labelled:
     ([2, 7], [1, 2], [[3, 0, 1, 1], [1, 0, 2, 1]])
     """
     array, transposed = label_array(label_map)
-    ids, counts, areas, boxes = _core.label_rles(array, transposed)
+    ids, (data, offsets), areas, boxes = _core.label_rles(array, transposed)
     height, width = reversed(array.shape) if transposed else array.shape
-    return Labelled(ids, Masks(*_packed(counts), (height, width), areas, boxes))
+    return Labelled(ids, Masks(data, offsets, (height, width), areas, boxes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def polygons(masks: Masks, connectivity: int = 4) -> list[list[Ring]]:
     connectivity
         4: pixels that meet in a corner only are rings of their own; 8: one ring that touches itself.
     """
-    xy, ring_first, mask_first, is_hole = _core.outlines(list(masks), *masks.size, connectivity)
+    xy, ring_first, mask_first, is_hole = _core.outlines(masks, *masks.size, connectivity)
     bounds = zip(ring_first[:-1].tolist(), ring_first[1:].tolist(), is_hole.tolist(), strict=True)
     rings = [Ring(xy[a:b], bool(hole)) for a, b, hole in bounds]
     return [rings[a:b] for a, b in zip(mask_first[:-1].tolist(), mask_first[1:].tolist(), strict=True)]

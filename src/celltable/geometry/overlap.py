@@ -97,7 +97,7 @@ def overlap_of_masks(a: Masks, b: Masks) -> Overlap:
         If they differ in size, or run lengths are not valid.
     """
     a.need_same_size(b)
-    areas_a, boxes_a, areas_b, boxes_b, i, j, pixels = _core.overlap_rles(list(a), list(b), *a.size)
+    areas_a, boxes_a, areas_b, boxes_b, i, j, pixels = _core.overlap_rles(a, b, *a.size)
     return Overlap(np.arange(len(areas_a)), areas_a, boxes_a, np.arange(len(areas_b)), areas_b, boxes_b, i, j, pixels)
 
 

@@ -51,7 +51,7 @@ def flat_to_masks(xy: ArrayLike, part_first: ArrayLike, mask_first: ArrayLike, s
         np.ascontiguousarray(xy, np.float64).ravel(), np.ascontiguousarray(part_first, np.int64),
         np.ascontiguousarray(mask_first, np.int64), int(size[0]), int(size[1]),
     )  # fmt: skip
-    return Masks.of(counts, size)
+    return Masks(*counts, size)
 
 
 def boxes_to_masks(boxes: ArrayLike, size: Size) -> Masks:

@@ -116,7 +116,7 @@ def from_native(decoded: tuple[Any, ...], names: Sequence[str]) -> MaskBatch:
     modes = [_MODES.get(divmod(number, 256), "") for number in types.tolist()]
     sizes = np.stack([heights, widths], axis=1)
     flags = values_ok.view(np.bool_), alpha_ok.view(np.bool_)
-    return MaskBatch(RunLengths.packed(counts), areas, boxes, sizes, *flags, modes, errors)
+    return MaskBatch(RunLengths(*counts), areas, boxes, sizes, *flags, modes, errors)
 
 
 class MaskReader(Protocol):

@@ -11,11 +11,12 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import InputError
-from celltable.geometry.masks import Masks
+from celltable.geometry.masks import Masks, RunLengths
 from celltable.rules import rule
 
 from .coco import Document, image_of, kind_of, load
@@ -187,7 +188,7 @@ class _Drawn:
 
     where: Rows
     masks: Masks
-    polygons: list[bytes | None] | None = None
+    polygons: pa.Array | None = None
 
 
 def _in_order(parts: Sequence[_Drawn], size: tuple[int, int]) -> _Drawn:
@@ -197,9 +198,9 @@ def _in_order(parts: Sequence[_Drawn], size: tuple[int, int]) -> _Drawn:
         return parts[0]
     where = np.concatenate([part.where for part in parts])
     order = np.argsort(where)
-    polygons = [p for part in parts for p in part.polygons or [None] * len(part.where)]
+    polygons = [pa.nulls(len(p.where), pa.binary()) if p.polygons is None else p.polygons for p in parts]
     masks = Masks.concat([part.masks for part in parts]).take(order)
-    return _Drawn(where[order], masks, [polygons[k] for k in order.tolist()])
+    return _Drawn(where[order], masks, pa.concat_arrays(polygons).take(pa.array(order)))
 
 
 class Annotations:
@@ -277,12 +278,12 @@ class Annotations:
         if not where.size:
             return _Drawn(where, Masks.of([], image.size))
         counts, polygons, areas, boxes, bad = self.file.cells(rows[where], *image.size)
-        masks = Masks.of([c or b"" for c in counts], image.size, areas, boxes)
+        masks, packed = Masks(*counts, image.size, areas, boxes), RunLengths(*polygons)
         if not bad:
-            return _Drawn(where, masks, polygons)
+            return _Drawn(where, masks, packed.to_arrow())
         wrong.update((int(where[j]), reason) for j, reason in bad.items())
         kept = np.setdiff1d(np.arange(len(where)), list(bad))
-        return _Drawn(where[kept], masks.take(kept), [polygons[j] for j in kept.tolist()])
+        return _Drawn(where[kept], masks.take(kept), packed.take(kept).to_arrow())
 
     def _columns(self, rows: Rows, image: Image, findings: list[Finding]) -> dict[str, Any]:
         file, listed = self.file, rows.tolist()

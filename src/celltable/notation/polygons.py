@@ -121,7 +121,7 @@ def outlines(masks: Masks, where: NDArray[np.bool_] | None = None, *, simple: bo
     """
     if where is not None and not where.all():
         return outlines(masks.take(where), simple=simple).among(where)
-    found = geometry.outlines(list(masks), *masks.size, 4)
+    found = geometry.outlines(masks, *masks.size, 4)
     return Shapes(*writing.grouped(*found, simple))
 
 

@@ -77,8 +77,7 @@ def rings(
 
 def masks(cells: Masks, where: NDArray[np.bool_], uncompressed: bool = False) -> writing.Masks:
     """Run lengths as a column of COCO segmentations, ``{"size":[h,w],"counts":…}``; nothing outside `where`."""
-    counts = [c if there else None for c, there in zip(cells, where.tolist(), strict=True)]
-    return writing.Masks(counts, *cells.size, uncompressed)
+    return writing.Masks(cells, np.ascontiguousarray(where, bool).view(np.uint8), *cells.size, uncompressed)
 
 
 def numbers(values: Any) -> NDArray[np.int64] | NDArray[np.float64]:
