@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from celltable import schema
@@ -76,6 +77,14 @@ def test_a_store_made_from_another_inherits_terms_history_and_users_keys(tmp_pat
     assert (made.split, made.published_counts, made.tables) == ({}, (), {})  # they are about the whole
     assert made.sources["from"].relative == "a/s"  # the folder whose copies of pixels the new store points to
     assert made.sources["toy:a.zip"].path == "/there/a.zip"
+
+
+def test_classes_that_only_cells_have_follow_those_of_the_description(tmp_path: Path) -> None:
+    mask = np.eye(4, dtype=bool)
+    cells = Instances.from_masks([mask] * 3, (4, 4), class_name=["z", "a", "c"])
+    with StoreWriter(tmp_path / "s", {}) as writer:
+        writer.append(Sample(Image("i", 4, 4), cells))
+        assert writer.finish(FULL).description.classes == ("b", "a", "c", "z")
 
 
 def test_predictions_inherit_terms_but_start_a_history_of_their_own(tmp_path: Path) -> None:

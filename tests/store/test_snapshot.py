@@ -163,3 +163,21 @@ def test_a_store_that_nobody_holds_keeps_no_file_open(tmp_path: Path) -> None:
         contents(open_store(path))
     gc.collect()
     assert len(os.listdir("/dev/fd")) == before
+
+
+def test_edits_of_many_processes_at_once_are_all_applied(tmp_path: Path) -> None:
+    store = write(tmp_path / "s")
+    code = (
+        "import sys\nfrom celltable.cells import Edit\nfrom celltable.store import open_store\n"
+        "from celltable.store.edits import edits_table\n"
+        "for n in (0, 1):\n"
+        "    store = open_store(sys.argv[1])\n"
+        "    cell = store[sys.argv[2]].instances.take([0])\n"
+        "    store.edit(edits_table([Edit('by-hand', sys.argv[2], int(cell.ids[0]), '', cell, None)]), compact=False)\n"
+    )
+    runs = [subprocess.Popen([sys.executable, "-c", code, str(store.path), f"i{n}"]) for n in range(3)]
+    assert [run.wait() for run in runs] == [0, 0, 0]
+    after = store.fresh()
+    assert after.n_instances == 0
+    assert sorted(after.edits["batch"].to_pylist()) == after.edits["edit_id"].to_pylist() == [1, 2, 3, 4, 5, 6]
+    assert len(after.description.overlay) == 6

@@ -65,15 +65,15 @@ class StoreWriter:
     def finish(self, info: Description | Mapping[str, Any], findings: pa.Table | None = None) -> Store:
         """Write the final tables, `findings` beside those of the samples, and move the store into place.
 
-        Where the description names no classes, those of the cells are listed by name.
+        Classes of cells that the description does not list follow those that it lists, by name.
         """
         with plain_os_errors(self.path):
             self._parts.flush()
             folder = self._parts.final
             classes = self._parts.assemble(folder, findings)
             description = described(info)
-            if not description.classes:
-                description = description.replaced(classes=classes)
+            listed = description.classes
+            description = description.replaced(classes=(*listed, *(c for c in classes if c not in listed)))
             write_description(folder, sealed(folder, description, schema.TABLES))
             with locked(self.path) if self.path.exists() else nullcontext():
                 self._parts.seal()
