@@ -71,7 +71,7 @@ CASES: dict[str, Case] = {
     "a smaller yellow": (lambda r: cropped(channel("yellow")(r)), "size-mismatch", 1, 0),
     "a deeper yellow": (lambda r: _deep(channel("yellow")(r)), "size-mismatch", 1, 0),
     "a class that does not exist": (_labels("8|5|0", "8|19|0"), "unknown-class", 1, 0),
-    "a class that is no number": (_labels("8|5|0", "8|five"), "unknown-class", 1, 0),
+    "a class that is not a number": (_labels("8|5|0", "8|five"), "unknown-class", 1, 0),
     "an empty label": (_labels("8|5|0", ""), "unknown-class", 1, 0),
     "an empty table": (lambda r: only(r, "train.csv").write_bytes(b""), "unreadable-table", 1, 0),
     "a table of noise": (lambda r: only(r, "train.csv").write_bytes(b"\x00\xff" * 50), "unreadable-table", 1, 0),

@@ -43,7 +43,7 @@ CASES: dict[str, Case] = {
     "tissues are missing": (lambda r: (r / TYPES).unlink(), "missing-tissues", 1, 0),
     "a tissue too few": (_edit(TYPES, lambda a: a[:-1]), "missing-tissues", 1, 0),
     "an unknown tissue": (_edit(TYPES, lambda a: np.array(["Brain", *a[1:]])), "unknown-tissue", 1, 0),
-    "a class number that is no whole number": (_edit(MASKS, _set(0.5, 1, 40, 40, 5)), "mask-values", 1, 0),
+    "a class number that is not a whole number": (_edit(MASKS, _set(0.5, 1, 40, 40, 5)), "mask-values", 1, 0),
     "a negative id": (_edit(MASKS, _set(-3, 1, 40, 40, 5)), "mask-values", 1, 0),
     "an id that is not a number": (_edit(MASKS, _set(np.nan, 1, 40, 40, 5)), "mask-values", 1, 0),
     "a patch of zeros": (_edit(MASKS, _set(0, 1)), "void-patch", 1, cells_of("fold1_0001")),

@@ -1,4 +1,4 @@
-"""ImageMask-PanNuke: versions told apart, colours assigned by a stated rule, and what damaged pairs become."""
+"""ImageMask-PanNuke: how versions are distinguished and colours assigned, and what damaged pairs become."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def test_a_folder_that_names_no_version_must_be_told(pristine: Path, tmp_path: P
     root = Path(shutil.copytree(pristine, tmp_path / "data"))
     with pytest.raises(InputError, match="--part v1 or --part v2"):
         read_all("pannuke_imagemask", root)
-    told, _ = read_all("pannuke_imagemask", root, ("v2",))
+    requested, _ = read_all("pannuke_imagemask", root, ("v2",))
     known, _ = read_all("pannuke_imagemask", pristine)
-    assert [list(s.instances.rle) for s in told.values()] == [list(s.instances.rle) for s in known.values()]
+    assert [list(s.instances.rle) for s in requested.values()] == [list(s.instances.rle) for s in known.values()]
 
 
 def test_red_and_blue_are_put_right(pristine: Path) -> None:

@@ -1,4 +1,4 @@
-"""Images cut short after their header: every reader says so, and keeps the image and its cells."""
+"""Images truncated after their header: every reader reports it, and keeps the image and its cells."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IMAGES = {
 
 
 def unpacked(root: Path) -> None:
-    """Unpack the zips of an example where they lie."""
+    """Replace each zip of an example by a folder of its name."""
     import zipfile
 
     for path in list(root.rglob("*.zip")):
@@ -37,23 +37,23 @@ def test_a_truncated_image_is_a_finding_and_keeps_its_cells(name: str, share: fl
     root = make_example(name, tmp_path)
     root = root.parent if root.is_file() else root
     unpacked(root)
-    before, found = read_all(name, root)
-    assert not rules(found)["truncated-image"]
+    before, findings = read_all(name, root)
+    assert not rules(findings)["truncated-image"]
     paths = sorted(p for p in root.rglob(IMAGES[name]) if "__MACOSX" not in p.parts)
     used = {w.member.rpartition("/")[2] for s in before.values() if len(s.instances) for w in s.image.pixels}
     path = next(p for p in paths if p.name in used)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    after, found = read_all(name, root)
-    told = [f for f in found if f.rule == "truncated-image"]
-    assert told
-    assert all(path.name in f.message and f.severity == "error" for f in told)
+    after, findings = read_all(name, root)
+    reported = [f for f in findings if f.rule == "truncated-image"]
+    assert reported
+    assert all(path.name in f.message and f.severity == "error" for f in reported)
     assert {i: s.instances.rle for i, s in after.items()} == {i: s.instances.rle for i, s in before.items()}
     assert {i: s.image for i, s in after.items()} == {i: s.image for i, s in before.items()}
     with pytest.raises(ImageFileError, match="cut short|damaged|truncated"):
-        after[told[0].image_id or ""].pixels()
+        after[reported[0].image_id or ""].pixels()
 
 
 @pytest.mark.real
 def test_the_real_livecell_archive_has_none(sample: Callable[[str], Path]) -> None:
-    _, found = read_all("livecell", sample("livecell/LIVECell_dataset_2021"))
-    assert not rules(found)["truncated-image"]
+    _, findings = read_all("livecell", sample("livecell/LIVECell_dataset_2021"))
+    assert not rules(findings)["truncated-image"]

@@ -141,7 +141,7 @@ def test_large_loose_files_are_hashed_by_blocks_over_all_of_them(
     monkeypatch.setattr("celltable.imagefile.release._BLOCK", 10)
     data, seen = bytes(range(250)) * 20, list[int]()
     hashes = []
-    for change in (None, 0, 4999, 2501, 100):  # 63 steps of 79.2: 100 lies between two blocks
+    for change in (None, 0, 4999, 2501, 100):  # 63 steps of 79.2: 100 is between two blocks
         (tmp_path / "masks.npy").write_bytes(bytes(b ^ (k == change) for k, b in enumerate(data)))
         with open_release(tmp_path) as release:
             hashes.append(release.hash_sources(seen.append)[""])

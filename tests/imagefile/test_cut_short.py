@@ -1,4 +1,4 @@
-"""Files cut short after their header are told as such wherever they are cut, and whole ones never are."""
+"""Files truncated after their header are recognised wherever they are cut, and whole ones never are."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ FILES: dict[str, bytes] = {
     "big.tif": tiff(bigtiff=True, rowsperstrip=8, compression="lzw"),
     "motorola.tif": tiff(byteorder=">", rowsperstrip=8),
     "pages.tif": tiff(pages=3, rowsperstrip=30),
-    "pillow.tif": pillow("tiff", compression="tiff_lzw"),  # its directory stands behind the pixels
+    "pillow.tif": pillow("tiff", compression="tiff_lzw"),  # its directory follows the pixels
 }
 
 
@@ -101,9 +101,9 @@ def test_a_release_tells_it_in_folders_and_archives_and_reads_no_more_than_it_mu
     expected = {name for name in members if name.startswith("cut/")}
     for path in (folder, tmp_path / "stored.zip", tmp_path / "deflated.zip", tmp_path / "tape.tar.gz"):
         with open_release(path) as release:
-            told = {e.name for e in release.entries if release.cut_short(e)}
+            reported = {e.name for e in release.entries if release.cut_short(e)}
         unseen = {n for n in expected if n.endswith((".png", ".jpg"))} if path.name == "deflated.zip" else set()
-        assert told == expected - unseen, path.name
+        assert reported == expected - unseen, path.name
 
 
 def test_a_directory_that_points_to_itself_ends() -> None:

@@ -75,7 +75,7 @@ def _chosen(release: Release, parts: tuple[str, ...]) -> dict[str, Entry]:
     wanted = parts or tuple(p for p in WIDE if p in files) or tuple(files)
     absent = [p for p in wanted if p not in files]
     if absent:
-        raise InputError(f"there is no annotation file of part {absent[0]}; found {', '.join(files) or 'none'}.")
+        raise InputError(f"the release has no annotation file of part {absent[0]}; found {', '.join(files) or 'none'}.")
     return {p: files[p] for p in PARTS if p in wanted}
 
 
@@ -106,8 +106,8 @@ def _item(record: dict[str, Any], part: str, listed: Counter[str], seen: dict[st
     size = coco.size_of(record)
     if size is None:
         findings.append(Finding("invalid-size", f"{stem} states no valid height and width", "error", image_id))
-    told = {k: str(record[k]) for k in ("original_filename", "url") if record.get(k)}
-    source = {k: v for k, v in told.items() if v != f"{stem}.png"}
+    names = {k: str(record[k]) for k in ("original_filename", "url") if record.get(k)}
+    source = {k: v for k, v in names.items() if v != f"{stem}.png"}
     return Item(image_id, part, record.get("id"), stem, size or (0, 0), source, tuple(findings))
 
 

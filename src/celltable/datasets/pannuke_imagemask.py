@@ -92,7 +92,7 @@ def load(release: Release, shared: Shared, item: tuple[str, Entry, str, Entry | 
     )  # fmt: skip
     findings = [Finding("red-blue-swapped", "the file has red and blue exchanged", "note", number)]
     if mask_entry is None:
-        return unlabelled(release, image, Finding("missing-annotation", f"there is no mask {number}", "error", number))
+        return unlabelled(release, image, Finding("missing-annotation", f"mask {number} is missing", "error", number))
     mask = fitting_mask(release, mask_entry, image, findings)
     if mask is None:
         return unlabelled(release, image, *findings)
