@@ -33,7 +33,7 @@ def write(samples: Iterable[Sample], out: Path, *, indent: int = 0, overwrite: b
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists already; give another name, or overwrite it.")
     partial = out.with_name(out.name + ".incomplete")
-    partial.write_text(json.dumps({"petri": 1, "images": images}, indent=indent or None), encoding="utf-8")
+    partial.write_text(json.dumps({"petri": 1, "dishes": images}, indent=indent or None), encoding="utf-8")
     partial.replace(out)
     report.written["files"] += 1
     return report
@@ -43,9 +43,9 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
     """Read such a file; an image that is known keeps its record."""
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-        rows = sorted(document["images"], key=lambda row: row["id"])
+        rows = sorted(document["dishes"], key=lambda row: row["id"])
     except (ValueError, KeyError, TypeError) as exc:
-        raise InputError(f"{path} is not a petri file: {exc}; expected JSON with the keys petri and images.") from exc
+        raise InputError(f"{path} is not a petri file: {exc}; expected JSON with the keys petri and dishes.") from exc
     for row in rows:
         height, width = row["size"]
         image = (images or {}).get(row["id"]) or Image(row["id"], height, width)
