@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from petri.checks import CHECK
 from petri.datasets import DATASET
+from petri.formats import FORMAT
 from petri.metrics import METRIC
 from petri.models import MODEL
 from petri.repairs import REPAIR
 
-from celltable.testing import CheckTests, DatasetTests, MetricTests, ModelTests, RepairTests
+from celltable.testing import CheckTests, DatasetTests, FormatTests, MetricTests, ModelTests, RepairTests
 
 
 class TestDishes(DatasetTests):
     plugin = DATASET
+
+
+class TestPetriJson(FormatTests):
+    plugin = FORMAT
 
 
 class TestSquareCell(CheckTests):
