@@ -12,6 +12,7 @@ from celltable.cells import Image, Instances, Sample
 from celltable.errors import InputError
 from celltable.plugins import Option
 from celltable.plugins.format import ConversionReport, Format, Recognition, Strength
+from celltable.plugins.losses import tally
 from celltable.plugins.peek import Peek
 
 KEEPS = frozenset({"overlap", "holes", "components", "ids", "exact-mask", "image-size", "empty-images"})
@@ -26,10 +27,7 @@ def write(samples: Iterable[Sample], out: Path, *, indent: int = 0, overwrite: b
         rows = [{"id": int(i), "rle": rle.decode()} for i, rle in zip(cells.ids, map(bytes, cells.rle), strict=True)]
         image = sample.image
         images.append({"id": image.image_id, "size": [image.height, image.width], "cells": rows})
-        report.written["images"] += 1
-        report.written["cells"] += len(rows)
-        classes = sum(name is not None for name in cells.column("class_name"))
-        report.add("classes: cells whose class was dropped", classes)
+        tally(report, sample, KEEPS)
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists already; give another name, or overwrite it.")
     partial = out.with_name(out.name + ".incomplete")
