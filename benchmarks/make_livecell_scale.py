@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from celltable.datasets._livecell import TYPES
+from celltable.notation.livecell import TYPES
 
 IMAGES, CELLS = 3250, 1_600_000  # of the whole release
 SIZE = (520, 704)

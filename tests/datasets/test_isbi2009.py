@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from celltable.datasets._xcf import Layer, pack, read_layers
 from celltable.errors import ImageFileError
+from celltable.imagefile.xcf import Layer, pack, read_layers
 
 from .releases import Case, cells_of, check_case, cropped, cut, make_example, read_all, rules
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from celltable.datasets.livecell_counts import _number
+from celltable.datasets.livecell_counts import parse_count
 from celltable.errors import ArchiveError, InputError
 
 from .releases import cut, make_example, read_all, rules
@@ -29,7 +29,7 @@ NOT_COUNTED: list[Any] = ["NaN", "inf", "-3", -3, "twelve", "", None, True, [], 
 
 @pytest.mark.parametrize(("value", "count"), [*COUNTED, *((v, None) for v in NOT_COUNTED)])
 def test_what_is_a_count(value: Any, count: float | None) -> None:
-    assert _number(value) == count
+    assert parse_count(value) == count
 
 
 @pytest.mark.parametrize("value", ["NaN", "many", None, -1, "inf"])

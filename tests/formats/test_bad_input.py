@@ -243,11 +243,11 @@ def test_as_published_loses_ids_up_to_ten_and_swaps_red_and_blue(tmp_path: Path)
 
 
 def test_the_split_of_2656_images_is_the_published_one() -> None:
-    from celltable.formats.image_mask_png import _shuffled
+    from celltable.formats.image_mask_png import shuffled_places
 
-    places = _shuffled(2656, [80, 15, 5], 0)
+    places = shuffled_places(2656, [80, 15, 5], 0)
     assert [places.count(p) for p in ("train", "valid", "test")] == [2124, 398, 134]
-    assert places == _shuffled(2656, [80, 15, 5], 0) != _shuffled(2656, [80, 15, 5], 1)
+    assert places == shuffled_places(2656, [80, 15, 5], 0) != shuffled_places(2656, [80, 15, 5], 1)
 
 
 def test_the_collection_tiles_its_large_sources_and_splits_stage1_by_colour(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zipfile
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 from typer.testing import CliRunner
 
 import celltable as ct
@@ -20,7 +22,6 @@ from celltable import plugins
 from celltable.cells import Image, Instances, Sample
 from celltable.cli import build
 from celltable.errors import InputError, OptionError
-from celltable.formats._pixels import encode_png
 from celltable.plugins.format import Format, Recognition, Strength, detect
 from celltable.plugins.peek import Peek, is_label_map, json_outline
 from celltable.store import Store, StoreWriter, open_store
@@ -29,6 +30,12 @@ from celltable.testing.corpus import corpus, disc
 
 SIZE = (48, 56)
 FORMATS = [n for n in plugins.names("formats") if (f := plugins.load("formats", n)).read and f.write]
+
+
+def png(pixels: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    PillowImage.fromarray(pixels).save(file, "png")
+    return file.getvalue()
 
 
 def picture(colour: bool, noise: float = 6) -> NDArray[np.uint8]:
@@ -142,7 +149,7 @@ def test_a_folder_of_pictures_is_refused_and_never_scored(what: str, ending: str
         if ending == ".tif":
             tifffile.imwrite(folder / f"{name}.tif", pixels)
         else:
-            (folder / f"{name}.png").write_bytes(encode_png(pixels))
+            (folder / f"{name}.png").write_bytes(png(pixels))
     with pytest.raises(InputError, match=f"found 3 \\{ending} files, which no format recognises.*--pred-format"):
         ct.evaluate(gt, folder, "ap_dsb2018")
 
@@ -164,7 +171,7 @@ def test_a_named_format_is_read_without_asking(tmp_path: Path) -> None:
     gt = stored(tmp_path / "gt.celltable", samples(False))
     (tmp_path / "p").mkdir()
     for name in ("a", "b", "täg 1"):
-        (tmp_path / "p" / f"{name}.png").write_bytes(encode_png(np.full(SIZE, 1, np.uint8)))
+        (tmp_path / "p" / f"{name}.png").write_bytes(png(np.full(SIZE, 1, np.uint8)))
     found = ct.evaluate(gt, tmp_path / "p", "ap_dsb2018", pred_format="label-png")
     assert found["ap_dsb2018"].value == 0.0
     with pytest.raises(ct.CelltableError, match="can be written but not read"):
@@ -174,7 +181,7 @@ def test_a_named_format_is_read_without_asking(tmp_path: Path) -> None:
 def test_label_maps_of_both_kinds_in_one_folder_are_ambiguous(tmp_path: Path) -> None:
     labels = samples(False)[0].instances.label_map("last-wins").label_map.astype(np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", labels)
-    (tmp_path / "b.png").write_bytes(encode_png(labels))
+    (tmp_path / "b.png").write_bytes(png(labels))
     with pytest.raises(InputError, match=r"may be in the formats label-png .* and label-tiff .*--from label-png"):
         detect(tmp_path)
 
@@ -184,7 +191,7 @@ def test_cell_ids_in_one_channel_of_a_colour_image_are_not_taken_for_class_colou
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
         planes = picture(True) if folder == "images" else np.stack([labels, labels * 0, labels * 0], -1)
-        (tmp_path / folder / "a.png").write_bytes(encode_png(planes))  # as BBBC039 publishes its masks
+        (tmp_path / folder / "a.png").write_bytes(png(planes))  # as BBBC039 publishes its masks
     with pytest.raises(InputError, match="no format recognises"):
         detect(tmp_path)
 

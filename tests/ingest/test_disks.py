@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -61,12 +62,10 @@ def test_a_read_only_disk_is_said_and_the_old_store_stays(
 def test_a_disk_that_fills_while_the_final_tables_are_written_keeps_the_old_store(
     table: str, bowl: Path, old: Path, monkeypatch: pytest.MonkeyPatch, celltable: Callable[..., Outcome]
 ) -> None:
-    from celltable.store import _parts
-
-    before = digest(old)
+    before, parts = digest(old), sys.modules["celltable.store._parts"]
     with monkeypatch.context() as patch:
         for name in ("write_table", "write_instances"):
-            patch.setattr(_parts, name, _full_for(table, getattr(_parts, name)))
+            patch.setattr(parts, name, _full_for(table, getattr(parts, name)))
         refused(celltable("ingest", "dsb2018", bowl, old, "--overwrite"), "the disk is full")
     assert digest(old) == before
     assert celltable("ingest", "dsb2018", bowl, old, "--overwrite")[0] == 0

@@ -14,7 +14,7 @@ import pytest
 
 from celltable.cells import Sample
 from celltable.errors import CelltableError
-from celltable.pipelines.ingest import _Load, ingest
+from celltable.pipelines.ingest import Loader, ingest
 from celltable.store import StoreWriter
 
 from .tools import Outcome, digest, litter, refused
@@ -122,13 +122,13 @@ def test_ctrl_c_says_how_to_go_on_and_keeps_what_is_done(
     refused(celltable("show", out), "run the same command again")
     read: list[object] = []
 
-    load = _Load.__call__
+    load = Loader.__call__
 
-    def counted(self: _Load, item: Any) -> Sample:
+    def counted(self: Loader, item: Any) -> Sample:
         read.append(item)
         return load(self, item)
 
-    monkeypatch.setattr(_Load, "__call__", counted)
+    monkeypatch.setattr(Loader, "__call__", counted)
     assert celltable("ingest", "dsb2018", pristine, out)[0] == 0
     assert len(read) == 12 - 8  # four parts of two images were kept
 

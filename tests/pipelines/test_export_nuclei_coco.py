@@ -20,8 +20,8 @@ from celltable import plugins
 from celltable.cells import Instances
 from celltable.cli import build
 from celltable.errors import InputError
-from celltable.formats._nuclei_tiles import redrawn
 from celltable.formats.nuclei_coco import DEFECTS, SOURCES
+from celltable.notation.nuclei_tiles import redrawn
 from celltable.pipelines.convert import export, import_annotations
 from celltable.pipelines.ingest import ingest
 from celltable.pipelines.merge import merge

@@ -11,7 +11,7 @@ import pytest
 
 from celltable import plugins
 from celltable.imagefile import open_release
-from celltable.pipelines.ingest import _Load
+from celltable.pipelines.ingest import Loader
 
 EVERY = [(family, name) for family in plugins.FAMILIES for name in plugins.names(family)]
 
@@ -31,7 +31,7 @@ def test_a_reader_gives_the_same_samples_where_it_was_sent(name: str, tmp_path: 
     reader = plugins.load("datasets", name)
     with open_release(reader.example(tmp_path / "release", 0)) as release:
         scan = reader.scan(release, ())
-        load = _Load(reader, release, (), scan, None)
+        load = Loader(reader, release, (), scan, None)
         sent: Any = pickle.loads(pickle.dumps(load))
         assert sent.release is not release
         for item in scan.items:

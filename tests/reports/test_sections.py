@@ -19,13 +19,13 @@ from typer.testing import CliRunner
 from celltable import plugins, schema
 from celltable.cells import Instances
 from celltable.cli import build
+from celltable.drawing.beside import count_table, share_bars
 from celltable.drawing.picture import path_of
 from celltable.drawing.svg import histogram, ranges
 from celltable.pipelines.check import check
 from celltable.pipelines.ingest import ingest
 from celltable.pipelines.report import report
 from celltable.pipelines.show import summary
-from celltable.reports._beside import count_table, share_bars
 from celltable.store import Store, open_store, with_columns
 
 

@@ -12,11 +12,11 @@ from celltable.cells import Finding, Image, Instances, Sample
 from celltable.errors import ArchiveError, ImageFileError
 from celltable.geometry import outline
 from celltable.imagefile import Entry, Release
+from celltable.imagefile.xcf import Layer, pack, read_layers
 from celltable.plugins.dataset import Damage, Dataset, File, Scan
 from celltable.rules import rule
 
 from ._read import fitting_mask, image_of, png, sample, unlabelled, unreadable_is_a_finding
-from ._xcf import Layer, pack, read_layers
 
 rule(
     "missing-outline-layer",

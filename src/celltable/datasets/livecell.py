@@ -14,9 +14,9 @@ from celltable.imagefile import Entry, Release
 from celltable.notation import coco_cells as coco
 from celltable.notation.coco import Document
 from celltable.notation.coco import load as load_coco
+from celltable.notation.livecell import PIXEL_UM, TYPES, parse
 from celltable.plugins.dataset import STOPS, Damage, Dataset, File, Scan
 
-from ._livecell import PIXEL_UM, TYPES, parse
 from ._read import UnreadableImage, image_of, located, sample, tiff
 
 WIDE: Final = ("train", "val", "test")

@@ -10,10 +10,10 @@ from typing import Any, Final
 from celltable.cells import Finding, Instances, Sample
 from celltable.errors import InputError
 from celltable.imagefile import Entry, Release
+from celltable.notation.livecell import PIXEL_UM, parse
 from celltable.plugins.dataset import STOPS, Damage, Dataset, File, Scan
 from celltable.rules import rule
 
-from ._livecell import PIXEL_UM, parse
 from ._read import image_of, sample, tiff, unreadable_is_a_finding
 
 rule(
@@ -41,7 +41,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
             continue
         for name, value in sorted(_counts(release, entry).items()):
             stem = Path(name).stem
-            count = _number(value)
+            count = parse_count(value)
             if count is None:
                 text = f"the count of {name} is {str(value)[:30]!r}, no number; the pair is left out"
                 findings.append(Finding("invalid-count", text, "error", stem))
@@ -64,7 +64,7 @@ def _counts(release: Release, entry: Entry) -> dict[str, Any]:
     return counts
 
 
-def _number(value: Any) -> float | None:
+def parse_count(value: Any) -> float | None:
     """Parse a count: text as documented, or a number."""
     try:
         number = float(value)

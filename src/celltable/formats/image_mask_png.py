@@ -130,7 +130,7 @@ def write(
             if gone := np.setdiff1d(given.instances.ids, sample.instances.ids).tolist():
                 report.left_out[given.image.image_id] = gone
             done.images.append(given.image)
-        done.places = done.own() if shares is None else _shuffled(len(done.images), shares, seed)
+        done.places = done.own() if shares is None else shuffled_places(len(done.images), shares, seed)
         for k, place in enumerate(done.places):
             _move(waiting, folder / place, f"{FIRST + k}{ending}")
         for kind in waiting.iterdir() if done.images else ():
@@ -155,7 +155,7 @@ def _shares(text: str) -> list[float]:
     return shares
 
 
-def _shuffled(n: int, shares: Sequence[float], seed: int) -> list[str]:
+def shuffled_places(n: int, shares: Sequence[float], seed: int) -> list[str]:
     """The split of each of `n` images: shares rounded down, the rest to test, as 2,656 give 2,124, 398 and 134."""
     order = np.random.default_rng(seed).permutation(n)
     train, valid = (int(n * share / 100) for share in shares[:2])

@@ -15,6 +15,7 @@ from celltable.cells import Image, Instances, Sample
 from celltable.geometry.look import image_class, look_at
 from celltable.notation.coco import Numbers
 from celltable.notation.names import to_name
+from celltable.notation.nuclei_tiles import Window, cropped, redrawn, shrunk, shrunk_pixels, windows
 from celltable.plugins.format import ConversionReport, Format
 from celltable.plugins.losses import (
     DETAILS,
@@ -31,7 +32,6 @@ from celltable.plugins.losses import (
 from celltable.plugins.options import Option
 
 from ._coco_write import CocoWriter
-from ._nuclei_tiles import Window, cropped, redrawn, shrunk, shrunk_pixels, windows
 from ._out import new_folder
 from ._pixels import encode, write_bytes
 

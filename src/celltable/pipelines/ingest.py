@@ -67,7 +67,7 @@ def ingest(
             scan = reader.scan(release, tuple(parts))
             if not scan.items:
                 raise ReleaseError(_nothing(reader, release))
-            load = _Load(reader, release, tuple(parts), scan, writer.extra.resolve() if copy else None)
+            load = Loader(reader, release, tuple(parts), scan, writer.extra.resolve() if copy else None)
             label = f"reading {reader.name}" if progress else None
             for sample in runner.map(load, scan.items[writer.done :], progress=label):
                 writer.append(sample)
@@ -84,22 +84,22 @@ def _known_parts(reader: Dataset, parts: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _LoadReference(work.Reference["_Load"]):
-    """How another process comes to the same `_Load`: what the items share is read again from the release there."""
+class LoaderReference(work.Reference["Loader"]):
+    """How another process comes to the same `Loader`: what the items share is read again from the release there."""
 
     reader: str
     release: ReleaseReference
     parts: tuple[str, ...]
     copy: Path | None
 
-    def open(self) -> _Load:
+    def open(self) -> Loader:
         reader: Dataset = plugins.load("datasets", self.reader)
         release = work.opened(self.release)
-        return _Load(reader, release, self.parts, reader.scan(release, self.parts), self.copy)
+        return Loader(reader, release, self.parts, reader.scan(release, self.parts), self.copy)
 
 
 @dataclass(frozen=True, slots=True)
-class _Load:
+class Loader:
     """Reads one item of a release as a sample that needs the release no more: its pixels are places, not loaded."""
 
     reader: Dataset
@@ -128,7 +128,7 @@ class _Load:
         return replace(sample, image=replace(sample.image, pixels=pixels))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return work.opened, (_LoadReference(self.reader.name, self.release.reference, self.parts, self.copy),)
+        return work.opened, (LoaderReference(self.reader.name, self.release.reference, self.parts, self.copy),)
 
 
 def source_key(dataset: str, key: str) -> str:

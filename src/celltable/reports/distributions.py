@@ -7,10 +7,9 @@ from typing import Any, Final
 import numpy as np
 import pyarrow.compute as pc
 
+from celltable.drawing.beside import count_table, legend, share_bars
 from celltable.drawing.svg import bars, histogram, ranges
 from celltable.plugins.section import Material, Section
-
-from ._beside import count_table, legend, share_bars
 
 OVERLAID: Final = 4  # more curves in one plot are indistinguishable
 _SPREAD: Final = "5, 25, 50, 75 and 95 %"
