@@ -31,6 +31,8 @@ def ingest(
     Nothing is repaired; what is wrong becomes a finding. An interrupted ingest goes on where it stopped.
 
     Example: celltable ingest dsb2018 stage1_train.zip dsb.celltable
+
+    On other processes or machines: celltable ingest dsb2018 stage1_train.zip dsb.celltable --scheduler tcp://host:8786
     """
     from celltable.pipelines.ingest import ingest as run
 

@@ -42,6 +42,8 @@ def predict(
     """Run a model over the images of a store; the predictions are a store of their own, with scores.
 
     Example: celltable predict dsb.celltable --model otsu-watershed -o pred.celltable
+
+    On other processes or machines: celltable predict dsb.celltable -o pred.celltable --how processes --workers 8
     """
     if list_models:
         _list(json)
