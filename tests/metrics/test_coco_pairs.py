@@ -31,7 +31,9 @@ def evaluate(gt: dict[str, Any], dt: dict[str, Any], scores: NDArray[np.float64]
     return matching.evaluate(images=1, threads=1, dt_score=scores, **gt, **dt, **areas, **settings())
 
 
-def all_pairs(gt: NDArray[np.float64], dt: NDArray[np.float64]) -> tuple[NDArray[np.int64], ...]:
+def all_pairs(
+    gt: NDArray[np.float64], dt: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Every pair of boxes that shares an area, with its IoU, by COCO's formula on the whole matrix."""
     with np.errstate(over="ignore", invalid="ignore"):
         low = np.maximum(gt[:, None, :2], dt[None, :, :2])
@@ -55,8 +57,8 @@ def test_boxes_of_all_sizes_match_as_by_comparing_every_pair(seed: int) -> None:
     gt = boxes_of_all_sizes(rng, 150)
     near = gt[rng.permutation(150)[:100]] * rng.uniform(0.9, 1.1, (100, 4))
     dt = np.vstack([near, boxes_of_all_sizes(rng, 50)])
-    gt[:3] = [[-1e5, -1e5, 2e5, 2e5], [0, 0, 0, 5], [3, 3, -2, 4]]
-    dt[:3] = [[-9e4, -1e5, 2e5, 2e5], [1e300, 1e300, 1, 1], [5, 5, -1, -1]]
+    gt[:3] = np.array([[-1e5, -1e5, 2e5, 2e5], [0, 0, 0, 5], [3, 3, -2, 4]])
+    dt[:3] = np.array([[-9e4, -1e5, 2e5, 2e5], [1e300, 1e300, 1, 1], [5, 5, -1, -1]])
     scores = rng.permutation(len(dt)).astype(float)
     got = evaluate({**side("gt", len(gt)), "gt_boxes": gt}, {**side("dt", len(dt)), "dt_boxes": dt}, scores)
     i, j, iou = all_pairs(gt, dt)
