@@ -24,9 +24,9 @@ def test_outlines_are_flipped_and_their_line_belongs_to_the_object(pristine: Pat
     samples, _ = read_all(NAME, pristine)
     truth = generate("fluorescence", size=(128, 128), cells=10, seed=0).label_map > 0
     cells = samples["00733"].instances
-    found = np.any([m for m, k in zip(cells.masks(), cells.column("kind"), strict=True) if k == "cell"], axis=0)
-    assert (found & truth).sum() / (found | truth).sum() > 0.99
-    assert (found[::-1] & truth).sum() / (found | truth).sum() < 0.8
+    drawn = np.any([m for m, k in zip(cells.masks(), cells.column("kind"), strict=True) if k == "cell"], axis=0)
+    assert (drawn & truth).sum() / (drawn | truth).sum() > 0.99
+    assert (drawn[::-1] & truth).sum() / (drawn | truth).sum() < 0.8
 
 
 def test_bitmaps_with_and_without_file_header_give_their_green_channel(pristine: Path) -> None:

@@ -165,9 +165,9 @@ def test_the_numbers_of_2018_are_read_as_those_of_2018(pristine: Path, tmp_path:
     assert [f.message for f in findings if f.rule == "label-without-class"] == [
         "the challenge has no class for Cytokinetic bridge; left out of the labels"
     ]
-    found = [parse_labels(str(k), CLASSES_OF_2018) for k in range(28)]
-    assert [f.numbers[0] if f.numbers else -1 for f in found] == list(OF_2018)
-    assert sum(len(f.without_class) for f in found) == OF_2018.count(-1)
+    parsed = [parse_labels(str(k), CLASSES_OF_2018) for k in range(28)]
+    assert [f.numbers[0] if f.numbers else -1 for f in parsed] == list(OF_2018)
+    assert sum(len(f.without_class) for f in parsed) == OF_2018.count(-1)
 
 
 def _as_atlas(root: Path, image_id: str, name: str) -> None:

@@ -34,12 +34,12 @@ def test_what_is_a_count(value: Any, count: float | None) -> None:
 
 @pytest.mark.parametrize("value", ["NaN", "many", None, -1, "inf"])
 def test_a_count_that_is_no_number_is_a_finding_and_its_pair_left_out(value: Any, root: Path) -> None:
-    before, found = read_all("livecell_counts", root)
+    before, findings_before = read_all("livecell_counts", root)
     counts = json.loads((root / COUNTS).read_text())
     (root / COUNTS).write_text(json.dumps({**counts, f"{FIRST}.tif": value}))
     after, findings = read_all("livecell_counts", root)
     assert set(before) - set(after) == {FIRST}
-    assert rules(findings) - rules(found) == {"invalid-count": 1}
+    assert rules(findings) - rules(findings_before) == {"invalid-count": 1}
 
 
 def test_counts_come_with_the_image_and_without_cells(root: Path) -> None:

@@ -95,8 +95,8 @@ def test_pixels_of_a_colour_outside_the_palette_are_counted(pristine: Path, tmp_
     root = Path(shutil.copytree(pristine, tmp_path / pristine.name))
 
     def unassigned() -> float:
-        found = [f for f in read_all("pannuke_imagemask", root)[1] if f.rule == "unassigned-pixels"]
-        return sum(f.value or 0 for f in found if f.image_id == "10040")
+        findings = [f for f in read_all("pannuke_imagemask", root)[1] if f.rule == "unassigned-pixels"]
+        return sum(f.value or 0 for f in findings if f.image_id == "10040")
 
     before = unassigned()
     mask = pixels_of(root / MASK).copy()

@@ -106,8 +106,8 @@ def test_a_pattern_finds_its_members_whatever_lies_above_them(prefix: str, tmp_p
         z.extractall(tmp_path / "unpacked" / "stage1_train")
     for path in (archive, tmp_path / "unpacked", tmp_path / "unpacked" / "stage1_train"):
         with open_release(path) as release:
-            found = release.match(r"stage1_train/(?P<id>[^/]+)/images/(?P<file>[^/]+)\.png")
-            assert [(m["id"], m["file"]) for _, m in found] == [("abc", "x")]
+            matches = release.match(r"stage1_train/(?P<id>[^/]+)/images/(?P<file>[^/]+)\.png")
+            assert [(m["id"], m["file"]) for _, m in matches] == [("abc", "x")]
             assert len(release.match(r"images/[^/]+")) == 1
             assert not release.match(r"mages/[^/]+")
 
@@ -115,8 +115,8 @@ def test_a_pattern_finds_its_members_whatever_lies_above_them(prefix: str, tmp_p
 def test_the_optional_start_of_a_pattern_is_taken_where_it_is_there(tmp_path: Path) -> None:
     make_zip(tmp_path / "data.zip", {"train/a/1.png": b"", "b/2.png": b""})
     with open_release(tmp_path / "data.zip") as release:
-        found = release.match(r"(?:(?P<part>train|test)/)?(?P<id>[ab])/\d\.png")
-        assert [(m["part"], m["id"]) for _, m in found] == [(None, "b"), ("train", "a")]
+        matches = release.match(r"(?:(?P<part>train|test)/)?(?P<id>[ab])/\d\.png")
+        assert [(m["part"], m["id"]) for _, m in matches] == [(None, "b"), ("train", "a")]
 
 
 def test_hashes_are_those_of_the_archives_and_change_with_a_folders_content(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image as Picture
 from celltable.errors import ImageFileError
 from celltable.imagefile import open_release, read_pixels
 from celltable.imagefile.cut import cut_short
-from celltable.imagefile.pixels import kind_of
+from celltable.imagefile.pixels import format_of
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (90, 110), np.uint8)
 
@@ -63,9 +63,9 @@ FILES: dict[str, bytes] = {
 @pytest.mark.parametrize("name", FILES)
 def test_a_whole_file_is_never_told_to_be_cut(name: str) -> None:
     data = FILES[name]
-    assert cut_short(data, kind_of(data) or "") == ""
+    assert cut_short(data, format_of(data) or "") == ""
     assert read_pixels(data, name, 0).shape == PIXELS.shape
-    assert cut_short(data + b"\0" * 5000, kind_of(data) or "") == ""
+    assert cut_short(data + b"\0" * 5000, format_of(data) or "") == ""
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -78,7 +78,7 @@ def test_a_file_cut_anywhere_that_cannot_be_decoded_is_told(name: str) -> None:
             whole = np.array_equal(read_pixels(piece, name, last), read_pixels(data, name, last))
         except (ImageFileError, LookupError):
             whole = False
-        said = cut_short(piece, kind_of(piece) or "")
+        said = cut_short(piece, format_of(piece) or "")
         if whole:  # what is missing may be padding, or a checksum that decoders do not need
             assert len(data) - n < 16, n
         else:
@@ -121,7 +121,7 @@ def test_no_damage_of_single_bytes_is_more_than_an_answer(name: str) -> None:
         data = bytearray(FILES[name])
         for at in rng.integers(0, min(len(data), 600), 3).tolist():
             data[at] = int(rng.integers(256))
-        assert isinstance(cut_short(bytes(data), kind_of(FILES[name]) or ""), str)
+        assert isinstance(cut_short(bytes(data), format_of(FILES[name]) or ""), str)
 
 
 @pytest.mark.real

@@ -90,20 +90,20 @@ def test_png_of_every_colour_type_depth_and_interlacing(
         expected = np.frombuffer(palette, np.uint8).reshape(-1, 3)[values[:, :, 0]]
     elif expected.shape[2] == 1:
         expected = expected[:, :, 0]
-    found = read_pixels(made, "a.png")
-    assert found.dtype == (np.uint16 if depth == 16 else np.uint8)
-    assert np.array_equal(found, expected)
+    result = read_pixels(made, "a.png")
+    assert result.dtype == (np.uint16 if depth == 16 else np.uint8)
+    assert np.array_equal(result, expected)
     info = image_info(made)
-    channels = found.shape[2] if found.ndim == 3 else 1
-    assert (info.height, info.width, info.channels, info.dtype) == (height, width, channels, found.dtype.name)
+    channels = result.shape[2] if result.ndim == 3 else 1
+    assert (info.height, info.width, info.channels, info.dtype) == (height, width, channels, result.dtype.name)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P"])
 def test_png_written_by_pillow_reads_as_pillow_reads_it(mode: str) -> None:
     image = Image.fromarray(RNG.integers(0, 256, (37, 53, 3), dtype=np.uint8)).convert(mode)
     for options in ({}, {"optimize": True}, {"compress_level": 0}, {"compress_level": 9}):
-        found = read_pixels(saved(image, "PNG", **options), "a.png")
-        assert np.array_equal(found, np.asarray(image.convert({"1": "L", "P": "RGB"}.get(mode, mode))))
+        result = read_pixels(saved(image, "PNG", **options), "a.png")
+        assert np.array_equal(result, np.asarray(image.convert({"1": "L", "P": "RGB"}.get(mode, mode))))
 
 
 def test_a_palette_with_transparency_has_four_channels() -> None:
@@ -159,12 +159,12 @@ def test_pages_and_planes_of_a_tiff(tmp_path: Path) -> None:
 def test_bitmaps_with_and_without_file_header(mode: str, bare: bool) -> None:
     image = Image.fromarray(RNG.integers(0, 256, (17, 23, 3), dtype=np.uint8)).convert(mode)
     data = saved(image, "BMP")[14 if bare else 0 :]
-    found = read_pixels(data, "a.DIB")
+    result = read_pixels(data, "a.DIB")
     expected = np.asarray(image.convert({"1": "RGB", "P": "RGB"}.get(mode, mode)))
-    assert np.array_equal(found, expected)
+    assert np.array_equal(result, expected)
     info = image_info(data)
     assert (info.height, info.width, info.format) == (17, 23, "dib" if bare else "bmp")
-    assert info.channels == (found.shape[2] if found.ndim == 3 else 1)
+    assert info.channels == (result.shape[2] if result.ndim == 3 else 1)
     with pytest.raises(ImageFileError, match="cut short"):
         read_pixels(data[:-5], "a.DIB")
 
@@ -210,9 +210,9 @@ def test_files_cut_anywhere_end_in_one_sentence(kind: str) -> None:
     data = saved(Image.fromarray(RNG.integers(0, 9, (12, 14), dtype=np.uint8)), kind)
     whole = read_pixels(data, "whole")
     for size in range(len(data)):
-        found = attempt(read_pixels, data[:size])
-        assert found.startswith("x.img: ") if isinstance(found, str) else np.array_equal(found, whole)
-        assert not isinstance(found, str) or "\n" not in found
+        result = attempt(read_pixels, data[:size])
+        assert result.startswith("x.img: ") if isinstance(result, str) else np.array_equal(result, whole)
+        assert not isinstance(result, str) or "\n" not in result
 
 
 @given(st.integers(0, 2**31))
@@ -224,8 +224,8 @@ def test_damaged_files_raise_image_file_errors_only(seed: int) -> None:
     for _ in range(3):
         data[int(rng.integers(len(data)))] = int(rng.integers(256))
     for call in (read_pixels, image_info):
-        found = attempt(call, bytes(data))
-        assert not isinstance(found, str) or found.startswith("x.img: ")
+        result = attempt(call, bytes(data))
+        assert not isinstance(result, str) or result.startswith("x.img: ")
 
 
 def test_headers_that_claim_too_much_are_refused_before_anything_is_allocated(tmp_path: Path) -> None:

@@ -36,9 +36,9 @@ def labels(dtype: Any, size: tuple[int, int] = (101, 67)) -> NDArray[Any]:
 
 
 def opened(path: Path, **how: Any) -> LabelStrips:
-    found = open_strips(path, **how)
-    assert found is not None
-    return found
+    stored = open_strips(path, **how)
+    assert stored is not None
+    return stored
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "uint32"])
@@ -46,15 +46,15 @@ def opened(path: Path, **how: Any) -> LabelStrips:
 def test_rows_of_a_file_are_those_of_the_map(tmp_path: Path, packing: str, dtype: str) -> None:
     expected = labels(dtype)
     tifffile.imwrite(tmp_path / "map.tif", expected, **PACKINGS[packing])
-    found = opened(tmp_path / "map.tif")
-    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    stored = opened(tmp_path / "map.tif")
+    assert (stored.shape, stored.dtype) == (expected.shape, expected.dtype)
     for step in (1, 7, 16, 40, 101, 500):
-        parts = [found[y : y + step] for y in range(0, 101, step)]
+        parts = [stored[y : y + step] for y in range(0, 101, step)]
         assert all(p.dtype == expected.dtype and p.flags.c_contiguous for p in parts)
         np.testing.assert_array_equal(np.concatenate(parts), expected)
     for rows in (slice(60, 20), slice(101, 101), slice(0, 0), slice(90, 300)):
-        np.testing.assert_array_equal(found[rows], expected[rows])
-    np.testing.assert_array_equal(np.asarray(found), expected)
+        np.testing.assert_array_equal(stored[rows], expected[rows])
+    np.testing.assert_array_equal(np.asarray(stored), expected)
 
 
 def test_a_large_packed_map_that_is_wanted_whole_is_a_memory_map(
@@ -70,7 +70,7 @@ def test_a_large_packed_map_that_is_wanted_whole_is_a_memory_map(
 
 def test_each_strip_is_decoded_once_going_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tifffile.imwrite(tmp_path / "map.tif", labels("uint16"), compression="zlib", tile=(16, 16))
-    found, decoded = opened(tmp_path / "map.tif"), list[int]()
+    stored, decoded = opened(tmp_path / "map.tif"), list[int]()
     packed = LabelStrips._packed
 
     def counted(self: LabelStrips, file: Any, index: int) -> bytes:
@@ -79,7 +79,7 @@ def test_each_strip_is_decoded_once_going_down(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(LabelStrips, "_packed", counted)
     for y in range(0, 101, 5):
-        found.rows(y, min(y + 5, 101))
+        stored.rows(y, min(y + 5, 101))
     assert decoded == list(range(7 * 5))
 
 

@@ -116,14 +116,14 @@ def _files_of(
     release: Release, source: str, folder: str, folders: dict[tuple[str, str], dict[str, _Folder]]
 ) -> list[Entry] | None:
     """Return the list for files of ``…/<image id>/images`` or ``…/masks``; None for any other folder."""
-    above, _, kind = folder.rpartition("/")
-    if kind not in ("images", "masks") or not above:
+    above, _, name = folder.rpartition("/")
+    if name not in ("images", "masks") or not above:
         return None
     outside = f"{release.top}/{stem(source)}/"
     parts = _PART.findall(outside + above)
     sources = folders[parts[-1] if parts else "", above.rpartition("/")[2]]
     files = sources.setdefault(source, _Folder([], []))
-    return files.pictures if kind == "images" else files.masks
+    return files.pictures if name == "images" else files.masks
 
 
 def _named_parts(

@@ -36,9 +36,9 @@ class _File:
         self.images: list[dict[str, Any]] = []
         self.annotations: list[dict[str, Any]] = []
 
-    def add(self, number: int, name: str, size: tuple[int, int], kind: str, cells: Instances | None) -> None:
+    def add(self, number: int, name: str, size: tuple[int, int], image_class: str, cells: Instances | None) -> None:
         self.images.append(
-            {"id": number, "file_name": f"{name}.jpg", "height": size[0], "width": size[1], "nuclei_class": kind}
+            {"id": number, "file_name": f"{name}.jpg", "height": size[0], "width": size[1], "nuclei_class": image_class}
         )
         if cells is not None:
             first = len(self.annotations)
@@ -72,16 +72,20 @@ def write_collection(folder: Path, seed: int, sources: Mapping[str, Any], val_cl
     number = 0
     for part, n in ((keys[0], 3), (keys[3], 1), (keys[4], 1)):
         for i in range(n):
-            look, kind = (("histology", val_classes[3]), ("fluorescence", "white_black_128_128"))[i % 2]
+            look, image_class = (("histology", val_classes[3]), ("fluorescence", "white_black_128_128"))[i % 2]
             made = scene(f"{part}{i}", seed * 1000 + number, look)
             labelled = part != keys[4]
             given = documents[part].add
             given(
-                number, made[0], made[1].shape[:2], kind if labelled else "Stage2", _cells(made) if labelled else None
+                number,
+                made[0],
+                made[1].shape[:2],
+                image_class if labelled else "Stage2",
+                _cells(made) if labelled else None,
             )
             if part == keys[0]:
-                local = keys[2] if kind in val_classes else keys[1]
-                documents[local].add(number, made[0], made[1].shape[:2], kind, _cells(made))
+                local = keys[2] if image_class in val_classes else keys[1]
+                documents[local].add(number, made[0], made[1].shape[:2], image_class, _cells(made))
             if number != 2:  # a record whose picture is missing
                 files[f"{sources[part].folder}/{made[0]}.jpg"] = _jpeg(made[1])
             number += 1

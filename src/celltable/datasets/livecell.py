@@ -156,13 +156,13 @@ def example(folder: Path, seed: int = 0) -> Path:
     root = folder / "LIVECell_dataset_2021"
     numbers = iter(range(1, 10_000))
     wells = {"train": ("A172", "A7"), "val": ("BV2", "B4"), "test": ("SkBr3", "G3")}
-    for k, (part, (kind, well)) in enumerate(wells.items()):
+    for k, (part, (cell_type, well)) in enumerate(wells.items()):
         document: dict[str, Any] = {"images": [], "annotations": [], "categories": [_CATEGORY]}
         for i in range(2):
-            stem = f"{kind}_Phase_{well}_1_0{i}d00h00m_{i + 1}"
+            stem = f"{cell_type}_Phase_{well}_1_0{i}d00h00m_{i + 1}"
             scene = generate("phase-contrast", size=(104, 140), cells=7, seed=seed * 100 + k * 10 + i)
             group = "test" if part == "test" else "train_val"
-            path = root / "images" / f"livecell_{group}_images" / kind / f"{stem}.tif"
+            path = root / "images" / f"livecell_{group}_images" / cell_type / f"{stem}.tif"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(tiff(scene.pixels, compression="lzw"))
             _annotate(document, stem, scene.label_map, numbers)
@@ -173,7 +173,9 @@ def example(folder: Path, seed: int = 0) -> Path:
                 _annotate(document, "A172_Phase_A7_1_00d00h00m_1", first.label_map, numbers)
         annotations = root / "annotations"
         if part == "test":
-            _write_json(annotations / "LIVECell_single_cells" / kind.lower() / "test.json", _of_first_image(document))
+            _write_json(
+                annotations / "LIVECell_single_cells" / cell_type.lower() / "test.json", _of_first_image(document)
+            )
             document["annotations"] = {str(a["id"]): a for a in document["annotations"]}
         _write_json(annotations / "LIVECell" / f"livecell_coco_{part}.json", document)
     return root

@@ -20,7 +20,7 @@ from typing import IO, Any, Final
 
 from celltable.errors import ArchiveError
 
-from .container import MAX_MEMBER_BYTES, MAX_MEMBERS, MAX_PIXELS, MAX_RATIO, Container, junk_kind, safe_name
+from .container import MAX_MEMBER_BYTES, MAX_MEMBERS, MAX_PIXELS, MAX_RATIO, Container, litter_kind, safe_name
 from .masks import MaskBatch, from_native
 
 _ZIP_MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
@@ -129,9 +129,9 @@ class Zip(Archive):
             if self._number.get(name) == i:
                 del self._number[name], self.sizes[name]
             clean = safe_name(name, self.path)
-            kind = junk_kind(clean)
-            if kind is not None:
-                junk[kind] += 1
+            litter = litter_kind(clean)
+            if litter is not None:
+                junk[litter] += 1
             elif not name.endswith(("/", "\\")):
                 if clean in self._number:
                     raise ArchiveError(f"{self.path.name}: member {clean!r} occurs twice; the archive is refused.")
@@ -215,9 +215,9 @@ class Tar(Archive):
             raise ArchiveError(f"{self.path.name}: member {name!r} is not an ordinary file; the archive is refused.")
         if member.offset_data + member.size > end:
             raise ArchiveError(f"{self.path}: the tar ends within {name!r}; it is cut short, download it again.")
-        kind = junk_kind(name)
-        if kind is not None:
-            junk[kind] += 1
+        litter = litter_kind(name)
+        if litter is not None:
+            junk[litter] += 1
         else:
             self.sizes[name], self._offsets[name] = member.size, member.offset_data
 

@@ -89,10 +89,10 @@ class Container(ABC):
         return name
 
 
-def junk_kind(name: str) -> str | None:
+def litter_kind(name: str) -> str | None:
     """Name the kind of operating-system litter that a member is; None for others.
 
-    >>> junk_kind("__MACOSX/a/._b.png"), junk_kind("a/.DS_Store"), junk_kind("a/b.png")
+    >>> litter_kind("__MACOSX/a/._b.png"), litter_kind("a/.DS_Store"), litter_kind("a/b.png")
     ('__MACOSX/', '.DS_Store', None)
     """
     parts = name.split("/")

@@ -24,21 +24,21 @@ _WHOLE: Final = {3: "H", 4: "I", 13: "I", 16: "Q"}  # TIFF types of whole number
 _MAX_PAGES: Final = 1 << 16
 
 
-def cut_short(data: bytes, kind: str) -> str:
-    """Say how a file is truncated; empty if it is complete. `kind` is that of `kind_of`.
+def cut_short(data: bytes, image_format: str) -> str:
+    """Say how a file is truncated; empty if it is complete. `image_format` is that of `format_of`.
 
     Examines PNG, JPEG, TIFF and plain bitmaps; other kinds count as complete.
 
     >>> cut_short(b"\\x89PNG\\r\\n\\x1a\\n" + bytes(40), "png")
     'the PNG is cut short: 48 bytes without an end (IEND)'
     """
-    if kind == "png":
+    if image_format == "png":
         return "" if _png_ends(data) else f"the PNG is cut short: {len(data):,} bytes without an end (IEND)"
-    if kind == "jpeg":
+    if image_format == "jpeg":
         return "" if _jpeg_ends(data) else f"the JPEG is cut short: {len(data):,} bytes without an end (EOI)"
-    if kind in ("bmp", "dib"):
+    if image_format in ("bmp", "dib"):
         return bitmap_cut_short(data, len(data))
-    if kind == "tiff":
+    if image_format == "tiff":
         needed = _tiff_needs(data)
         return f"the TIFF is cut short: {len(data):,} bytes, it needs {needed:,}" if needed > len(data) else ""
     return ""
@@ -85,10 +85,10 @@ class _Layout:
     order: str
     big: bool
 
-    def number(self, data: bytes, at: int, kind: str) -> int:
+    def number(self, data: bytes, at: int, code: str) -> int:
         if at > len(data):
             raise struct.error("the number is beyond the end")
-        return int(struct.unpack_from(self.order + kind, data, at)[0])
+        return int(struct.unpack_from(self.order + code, data, at)[0])
 
     @property
     def pointer(self) -> str:
@@ -119,10 +119,10 @@ def _page_needs(data: bytes, at: int, layout: _Layout) -> tuple[int, int]:
     tags: dict[int, NDArray[np.float64]] = {}
     for k in range(entries):
         place = at + count_size + k * entry_size
-        tag, kind = layout.number(data, place, "H"), layout.number(data, place + 2, "H")
-        if tag in (*_OFFSETS, *_COUNTS) and kind in _WHOLE:
+        tag, number_type = layout.number(data, place, "H"), layout.number(data, place + 2, "H")
+        if tag in (*_OFFSETS, *_COUNTS) and number_type in _WHOLE:
             n = layout.number(data, place + 4, layout.pointer)
-            tags[tag] = _values(data, place + value_at, n, _WHOLE[kind], layout)
+            tags[tag] = _values(data, place + value_at, n, _WHOLE[number_type], layout)
     ends = [0]
     for offsets, counts in zip(_OFFSETS, _COUNTS, strict=True):
         if offsets in tags and counts in tags and len(tags[offsets]) == len(tags[counts]):
@@ -130,8 +130,8 @@ def _page_needs(data: bytes, at: int, layout: _Layout) -> tuple[int, int]:
     return max(ends), following
 
 
-def _values(data: bytes, at: int, n: int, kind: str, layout: _Layout) -> NDArray[np.float64]:
-    size = struct.calcsize(f"={kind}")
+def _values(data: bytes, at: int, n: int, code: str, layout: _Layout) -> NDArray[np.float64]:
+    size = struct.calcsize(f"={code}")
     if n * size > (8 if layout.big else 4):
         at = layout.number(data, at, layout.pointer)
     if at + n * size > len(data):

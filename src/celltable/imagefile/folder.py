@@ -10,7 +10,7 @@ from pathlib import Path
 
 from celltable.errors import ArchiveError, CelltableError
 
-from .container import MAX_MEMBER_BYTES, MAX_PIXELS, Container, is_archive, junk_kind
+from .container import MAX_MEMBER_BYTES, MAX_PIXELS, Container, is_archive, litter_kind
 from .masks import MaskBatch, from_native
 
 
@@ -23,9 +23,9 @@ class Folder(Container):
         self.archives: list[str] = []
         junk: Counter[str] = Counter()
         for name, size in _walk(path):
-            kind = junk_kind(name)
-            if kind is not None:
-                junk[kind] += 1
+            litter = litter_kind(name)
+            if litter is not None:
+                junk[litter] += 1
             elif is_archive(name):
                 self.archives.append(name)
             else:

@@ -65,10 +65,10 @@ class ImageInfo:
         return name.rpartition(".")[2].lower() in _SUFFIXES[self.format]
 
 
-def kind_of(data: bytes) -> Format | None:
+def format_of(data: bytes) -> Format | None:
     """Recognise the format of a file by its first bytes; None if unknown.
 
-    >>> kind_of(b"\\xff\\xd8\\xff\\xe0")
+    >>> format_of(b"\\xff\\xd8\\xff\\xe0")
     'jpeg'
     """
     if data.startswith(_PNG_MAGIC):
@@ -105,18 +105,18 @@ def read_pixels(data: bytes, name: str, index: int | None = None) -> NDArray[Any
     NotFoundError
         If there is no such page or row.
     """
-    kind = kind_of(data)
-    if kind is None:
+    image_format = format_of(data)
+    if image_format is None:
         raise _unknown(data, name)
-    if kind == "tiff":
+    if image_format == "tiff":
         return _read_tiff(io.BytesIO(data), len(data), name, index)
-    if kind == "npy":
+    if image_format == "npy":
         array = npy.decoded(data, name)
         return array if index is None else npy.row(array, index, name)
     if index not in (None, 0):
-        raise NotFoundError(f"{name} is a {kind} file of one image; it has no page {index}.")
+        raise NotFoundError(f"{name} is a {image_format} file of one image; it has no page {index}.")
     decoders: dict[str, Callable[[bytes, str], NDArray[Any]]] = {"png": _read_png, "jpeg": _read_jpeg}
-    return decoders.get(kind, _read_bmp)(data, name)
+    return decoders.get(image_format, _read_bmp)(data, name)
 
 
 def image_info(source: bytes | str | Path, name: str | None = None) -> ImageInfo:
@@ -134,7 +134,7 @@ def image_info(source: bytes | str | Path, name: str | None = None) -> ImageInfo
     path = Path(source)
     with path.open("rb") as file:
         data = file.read(HEADER_BYTES)
-        if kind_of(data) == "jpeg" and needs_more(data):
+        if format_of(data) == "jpeg" and needs_more(data):
             data += file.read()
         file.seek(0)
         return _info(data, name or path.name, file, path.stat().st_size)
@@ -146,26 +146,26 @@ def needs_more(data: bytes) -> bool:
     >>> needs_more(b"\\x89PNG\\r\\n\\x1a\\n")
     False
     """
-    kind = kind_of(data)
-    return kind == "tiff" or (kind == "jpeg" and _jpeg_frame(data) is None)
+    image_format = format_of(data)
+    return image_format == "tiff" or (image_format == "jpeg" and _jpeg_frame(data) is None)
 
 
 def _info(data: bytes, name: str, file: Any, size: int) -> ImageInfo:
-    kind = kind_of(data)
-    if kind == "png":
+    image_format = format_of(data)
+    if image_format == "png":
         info = _png_info(data, name)
-    elif kind == "tiff":
+    elif image_format == "tiff":
         info = _tiff_info(file, name)
-    elif kind == "jpeg":
+    elif image_format == "jpeg":
         info = _jpeg_info(data, name)
-    elif kind == "npy":
+    elif image_format == "npy":
         info = _npy_info(data, name)
-    elif kind in ("bmp", "dib"):
+    elif image_format in ("bmp", "dib"):
         bitmap = bmp.header(data, name)
-        info = ImageInfo(bitmap.height, bitmap.width, bitmap.channels(data), "uint8", kind)
+        info = ImageInfo(bitmap.height, bitmap.width, bitmap.channels(data), "uint8", image_format)
     else:
         raise _unknown(data, name)
-    if kind != "npy":
+    if image_format != "npy":
         _bounded(info.height, info.width, name)
     return info
 
@@ -263,8 +263,8 @@ def _tiff_info(file: Any, name: str) -> ImageInfo:
             if page.dtype is None:
                 raise ImageFileError(f"{name}: the TIFF has samples of a type that is not supported.")
             channels = int(page.samplesperpixel)
-            kind = "bool" if page.bitspersample == 1 else page.dtype.name
-            return ImageInfo(int(page.imagelength), int(page.imagewidth), channels, kind, "tiff", len(tiff.pages))
+            dtype = "bool" if page.bitspersample == 1 else page.dtype.name
+            return ImageInfo(int(page.imagelength), int(page.imagewidth), channels, dtype, "tiff", len(tiff.pages))
     except (*TIFF_ERRORS, tifffile.TiffFileError) as exc:
         if isinstance(exc, ImageFileError):
             raise

@@ -251,13 +251,13 @@ class Release:
 
     def _looked_at(self, entry: Entry) -> str:
         from .cut import BITMAP_HEADER_BYTES, END, TAIL_BYTES, bitmap_cut_short
-        from .pixels import kind_of
+        from .pixels import format_of
 
         tail = self._container(entry.source).tail(entry.name, TAIL_BYTES)
         if tail is None and entry.name.lower().endswith((".png", ".jpg", ".jpeg")):
             return ""
         head = self.head(entry, BITMAP_HEADER_BYTES)
-        kind = kind_of(head)
+        kind = format_of(head)
         if kind in ("bmp", "dib"):
             return bitmap_cut_short(head, entry.size)
         if kind in END and (tail is None or (END[kind] in tail and entry.size > TAIL_BYTES)):
@@ -326,9 +326,9 @@ def open_release(path: str | Path) -> Release:
 
 def _cut_short(data: bytes) -> str:
     from .cut import cut_short
-    from .pixels import kind_of
+    from .pixels import format_of
 
-    return cut_short(data, kind_of(data) or "")
+    return cut_short(data, format_of(data) or "")
 
 
 @lru_cache(maxsize=256)

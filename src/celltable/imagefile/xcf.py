@@ -69,13 +69,13 @@ class _Reader:
     def properties(self, at: int) -> tuple[dict[int, bytes], int]:
         properties: dict[int, bytes] = {}
         while True:
-            kind, length = self.u32(at, 2)
+            property_type, length = self.u32(at, 2)
             at += 8
-            if kind == 0:
+            if property_type == 0:
                 return properties, at
             if at + length > len(self.data):
                 raise ValueError("a property reaches past the end")
-            properties[kind] = self.data[at : at + length]
+            properties[property_type] = self.data[at : at + length]
             at += length
 
     def layers(self, only: Sequence[str]) -> tuple[tuple[int, int], list[Layer]]:
@@ -87,16 +87,16 @@ class _Reader:
         return (height, width), [layer for layer in layers if layer is not None]
 
     def layer(self, at: int, compression: int, only: Sequence[str]) -> Layer | None:
-        width, height, kind, length = self.u32(at, 4)
-        if kind not in _CHANNELS or width * height > MAX_PIXELS:
-            raise ValueError(f"a layer of type {kind} and {width} × {height} px")
+        width, height, layer_type, length = self.u32(at, 4)
+        if layer_type not in _CHANNELS or width * height > MAX_PIXELS:
+            raise ValueError(f"a layer of type {layer_type} and {width} × {height} px")
         name = self.data[at + 16 : at + 16 + length].rstrip(b"\0").decode("utf-8", "replace")
         if only and name.lower() not in only:
             return None
         properties, at = self.properties(at + 16 + length)
         x, y = struct.unpack(">2i", properties[15]) if len(properties.get(15, b"")) == 8 else (0, 0)
         hierarchy = self.u32(at)[0]
-        return Layer(name, (x, y), self.hierarchy(hierarchy, width, height, _CHANNELS[kind], compression))
+        return Layer(name, (x, y), self.hierarchy(hierarchy, width, height, _CHANNELS[layer_type], compression))
 
     def hierarchy(self, at: int, width: int, height: int, channels: int, compression: int) -> NDArray[np.uint8]:
         w, h, depth, level = self.u32(at, 4)
