@@ -221,7 +221,7 @@ def test_sixteen_bit_files_number_cells_anew_beyond_65535(tmp_path: Path) -> Non
     loss = form.write([given], tmp_path / "out")
     (found,) = read(form, tmp_path / "out")
     assert found.instances.ids.tolist() == [1, 2]
-    assert loss.items["ids: cells numbered anew"] == 2
+    assert loss.items["ids: cells renumbered"] == 2
 
 
 def test_as_published_loses_ids_up_to_ten_and_swaps_red_and_blue(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_two_sources_are_shrunk_and_say_so(name: str, native: Stores, tmp_path: 
     said = run(store.path, folder)
     again = back(folder)
     n = sum(len(nuclei(store, i)) for i in store)
-    assert said["loss"]["masks: nuclei drawn anew at 0.4 of their size"] == n > 10
+    assert said["loss"]["masks: nuclei redrawn at 0.4 of their size"] == n > 10
     for image_id in store:
         height, width = store.image(image_id).size
         new = again[f"{SOURCES[name]}/{image_id}"].sample

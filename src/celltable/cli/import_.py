@@ -62,7 +62,7 @@ def import_(
 
 
 def _arguments(given: list[str], form: str | None) -> tuple[str | None, Path, Path]:
-    """Format, input and output: two paths, or three words of which the first is the format."""
+    """Split the words into format, input and output; the format is the first of three."""
     from celltable.errors import InputError
 
     if len(given) == 3 and form is None:

@@ -31,7 +31,7 @@ class CocoWriter:
     Parameters
     ----------
     path
-        The file; temporary ones lie beside it.
+        The file; temporary ones are written beside it.
     segmentation, ids, like
         As for the format `coco`.
     results
@@ -117,7 +117,7 @@ class CocoWriter:
         return self.image_numbers.take(published, lowest=0)
 
     def _annotations(self, sample: Sample, image_number: int) -> tuple[list[Piece], bytes]:
-        """The rows of one image's cells and what stands between them, a line a record."""
+        """The rows of one image's cells and what separates them, one line per record."""
         cells, n = sample.instances, len(sample.instances)
         from_coco = self.ids == "published" or (self.ids == "auto" and "coco_id" in sample.image.metadata)
         sources = None if cells.source_id is None else cells.column("source_id")

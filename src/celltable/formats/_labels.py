@@ -36,7 +36,7 @@ def smallest(labels: NDArray[Any], kinds: Sequence[type[np.unsignedinteger[Any]]
 
 
 def cells_of(labels: NDArray[Any], image_id: str, findings: list[Finding], **columns: Any) -> Instances:
-    """The cells of a label map, their labels as ids; what is no label map becomes a finding."""
+    """The cells of a label map, their labels as ids; anything but a label map becomes a finding."""
     size = int(labels.shape[0]), int(labels.shape[1])
     if labels.ndim == 3 and labels.shape[2] in (3, 4) and _grey(labels):
         labels = labels[..., 0]
@@ -65,7 +65,7 @@ def _grey(labels: NDArray[Any]) -> bool:
 
 
 def read_label_maps(path: Path, images: Mapping[str, Image], endings: tuple[str, ...]) -> Iterator[Sample]:
-    """One Sample a label file of a folder, a zip, or of one file itself."""
+    """Yield a Sample per label file of a folder or zip, or of one file itself."""
     with open_files(path, endings) as files:
         members = [m for m in files.names if m.lower().endswith(endings)]
         files.expect(members, f"label maps (*{', *'.join(endings)})")
@@ -97,7 +97,7 @@ def read_pairs(
     images: Mapping[str, Image],
     decode: Callable[[str], tuple[NDArray[Any], dict[str, Any]]] | None = None,
 ) -> Iterator[Sample]:
-    """One Sample a name of `labels` or `pictures` (file name without ending → member), in the order of ids.
+    """Yield a Sample per name of `labels` or `pictures` (file name without ending → member), in the order of ids.
 
     `decode` turns a label member into its label map and further columns of the cells.
     """
@@ -126,7 +126,7 @@ def read_pairs(
 
 
 def to_16_bit(report: ConversionReport, labels: NDArray[Any]) -> NDArray[np.uint16]:
-    """A label map in 16 bits; ids beyond them are numbered anew, which is counted, in ascending order.
+    """A label map in 16 bits; larger ids are renumbered in ascending order, which is counted.
 
     Raises
     ------

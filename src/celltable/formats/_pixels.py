@@ -24,7 +24,7 @@ def encode_png(pixels: NDArray[Any], level: int = PNG_LEVEL) -> bytes:
 def as_integers(pixels: NDArray[Any]) -> NDArray[Any]:
     """Floating-point pixels that are whole numbers of 8 or 16 bits, as PanNuke publishes them, in the type they need.
 
-    The values are the same; image libraries and viewers that know no floating-point colour open the file.
+    The values are the same; image libraries and viewers without support for floating-point colour open the file.
 
     >>> as_integers(np.array([[0.0, 255.0]])).dtype, as_integers(np.array([[0.5, 255.0]])).dtype
     (dtype('uint8'), dtype('float64'))
@@ -75,7 +75,7 @@ def encode(pixels: NDArray[Any]) -> tuple[bytes, str]:
 
 
 def write_bytes(path: Path, data: bytes) -> int:
-    """Write a file, making the folder it lies in; returns its size."""
+    """Write a file, making its folder if needed; return its size."""
     try:
         path.write_bytes(data)
     except FileNotFoundError:

@@ -101,7 +101,7 @@ def _json(data: bytes | None, name: str) -> dict[str, Any]:
     except ValueError as exc:
         raise InputError(f"{name} is not JSON: {exc}" if data is not None else f"{name} is missing") from exc
     if not isinstance(found, dict):
-        raise InputError(f"{name} is no JSON object")
+        raise InputError(f"{name} is not a JSON object")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Aperio ImageScope XML: one file an image, a region a cell, as MoNuSeg and Kumar publish their nuclei."""
+"""Aperio ImageScope XML: one file per image, one region per cell, as MoNuSeg and Kumar publish their nuclei."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ VERTICES: Final = Layout(point=b'<Vertex X="', between=b'" Y="', point_end=b'"/>
 
 
 def write(samples: Iterable[Sample], out: Path, *, overwrite: bool = False) -> ConversionReport:
-    """Write ``Annotations/<id>.xml`` and ``Tissue Images/<id>.tif``; an ``Annotation`` a class, named by it.
+    """Write ``Annotations/<id>.xml`` and ``Tissue Images/<id>.tif``; an ``Annotation`` per class, named after it.
 
     The published polygon is written as it is; other cells as the outline of their largest part, holes filled (a
     NegativeROA region, which would be a hole, is a nucleus in the published data).
@@ -141,8 +141,8 @@ FORMAT = Format(
     name="aperio-xml",
     title="Aperio ImageScope XML",
     description=(
-        "Annotations/<id>.xml with a Region of vertices a cell and Tissue Images/<id>.tif, as Kumar and MoNuSeg "
-        "publish their nuclei. One ring a cell: no holes, one part."
+        "Annotations/<id>.xml with a Region of vertices per cell and Tissue Images/<id>.tif, as Kumar and MoNuSeg "
+        "publish their nuclei. One ring per cell: no holes, one part."
     ),
     keeps=KEEPS,
     read=read,

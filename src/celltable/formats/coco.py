@@ -53,7 +53,7 @@ def write(
         ``instances`` (a data set), ``results`` (a list of predictions, as pycocotools' ``loadRes`` takes it) or
         ``fiftyone`` (a folder: ``data/`` with the images, ``labels.json``).
     segmentation
-        ``auto`` (the published polygon where there is one, else compressed run lengths), ``rle``, ``uncompressed``
+        ``auto`` (the published polygon if any, else compressed run lengths), ``rle``, ``uncompressed``
         (run lengths as numbers) or ``polygon`` (outlines of the masks; a cell with a hole stays run lengths).
     ids
         ``auto`` keeps the annotation ids of images that came from COCO, except 0, which stock evaluation never matches,
@@ -183,7 +183,7 @@ FORMAT = Format(
     description=(
         "One JSON file of images, annotations and categories; masks as compressed or uncompressed run lengths or "
         "polygons (https://cocodataset.org/#format-data). Published polygons, areas and boxes are kept as they are; "
-        "what COCO has no word for stands in further keys, which other tools pass over."
+        "what COCO cannot express is in further keys, which other tools ignore."
     ),
     keeps=KEEPS,
     read=read,

@@ -1,4 +1,4 @@
-"""Run-length CSV of the 2018 Data Science Bowl: one row a nucleus, 1-based column-major runs."""
+"""Run-length CSV of the 2018 Data Science Bowl: one row per nucleus, 1-based column-major runs."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ FORMAT = Format(
     name="dsb-csv",
     title="Data Science Bowl 2018 CSV",
     description=(
-        "A CSV with one row a nucleus: ImageId, EncodedPixels, and for solutions Height, Width and Usage. Pixels are "
+        "A CSV with one row per nucleus: ImageId, EncodedPixels, and for solutions Height, Width and Usage. Pixels are "
         "numbered from 1 down the columns, as pairs of start and length "
         "(https://www.kaggle.com/c/data-science-bowl-2018/overview/evaluation)."
     ),

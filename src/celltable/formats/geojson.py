@@ -51,9 +51,9 @@ GEOMETRY: Final = Layout(
 def write(
     samples: Iterable[Sample], out: Path, *, objects: str = "detection", overwrite: bool = False
 ) -> ConversionReport:
-    """Write ``<id>.geojson`` an image; `objects` is QuPath's type: detection (light, many) or annotation (editable).
+    """Write ``<id>.geojson`` per image; `objects` is QuPath's type: detection (light, many) or annotation (editable).
 
-    Holes are inner rings, several parts a MultiPolygon. Sizes, ids and flags stand under ``celltable``, which QuPath
+    Holes are inner rings, several parts a MultiPolygon. Sizes, ids and flags are under ``celltable``, which QuPath
     passes over.
     """
     report = ConversionReport()
@@ -125,7 +125,7 @@ def _sample(files: Files, image_id: str, member: str, known: Mapping[str, Image]
         features = data["features"] if isinstance(data, dict) else data
         size = data.get("celltable", {}) if isinstance(data, dict) else {}
         if not isinstance(features, list):
-            raise TypeError("features is no list")
+            raise TypeError("features is not a list")
     except (msgspec.DecodeError, KeyError, TypeError, RecursionError) as exc:
         findings.append(
             Finding("unreadable-annotations", f"{member} is not a FeatureCollection: {exc}", "error", image_id)
@@ -214,7 +214,7 @@ FORMAT = Format(
     name="geojson",
     title="GeoJSON (QuPath)",
     description=(
-        "One FeatureCollection an image, a detection or annotation a cell with its classification, holes as inner "
+        "One FeatureCollection per image, a detection or annotation per cell with its classification, holes as inner "
         "rings and several parts as MultiPolygon "
         "(https://qupath.readthedocs.io/en/stable/docs/advanced/exporting_annotations.html)."
     ),

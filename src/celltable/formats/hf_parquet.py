@@ -80,7 +80,7 @@ _COLUMNS: Final = (
 
 
 def write(samples: Iterable[Sample], out: Path, *, overwrite: bool = False) -> ConversionReport:
-    """Write one row an image: its bytes, its size and its cells (COCO run lengths) as a list."""
+    """Write one row per image: its bytes, its size and its cells (COCO run lengths) as a list."""
     import pyarrow.parquet as pq
 
     report = ConversionReport()
@@ -206,7 +206,8 @@ FORMAT = Format(
     title="Hugging Face data set (Parquet)",
     description=(
         "One Parquet file whose schema says that the column image holds pictures, so that `datasets` loads it and the "
-        "Hub's viewer shows it (https://huggingface.co/docs/datasets). Cells are a list a row, masks COCO run lengths."
+        "Hub's viewer shows it (https://huggingface.co/docs/datasets). Each row has a list of cells; masks are COCO "
+        "run lengths."
     ),
     keeps=KEEPS,
     read=read,

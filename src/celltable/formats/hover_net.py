@@ -1,4 +1,4 @@
-"""The label files of HoVer-Net (CoNSeP layout): one MATLAB file an image with instance and type maps."""
+"""The label files of HoVer-Net (CoNSeP layout): one MATLAB file per image with instance and type maps."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _decode(files: Files, member: str, names: Mapping[int, str]) -> tuple[NDArra
     except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, EOFError) as exc:
         raise InputError(f"not a MATLAB 5 file that can be read ({exc})") from exc
     if "inst_map" not in data:
-        raise InputError("there is no inst_map in it")
+        raise InputError("it contains no inst_map")
     labels = np.asarray(data["inst_map"])
     if labels.ndim != 2 or labels.dtype.kind not in "iuf":
         raise InputError(f"inst_map has the shape {labels.shape} and type {labels.dtype}; expected a plane of numbers")

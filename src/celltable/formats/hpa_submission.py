@@ -45,7 +45,7 @@ def write(
     like: Path | None = None,
     overwrite: bool = False,
 ) -> ConversionReport:
-    """Write one row an image; a cell of several classes is repeated, an image without cells gets an empty mask.
+    """Write one row per image; a cell of several classes is repeated, an image without cells gets an empty mask.
 
     `default_class` is written for cells without a class of the challenge; cells without a score get confidence 1.
     Locations of the atlas are written as the class that holds them, ``Peroxisomes`` as 17, and counted. The images
@@ -131,7 +131,7 @@ def unpack_mask(text: str, size: tuple[int, int]) -> bytes:
         inflater = zlib.decompressobj()
         counts = inflater.decompress(base64.b64decode(bare, validate=True), MAX_COUNTS_BYTES)
     except (binascii.Error, zlib.error) as exc:
-        raise MaskError(f"'{bare[:16]}…' is no packed mask: {exc}") from exc
+        raise MaskError(f"'{bare[:16]}…' is not a packed mask: {exc}") from exc
     if not inflater.eof:
         raise MaskError(
             "a packed mask that is cut short" if not inflater.unconsumed_tail else "a packed mask too large"
@@ -175,7 +175,7 @@ def _sample(image_id: str, row: Mapping[str, str], known: Image | None, line: in
         size = (0, 0)
     if min(size) < 1 and known is None:
         findings.append(
-            Finding("invalid-size", f"line {line}: ImageWidth and ImageHeight are no sizes", "error", image_id)
+            Finding("invalid-size", f"line {line}: ImageWidth and ImageHeight are not sizes", "error", image_id)
         )
         return Sample(Image(image_id, 0, 0), Instances.empty((0, 0)), tuple(findings))
     if known and known.size != size:
@@ -244,7 +244,7 @@ FORMAT = Format(
     name="hpa-submission",
     title="Human Protein Atlas 2021 submission",
     description=(
-        "A CSV with one row an image: ID, ImageWidth, ImageHeight and PredictionString, triples of class, confidence "
+        "A CSV with one row per image: ID, ImageWidth, ImageHeight and PredictionString, triples of class, confidence "
         "and mask, which is base64 of zlib of compressed COCO run lengths "
         "(https://www.kaggle.com/competitions/hpa-single-cell-image-classification/overview/evaluation)."
     ),

@@ -414,7 +414,7 @@ FORMAT = Format(
     name="image-mask-png",
     title="ImageMask (colour-coded PNG)",
     description=(
-        "{train,valid,test}/{images,masks}/<N>.png with a colour a class, as the ImageMask-Dataset-PanNuke sets have "
+        "{train,valid,test}/{images,masks}/<N>.png with a colour per class, as the ImageMask-Dataset-PanNuke sets have "
         "it (https://github.com/sarah-antillia/ImageMask-Dataset-PanNuke), with ids.csv, classes.csv and the figure "
         "statistics.svg. Semantic: touching cells of a class are one. The data set pannuke_imagemask reads the "
         "published sets, whose red and blue are exchanged; read one made without --as-published by this format."

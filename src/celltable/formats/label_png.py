@@ -1,4 +1,4 @@
-"""Label maps as 16-bit PNG: one file an image, 0 is background, every other value is the number of a cell."""
+"""Label maps as 16-bit PNG: one file per image, 0 is background, every other value is the number of a cell."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEEPS: Final = frozenset({"holes", "components", "ids", "exact-mask", "image-siz
 def write(
     samples: Iterable[Sample], out: Path, *, policy: str = "last-wins", overwrite: bool = False
 ) -> ConversionReport:
-    """Write ``<id>.png`` an image, always 16 bit: in 8 bits the 256th cell would become background."""
+    """Write ``<id>.png`` per image, always 16 bit: in 8 bits the 256th cell would become background."""
     report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         for sample in samples:

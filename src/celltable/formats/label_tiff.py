@@ -1,4 +1,4 @@
-"""Label maps as TIFF: one file an image, 0 is background, every other value is the number of a cell."""
+"""Label maps as TIFF: one file per image, 0 is background, every other value is the number of a cell."""
 
 from __future__ import annotations
 

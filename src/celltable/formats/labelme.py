@@ -1,4 +1,4 @@
-"""LabelMe JSON: one file an image, polygons a person can edit, masks where polygons cannot say it."""
+"""LabelMe JSON: one file per image, polygons that a person can edit, masks for cells with holes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _POLYGON: Final = b',\n   "shape_type": "polygon",\n   "mask": null'
 def write(
     samples: Iterable[Sample], out: Path, *, default_label: str = "nucleus", overwrite: bool = False
 ) -> ConversionReport:
-    """Write ``<id>.json`` beside ``<id>.png``: a polygon a part (joined by ``group_id``), a mask for a hole."""
+    """Write ``<id>.json`` beside ``<id>.png``: a polygon per part (joined by ``group_id``), a mask for a hole."""
     report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
@@ -77,7 +77,7 @@ def _document(sample: Sample, picture: str, report: ConversionReport, default: s
 
 
 def _shapes(cells: Instances, report: ConversionReport, default: str) -> bytes:
-    """A row a part of a cell, or one with a mask for a cell with a hole."""
+    """One row per part of a cell, or one with a mask for a cell with a hole."""
     n, names = len(cells), cells.column("class_name")
     report.add(GIVEN_CLASS, names.count(None))
     drawn = published(cells)
@@ -153,7 +153,9 @@ def _sample(files: Files, image_id: str, member: str, known: Mapping[str, Image]
         shapes = list(data["shapes"])
         picture = str(data.get("imagePath") or "")
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as exc:
-        findings.append(Finding("unreadable-annotations", f"{member} is no LabelMe file: {exc!r}", "error", image_id))
+        findings.append(
+            Finding("unreadable-annotations", f"{member} is not a LabelMe file: {exc!r}", "error", image_id)
+        )
         image = image or Image(image_id, 0, 0)
         return Sample(image, Instances.empty(image.size), tuple(findings))
     image = image or Image(image_id, *size)
@@ -169,7 +171,7 @@ def _cells(shapes: list[Any], image: Image, findings: list[Finding]) -> Instance
     for k, shape in enumerate(shapes):
         if not isinstance(shape, dict):
             findings.append(
-                Finding("invalid-segmentation", f"shape {k + 1} is no object; left out", "error", image.image_id)
+                Finding("invalid-segmentation", f"shape {k + 1} is not an object; left out", "error", image.image_id)
             )
             continue
         group = shape.get("group_id")
@@ -223,7 +225,7 @@ def _points(shape: Mapping[str, Any]) -> NDArray[np.float64]:
     except (TypeError, ValueError):
         points = np.zeros(0)
     if points.ndim != 2 or points.shape[1:] != (2,) or not np.isfinite(points).all():
-        raise InputError("points is no list of finite x, y")
+        raise InputError("points is not a list of finite x, y")
     return points
 
 
@@ -244,7 +246,7 @@ def _placed(shape: Mapping[str, Any], points: NDArray[np.float64], size: tuple[i
     x, y = (int(v) for v in points.min(axis=0))
     block = canvas[max(y, 0) : y + crop.shape[0], max(x, 0) : x + crop.shape[1]]
     if min(x, y) < 0 or block.shape != crop.shape[:2] or crop.ndim != 2:
-        raise MaskError(f"a mask of {crop.shape[0]} × {crop.shape[1]} at x {x}, y {y} lies outside the image")
+        raise MaskError(f"a mask of {crop.shape[0]} × {crop.shape[1]} at x {x}, y {y} is outside the image")
     block[...] = crop
     return canvas
 
@@ -261,7 +263,7 @@ FORMAT = Format(
     name="labelme",
     title="LabelMe",
     description=(
-        "One JSON an image beside the image, a polygon a part and a mask where a cell has a hole "
+        "One JSON per image beside the image, a polygon per part and a mask where a cell has a hole "
         "(https://github.com/wkentaro/labelme). Parts of one cell share a group_id."
     ),
     keeps=KEEPS,

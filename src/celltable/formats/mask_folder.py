@@ -1,4 +1,4 @@
-"""The folder layout of the 2018 Data Science Bowl: one folder an image, one PNG mask a cell."""
+"""The folder layout of the 2018 Data Science Bowl: one folder per image, one PNG mask per cell."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _IMAGE = re.compile(r"^(?:.*/)?([^/]+)/images/([^/]+)\.(?:png|tiff?|bmp|jpe?g)$"
 
 
 def write(samples: Iterable[Sample], out: Path, *, names: str = "ids", overwrite: bool = False) -> ConversionReport:
-    """Write ``<id>/images/<id>.png`` and one ``<id>/masks/<cell>.png`` (0 and 255) a cell.
+    """Write ``<id>/images/<id>.png`` and one ``<id>/masks/<cell>.png`` (0 and 255) per cell.
 
-    ``names="source"`` names a mask by the release's own id of the cell, where there is one, instead of by its number.
+    ``names="source"`` names a mask by the cell's id in the release, if it has one, instead of by its number.
     """
     report = ConversionReport()
     with new_folder(out, overwrite) as folder:
@@ -157,7 +157,7 @@ FORMAT = Format(
     name="mask-folder",
     title="Data Science Bowl 2018 folders",
     description=(
-        "One folder an image with images/<id>.png and masks/*.png, one 8-bit mask (0 and 255) a cell, so that cells "
+        "One folder per image with images/<id>.png and masks/*.png, one 8-bit mask (0 and 255) per cell, so that cells "
         "may overlap (https://data.broadinstitute.org/bbbc/BBBC038/)."
     ),
     keeps=KEEPS,

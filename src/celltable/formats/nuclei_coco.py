@@ -1,4 +1,4 @@
-"""The hierarchy of the COCO collection of nuclei sets: one folder and one JSON a source, large images tiled."""
+"""The hierarchy of the COCO collection of nuclei sets: one folder and one JSON per source, large images tiled."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ DEFECTS: Final = {
     "dropped under 30 px, over half of the image or with an overlap of more than 30 px, and grow by 3 x 3 px in the "
     "first two",
     "unflagged-partial": "partial annotation is not marked",
-    "unlabelled-as-empty": "images without annotation are not marked as such",
+    "unlabelled-as-empty": "images without annotation are not marked",
     "bare-stage-2": "stage_2_test.json has no annotations",
 }
 NUCLEAR: Final = ("dna", "dapi", "hoechst", "nucleus", "nuclei")
@@ -84,7 +84,7 @@ OUTSIDE: Final = "tiles: nuclei in no tile that was written"
 DROPPED: Final = f"as published: tiles left out, with fewer than {MIN_CELLS} nuclei"
 BARE: Final = "as published: nuclei of stage 2 left out"
 REDRAWN: Final = "as published: nuclei lost in redrawing outlines"
-SHRUNK: Final = f"masks: nuclei drawn anew at {RESIZE} of their size"
+SHRUNK: Final = f"masks: nuclei redrawn at {RESIZE} of their size"
 
 
 @dataclass(slots=True)
@@ -275,7 +275,7 @@ def _place(sample: Sample) -> tuple[str, str]:
 
 
 def _nuclei(report: ConversionReport, sample: Sample) -> Sample:
-    """The nuclei alone, as masks: what was published as polygon, area or box is measured anew."""
+    """The nuclei alone, as masks: published polygons, areas and boxes are replaced by measured ones."""
     nucleus = np.array([k == "nucleus" for k in sample.instances.column("kind")], bool)
     report.add(WHOLE_CELLS, int(np.count_nonzero(~nucleus)))
     cells = sample.instances if nucleus.all() else sample.instances.take(nucleus)

@@ -1,4 +1,4 @@
-"""OME-Zarr with labels: one image group an image, its cells as a label image with their properties."""
+"""OME-Zarr with labels: one image group per image, its cells a label image with properties."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ _LABEL = re.compile(r"^((?:.*/)?([^/]+?)(?:\.ome)?\.zarr)/labels/([^/]+)/\.zattr
 def write(
     samples: Iterable[Sample], out: Path, *, policy: str = "last-wins", overwrite: bool = False
 ) -> ConversionReport:
-    """Write ``<id>.ome.zarr`` an image: the pixels as ``0``, the label map as ``labels/cells/0``.
+    """Write ``<id>.ome.zarr`` per image: the pixels as ``0``, the label map as ``labels/cells/0``.
 
-    Class, score and flags of a cell stand in the ``properties`` of ``image-label``.
+    Class, score and flags of a cell are in the ``properties`` of ``image-label``.
     """
     report = ConversionReport()
     with new_folder(out, overwrite) as folder:
@@ -198,7 +198,7 @@ FORMAT = Format(
     name="ome-zarr",
     title="OME-Zarr labels",
     description=(
-        "One OME-NGFF 0.4 group an image with the cells as a label image, its properties holding class, score "
+        "One OME-NGFF 0.4 group per image with the cells as a label image, its properties holding class, score "
         "and flags (https://ngff.openmicroscopy.org/0.4/). Opens in napari, QuPath, Fiji and Vizarr."
     ),
     keeps=KEEPS,

@@ -1,4 +1,4 @@
-"""The array layout of PanNuke: one .npy of images, one of masks with a channel a class, one of tissue names."""
+"""The array layout of PanNuke: one .npy of images, one of masks with a channel per class, one of tissue names."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def _cells(masks: NDArray[Any], image_id: str, findings: list[Finding]) -> Insta
     found = label_map.layers(masks, len(CLASS_NAMES))
     odd = np.flatnonzero(found.strange[: len(CLASS_NAMES)])
     for channel in odd.tolist():
-        message = f"channel {channel} holds values that are no ids (negative, or not whole)"
+        message = f"channel {channel} holds values that are not ids (negative, or not whole)"
         findings.append(Finding("mask-values", message, "error", image_id))
     if not found.strange.any() and found.unclaimed == found.flat.size:
         findings.append(Finding("void-patch", "all six channels are zero", "warning", image_id))
@@ -215,7 +215,7 @@ FORMAT = Format(
     name="pannuke-npy",
     title="PanNuke arrays",
     description=(
-        "Three arrays a fold: images.npy (N, rows, columns, 3), masks.npy (N, rows, columns, 6: one channel a class, "
+        "Three arrays per fold: images.npy (N, rows, columns, 3), masks.npy (N, rows, columns, 6: a channel per class, "
         "then background) and types.npy (tissues), float64 (https://warwick.ac.uk/fac/cross_fac/tia/data/pannuke). "
         "Read by memory map, so any size goes."
     ),

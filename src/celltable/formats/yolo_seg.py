@@ -1,4 +1,4 @@
-"""YOLO segmentation: a text file an image, a line a cell with its class and one polygon in fractions of the image."""
+"""YOLO segmentation: a text file per image, a line per cell with its class and a polygon in fractions of the image."""
 
 from __future__ import annotations
 
@@ -216,8 +216,8 @@ FORMAT = Format(
     name="yolo-seg",
     title="YOLO segmentation",
     description=(
-        "images/<split>/*.png, labels/<split>/*.txt with a line a cell (class, then x and y as fractions of the image) "
-        "and data.yaml (https://docs.ultralytics.com/datasets/segment/). One ring a cell: no holes, one part."
+        "images/<split>/*.png, labels/<split>/*.txt with a line per cell (class, then x and y as fractions of the "
+        "image) and data.yaml (https://docs.ultralytics.com/datasets/segment/). One ring per cell: no holes, one part."
     ),
     keeps=KEEPS,
     read=read,

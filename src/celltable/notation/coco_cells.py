@@ -348,7 +348,7 @@ class Annotations:
 
 
 def _one_for_all(values: list[Any]) -> Any:
-    """The value that all cells share, or one a cell."""
+    """The value that all cells share, or one per cell."""
     return values[0] if values and values.count(values[0]) == len(values) else values or None
 
 

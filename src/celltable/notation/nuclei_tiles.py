@@ -33,7 +33,7 @@ def windows(size: tuple[int, int], tile: int, ragged: bool = False, swapped: boo
     """The tiles of an image of `size` (height, width), row by row, as (top, bottom, left, right).
 
     `swapped` takes the row ranges from the width and the column ranges from the height, as the collection's tool did:
-    what lies outside the image is cut off, and the rest of the longer side is not covered.
+    what is outside the image is cut off, and the rest of the longer side is not covered.
 
     >>> list(windows((4, 8), 4)), list(windows((4, 8), 4, swapped=True))
     ([(0, 4, 0, 4), (0, 4, 4, 8)], [(0, 4, 0, 4)])

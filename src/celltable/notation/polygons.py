@@ -57,13 +57,13 @@ class Shapes:
 
     @property
     def holed(self) -> NDArray[np.bool_]:
-        """The cells of which any part has a hole."""
+        """The cells with a hole in any part."""
         before = np.concatenate([[0], np.cumsum(_lengths(self.part_first) > 1)])[self.cell_first]
         return _lengths(before) > 0
 
     @property
     def first_holed(self) -> NDArray[np.bool_]:
-        """The cells of which the first part has a hole."""
+        """The cells with a hole in their first part."""
         found = np.zeros(len(self.parts), bool)
         full = self.parts > 0
         found[full] = _lengths(self.part_first)[self.cell_first[:-1][full]] > 1
@@ -107,7 +107,7 @@ def _first(lengths: NDArray[np.int64]) -> Offsets:
 
 
 def _gather(first: Offsets, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], Offsets]:
-    """Where the members of the chosen groups are, and their offsets when they stand alone."""
+    """Where the members of the chosen groups are, and their offsets among themselves."""
     lengths = _lengths(first)[chosen]
     ends = _first(lengths)
     return np.arange(ends[-1]) + np.repeat(first[:-1][chosen] - ends[:-1], lengths), ends

@@ -81,7 +81,7 @@ def masks(cells: Masks, where: NDArray[np.bool_], uncompressed: bool = False) ->
 
 
 def numbers(values: Any) -> NDArray[np.int64] | NDArray[np.float64]:
-    """Numbers as a column, whole ones as such."""
+    """Numbers as a column, whole ones as integers."""
     array = np.asarray(values)
     if array.dtype.kind == "f":
         return np.ascontiguousarray(array, np.float64)
@@ -106,5 +106,5 @@ def said(cells: Instances, name: str, plain: Any = None) -> list[Any] | NDArray[
 
 
 def fields(columns: Sequence[tuple[str, Column | None]], first: bytes = b",") -> list[Piece]:
-    """Pieces ``,"name":value`` for the columns that there are."""
+    """Pieces ``,"name":value`` for the columns that are given."""
     return [(b'%s"%s":' % (first, name.encode()), column, b"") for name, column in columns if column is not None]

@@ -83,7 +83,7 @@ def export(
 
 
 def default_name(stores: Sequence[str | Path], to: str) -> Path:
-    """Where an export goes that names no file: ``<store>-<format>`` in the current folder, with the format's ending.
+    """The default output of an export: ``<store>-<format>`` in the current folder, with the format's ending.
 
     >>> default_name(["data/dsb.celltable"], "coco"), default_name(["a.celltable", "b.celltable"], "nuclei-coco")
     (PosixPath('dsb-coco.json'), PosixPath('nuclei-coco'))

@@ -179,7 +179,7 @@ class StripSource:
 
 
 def strips_in(path: Path) -> StripSource | None:
-    """Label maps of a TIFF file, or a folder of them, as strips; None where none is large or one is no label map."""
+    """Label maps of a TIFF file, or a folder of them, as strips; None if none is large or one is not a label map."""
     inside = [path] if path.is_file() else sorted(path.rglob("*"))
     files = [f for f in inside if f.suffix.lower() in TIFF and f.is_file()]
     if not files or max(f.stat().st_size for f in files) < SMALL_FILE:
@@ -261,7 +261,7 @@ def _is_empty_list(path: Path) -> bool:
 
 
 def _alone(found: Mapping[str, T], path: Path, images: Mapping[str, Image] | None) -> Mapping[str, T]:
-    """Of one label map scored against one image, under the id of that image: their files need not be named alike."""
+    """Of one label map scored against one image, under the id of that image: their file names may differ."""
     if len(found) == 1 and images is not None and len(images) == 1 and path.suffix.lower() in LABEL_FILES:
         return {next(iter(images)): value for value in found.values()}
     return found
