@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from celltable import schema
 from celltable.errors import InputError
+from celltable.geometry.masks import RunLengths
 
 from .rows import DEFAULTS, Rows, Where, picked, plain
 
@@ -158,9 +159,11 @@ def column_array(parts: Sequence[Columns], field: pa.Field) -> pa.Array:
         return pa.repeat(pa.scalar(first, field.type), n)
     if all(v is None or (isinstance(v, np.ndarray) and v.dtype == np.float64) for v in values):
         return _float_array(values, field, [part.n for part in parts])
+    if all(isinstance(v, RunLengths) for v in values):
+        return RunLengths.joined(values).to_arrow()
     if all(v is None or isinstance(v, pa.Array) for v in values):
         filled = [pa.nulls(p.n, field.type) if v is None else v for p, v in zip(parts, values, strict=True)]
-        return pa.concat_arrays([v.cast(field.type) for v in filled])
+        return pa.concat_arrays([v if v.type == field.type else v.cast(field.type) for v in filled])
     if all(isinstance(v, np.ndarray) and v.dtype.kind in "biu" for v in values):
         return pa.array(np.concatenate(values), field.type)
     return pa.array([v for part in parts for v in part.listed(field.name)], field.type)

@@ -101,6 +101,8 @@ def picked(value: Any, where: Where) -> Any:
         return value.take(pa.array(where))
     if isinstance(value, np.ndarray) or isinstance(where, slice):
         return value[where]
+    if isinstance(value, RunLengths):
+        return value.take(where)
     return [value[k] for k in where.tolist()]
 
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from celltable.cells import Finding, Image, Instances, Sample
@@ -188,7 +187,7 @@ class _Drawn:
 
     where: Rows
     masks: Masks
-    polygons: pa.Array | None = None
+    polygons: Sequence[bytes | None] | None = None
 
 
 def _in_order(parts: Sequence[_Drawn], size: tuple[int, int]) -> _Drawn:
@@ -198,9 +197,9 @@ def _in_order(parts: Sequence[_Drawn], size: tuple[int, int]) -> _Drawn:
         return parts[0]
     where = np.concatenate([part.where for part in parts])
     order = np.argsort(where)
-    polygons = [pa.nulls(len(p.where), pa.binary()) if p.polygons is None else p.polygons for p in parts]
+    polygons = [p for part in parts for p in part.polygons or [None] * len(part.where)]
     masks = Masks.concat([part.masks for part in parts]).take(order)
-    return _Drawn(where[order], masks, pa.concat_arrays(polygons).take(pa.array(order)))
+    return _Drawn(where[order], masks, [polygons[k] for k in order.tolist()])
 
 
 class Annotations:
@@ -280,10 +279,10 @@ class Annotations:
         counts, polygons, areas, boxes, bad = self.file.cells(rows[where], *image.size)
         masks, packed = Masks(*counts, image.size, areas, boxes), RunLengths(*polygons)
         if not bad:
-            return _Drawn(where, masks, packed.to_arrow())
+            return _Drawn(where, masks, packed)
         wrong.update((int(where[j]), reason) for j, reason in bad.items())
         kept = np.setdiff1d(np.arange(len(where)), list(bad))
-        return _Drawn(where[kept], masks.take(kept), packed.take(kept).to_arrow())
+        return _Drawn(where[kept], masks.take(kept), packed.take(kept))
 
     def _columns(self, rows: Rows, image: Image, findings: list[Finding]) -> dict[str, Any]:
         file, listed = self.file, rows.tolist()
