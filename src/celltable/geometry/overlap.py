@@ -41,19 +41,22 @@ class Overlap:
 
     def kept(self, gt: NDArray[np.bool_], pred: NDArray[np.bool_]) -> Self:
         """Keep the cells where the boolean masks are true, and the overlaps of two kept cells."""
+        return replace(self, **self.columns_of(gt, pred))
+
+    def columns_of(self, gt: NDArray[np.bool_], pred: NDArray[np.bool_]) -> dict[str, Any]:
+        """Return the columns of the cells where the boolean masks are true."""
         pairs = gt[self.gt_index] & pred[self.pred_index]
-        return replace(
-            self,
-            gt_ids=self.gt_ids[gt],
-            gt_areas=self.gt_areas[gt],
-            gt_boxes=self.gt_boxes[gt],
-            pred_ids=self.pred_ids[pred],
-            pred_areas=self.pred_areas[pred],
-            pred_boxes=self.pred_boxes[pred],
-            gt_index=(np.cumsum(gt) - 1)[self.gt_index[pairs]],
-            pred_index=(np.cumsum(pred) - 1)[self.pred_index[pairs]],
-            intersection=self.intersection[pairs],
-        )
+        return {
+            "gt_ids": self.gt_ids[gt],
+            "gt_areas": self.gt_areas[gt],
+            "gt_boxes": self.gt_boxes[gt],
+            "pred_ids": self.pred_ids[pred],
+            "pred_areas": self.pred_areas[pred],
+            "pred_boxes": self.pred_boxes[pred],
+            "gt_index": (np.cumsum(gt) - 1)[self.gt_index[pairs]],
+            "pred_index": (np.cumsum(pred) - 1)[self.pred_index[pairs]],
+            "intersection": self.intersection[pairs],
+        }
 
 
 def overlap_of_label_maps(gt: ArrayLike, pred: ArrayLike) -> Overlap:

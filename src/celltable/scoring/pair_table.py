@@ -73,7 +73,7 @@ class PairTable(Overlap):
         """Keep the cells where the boolean masks are true, and the overlaps of two kept cells."""
         gt_class = None if self.gt_class is None else self.gt_class[gt]
         pred_class = None if self.pred_class is None else self.pred_class[pred]
-        return replace(super().kept(gt, pred), gt_class=gt_class, pred_class=pred_class)
+        return replace(self, **self.columns_of(gt, pred), gt_class=gt_class, pred_class=pred_class)
 
     @property
     def n_gt(self) -> int:
