@@ -123,8 +123,11 @@ def busy(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         pytest.skip("the states of processes are read from /proc")
     (tmp_path / "busy.py").write_text(
         textwrap.dedent("""
-            import os, pathlib, sys, time
+            import os, pathlib, signal, sys, time
             from celltable.work import Runner
+
+            if __name__ == "__main__":  # a suite in the background of a shell ignores Ctrl-C, and so would this script
+                signal.signal(signal.SIGINT, signal.default_int_handler)
 
             def slow(n):
                 with open("pids", "a") as file:
