@@ -1,4 +1,4 @@
-"""The plug-ins of this package keep to celltable's contracts."""
+"""The plug-ins of this package fulfil celltable's contracts."""
 
 from __future__ import annotations
 

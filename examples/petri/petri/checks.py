@@ -1,4 +1,4 @@
-"""A check: cells that fill their box, which no cell does."""
+"""A check: masks that fill their bounding box, as no real cell does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from celltable.plugins.check import Check
 from celltable.plugins.example import CheckExample, drawn
 
 MIN_FILL = 1.0
-MIN_PX = 4  # smaller masks are squares by necessity
+MIN_PX = 4  # smaller masks are always squares or lines
 
 
 def find(sample: Sample, *, min_fill: float = MIN_FILL, min_px: float = MIN_PX) -> Iterator[Finding]:

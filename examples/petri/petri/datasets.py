@@ -33,12 +33,12 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
     files: dict[str, dict[str, Entry]] = {}
     for entry, match in release.match(NAME):
         files.setdefault(match[1], {})[match[2]] = entry
-    items = [Item(name, found.get("picture"), found.get("labels")) for name, found in sorted(files.items())]
+    items = [Item(name, pair.get("picture"), pair.get("labels")) for name, pair in sorted(files.items())]
     return Scan(items)
 
 
 def load(release: Release, shared: None, item: Item) -> Sample:
-    """Read one dish; a file that is missing or damaged becomes a finding."""
+    """Read one dish; report missing and damaged files as findings."""
     findings: list[Finding] = []
     picture = _pixels(release, item.picture, "image", item.image_id, findings)
     labels = _pixels(release, item.labels, "mask", item.image_id, findings)

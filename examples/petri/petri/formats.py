@@ -19,7 +19,7 @@ KEEPS = frozenset({"overlap", "holes", "components", "ids", "exact-mask", "image
 
 
 def write(samples: Iterable[Sample], out: Path, *, indent: int = 0, overwrite: bool = False) -> ConversionReport:
-    """Write all images into one file, under a temporary name until it is complete."""
+    """Write all images to one file, under a temporary name until it is complete."""
     report = ConversionReport()
     images = []
     for sample in samples:
@@ -38,7 +38,7 @@ def write(samples: Iterable[Sample], out: Path, *, indent: int = 0, overwrite: b
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
-    """Read such a file; an image that is known keeps its record."""
+    """Read such a file; known images keep their records."""
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         rows = sorted(document["dishes"], key=lambda row: row["id"])
@@ -53,7 +53,7 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """One JSON file with the key petri."""
+    """Recognise a JSON file that starts with the key petri."""
     if peek.is_file and peek.text(peek.names[0]).lstrip("{ \r\n\ufeff").startswith('"petri"'):
         return Recognition(Strength.SIGNATURE, "the key petri at its beginning")
     return None

@@ -14,7 +14,7 @@ from celltable.plugins.model import Model
 
 
 def predict(pixels: NDArray[Any], image: Image, *, level: float = 0.5, min_px: float = 9) -> Instances:
-    """Take connected pixels above `level` of the range for cells; the score is their mean brightness."""
+    """Predict a cell per connected region above `level` of the range; its score is its mean brightness."""
     plane = pixels.astype(np.float64) if pixels.ndim == 2 else pixels[..., :3].astype(np.float64).max(axis=2)
     spread = float(np.ptp(plane))
     if not spread:

@@ -1,4 +1,4 @@
-"""A repair: square cells lose their corners."""
+"""A repair: remove the corners of square cells."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from celltable.plugins.repair import Repair
 
 
 def propose(sample: Sample, *, min_px: float = 9) -> Iterator[Edit]:
-    """Yield one edit per mask of at least `min_px` that is its own box."""
+    """Yield one edit per mask of at least `min_px` that fills its bounding box."""
     cells = sample.instances
     for i, mask in enumerate(cells.masks()):
         x, y, width, height = cells.bbox[i].tolist()
@@ -31,7 +31,7 @@ def propose(sample: Sample, *, min_px: float = 9) -> Iterator[Edit]:
 
 
 def example() -> RepairExample:
-    """A square loses its corners, a cross stays."""
+    """Return a square that loses its corners and a cross that stays."""
     before = """
         111..2.
         111.222
