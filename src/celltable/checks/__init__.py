@@ -1,4 +1,4 @@
-"""Checks, one kind of defect per file: each module holds one frozen ``CHECK``.
+"""Checks, one per file: each module defines one frozen ``CHECK``.
 
 The contract is `celltable.plugins.check`.
 """

@@ -1,4 +1,4 @@
-"""Shared by checks of whole data sets: where an image belongs, and how duplicates are reported."""
+"""Helpers for checks of whole data sets: the place of an image, and how duplicates are reported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from celltable.cells import Finding, Sample, Severity
 
 
 class Place(NamedTuple):
-    """An image among others: its id, data set, split and leakage group."""
+    """The place of an image: its id, data set, split and leakage group."""
 
     image_id: str
     dataset: str
@@ -18,13 +18,13 @@ class Place(NamedTuple):
 
 
 def place(sample: Sample) -> Place:
-    """Return where the image of a sample belongs."""
+    """Return the place of a sample's image."""
     image = sample.image
     return Place(image.image_id, image.dataset, image.split, image.leakage_group)
 
 
 def leaks(a: Place, b: Place) -> bool:
-    """Whether two duplicates are in different splits."""
+    """Return whether two duplicates are in different splits."""
     return a.split is not None and b.split is not None and a.split != b.split
 
 

@@ -1,4 +1,4 @@
-"""Shapes of the cells of an image, measured once for all its checks."""
+"""Cell shapes of an image, measured once for all checks."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ _last = threading.local()
 
 
 def shapes_of(sample: Sample) -> Shapes:
-    """Measure the shapes of a sample's cells; each thread remembers its last sample, so that checks share the work."""
+    """Measure a sample's cells; each thread caches its last sample, so that the checks share the work."""
     cells: Instances | None = getattr(_last, "cells", None)
     if cells is not sample.instances:
         _last.cells, _last.shapes = sample.instances, Shapes.of(sample.instances)
-    found: Shapes = _last.shapes
-    return found
+    shapes: Shapes = _last.shapes
+    return shapes
 
 
 def judged(sample: Sample) -> NDArray[np.bool_]:
-    """Flag cells whose shape should be that of one cell: all but crowds, which are groups on purpose."""
+    """Flag the masks that should be a single cell: all except crowds."""
     return ~np.asarray(sample.instances.column("crowd"), dtype=bool).reshape(len(sample.instances))
 
 
 def cut_by_border(sample: Sample) -> NDArray[np.bool_]:
-    """Whether each cell has a pixel in the first or last row or column."""
+    """Flag cells that have a pixel in the first or last row or column."""
     return on_border(sample.instances.bbox, sample.instances.size)
 
 
 def polygons(sample: Sample) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Yield (position, vertices (n, 2) as x, y) of the cells with a published polygon."""
+    """Yield (position, vertices (n, 2) as x, y) for each cell with a published polygon."""
     from celltable.geometry import polygon
 
     if sample.instances.polygon is None:

@@ -10,10 +10,10 @@ from celltable.plugins.example import CheckExample, drawn, painted
 
 
 def find(sample: Sample) -> Iterator[Finding]:
-    """One finding where every pixel (every channel, opacity aside) has the same value."""
+    """Yield a finding if all pixels and channels (except opacity) have the same value."""
     pixels = sample.pixels()
     shown = pixels[..., :3] if pixels.ndim == 3 and pixels.shape[2] == 4 else pixels
-    few = shown[::16, ::16]  # most images differ here already
+    few = shown[::16, ::16]  # enough to see that most images are not blank
     if shown.size == 0 or few.min() != few.max():
         return
     low, high = shown.min(), shown.max()
@@ -23,7 +23,7 @@ def find(sample: Sample) -> Iterator[Finding]:
 
 
 def example() -> CheckExample:
-    """One of two images is all of one value."""
+    """Return two images, one of them blank."""
     blank = painted([], (8, 8), image=Image("blank", 8, 8))
     return CheckExample.of(drawn("11..", "..2."), blank, at=[("blank", None)])
 
@@ -31,7 +31,7 @@ def example() -> CheckExample:
 CHECK = Check(
     rule="blank-image",
     title="Blank image",
-    description="All pixels have one value: there is nothing to see or segment. Value: that grey value.",
+    description="All pixels have the same value: there is nothing to see or segment. Value: that grey value.",
     find=find,
     needs_pixels=True,
     example=example,

@@ -1,4 +1,4 @@
-"""Counts that differ from the published ones."""
+"""Counts of images or cells that differ from the published ones."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ class Feature(NamedTuple):
 
 
 def gather(sample: Sample) -> Feature:
-    """The image's part, number of cells and published count."""
+    """Return the image's part, number of cells and published count."""
     image = sample.image
     part = image.metadata.get("part")
     return Feature(image.image_id, part, image.split, len(sample.instances), image.annotated, image.count)
 
 
 def find(features: Sequence[Feature], dataset: Mapping[str, Any]) -> Iterator[Finding]:
-    """Findings about the release (images, instances of each part), and about images with a published count."""
+    """Yield findings about the release (images and instances per part) and about images with a published count."""
     for part, what, published in dataset.get("published_counts") or ():
         chosen = _of_part(features, part, dataset)
         if not chosen or what not in ("images", "instances"):
             continue
-        found = len(chosen) if what == "images" else sum(f.cells for f in chosen)
-        if found != published:
+        counted = len(chosen) if what == "images" else sum(f.cells for f in chosen)
+        if counted != published:
             label = f" of {part}" if part else ""
-            text = f"{found:,} {what}{label} where {published:,} are published"
-            yield Finding("count-differs", text, "note", None, None, float(found - published))
+            text = f"{counted:,} {what}{label} where {published:,} are published"
+            yield Finding("count-differs", text, "note", None, None, float(counted - published))
     for f in features:
         if f.stated is not None and f.annotated and f.cells and f.cells != f.stated:
             text = f"{f.cells:,} cells are annotated where a count of {f.stated:g} is published"
@@ -46,7 +46,7 @@ def find(features: Sequence[Feature], dataset: Mapping[str, Any]) -> Iterator[Fi
 
 
 def _of_part(features: Sequence[Feature], part: str, dataset: Mapping[str, Any]) -> list[Feature]:
-    """The images that a published count is about; none where that part was not read."""
+    """Return the images that a published count is about; none if that part was not read."""
     by_part = [f for f in features if f.part == part]
     if by_part:
         return by_part
@@ -60,7 +60,7 @@ def _of_part(features: Sequence[Feature], part: str, dataset: Mapping[str, Any])
 
 
 def example() -> CheckExample:
-    """Two images where three are published, and two cells where the release counts five in one of them."""
+    """Return two images where three are published; one has two cells where the release counts five."""
     whole = drawn("11.2", image=Image("b", 1, 4, count=5.0))
     return CheckExample.of(
         drawn("1..2"), whole, at=[(None, None), ("b", None)], dataset={"published_counts": [["", "images", 3]]}

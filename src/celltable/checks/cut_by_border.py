@@ -1,4 +1,4 @@
-"""Cells that the border of the image cuts."""
+"""Cells that are cut by the image border."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def find(sample: Sample) -> Iterator[Finding]:
             for name, hit in (("left", x == 0), ("top", y == 0), ("right", x + w == width), ("bottom", y + h == height))
             if hit
         ]
-        text = f"touches the {' and '.join(sides)} border: its area and shape are those of a part"
+        text = f"touches the {' and '.join(sides)} border: its area and shape may be those of only a part"
         yield Finding("cut-by-border", text, "note", sample.image.image_id, int(cells.ids[i]), float(len(sides)))
 
 
 def example() -> CheckExample:
-    """One cell in the first row, one inside."""
+    """Return a cell in the first row and one inside the image."""
     cells = """
         .11...
         .11.2.
@@ -41,8 +41,8 @@ CHECK = Check(
     rule="cut-by-border",
     title="Cell cut by the border",
     description=(
-        "A cell in the first or last row or column is probably only a part of one: leave it out of measurements of "
-        "size and shape. Value: number of borders that it touches."
+        "A cell in the first or last row or column is probably incomplete: leave it out of measurements of size and "
+        "shape. Value: number of borders that it touches."
     ),
     find=find,
     severity="note",

@@ -1,4 +1,4 @@
-"""The same cell annotated twice."""
+"""Cells that are annotated twice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIN_IOU = 0.6  # two annotators of one nucleus agree on about 0.7-0.9; neighbour
 
 
 def find(sample: Sample, *, min_iou: float = MIN_IOU) -> Iterator[Finding]:
-    """One finding for each cell that repeats another one of its kind, at the cell with the higher id."""
+    """Yield one finding per cell that repeats another one of the same kind, at the cell with the higher id."""
     cells = sample.instances
     best: dict[int, tuple[float, int]] = {}
     for a, b, px in shapes_of(sample).overlaps:
@@ -28,7 +28,7 @@ def find(sample: Sample, *, min_iou: float = MIN_IOU) -> Iterator[Finding]:
 
 
 def example() -> CheckExample:
-    """Cells 1 and 3 differ in one pixel of ten."""
+    """Return three cells; 1 and 3 differ in one of ten pixels."""
     once = """
         11111.22
         11111.22
@@ -44,12 +44,12 @@ CHECK = Check(
     rule="duplicate-annotation",
     title="Cell annotated twice",
     description=(
-        "Two masks of one kind that cover nearly the same pixels. A detector trained on them is punished for being "
-        "right. Value: intersection over union (0 to 1)."
+        "Two masks of the same kind that cover nearly the same pixels. A detector trained on them is penalised for "
+        "being right. Value: intersection over union (0 to 1)."
     ),
     find=find,
     severity="error",
-    options=(Option("min_iou", MIN_IOU, "IoU from which two masks are the same cell", above=0, high=1),),
+    options=(Option("min_iou", MIN_IOU, "lowest IoU at which two masks are the same cell", above=0, high=1),),
     repairs=("drop-duplicates",),
     example=example,
 )

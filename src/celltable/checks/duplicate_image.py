@@ -1,4 +1,4 @@
-"""Images that occur twice, pixel by pixel, under two names."""
+"""Images with identical pixels under two ids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from celltable.plugins.example import CheckExample, drawn
 
 
 def gather(sample: Sample) -> tuple[Place, bytes | None]:
-    """Where the image belongs, and a digest of its pixels; None for a constant image (see blank-image)."""
+    """Return the image's place and a digest of its pixels; None for a constant image (see blank-image)."""
     pixels = sample.pixels()
     if _constant(pixels[..., :3] if pixels.ndim == 3 and pixels.shape[2] == 4 else pixels):
         return place(sample), None
@@ -31,13 +31,13 @@ def _constant(pixels: NDArray[Any]) -> bool:
 
 
 def find(features: Sequence[tuple[Place, bytes | None]], dataset: Mapping[str, Any]) -> Iterator[Finding]:
-    """One finding at the second and every later image of the same pixels."""
+    """Yield one finding at the second and every later image with the same pixels."""
     for first, later in first_of_each([digest for _, digest in features]):
         yield twin("duplicate-image", features[first][0], features[later][0], "the same pixels as", 0.0, "warning")
 
 
 def example() -> CheckExample:
-    """The same pixels under the ids a and c."""
+    """Return three images; a and c have the same pixels."""
     images = [Image(name, 1, 4) for name in "abc"]
     return CheckExample.of(
         drawn("11..", image=images[0]), drawn(".22.", image=images[1]), drawn("11..", image=images[2]), at=[("c", None)]
@@ -48,8 +48,8 @@ CHECK = Check(
     rule="duplicate-image",
     title="Duplicate image",
     description=(
-        "The same pixels under two ids, within a data set or across merged ones: they count twice, and leak if the "
-        "two are in different splits (then an error). Value: 0, no bit differs."
+        "The same pixels under two ids, within a data set or across merged ones: they count twice, and leak if they "
+        "are in different splits (then an error). Value: 0 (differing bits)."
     ),
     find=find,
     scope="dataset",

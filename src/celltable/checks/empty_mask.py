@@ -1,4 +1,4 @@
-"""Cells without a single pixel."""
+"""Cells without any pixels."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from celltable.plugins.example import CheckExample, painted
 
 
 def find(sample: Sample) -> Iterator[Finding]:
-    """One finding for each cell whose mask has no pixel."""
+    """Yield one finding per cell whose mask is empty."""
     cells = sample.instances
     for i in np.flatnonzero(cells.area == 0).tolist():
-        yield Finding("empty-mask", "the mask has no pixel", "error", sample.image.image_id, int(cells.ids[i]), 0.0)
+        yield Finding("empty-mask", "the mask has no pixels", "error", sample.image.image_id, int(cells.ids[i]), 0.0)
 
 
 def example() -> CheckExample:
-    """A cell of four pixels and one of none."""
+    """Return a cell of four pixels and one without pixels."""
     masks = [np.ones((2, 2), bool), np.zeros((2, 2), bool)]
     return CheckExample.of(painted(masks, (2, 2)), at=[("a", 2)])
 
@@ -28,7 +28,7 @@ CHECK = Check(
     rule="empty-mask",
     title="Empty mask",
     description=(
-        "A cell without a single pixel. Counts and recall would include a cell that does not exist. Value: area, px²."
+        "A cell without any pixels. Counts and recall would include a cell that does not exist. Value: area, px²."
     ),
     find=find,
     severity="error",

@@ -1,4 +1,4 @@
-"""Images whose pixels are the same place of the release under two ids."""
+"""Images that read the same file of the release under two ids."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Feature = tuple[Place, tuple[Pixels, ...] | None]
 
 
 def gather(sample: Sample) -> Feature:
-    """Where the image belongs, and where its pixels are."""
+    """Return the image's place, and where its pixels are stored."""
     return place(sample), sample.image.pixels or None
 
 
 def find(features: Sequence[Feature], dataset: Mapping[str, Any]) -> Iterator[Finding]:
-    """One finding at the second and every later image that reads the same file."""
+    """Yield one finding at the second and every later image that reads the same file."""
     for first, later in first_of_each([pixels for _, pixels in features]):
         yield twin("image-listed-twice", features[first][0], features[later][0], "the same file as", 0.0, "warning")
 
 
 def example() -> CheckExample:
-    """The file 1.png under the ids a and c."""
+    """Return three images; a and c read the file 1.png."""
     images = [Image(name, 1, 4, pixels=(Pixels("zip", file),)) for name, file in zip("abc", "121", strict=True)]
     return CheckExample.of(*(drawn("11..", image=image) for image in images), at=[("c", None)])
 
@@ -34,8 +34,8 @@ CHECK = Check(
     rule="image-listed-twice",
     title="Image listed twice",
     description=(
-        "Two image ids that name the same file (LIVECell lists 118 images twice), often with the annotations divided "
-        "or repeated between them. An error if they are in different splits. Value: 0."
+        "Two image ids that refer to the same file (LIVECell lists 118 images twice), often with the annotations "
+        "divided between them or repeated. An error if they are in different splits. Value: 0."
     ),
     find=find,
     scope="dataset",

@@ -1,4 +1,4 @@
-"""Near-duplicate images: the same field again, brighter, scaled, re-compressed, or a moment later."""
+"""Near-duplicate images: the same field of view brighter, scaled, re-compressed, or a moment later."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from celltable.plugins.example import CheckExample, painted
 
 
 def gather(sample: Sample) -> tuple[Place, int]:
-    """Where the image belongs, and its perceptual hash."""
+    """Return the image's place and its perceptual hash."""
     return place(sample), perceptual_hash(sample.pixels())
 
 
@@ -35,7 +35,7 @@ def find(
 
 
 def example() -> CheckExample:
-    """The third image is the first one, darker."""
+    """Return three images; the third is a darker copy of the first."""
     rng = np.random.default_rng(0)
     first, second = (np.kron(rng.integers(0, 255, (8, 8)), np.ones((4, 4))).astype(np.uint8) for _ in range(2))
     samples = [
@@ -49,14 +49,14 @@ CHECK = Check(
     rule="near-duplicate-image",
     title="Near-duplicate image",
     description=(
-        "Two images whose 64-bit perceptual hashes nearly agree: the same field twice, a later frame, or a copy in "
-        "another data set. A note; an error if the two are in different splits. Value: bits that differ (0 to 64)."
+        "Two images whose 64-bit perceptual hashes are nearly equal: the same field of view twice, a later frame, or a "
+        "copy in another data set. A note; an error if they are in different splits. Value: differing bits (0 to 64)."
     ),
     find=find,
     severity="note",
     scope="dataset",
     gather=gather,
     needs_pixels=True,
-    options=(Option("max_bits", NEAR_BITS, "bits of the 64-bit fingerprint that may differ", low=0, high=64),),
+    options=(Option("max_bits", NEAR_BITS, "number of bits of the 64-bit hash that may differ", low=0, high=64),),
     example=example,
 )

@@ -1,4 +1,4 @@
-"""Cells that kept only their outline."""
+"""Masks that are only the outline of a cell."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from celltable.plugins import Option
 from celltable.plugins.check import Check
 from celltable.plugins.example import CheckExample, drawn
 
-MAX_FILL = 0.6  # a filled nucleus with every hole of DSB2018 keeps 0.8 and more of its filled area
+MAX_FILL = 0.6  # DSB2018's nuclei with holes still cover 0.8 or more of their filled area
 MIN_FILLED_PX = 30  # a ring smaller than that is a speck
 
 
 def find(sample: Sample, *, max_fill: float = MAX_FILL, min_filled_px: float = MIN_FILLED_PX) -> Iterator[Finding]:
-    """One finding for each cell whose mask covers less than `max_fill` of what it encloses."""
+    """Yield one finding per cell whose mask covers less than `max_fill` of the area it encloses."""
     cells, shapes = sample.instances, shapes_of(sample)
     filled = cells.area + shapes.hole_area
     fill = cells.area / np.maximum(filled, 1)
@@ -33,7 +33,7 @@ def find(sample: Sample, *, max_fill: float = MAX_FILL, min_filled_px: float = M
 
 
 def example() -> CheckExample:
-    """A line around a large hole, and a filled cell."""
+    """Return a line around a large hole, and a filled cell."""
     cells = """
         11111111.222
         1......1.222
@@ -56,7 +56,7 @@ CHECK = Check(
     severity="error",
     options=(
         Option("max_fill", MAX_FILL, "share of its enclosed area below which a mask is an outline", low=0, high=1),
-        Option("min_filled_px", MIN_FILLED_PX, "least enclosed area of an outline", type=float, low=1, unit="px²"),
+        Option("min_filled_px", MIN_FILLED_PX, "smallest enclosed area of an outline", type=float, low=1, unit="px²"),
     ),
     repairs=("fill-outlines", "fill-holes"),
     example=example,

@@ -1,4 +1,4 @@
-"""Masks of another size than their image, and published polygons that leave it."""
+"""Masks that do not have the size of their image, and published polygons that extend beyond it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SLACK_PX = 0.0  # a vertex on the far edge (x = width) is still inside: pixels a
 
 
 def find(sample: Sample, *, slack_px: float = SLACK_PX) -> Iterator[Finding]:
-    """One finding for each mask that does not fit its image, and for each polygon with vertices outside."""
+    """Yield one finding per mask that does not fit its image, and per polygon with vertices outside."""
     cells, shapes = sample.instances, shapes_of(sample)
     image_id, (height, width) = sample.image.image_id, sample.image.size
     for i in np.flatnonzero(~shapes.valid).tolist():
@@ -27,12 +27,12 @@ def find(sample: Sample, *, slack_px: float = SLACK_PX) -> Iterator[Finding]:
         n = int((beyond > slack_px).any(axis=1).sum())
         if n:
             far = float(beyond.max())
-            text = f"{n} of {len(points_xy)} polygon vertices are outside the image, up to {far:.1f} px"
+            text = f"{n} of {len(points_xy)} polygon vertices are outside the image, by up to {far:.1f} px"
             yield Finding("outside-image", text, "note", image_id, int(cells.ids[i]), far)
 
 
 def example() -> CheckExample:
-    """The polygon of cell 2 reaches 3 px beyond the right border."""
+    """Return two cells; the polygon of cell 2 extends 3 px beyond the right border."""
     from celltable.geometry import polygon
 
     inside, beyond = ([[0.0, 0.0, x, 0.0, 1.0, 1.0]] for x in (2.0, 9.0))
@@ -43,8 +43,8 @@ CHECK = Check(
     rule="outside-image",
     title="Mask or polygon outside the image",
     description=(
-        "A mask made for another image size (an error: it cannot be laid over the image), or a published polygon with "
-        "vertices beyond the image (a note: it is clipped when drawn). Value: how far outside, px."
+        "A mask of another image size (an error: it does not fit the image), or a published polygon with vertices "
+        "outside the image (a note: it is clipped when drawn). Value: distance outside, px."
     ),
     find=find,
     severity="error",

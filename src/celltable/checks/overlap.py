@@ -1,4 +1,4 @@
-"""Pixels that two cells claim."""
+"""Cells that share pixels."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from celltable.plugins.example import CheckExample, drawn
 
 
 def find(sample: Sample) -> Iterator[Finding]:
-    """One finding for each pair of cells of one kind that share pixels, at the cell with the higher id."""
+    """Yield one finding per pair of cells of the same kind that share pixels, at the cell with the higher id."""
     cells = sample.instances
     for a, b, px in shapes_of(sample).overlaps:
         low, high = sorted((a, b), key=lambda i: int(cells.ids[i]))
         smaller = int(min(cells.area[a], cells.area[b]))
         yield Finding(
             "overlap",
-            f"shares {px:,} px with cell {int(cells.ids[low])} ({px / smaller:.0%} of the smaller of both)",
+            f"shares {px:,} px with cell {int(cells.ids[low])} ({px / smaller:.0%} of the smaller of the two)",
             "warning",
             sample.image.image_id,
             int(cells.ids[high]),
@@ -27,7 +27,7 @@ def find(sample: Sample) -> Iterator[Finding]:
 
 
 def example() -> CheckExample:
-    """Cells 1 and 3 share two pixels."""
+    """Return three cells; 1 and 3 share a pixel."""
     return CheckExample.of(drawn("111.22", "..333."), at=[("a", 3)])
 
 
@@ -35,8 +35,8 @@ CHECK = Check(
     rule="overlap",
     title="Overlapping cells",
     description=(
-        "Two cells of one kind that claim the same pixels. A label map cannot hold them: which cell wins depends on "
-        "the order. Real in some releases (LIVECell, Kumar), an error in others. Value: shared pixels, px²."
+        "Two cells of the same kind that share pixels. A label map cannot hold them: which cell wins depends on the "
+        "order. Real in some releases (LIVECell, Kumar), an error in others. Value: shared area, px²."
     ),
     find=find,
     repairs=("resolve-overlaps",),

@@ -1,4 +1,4 @@
-"""Nuclei whose cell does not exist or is elsewhere."""
+"""Nuclei whose parent cell does not exist or is elsewhere."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from celltable.plugins import Option
 from celltable.plugins.check import Check
 from celltable.plugins.example import CheckExample, drawn
 
-MIN_INSIDE = 0.5  # of the nucleus: an annotated nucleus may stick out of its cell a little
+MIN_INSIDE = 0.5  # of the nucleus: an annotated nucleus may extend slightly beyond its cell
 
 
 def find(sample: Sample, *, min_inside: float = MIN_INSIDE) -> Iterator[Finding]:
-    """One finding for each cell whose parent is missing or does not cover it."""
+    """Yield one finding per cell whose parent is missing or does not cover it."""
     cells = sample.instances
     if cells.parent is None:
         return
@@ -36,7 +36,7 @@ def find(sample: Sample, *, min_inside: float = MIN_INSIDE) -> Iterator[Finding]
 
 
 def example() -> CheckExample:
-    """Nucleus 2 is inside its cell, nucleus 3 outside of it."""
+    """Return a cell with nucleus 2 inside it and nucleus 3 outside."""
     kinds, parents = ["cell", "nucleus", "nucleus"], [None, 1, 1]
     return CheckExample.of(drawn("1111..", ".22.33", kind=kinds, parent=parents), at=[("a", 3)])
 
@@ -45,10 +45,10 @@ CHECK = Check(
     rule="parent-mismatch",
     title="Nucleus without its cell",
     description=(
-        "The parent of a nucleus does not exist or does not cover it. Value: share of the nucleus outside that cell "
+        "The parent of a nucleus does not exist or does not cover it. Value: share of the nucleus outside its parent "
         "(0 to 1)."
     ),
     find=find,
-    options=(Option("min_inside", MIN_INSIDE, "least share of a nucleus inside its cell", low=0, high=1),),
+    options=(Option("min_inside", MIN_INSIDE, "smallest share of a nucleus inside its cell", low=0, high=1),),
     example=example,
 )

@@ -1,4 +1,4 @@
-"""Masks that probably hold two or more cells."""
+"""Masks that probably contain several cells."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from celltable.plugins import Option
 from celltable.plugins.check import Check
 from celltable.plugins.example import CheckExample, discs, painted
 
-MIN_CELLS = 5  # fewer give no notion of a usual size
+MIN_CELLS = 5  # fewer cells do not define a usual size
 MIN_RATIO = 1.8  # two cells in one mask have about twice the usual area
 MAX_SOLIDITY = 0.88  # single nuclei of DSB2018: median 0.96, 5th percentile 0.89
 
@@ -24,7 +24,7 @@ def find(
     min_ratio: float = MIN_RATIO,
     max_solidity: float = MAX_SOLIDITY,
 ) -> Iterator[Finding]:
-    """One finding for each cell that is both much larger and much less convex than the others of its image."""
+    """Yield one finding per cell that is both much larger and much less convex than others in its image."""
     cells, shapes = sample.instances, shapes_of(sample)
     counted = (cells.area > 0) & judged(sample)
     if counted.sum() < min_cells:
@@ -46,7 +46,7 @@ def find(
 
 
 def example() -> CheckExample:
-    """Five round cells, and two of them in one mask."""
+    """Return five round cells, and a mask that contains two more."""
     size = (40, 60)
     cells = discs(*((8, 8 + 11 * k, 4.5) for k in range(5)), size=size)
     merged = np.logical_or(*discs((28, 14, 6), (28, 26, 6), size=size))
@@ -57,13 +57,13 @@ CHECK = Check(
     rule="probable-merge",
     title="Probably several cells in one mask",
     description=(
-        "An outlier of its image in size and in solidity (share of its convex hull that a mask fills). "
-        "Value: area over the median area of the image's cells."
+        "An outlier in its image in both size and solidity (share of its convex hull that a mask fills). "
+        "Value: area relative to the median area of the image's cells."
     ),
     find=find,
     options=(
-        Option("min_cells", MIN_CELLS, "cells of an image from which its median area is trusted", low=1),
-        Option("min_ratio", MIN_RATIO, "area over the median from which a cell is large", low=1),
+        Option("min_cells", MIN_CELLS, "number of cells in an image from which its median area is used", low=1),
+        Option("min_ratio", MIN_RATIO, "area relative to the median from which a cell is large", low=1),
         Option("max_solidity", MAX_SOLIDITY, "solidity below which a cell is not convex", low=0, high=1),
     ),
     repairs=("split-merges",),

@@ -1,4 +1,4 @@
-"""Objects that look like the annotated cells and that no mask covers."""
+"""Objects that look like the annotated cells but are not covered by a mask."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from celltable.plugins.example import CheckExample, discs, painted
 
 Float = NDArray[np.float32]
 
-MIN_CELLS = 3  # fewer do not tell what a cell of this image looks like
-MIN_APART = 0.8  # cells and background by intensity: difference of means over the sum of deviations
+MIN_CELLS = 3  # fewer do not show what a cell looks like in this image
+MIN_APART = 0.8  # contrast of cells and background: difference of medians over the sum of standard deviations
 MIN_SHARE = 0.4  # of the median cell's area
-MIN_COMPACT = 0.5  # share of its box that a blob fills (a disc 0.79, a halo around a cell less)
+MIN_COMPACT = 0.5  # share of its box that a blob fills (a disc: 0.79, a halo around a cell: less)
 NAMED = 3  # places named in the message
 
 
 class Look(NamedTuple):
-    """How cells differ from background in an image: the plane, the level that divides them, and the bright side."""
+    """How cells and background differ: the plane, the level between them, 1 if cells are brighter, and the contrast."""
 
     plane: Float
     level: float
@@ -40,7 +40,7 @@ def find(
     min_share: float = MIN_SHARE,
     min_compact: float = MIN_COMPACT,
 ) -> Iterator[Finding]:
-    """One finding for an image with blobs as bright (or dark) and as large as its cells outside of every mask."""
+    """Yield a finding if blobs outside all masks are as bright (or dark) and as large as the image's cells."""
     from scipy import ndimage
 
     image, cells = sample.image, sample.instances
@@ -59,16 +59,16 @@ def find(
     if blobs:
         places = ", ".join(f"({x}, {y})" for _, x, y in blobs[:NAMED])
         more = ", …" if len(blobs) > NAMED else ""
-        kind = "bright" if look.sign > 0 else "dark"
+        shade = "bright" if look.sign > 0 else "dark"
         text = (
-            f"{len(blobs)} {kind} object{'s' if len(blobs) > 1 else ''} like the annotated cells that no mask covers, "
+            f"{len(blobs)} {shade} object{'s' if len(blobs) > 1 else ''} like the annotated cells that no mask covers, "
             f"around x, y = {places}{more}"
         )
         yield Finding("probable-missed", text, "warning", image.image_id, None, float(len(blobs)))
 
 
 def _look(pixels: NDArray[Any], covered: NDArray[np.bool_], near: NDArray[np.bool_]) -> Look | None:
-    """The channel in which cells and background differ most; None for pixels of another size than the masks."""
+    """Return the channel with the highest contrast; None if pixels and masks do not have the same size."""
     from scipy import ndimage
 
     if pixels.shape[:2] != covered.shape:
@@ -91,7 +91,7 @@ def _look(pixels: NDArray[Any], covered: NDArray[np.bool_], near: NDArray[np.boo
 
 
 def _blobs(similar: NDArray[np.bool_], least: float, min_compact: float) -> list[tuple[int, int, int]]:
-    """(area, x, y of the centre) of large and compact parts, largest first."""
+    """Return (area, x, y of the centre) of the large, compact components, largest first."""
     from scipy import ndimage
 
     rough, n = ndimage.label(similar)
@@ -101,17 +101,17 @@ def _blobs(similar: NDArray[np.bool_], least: float, min_compact: float) -> list
         return []
     parts, n = ndimage.label(ndimage.binary_opening(large[rough], iterations=2))
     areas = np.bincount(parts.ravel(), minlength=n + 1)
-    found = []
+    blobs = []
     for i, box in enumerate(ndimage.find_objects(parts), start=1):
         rows, columns = box
         height, width = rows.stop - rows.start, columns.stop - columns.start
         if areas[i] >= least and areas[i] >= min_compact * height * width:
-            found.append((int(areas[i]), (columns.start + columns.stop) // 2, (rows.start + rows.stop) // 2))
-    return sorted(found, key=lambda b: (-b[0], b[1], b[2]))
+            blobs.append((int(areas[i]), (columns.start + columns.stop) // 2, (rows.start + rows.stop) // 2))
+    return sorted(blobs, key=lambda b: (-b[0], b[1], b[2]))
 
 
 def example() -> CheckExample:
-    """Of six bright discs five are annotated."""
+    """Return an image of six bright discs, five of them annotated."""
     places = [(10, 10, 6), (28, 12, 6), (12, 30, 6), (28, 30, 6), (12, 48, 6), (29, 48, 6)]
     whole = painted(discs(*places, size=(40, 60)), (40, 60))
     return CheckExample.of(replace(whole, instances=whole.instances.take(range(5))), at=[("a", None)])
@@ -121,16 +121,16 @@ CHECK = Check(
     rule="probable-missed",
     title="Probably missed objects",
     description=(
-        "Bright or dark blobs of the level and size of the image's annotated cells that no mask covers. Only for "
-        "images whose annotation claims to be complete. Value: number of such blobs."
+        "Bright or dark blobs with the intensity and size of the image's annotated cells that no mask covers. Only for "
+        "images that are annotated completely. Value: number of such blobs."
     ),
     find=find,
     needs_pixels=True,
     options=(
-        Option("min_cells", MIN_CELLS, "annotated cells from which their look is trusted", low=1),
-        Option("min_apart", MIN_APART, "least contrast of cells and background, in standard deviations", low=0),
-        Option("min_share", MIN_SHARE, "least area of an object, as a share of the median cell", low=0),
-        Option("min_compact", MIN_COMPACT, "least share of its box that an object fills", low=0, high=1),
+        Option("min_cells", MIN_CELLS, "number of annotated cells from which an image is checked", low=1),
+        Option("min_apart", MIN_APART, "lowest contrast of cells and background, in standard deviations", low=0),
+        Option("min_share", MIN_SHARE, "smallest area of an object, as a share of the median cell", low=0),
+        Option("min_compact", MIN_COMPACT, "smallest share of its box that an object fills", low=0, high=1),
     ),
     example=example,
 )

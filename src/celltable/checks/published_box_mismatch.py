@@ -11,11 +11,11 @@ from celltable.plugins import Option
 from celltable.plugins.check import Check
 from celltable.plugins.example import CheckExample, drawn
 
-SLACK_PX = 2.0  # boxes of polygons have fractions, and some releases count the last pixel, some do not
+SLACK_PX = 2.0  # boxes of polygons have fractions, and releases differ in whether they include the last pixel
 
 
 def find(sample: Sample, *, slack_px: float = SLACK_PX) -> Iterator[Finding]:
-    """One finding for each cell whose published box has an edge more than `slack_px` from the mask's."""
+    """Yield one finding per cell whose published box has an edge more than `slack_px` from the mask's."""
     cells = sample.instances
     if cells.published_bbox is None:
         return
@@ -27,12 +27,13 @@ def find(sample: Sample, *, slack_px: float = SLACK_PX) -> Iterator[Finding]:
         edges = np.array([x, y, x + w, y + h]) - (mask_x, mask_y, mask_x + mask_w, mask_y + mask_h)
         far = float(np.abs(edges).max())
         if far > slack_px:
-            text = f"the release states the box {[round(v, 1) for v in stated]}, the mask's is {cells.bbox[i].tolist()}"
+            box = [round(v, 1) for v in stated]
+            text = f"the release states the box {box}, but the mask's is {cells.bbox[i].tolist()}"
             yield Finding("published-box-mismatch", text, "warning", sample.image.image_id, int(cells.ids[i]), far)
 
 
 def example() -> CheckExample:
-    """The published box of cell 2 is that of cell 1."""
+    """Return two cells that were both published with the box of cell 1."""
     box = [0.0, 0.0, 2.0, 1.0]
     return CheckExample.of(drawn("11...22", published_bbox=[box, box]), at=[("a", 2)])
 
@@ -41,10 +42,10 @@ CHECK = Check(
     rule="published-box-mismatch",
     title="Published box differs from the mask",
     description=(
-        "The box in the release (x, y, width, height) is not the mask's: it belongs to another cell, or the mask was "
-        "clipped. Value: largest distance between two edges, px."
+        "The published box (x, y, width, height) is not that of the mask: it belongs to another cell, or the mask was "
+        "clipped. Value: largest distance between corresponding edges, px."
     ),
     find=find,
-    options=(Option("slack_px", SLACK_PX, "distance of two edges that is not yet a mismatch", low=0, unit="px"),),
+    options=(Option("slack_px", SLACK_PX, "allowed distance between corresponding edges", low=0, unit="px"),),
     example=example,
 )

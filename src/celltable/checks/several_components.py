@@ -13,7 +13,7 @@ from celltable.plugins.example import CheckExample, drawn
 
 
 def find(sample: Sample) -> Iterator[Finding]:
-    """One finding for each cell of several parts; a note where the parts touch at corners."""
+    """Yield one finding per cell with several parts; a note if the parts touch at corners."""
     cells, shapes = sample.instances, shapes_of(sample)
     for i in np.flatnonzero((shapes.parts4 > 1) & judged(sample)).tolist():
         by_edge, by_corner = int(shapes.parts4[i]), int(shapes.parts8[i])
@@ -26,7 +26,7 @@ def find(sample: Sample) -> Iterator[Finding]:
 
 
 def example() -> CheckExample:
-    """A cell of two parts, and one of one."""
+    """Return a cell of two parts and one in one piece."""
     return CheckExample.of(drawn("11.1.22"), at=[("a", 1)])
 
 
@@ -34,8 +34,8 @@ CHECK = Check(
     rule="several-components",
     title="Several components",
     description=(
-        "One cell of several parts: strays of the pen, two cells in one mask, or a cell cut by another. A warning "
-        "where the parts are apart, a note where they touch at corners only. Value: parts under 4-connectivity."
+        "A cell with several parts: stray pen strokes, two cells in one mask, or a cell cut by another. A warning if "
+        "the parts are apart, a note if they touch at corners. Value: number of 4-connected parts."
     ),
     find=find,
     repairs=("keep-largest-component", "split-components"),

@@ -1,4 +1,4 @@
-"""Masks too small to be a cell."""
+"""Masks that are too small to be cells."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from celltable.plugins import Option
 from celltable.plugins.check import Check
 from celltable.plugins.example import CheckExample, drawn
 
-MIN_PX = 10  # TNBC's strays have 1-9 px, DSB2018's smallest nucleus 21
-MIN_SHARE = 0.02  # of the median of its image, for images of large cells
+MIN_PX = 10  # TNBC's stray masks have 1-9 px, DSB2018's smallest nucleus has 21
+MIN_SHARE = 0.02  # of the image's median cell, for images of large cells
 
 
 def find(sample: Sample, *, min_px: float = MIN_PX, min_share: float = MIN_SHARE) -> Iterator[Finding]:
-    """One finding for each speck; the rest of a cell that the border cuts is only one when it is below `min_px`."""
+    """Yield one finding per speck; what remains of a cell cut by the border is one only if below `min_px`."""
     cells = sample.instances
     present = cells.area[cells.area > 0]
     if present.size == 0:
@@ -30,7 +30,7 @@ def find(sample: Sample, *, min_px: float = MIN_PX, min_share: float = MIN_SHARE
 
 
 def example() -> CheckExample:
-    """Cells of 16 px, of a single pixel, of 9 px, and of 10 px, which is enough."""
+    """Return cells of 16, 1, 9 and 10 px; the last is just large enough."""
     cells = """
         ................
         .1111......222..
@@ -46,11 +46,11 @@ def example() -> CheckExample:
 CHECK = Check(
     rule="speck",
     title="Speck",
-    description="A mask of a few pixels: a slip of the pen or a crumb of a threshold. Value: area, px².",
+    description="A mask of a few pixels: a slip of the pen or debris of a threshold. Value: area, px².",
     find=find,
     options=(
         Option("min_px", MIN_PX, "area below which a mask is a speck", type=float, low=0, unit="px²"),
-        Option("min_share", MIN_SHARE, "the same as a share of the median cell of the image", low=0, high=1),
+        Option("min_share", MIN_SHARE, "the same, as a share of the image's median cell", low=0, high=1),
     ),
     repairs=("drop-specks",),
     example=example,

@@ -13,12 +13,12 @@ from celltable.plugins.example import CheckExample, drawn
 
 
 def gather(sample: Sample) -> Place:
-    """The image's split and leakage group."""
+    """Return the image's place, including its split and leakage group."""
     return place(sample)
 
 
 def find(features: Sequence[Place], dataset: Mapping[str, Any]) -> Iterator[Finding]:
-    """One finding for each image of a leakage group outside the split where most of the group is."""
+    """Yield one finding per image of a leakage group outside the split that has most of the group."""
     groups: dict[tuple[str, str], list[Place]] = {}
     for f in features:
         if f.split is not None and f.group is not None:
@@ -32,14 +32,14 @@ def find(features: Sequence[Place], dataset: Mapping[str, Any]) -> Iterator[Find
         severe = any(name.startswith("test") for name in splits)
         for m in members:
             if m.split != home:
-                text = f"split {m.split} cuts the leakage group {group}: {spread}"
+                text = f"split {m.split} divides the leakage group {group}: {spread}"
                 yield Finding(
                     "split-leak", text, "error" if severe else "warning", m.image_id, None, float(len(members))
                 )
 
 
 def example() -> CheckExample:
-    """Of three images of one patient two are in train and one in test."""
+    """Return three images of one patient, two in train and one in test."""
     splits = {"a": "train", "b": "train", "c": "test"}
     images = [Image(name, 1, 4, split=split, leakage_group="patient 1") for name, split in splits.items()]
     return CheckExample.of(*(drawn("11..", image=image) for image in images), at=[("c", None)])
@@ -49,8 +49,8 @@ CHECK = Check(
     rule="split-leak",
     title="Split that leaks",
     description=(
-        "Images of one leakage group (patient, well, slide) in different splits: scores on the one are too good "
-        "because of the other. An error where a test split takes part, else a warning. Value: images of the group."
+        "Images of one leakage group (patient, well, slide) in different splits: scores on one split are too good "
+        "because of the other. An error if a test split is involved, else a warning. Value: images in the group."
     ),
     find=find,
     severity="error",

@@ -9,19 +9,19 @@ from typing import Final
 from celltable.drawing.page import key, table
 from celltable.drawing.svg import COLOURS, WIDTH
 
-MOST: Final = 20  # values of a plot or table; the rest is counted together
+MOST: Final = 20  # values shown in a plot or table; the others are counted together
 _LEFT, _RIGHT, _BAR = 140, 52, 11
 
 Counts = Mapping[str, Mapping[str, int]]
 
 
 def legend(names: Sequence[str]) -> str:
-    """Which colour is which store."""
+    """Make the legend: the colour of each store."""
     return key([(COLOURS[n % len(COLOURS)], name) for n, name in enumerate(names)])
 
 
 def values_of(series: Counts) -> list[str]:
-    """The values that any store has, those with the largest share of their store first."""
+    """List the values of all stores, sorted by their largest share in any store."""
     top: dict[str, float] = {}
     for counts in series.values():
         total = sum(counts.values()) or 1
@@ -31,7 +31,7 @@ def values_of(series: Counts) -> list[str]:
 
 
 def share_bars(series: Counts, *, title: str) -> str:
-    """For each value one bar a store: its share of what that store has; stores without any of them have no bar."""
+    """Plot, for each value, one bar per store with the value's share of that store; absent values get no bar."""
     stores = [name for name, counts in series.items() if counts]
     values = values_of(series)[:MOST]
     if not values:
@@ -63,7 +63,7 @@ def share_bars(series: Counts, *, title: str) -> str:
 
 
 def count_table(series: Counts, *, what: str) -> str:
-    """A row a value, a column a store that has any: the number and its share; the last row is the total."""
+    """Tabulate number and share, one row per value and one column per store with any; the last row is the total."""
     series = {store: counts for store, counts in series.items() if counts}
     values = values_of(series)
     if not values:

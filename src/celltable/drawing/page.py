@@ -1,4 +1,4 @@
-"""The page around the sections: style, tables, numbers."""
+"""The HTML page around the sections: style, tables, numbers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ figcaption{font-size:12.5px;color:var(--soft);margin-top:4px;overflow-wrap:anywh
 
 
 def page(title: str, subtitle: str, sections: Iterable[tuple[str, str, str]]) -> str:
-    """A whole page from (anchor, title, html) sections."""
+    """Make an HTML page from (anchor, title, html) sections."""
     made = list(sections)
     links = "".join(f'<a href="#{anchor}">{escape(name)}</a>' for anchor, name, _ in made)
     body = "".join(f'<section id="{anchor}"><h2>{escape(name)}</h2>{html}</section>' for anchor, name, html in made)
@@ -47,7 +47,7 @@ def page(title: str, subtitle: str, sections: Iterable[tuple[str, str, str]]) ->
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table; numbers are aligned to the right."""
+    """Make an HTML table; numbers are right-aligned."""
     body = [list(r) for r in rows]
     if not body:
         return ""
@@ -63,7 +63,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def number(value: Any) -> str:
-    """A value for people, escaped: thousands separated, floats short."""
+    """Format and escape a value for display: thousands separated, floats short."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -74,10 +74,10 @@ def number(value: Any) -> str:
 
 
 def tile(value: Any, label: str) -> str:
-    """A large number with its name."""
+    """Make a tile: a large number with its name."""
     return f'<div class="tile"><b>{number(value)}</b><span>{escape(label)}</span></div>'
 
 
 def key(entries: Sequence[tuple[str, str]]) -> str:
-    """A legend: (colour, meaning)."""
+    """Make a legend from (colour, meaning)."""
     return '<p class="key">' + "".join(f'<i style="background:{c}"></i>{escape(t)}' for c, t in entries) + "</p>"

@@ -1,4 +1,4 @@
-"""Pictures of one image with contours: pixels as 8-bit colour, outlines drawn over them as vectors."""
+"""Pictures of an image with contours: pixels as 8-bit colour, overlaid with vector outlines."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from celltable.cells import Instances, Sample
 from celltable.geometry import outline
 
-SIDE = 420  # px of the longer side: sharp on a high-density screen at the size shown
+SIDE = 420  # px of the longer side: sharp on a high-density screen at the displayed size
 TRUTH, PREDICTION, MARK = "#37d67a", "#ff5fa2", "#ffd23f"
 CLASSES = ("#37d67a", "#ff8c1a", "#29b6f6", "#ff4d4d", "#ffe14d", "#d580ff", "#ff9ecb", "#c8c8c8")  # last: all others
 _ROLE_COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (0.6, 0.6, 0), "dna": (0.2, 0.4, 1)}
 
 
 def to_rgb(pixels: NDArray[Any], channels: Sequence[str] = ()) -> NDArray[np.uint8]:
-    """Convert any image to 8-bit RGB (row, column, 3).
+    """Convert an image to 8-bit RGB (row, column, 3).
 
     Grey images and images deeper than 8 bits are stretched between their 0.5 and 99.8 percentiles. 8-bit colour images
     are returned as they are; other channels are mixed in the colours of their names.
@@ -46,7 +46,7 @@ def to_rgb(pixels: NDArray[Any], channels: Sequence[str] = ()) -> NDArray[np.uin
 
 
 def channels_are_roles(channels: Sequence[str]) -> bool:
-    """Whether the channel names are stains rather than the three of a colour camera."""
+    """Return whether the channels are stains rather than those of a colour camera."""
     return bool(channels) and not {c.lower() for c in channels} <= {"red", "green", "blue", "alpha", "r", "g", "b", "a"}
 
 
@@ -90,7 +90,7 @@ def _step(move: Sequence[float]) -> str:
 
 
 def _inside(cells: Instances, window: tuple[int, int, int, int]) -> Instances:
-    """The cells that are at least partly inside the window."""
+    """Return the cells that are at least partly inside the window."""
     x, y, w, h = window
     left, top, width, height = np.asarray(cells.bbox).reshape(-1, 4).T
     return cells.take((left < x + w) & (left + width > x) & (top < y + h) & (top + height > y))

@@ -25,7 +25,7 @@ _STYLE: Final = ".t{font-size:13px;font-weight:600}.u{fill:#5d6878}.h{font-size:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """Columns per image and per cell of what was written, with the part each belongs to."""
+    """What was written, as columns per image and per cell, with the part of each image."""
 
     parts: tuple[str, ...]
     part: NDArray[Any]  # per image
@@ -37,9 +37,9 @@ class _Facts:
     name: NDArray[Any]
 
     def by_part(self, values: NDArray[Any], part: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Values of the whole set, then of each part."""
-        found = {"all": values}
-        return found | {p: values[part == p] for p in self.parts} if len(self.parts) > 1 else found
+        """Split values: those of the whole set, then of each part."""
+        whole = {"all": values}
+        return whole | {p: values[part == p] for p in self.parts} if len(self.parts) > 1 else whole
 
 
 def statistics(
@@ -100,11 +100,11 @@ def _facts(
 def _left_out(
     image: NDArray[np.int64], number: NDArray[Any], ids: Sequence[str], left_out: Mapping[str, Sequence[int]]
 ) -> NDArray[np.bool_]:
-    """Flag the cells that are listed, by (image, instance id) packed into one number."""
+    """Flag the listed cells, comparing (image, instance id) packed into one integer."""
     at = {image_id: k for k, image_id in enumerate(ids) if image_id in left_out}
     gone = [(k << 32) + n for image_id, k in at.items() for n in left_out[image_id]]
-    found: NDArray[np.bool_] = np.isin((image << 32) + number.astype(np.int64), np.array(gone, np.int64))
-    return found
+    listed: NDArray[np.bool_] = np.isin((image << 32) + number.astype(np.int64), np.array(gone, np.int64))
+    return listed
 
 
 def _plots(facts: _Facts, *, whole: bool) -> list[str]:
@@ -121,17 +121,17 @@ def _plots(facts: _Facts, *, whole: bool) -> list[str]:
         series = facts.by_part(values, part)
         series = {"all": values} if whole else {k: v for k, v in series.items() if k != "all"}
         title = name if whole else f"{name}, by part"
-        bins = 40 if whole else 20  # a part is small, and a curve of few images all spikes
+        bins = 40 if whole else 20  # curves of the few images of a part would be all spikes
         made.append(histogram(series, title=title, label=label, bins=bins, log=name == "Cell area", count=what))
     return made
 
 
 def _tables(facts: _Facts) -> list[str]:
-    """Left: images, cells and classes by part; middle: sizes by class; right: tissues by part."""
+    """Make three columns: images, cells and classes per part; sizes per class; tissues per part."""
     own = facts.part[facts.image]
     top = [
         ("images", _counted(facts, facts.part == facts.part, facts.part)),
-        ("images without a cell", _counted(facts, facts.cells == 0, facts.part)),
+        ("images without cells", _counted(facts, facts.cells == 0, facts.part)),
         ("cells", _counted(facts, np.ones(len(own), bool), own)),
     ]
     classes = _frequent(facts.name)
@@ -155,7 +155,7 @@ def _frequent(values: NDArray[Any]) -> list[Any]:
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[tuple[str, Sequence[int]]]) -> str:
-    """A plot-sized table: names to the left, numbers to the right."""
+    """Draw a plot-sized table: names on the left, numbers on the right."""
     if not rows:
         return ""
     step = (WIDTH - 150) / len(header)
@@ -174,7 +174,7 @@ def _table(title: str, header: Sequence[str], rows: Sequence[tuple[str, Sequence
 
 
 def _stack(*plots: str) -> str:
-    """Plots below each other, as one plot."""
+    """Stack plots vertically into one."""
     made = [p for p in plots if p]
     y, placed = 0.0, []
     for plot in made:

@@ -1,4 +1,4 @@
-"""Small plots as inline SVG: histograms, bars and intervals that print well and need no script."""
+"""Small inline SVG plots: histograms, bars and intervals that print well and need no script."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLOURS = ("#2a6fb0", "#d9822b", "#3a9b6f", "#b0413e", "#7a5ea8", "#6b6b6b", "#b
 def histogram(
     series: Mapping[str, ArrayLike], *, title: str, label: str, bins: int = 40, log: bool = False, count: str = "cells"
 ) -> str:
-    """Histogram of one or several series over common bins; with several, each is scaled to its own total.
+    """Plot a histogram of one or several series over common bins; several are each scaled to their own total.
 
     Few values make fewer bins than `bins`; where a few are far out, the last bin also holds everything beyond it.
     """
@@ -59,7 +59,7 @@ def histogram(
 def _edges(values: np.ndarray, bins: int, log: bool) -> np.ndarray:
     low, high = float(values.min()), float(values.max())
     if high - low > 2 * (far := float(np.quantile(values, 0.999))) - 2 * low:
-        high = far  # a few outliers would squeeze everything else
+        high = far  # otherwise a few outliers would compress everything else
     if log:
         low = max(low, 0.5)
         return np.geomspace(low, max(high, low * 1.01), bins + 1)
@@ -123,7 +123,7 @@ def bars(
     most: int = 24,
     intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> str:
-    """Horizontal bars, one a name, the number behind each; `intervals` draws a whisker from low to high."""
+    """Draw one horizontal bar per name, followed by its number; `intervals` draws a whisker from low to high."""
     shown = list(values.items())[:most]
     if not shown:
         return ""
@@ -154,7 +154,7 @@ def bars(
 
 
 def ranges(series: Mapping[str, ArrayLike], *, title: str, label: str) -> str:
-    """One line a series on a common logarithmic axis: 5 to 95 % thin, 25 to 75 % thick, the median a tick."""
+    """Draw one line per series on a common logarithmic axis: 5 to 95 % thin, 25 to 75 % thick, a tick at the median."""
     data = {k: np.asarray(v, float) for k, v in series.items()}
     spread = {k: np.percentile(v[v > 0], (5, 25, 50, 75, 95)) for k, v in data.items() if (v > 0).any()}
     if not spread:

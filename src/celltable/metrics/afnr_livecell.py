@@ -1,4 +1,4 @@
-"""LIVECell average false-negative rate: the share of cells missed, mean over ten IoU thresholds."""
+"""LIVECell average false-negative rate: the share of missed cells, averaged over ten IoU thresholds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CARD = replace(
     title="LIVECell average false-negative rate",
     quantity="mean over IoU 0.50:0.05:0.95 of FN / (TP + FN)",
     formula=(
-        "AFNR = 1 - AR at 2000 detections; the repository has no code for it, the definition is that of the "
+        "AFNR = 1 - AR at 2000 detections; the repository does not compute it, and this is the definition of the "
         "paper's users"
     ),
     empty="images without cells only add false positives; no cells at all: undefined; no detections: 1",

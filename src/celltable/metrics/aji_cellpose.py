@@ -20,7 +20,7 @@ CARD = Card(
     doi="10.1038/s41592-020-01018-x",
     url="https://github.com/MouseLand/cellpose",
     formula="sum of shared pixels of matched pairs / |ground-truth foreground or predicted foreground|",
-    matching="one to one: as many pairs of IoU >= 0.5 as possible, then the largest sum of IoU; pairs of any IoU count",
+    matching="one to one: as many pairs of IoU >= 0.5 as possible, then the largest sum of IoU; any IoU counts",
     ties="an IoU of exactly 0.5 counts as >= 0.5",
     averaging="mean over images",
     empty="neither side has a cell: NaN; strict: the mean becomes NaN; corrected: left out and counted",

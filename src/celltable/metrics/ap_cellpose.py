@@ -1,4 +1,4 @@
-"""Average precision as cellpose's metrics report it: TP/(TP+FP+FN) of each image and threshold, in float32."""
+"""Average precision as computed by cellpose: TP/(TP+FP+FN) per image and threshold, in float32."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CARD = Card(
     ),
     doi="10.1038/s41592-020-01018-x",
     url="https://github.com/MouseLand/cellpose",
-    formula="ap = TP/(TP+FP+FN) of each image and threshold, float32",
+    formula="ap = TP/(TP+FP+FN) per image and threshold, float32",
     matching="one to one, as many pairs of IoU >= t as possible",
     ties="an IoU of exactly t, both as float64, is a hit",
     averaging="mean over images at each threshold; the headline is the first threshold",
@@ -73,7 +73,7 @@ def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, thresholds: Sequence[float], **_: Any) -> Result:
-    """Make the tables (image × threshold) and average over images."""
+    """Tabulate image × threshold and average over images."""
     tp = np.asarray([n["tp"] for n in numbers], np.float32).reshape(len(numbers), len(thresholds))
     fp = np.asarray([n["n_pred"] for n in numbers], np.float32)[:, None] - tp
     fn = np.asarray([n["n_gt"] for n in numbers], np.float32)[:, None] - tp
@@ -100,5 +100,5 @@ def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: 
     return weighted_mean([float(of_one(n)[0]) for n in numbers], weights, skip=mode != "strict")
 
 
-OPTIONS = (Option("thresholds", THRESHOLDS, "IoU from which a pair hits", several=True, low=0, high=1),)
+OPTIONS = (Option("thresholds", THRESHOLDS, "lowest IoU at which a pair is a hit", several=True, low=0, high=1),)
 METRIC = Metric("ap_cellpose", CARD, count, pool, options=OPTIONS, value_of=value_of, resample=resample)

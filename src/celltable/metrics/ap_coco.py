@@ -1,4 +1,4 @@
-"""COCO average precision: area under the sampled precision envelope, mean over ten IoU thresholds and the classes."""
+"""COCO average precision: area under the sampled precision envelope, averaged over ten IoU thresholds and classes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ CARD = replace(
         "AP = mean over t, r, class of the highest precision at a recall of r or more; AP50, AP75; APs, APm, APl by "
         "area"
     ),
-    strict=COCO_CARD.strict + "; AP is read at 100 detections, so it is -1 where max_dets does not list 100",
-    namesakes="ap_livecell allows 2000 detections and has other areas; ap_dsb2018 and ap_stardist read no scores",
+    strict=COCO_CARD.strict + "; AP is read at 100 detections, so it is -1 if max_dets does not list 100",
+    namesakes="ap_livecell allows 2000 detections and has other areas; ap_dsb2018 and ap_stardist ignore scores",
 )
 
 METRIC = coco_metric("ap_coco", "AP", CARD)

@@ -1,4 +1,4 @@
-"""The score of the 2018 Data Science Bowl: mean over IoU 0.50:0.05:0.95 of TP/(TP+FP+FN), mean over images."""
+"""The score of the 2018 Data Science Bowl: TP/(TP+FP+FN), averaged over IoU 0.50:0.05:0.95, then over images."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ CARD = Card(
     doi="10.1038/s41592-019-0612-7",
     url="https://github.com/carpenterlab/2019_caicedo_dsb",
     formula="S(t) = TP/(TP+FP+FN); image = mean over t of S(t); score = mean over images. F1(t) = 2TP/(2TP+FP+FN)",
-    matching="a prediction hits a cell if their IoU is greater than t; from 1/2 on such pairs are unique",
+    matching="a prediction hits a cell if their IoU is greater than t; from t = 0.5 such pairs are unique",
     ties="an IoU of exactly t is a miss",
     averaging="mean over images, not pooled over cells; no classes, no scores",
     empty="neither side has a cell: undefined, left out and counted; one side has none: 0",
     thresholds="numpy.arange(0.5, 1.0, 0.05)",
-    strict=("1e-9 in every denominator (a perfect image scores 0.999999999…); an image without any cell scores 0"),
+    strict="1e-9 in every denominator (a perfect image scores 0.999999999…); an image without any cell scores 0",
     flattening="the challenge rejects overlapping masks; here they are painted into one label map, later ids on top",
     namesakes="ap_stardist counts an IoU of exactly t as a hit, and pools; ap_coco ranks by score",
 )
@@ -73,7 +73,7 @@ def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
-    """Average over images, with the curves over the thresholds."""
+    """Average over images; the fields include the curves over the thresholds."""
     each = curves(numbers, mode)
     images = each[0].mean(axis=1)
     tp = np.sum([n["tp"] for n in numbers], axis=0) if numbers else np.zeros(len(THRESHOLDS), np.int64)

@@ -1,4 +1,4 @@
-"""LIVECell average precision: COCO's with up to 2000 detections per image and area ranges for cells."""
+"""LIVECell average precision: COCO's, with up to 2000 detections per image and area ranges for cells."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ CARD = replace(
         "per IoU"
     ),
     namesakes=(
-        "ap_coco allows 100 detections: on dense images it cannot reach 1, and its areas call nearly every cell small"
+        "ap_coco allows 100 detections, so it cannot reach 1 on dense images, and its area ranges make nearly every "
+        "cell small"
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Everything that stardist's matching() and matching_dataset() report, pooled over images and averaged over them."""
+"""All numbers of stardist's matching() and matching_dataset(), both pooled over images and averaged over images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Counts = dict[str, Any]
 
 CARD = Card(
     title="StarDist matching",
-    quantity="accuracy TP / (TP + FP + FN), mean over the thresholds, with every other field of stardist.matching",
+    quantity="accuracy TP / (TP + FP + FN), mean over the thresholds, and every other field of stardist.matching",
     authority="stardist.matching (matching, matching_dataset)",
     citation="Schmidt et al., Cell detection with star-convex polygons, MICCAI 2018, LNCS 11071, 265-273",
     doi="10.1007/978-3-030-00934-2_30",
@@ -51,12 +51,12 @@ def scores(table: PairTable, criterion: str) -> NDArray[np.float32]:
     elif criterion == "iop":
         below = table.pred_areas[table.pred_index]
     else:
-        raise MetricError(f"ap_stardist has no criterion '{criterion}'. There are: iou, iot, iop.")
+        raise MetricError(f"ap_stardist has no criterion '{criterion}'; expected iou, iot or iop.")
     return (table.intersection / below).astype(np.float32)
 
 
 def matched(table: PairTable, s: NDArray[np.float32], threshold: float, criterion: str) -> NDArray[np.intp]:
-    """Find the hits of the assignment that stardist solves."""
+    """Return the hits of stardist's assignment."""
     hit = s >= np.float32(threshold)
     if threshold >= 0.5 and criterion == "iou":
         return table.unique[hit[table.unique]]
@@ -65,7 +65,7 @@ def matched(table: PairTable, s: NDArray[np.float32], threshold: float, criterio
 
 
 def count(pair: Pair, mode: Mode, thresholds: Sequence[float], criterion: str, **_: Any) -> Counts:
-    """Count hits and sum up their scores at each threshold."""
+    """Count hits and sum their scores at each threshold."""
     table = pair.seen(mode).table
     s = scores(table, criterion)
     tp, total = [], []
@@ -77,7 +77,7 @@ def count(pair: Pair, mode: Mode, thresholds: Sequence[float], criterion: str, *
 
 
 def ratios(tp: Any, total: Any, n_true: Any, n_pred: Any, nothing: float) -> dict[str, NDArray[np.float64]]:
-    """Compute the ratios of counts; `nothing` where the denominator is zero."""
+    """Compute the ratios from counts; `nothing` where the denominator is zero."""
     tp, total = np.asarray(tp, np.float64), np.asarray(total, np.float64)
     fp, fn = n_pred - tp, n_true - tp
 
@@ -144,7 +144,7 @@ def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: 
 
 
 OPTIONS = (
-    Option("thresholds", THRESHOLDS, "IoU from which a pair hits", several=True, low=0, high=1),
+    Option("thresholds", THRESHOLDS, "lowest IoU at which a pair is a hit", several=True, low=0, high=1),
     Option(
         "criterion",
         "iou",

@@ -1,4 +1,4 @@
-"""Boundary F-score as cellpose computes it: outlines of both sides, dilated in proportion to the cells' diameter."""
+"""Boundary F-score as computed by cellpose: outlines of both sides, dilated in proportion to the cells' diameter."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CARD = Card(
     "diameter of the ground truth), diameter = 2 sqrt(area/pi); P = |A and B|/|B|, R = |A and B|/|A|, F = 2PR/(P+R)",
     matching="none: pixels of outer outlines (8-connected, holes do not count), whatever cell they belong to",
     ties="a pixel exactly at the radius is inside",
-    averaging="mean over images of each of P, R and F at each scale; the headline is the mean F over the scales",
+    averaging="P, R and F at each scale: mean over images; the headline is the mean F over the scales",
     empty="P, R or F undefined: NaN; strict: the mean becomes NaN; corrected: left out and counted",
     thresholds="scales 0.05, 0.1, 0.25 of the median diameter (option scales)",
     strict="a disc that contains an exact multiple of 256 outline pixels counts as empty (SciPy stores the sum in one "
@@ -95,7 +95,7 @@ OPTIONS = (
     Option(
         "scales",
         SCALES,
-        "tolerances as shares of the median diameter of the true cells; the value is the mean over them",
+        "tolerances as fractions of the median diameter of the true cells; the value is their mean",
         several=True,
         above=0,
     ),

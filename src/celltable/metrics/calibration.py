@@ -1,4 +1,4 @@
-"""Calibration: is a score the probability of a hit? ECE, Brier, a reliability curve, and the lowest LRP error."""
+"""Calibration, whether a score is the probability of a hit: ECE, Brier, reliability curve, and lowest LRP error."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ CARD = Card(
         "(1-IoU)/(1-0.5) + FP + FN) / (TP+FP+FN) with the detections of score s or more; oLRP = min over s"
     ),
     matching=MATCHING,
-    ties="an IoU of exactly 0.5 is a hit; bins are [0, 0.1), …, [0.9, 1]; detections of equal score enter LRP together",
+    ties="an IoU of exactly 0.5 is a hit; bins are [0, 0.1), …, [0.9, 1]; equal scores enter LRP together",
     averaging=(
         "ECE and Brier over all detections of all images; LRP per class over all images, mean over classes with cells"
     ),
     empty="no detections: ECE and Brier are undefined, oLRP is 1; no cells: oLRP is undefined",
-    thresholds="IoU 0.5; 10 equal bins of score from 0 to 1; no limit of detections",
+    thresholds="IoU 0.5; 10 equal score bins from 0 to 1; no limit on the number of detections",
     strict=(
-        "in COCO's matching, an annotation with the id 0 takes its detection but never counts as found, and ignore "
-        "marks are not read"
+        "in COCO's matching, an annotation with id 0 takes its detection but never counts as found, and ignore marks "
+        "are not read"
     ),
     flattening="none: masks of one side may overlap",
-    regions=CROWD + "; ignored detections are left out of every number",
-    namesakes="the ECE of classifiers bins all predictions, not detections that may also miss cells",
+    regions=CROWD + "; no number includes ignored detections",
+    namesakes="the ECE of classifiers bins all predictions; detections can also miss cells",
 )
 
 
@@ -94,7 +94,7 @@ def _of_class(joined: Tally, code: NDArray[np.uint8], k: int) -> tuple[Floats, N
 
 
 def reliability(scores: Floats, hits: NDArray[np.bool_], bins: int) -> dict[str, NDArray[Any]]:
-    """Compute number, mean score, precision and their gap in equal bins of score; an empty bin has NaN and a gap of 0.
+    """Compute count, mean score, precision and their gap per equal score bin; an empty bin has NaN and a gap of 0.
 
     >>> curve = reliability(np.array([0.2, 0.8, 0.9]), np.array([False, True, False]), 2)
     >>> curve["n"].tolist(), curve["precision"].tolist()
@@ -111,7 +111,7 @@ def reliability(scores: Floats, hits: NDArray[np.bool_], bins: int) -> dict[str,
 def lowest_lrp(
     scores: Floats, hits: NDArray[np.bool_], iou: Floats, n_gt: int, threshold: float
 ) -> tuple[float, float, float, float, float]:
-    """Find the lowest LRP over scores, its localisation, FP and FN parts, and the score at which it is reached.
+    """Find the lowest LRP over scores, its localisation, FP and FN components, and the score where it is reached.
 
     Three of four cells are found with IoU 0.75, with one false positive and equal scores: (3·0.5 + 1 + 1) / 5.
 
@@ -138,8 +138,8 @@ METRIC = Metric(
     pool,
     needs=frozenset({"scores"}),
     options=(
-        Option("threshold", 0.5, "IoU from which a detection hits", above=0, below=1),
-        Option("bins", BINS, "equal bins of score from 0 to 1", low=1),
+        Option("threshold", 0.5, "lowest IoU at which a detection is a hit", above=0, below=1),
+        Option("bins", BINS, "number of equal score bins from 0 to 1", low=1),
     ),
     handles=frozenset({"regions"}),
     better="lower",

@@ -1,4 +1,4 @@
-"""LIVECell's fluorescence count benchmark: R2 of counts below 1,600 cells, and the count where linearity breaks."""
+"""LIVECell's fluorescence count benchmark: R2 of counts below 1,600 cells, and the count where linearity ends."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CARD = Card(
     "than T cells, the residuals of a straight line and of the 5 nearest neighbours differ in spread (Levene, p < "
     "1e-5)",
     matching="none: cells are only counted",
-    ties="of images whose predicted counts are equally near, the first in the order of images",
+    ties="of images with equally near predicted counts, the first in image order",
     averaging="over images",
     empty="an image without cells counts as 0; images whose count is unknown are left out",
     thresholds="1,600 cells (option below)",
@@ -41,7 +41,7 @@ CARD = Card(
 
 
 def nearest_mean(x: Floats, y: Floats, k: int) -> Floats:
-    """Average y over the k nearest x of each x (itself included); of equally near ones the lower are taken.
+    """Average y over the k nearest x of each x, including itself; of equally near ones, take the lower.
 
     >>> nearest_mean(np.array([1.0, 2.0, 9.0]), np.array([1.0, 3.0, 5.0]), 2)
     array([2., 2., 4.])
@@ -59,7 +59,7 @@ def nearest_mean(x: Floats, y: Floats, k: int) -> Floats:
 
 
 def linearity_break(true: Floats, pred: Floats) -> tuple[float, bool]:
-    """Find the first threshold where the fit is no longer linear, or the last one tried, and tell which it is."""
+    """Return the first threshold where the fit is no longer linear and True, or the last one tried and False."""
     from scipy import stats
 
     last = float("nan")

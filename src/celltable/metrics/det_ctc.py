@@ -1,4 +1,4 @@
-"""DET of the Cell Tracking Challenge: the cost of the splits, additions and deletions that correct the detections."""
+"""DET of the Cell Tracking Challenge: the cost of correcting the detections by splits, additions and deletions."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ CARD = Card(
     matching="R and S match if they share more than half of R; an S that matches k > 1 cells needs k - 1 splits (NS)",
     ties="exactly half is not a match",
     averaging="pooled over the cells of all images",
-    empty="no reference cell at all: NaN",
+    empty="no reference cells at all: NaN",
     strict="the official code drops the first label of a map without background: strict mode refuses such a map",
-    namesakes="TRA adds the costs of links, which label maps of single images do not have",
+    namesakes="TRA adds the cost of links, which label maps of single images do not have",
 )
 
 
@@ -48,7 +48,7 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
 
 
 def det(ns: Any, fn: Any, fp: Any, n_ref: Any) -> NDArray[np.float64]:
-    """Compute DET from counts; NaN without a reference cell."""
+    """Compute DET from counts; NaN without reference cells."""
     whole = MISSED * np.asarray(n_ref, np.float64)
     cost = np.minimum(SPLIT * np.asarray(ns) + MISSED * np.asarray(fn) + SPURIOUS * np.asarray(fp), whole)
     return 1 - divided(cost, whole)

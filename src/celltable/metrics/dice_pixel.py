@@ -1,4 +1,4 @@
-"""The Dice coefficient of the two foregrounds, pixel by pixel, whatever cell a pixel belongs to."""
+"""The Dice coefficient of the two foregrounds, per pixel, whichever cell a pixel belongs to."""
 
 from __future__ import annotations
 

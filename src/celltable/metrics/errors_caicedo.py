@@ -1,4 +1,4 @@
-"""Numbers of split, merged, missed, spurious and loosely outlined cells, without any score."""
+"""Numbers of split, merged, missed, spurious and loosely outlined cells; needs no scores."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ TOUCH, TIGHT = 0.1, 0.5  # IoU: evaluation.py counts merges and splits over 0.1
 KINDS = ("Splits", "Merges", "Missed", "Spurious", "Loose")
 
 CARD = Card(
-    title="Segmentation errors by kind",
+    title="Segmentation errors by type",
     quantity="share of ground-truth cells that are split, merged, missed or loose; spurious predictions per cell",
-    authority="2018 Data Science Bowl organisers (splits and merges, IoU > 0.1); the other three by the same rule",
+    authority="2018 Data Science Bowl organisers (splits and merges, IoU > 0.1); the other three follow the same rule",
     citation=(
         "Caicedo et al., Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl, Nature Methods "
         "16 (2019), 1247-1253"
@@ -32,7 +32,7 @@ CARD = Card(
     matching="none: every pair of IoU > 0.1",
     ties="an IoU of exactly 0.1 does not touch",
     averaging="summed over images; the headline is all errors / ground-truth cells",
-    empty="no ground-truth cell at all: NaN",
+    empty="no ground-truth cells at all: NaN",
     thresholds="IoU 0.1 and 0.5 (options touch, tight)",
     strict="the official code drops the first cell of a map without background: strict mode refuses such a map",
     namesakes="tide weights errors by their cost in AP, and needs scores",
@@ -40,7 +40,7 @@ CARD = Card(
 
 
 def count(pair: Pair, mode: Mode, touch: float, tight: float, **_: Any) -> dict[str, int]:
-    """Count the errors of each kind in one image."""
+    """Count the errors of each type in one image."""
     table = pair.seen(mode).table
     if mode == "strict":
         table.need_background("evaluation.py")
@@ -63,6 +63,6 @@ def pool(numbers: Sequence[dict[str, int]], mode: Mode, **_: Any) -> Result:
 
 OPTIONS = (
     Option("touch", TOUCH, "IoU above which a pair touches", low=0, high=1, at_most="tight"),
-    Option("tight", TIGHT, "IoU up to which a lone pair is loose", low=0, high=1),
+    Option("tight", TIGHT, "IoU up to which a pair that touches only each other is loose", low=0, high=1),
 )
 METRIC = Metric("errors_caicedo", CARD, count, pool, options=OPTIONS, better="lower")

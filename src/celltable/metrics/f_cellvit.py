@@ -1,4 +1,4 @@
-"""F, precision and recall of detection and of each cell type as CellViT reports them, from cells paired by centres."""
+"""F, precision and recall of detection and of each cell type as reported by CellViT; cells are paired by centre."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CARD = Card(
     url="https://github.com/TIO-IKIM/CellViT",
     formula="F as f_hovernet; precision of a type = TPc/(TPc+2FPc+FPd), recall = TPc/(TPc+2FNc+FNd)",
     matching=(
-        "the one-to-one assignment of centres with the least sum of distances over all pairs, then those within the "
+        "the one-to-one assignment of centres with the smallest sum of distances over all pairs, then those within the "
         "radius"
     ),
     ties="a distance of exactly the radius makes a pair",
@@ -34,7 +34,7 @@ CARD = Card(
     empty="corrected: an image without cells adds nothing; strict: it gets one cell of type 0 at (0, 0)",
     thresholds="12 px at 40x, 6 px at a magnification below 40 (option radius; None takes it from the image)",
     strict="the phantom cell of a side without cells",
-    namesakes="f_hovernet reports no precision and recall of types and always uses 12 px",
+    namesakes="f_hovernet does not report precision and recall per type, and always uses 12 px",
 )
 
 
@@ -68,7 +68,7 @@ OPTIONS = (
         type=float,
         above=0,
         unit="px",
-        unset="12; 6 for images of a magnification below 40",
+        unset="12; 6 for images with a magnification below 40",
     ),
 )
 METRIC = Metric("f_cellvit", CARD, count, pool, options=OPTIONS, resample=resample)

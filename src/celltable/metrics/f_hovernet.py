@@ -1,4 +1,4 @@
-"""F-scores of detection and of each cell type as HoVer-Net computes them, from cells paired by their centres."""
+"""F-scores of detection and of each cell type as computed by HoVer-Net; cells are paired by centre."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ CARD = Card(
         "FPd, FNd unpaired cells of the type"
     ),
     matching=(
-        "the one-to-one assignment of centres with the least sum of distances over all pairs, then those within 12 px"
+        "the one-to-one assignment of centres with the smallest sum of distances over all pairs, then those within 12 "
+        "px"
     ),
     ties="a distance of exactly the radius makes a pair",
     averaging="pooled over the cells of all images",
@@ -65,6 +66,6 @@ def pool(numbers: Sequence[Pairing], mode: Mode, typed: bool, **_: Any) -> Resul
 
 OPTIONS = (
     Option("radius", RADIUS, "largest distance between the centres of a pair", type=float, above=0, unit="px"),
-    Option("typed", True, "no where some true cells have no type: they are not errors of type then"),
+    Option("typed", True, "set to no if some true cells have no type; they then do not count as type errors"),
 )
 METRIC = Metric("f_hovernet", CARD, count, pool, options=OPTIONS, resample=resample)

@@ -1,4 +1,4 @@
-"""The intersection over union of the two foregrounds, pixel by pixel (the Jaccard index of the binary masks)."""
+"""The intersection over union of the two foregrounds (the Jaccard index of the binary masks)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mean absolute error of cell counts per image, with the root mean square."""
+"""Mean absolute error of cell counts per image, and the root mean square error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from celltable.scoring.means import nanmean
 CARD = replace(
     COUNTS,
     title="Mean absolute error of counts",
-    quantity="mean of |predicted - true| in cells; also the root of the mean square",
+    quantity="mean of |predicted - true| in cells; also the root mean square error",
     formula="mean over images of |f - y|; RMSE = sqrt(mean (f - y)^2)",
     unit="cells",
     namesakes="mape is relative to the true count",
@@ -28,7 +28,7 @@ def error(numbers: Counts, mode: Mode, **_: Any) -> float:
 
 
 def rmse(true: Floats, pred: Floats) -> dict[str, float]:
-    """Compute the root mean square over images."""
+    """Compute the root mean square error over images."""
     return {"rmse": float(np.sqrt(nanmean((pred - true) ** 2)))}
 
 

@@ -24,15 +24,16 @@ CARD = Card(
     doi="10.1038/s41592-022-01606-z",
     url="https://github.com/trangle1302/HPA_SingleCellClassification_Analysis",
     formula=(
-        "AP(class) = sum over recall steps of step times highest precision from there on (VOC 2010); mAP = mean of AP"
+        "AP(class) = sum over recall steps of the step times the highest precision from there on (VOC 2010); mAP = "
+        "mean of AP"
     ),
     matching=(
-        "per image and class by falling score; a detection tries only the cell it overlaps most, taken or not, "
-        "and hits if their IoU is 0.6 or more (float32) and the cell is free: a second-best free cell is not tried"
+        "per image and class in order of decreasing score; a detection tries only the cell it overlaps most, taken or "
+        "not, and hits if their IoU is 0.6 or more (float32) and the cell is free: a second-best free cell is not tried"
     ),
     ties="an IoU of exactly 0.6 is a hit; equal IoU: the first cell; equal scores: stable, in the order listed",
     averaging="detections of all images are ranked together, per class; mean over the classes that have cells",
-    empty="a class without cells in any image is left out; a detection without a pixel is dropped",
+    empty="a class without cells in any image is left out; a detection without pixels is dropped",
     thresholds="0.6",
     strict=(
         "ignore marks are not read, as the official code does not have them. It orders equal scores by numpy's "
@@ -79,11 +80,11 @@ METRIC = Metric(
     pool,
     needs=frozenset({"scores", "classes"}),
     options=(
-        Option("threshold", 0.6, "IoU from which a detection hits", low=0, high=1),
+        Option("threshold", 0.6, "lowest IoU at which a detection is a hit", low=0, high=1),
         Option(
             "absent_class",
             "ignore",
-            "what to do with detections of a class that the image has no cell of: drop them, or count them (fp)",
+            "detections of a class that has no cell in the image: drop them (ignore), or count them (fp)",
             choices=("ignore", "fp"),
         ),
         Option("shape", "segm", "whether masks or boxes are compared", choices=("segm", "bbox")),

@@ -1,4 +1,4 @@
-"""Panoptic quality as CellViT's inference prints it: PanNuke's, but with 1e-6 below DQ and mean over images."""
+"""Panoptic quality as printed by CellViT's inference: PanNuke's, but with 1e-6 in DQ, and averaged over images."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ CARD = Card(
     doi="10.1016/j.media.2024.103143",
     url="https://github.com/TIO-IKIM/CellViT",
     formula="DQ = TP/(TP+FP/2+FN/2+1e-6), SQ = sum of IoU/(TP+1e-6), PQ = DQ x SQ",
-    matching="IoU > 0.5, which is unique, within a class (mPQ) or of all cells (bPQ)",
+    matching="IoU > 0.5 (unique pairs), within a class (mPQ) or of all cells (bPQ)",
     ties="an IoU of exactly 0.5 is a miss",
     averaging="means over images (not over tissues); tissues are reported as well",
     empty="an image, or a class of an image, without ground truth is left out",
-    strict="the ground truth must have a background pixel, the prediction need not",
+    strict="the ground truth must have a background pixel; the prediction need not",
     namesakes="pq_pannuke averages over tissues without 1e-6 in DQ; published PanNuke results are pq_pannuke",
 )
 
@@ -46,7 +46,7 @@ def count(pair: Pair, mode: Mode, match_iou: float, **_: Any) -> Counts:
     nothing = (float("nan"),) * 3
     binary = quality(counts(table, match_iou), DQ_EPS) if table.n_gt else nothing
     names = seen.class_names if seen.has_classes else ()
-    # per class the script swaps prediction and ground truth, which decides the order of the sum
+    # per class, the script swaps prediction and ground truth, which changes the order of the sum
     by_class = counts_by_class(seen.class_table, len(names), match_iou, by_prediction=True) if names else []
     each = [quality(n, DQ_EPS) if n.n_gt else nothing for n in by_class]
     return {"binary": binary, "classes": each, "names": names, "tissue": pair.meta.get("tissue"), "n_gt": table.n_gt}
@@ -60,7 +60,7 @@ def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
-    """Average over images: all, of each class and of each tissue."""
+    """Average over images: overall, per class and per tissue."""
     names = next((n["names"] for n in numbers if n["names"]), ())
     fields: dict[str, Any] = {}
     if names:

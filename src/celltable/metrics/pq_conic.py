@@ -32,23 +32,23 @@ CARD = Card(
         "DQ = TP/(TP+FP/2+FN/2+1e-6), SQ = sum of IoU/(TP+1e-6); mPQ+ = mean over classes of DQ x SQ; R2 of counts per"
         " image"
     ),
-    matching="IoU > 0.5, which is unique, within a class; binary: of all cells",
+    matching="IoU > 0.5 (unique pairs), within a class; binary: of all cells",
     ties="an IoU of exactly 0.5 is a miss",
     averaging=(
         "mPQ+: TP, FP, FN and sum of IoU are summed over images first; binary PQ: mean over images; R2: mean over "
         "classes"
     ),
     empty=(
-        "corrected: a class that occurs nowhere is left out, and so is an image without cells from the binary PQ; "
-        "strict: each counts 0"
+        "corrected: a class that occurs nowhere is left out, and the binary PQ leaves out images without cells; "
+        "strict: each counts as 0"
     ),
-    strict="an absent class and an empty image count 0",
-    namesakes="pq_pannuke averages PQ of single images instead of pooling counts",
+    strict="an absent class and an empty image count as 0",
+    namesakes="pq_pannuke averages the PQ of single images instead of pooling counts",
 )
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
-    """Count TP, FP, FN and sum up IoU, of all cells and of each class of one image."""
+    """Count TP, FP and FN and sum IoU, for all cells and for each class of one image."""
     seen = pair.seen(mode)
     table = seen.table
     if mode == "strict":
@@ -60,7 +60,7 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
 
 
 def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
-    """Compute mPQ+ of one image alone, or its binary PQ without classes."""
+    """Compute the mPQ+ of one image, or its binary PQ if there are no classes."""
     return pool([numbers], mode).value
 
 

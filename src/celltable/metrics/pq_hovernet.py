@@ -1,4 +1,4 @@
-"""Panoptic quality as HoVer-Net's compute_stats prints it: class-agnostic, mean over images."""
+"""Panoptic quality as printed by HoVer-Net's compute_stats: class-agnostic, mean over images."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ CARD = Card(
     doi="10.1016/j.media.2019.101563",
     url="https://github.com/vqdang/hover_net",
     formula="DQ = TP/(TP+FP/2+FN/2), SQ = sum of IoU/(TP+1e-6), PQ = DQ x SQ",
-    matching="IoU > 0.5, which is unique; below 0.5: the assignment with the largest sum of IoU, then IoU > threshold",
+    matching="IoU > 0.5 (unique pairs); below 0.5: the assignment with the largest sum of IoU, then IoU > threshold",
     ties="an IoU of exactly the threshold is a miss",
-    averaging="mean over images of DQ, SQ and PQ, each on its own",
+    averaging="DQ, SQ and PQ: each its own mean over images",
     empty="neither side has a cell: undefined, left out and counted; one side has none: 0",
     thresholds="IoU 0.5 (option match_iou)",
     strict="the official code divides by zero on an image without cells: strict mode raises",
-    namesakes="pq_conic pools counts over images, pq_pannuke averages over tissues, pq_cellvit adds 1e-6 below DQ",
+    namesakes=(
+        "pq_conic pools counts over images, pq_pannuke averages over tissues, pq_cellvit adds 1e-6 to the denominator "
+        "of DQ"
+    ),
 )
 
 

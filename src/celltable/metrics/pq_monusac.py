@@ -28,21 +28,21 @@ CARD = Card(
     doi="10.1109/TMI.2021.3085712",
     url="https://github.com/ruchikaverma-iitg/MoNuSAC",
     formula="PQ = sum of IoU / (TP + FP/2 + FN/2)",
-    matching="IoU > 0.5, which is unique, within a class",
+    matching="IoU > 0.5 (unique pairs), within a class",
     ties="an IoU of exactly 0.5 is a miss",
     averaging=(
         "the notebook writes one number per image and class; celltable takes the mean over classes, then over images"
     ),
-    empty="a class without ground truth in an image is left out; one without prediction scores 0",
+    empty="a class without ground truth in an image is left out; one without predictions scores 0",
     regions="pixels of predictions in regions marked ignore or crowd (Ambiguous) are removed before matching",
     strict="0/0 raises. The official code does not count the first cell of a prediction without background as a false "
-    "positive: strict mode refuses such a prediction where that matters",
-    namesakes="the other PQ variants divide by TP+1e-6 in SQ; this one adds no constant",
+    "positive: strict mode refuses such a prediction if that changes the score",
+    namesakes="the other PQ variants divide by TP+1e-6 in SQ; this one does not add a constant",
 )
 
 
 def _without_regions(pair: Pair) -> tuple[Pair, NDArray[np.int64]]:
-    """Drop the regions of the pair; also return how many pixels of each prediction were in them."""
+    """Drop the regions of the pair; also return how many pixels of each prediction are in them."""
     regions = pair.gt.flags
     table = pair.overlap
     if not regions.any():
@@ -66,12 +66,12 @@ def _quality(table: PairTable, mode: Mode) -> float:
                 f"image {table.image_id} has no cell on either side, so PQ_metric.ipynb divides by zero; use "
                 "corrected mode"
             )
-    total = float(np.cumsum(table.iou[pairs])[-1]) if tp else 0.0  # one after another, as the notebook adds
+    total = float(np.cumsum(table.iou[pairs])[-1]) if tp else 0.0  # added one by one, as in the notebook
     return total / below if below else float("nan")
 
 
 def _cut(table: PairTable, ids: NDArray[np.int64], on_region: NDArray[np.int64]) -> PairTable:
-    """Reduce the predictions to their pixels outside the regions; those without any vanish."""
+    """Reduce the predictions to their pixels outside the regions; drop those without any."""
     if not on_region.any():
         return table
     order = np.argsort(ids, kind="stable")
@@ -81,7 +81,7 @@ def _cut(table: PairTable, ids: NDArray[np.int64], on_region: NDArray[np.int64])
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
-    """Compute PQ of all cells and of each class of one image."""
+    """Compute the PQ of all cells and of each class of one image."""
     clean, on_region = _without_regions(pair)
     table = _cut(clean.table, clean.pred.ids, on_region)
     names = clean.class_names if clean.has_classes else ()
@@ -92,7 +92,7 @@ def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
 
 
 def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
-    """Average over the classes of one image, or return PQ of all cells without classes."""
+    """Average over the classes of one image; without classes, return the PQ of all cells."""
     return nanmean(numbers["classes"]) if numbers["names"] else float(numbers["pq"])
 
 

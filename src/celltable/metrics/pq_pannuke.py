@@ -1,4 +1,4 @@
-"""Panoptic quality as PanNuke reports it: binary (bPQ) and multi-class (mPQ), per class, per tissue and over folds."""
+"""Panoptic quality as reported by PanNuke: binary (bPQ) and multi-class (mPQ), per class, per tissue and over folds."""
 
 from __future__ import annotations
 
@@ -43,26 +43,28 @@ CARD = Card(
     citation="Gamper et al., PanNuke dataset extension, insights and baselines, arXiv 2003.10778, 2020",
     doi="10.48550/arXiv.2003.10778",
     url="https://github.com/TissueImageAnalytics/PanNuke-metrics",
-    formula="PQ = TP/(TP+FP/2+FN/2) x sum of IoU/(TP+1e-6) of each image and class",
-    matching="IoU > 0.5, which is unique, within a class (mPQ) or of all cells (bPQ)",
+    formula="PQ = TP/(TP+FP/2+FN/2) x sum of IoU/(TP+1e-6) per image and class",
+    matching="IoU > 0.5 (unique pairs), within a class (mPQ) or of all cells (bPQ)",
     ties="an IoU of exactly 0.5 is a miss",
     averaging=(
         "image = mean over its classes; tissue = mean of its images; score = mean over tissues (without tissues: over "
-        "images). Where images name a fold, the score of each fold, their mean and standard deviation (divided by the "
-        "number of folds)"
+        "images). If images name their fold: also the score of each fold, their mean and their standard deviation "
+        "(divided by the number of folds)"
     ),
     empty=(
         "a class without ground truth in an image is left out even if it was predicted: such false positives never "
         "count"
     ),
     flattening="bPQ: classes are painted into one map, class 0 first, later ids on top; mPQ: each class as it is",
-    strict="a map without background is refused, because the official code takes its first cell for background",
-    namesakes="pq_conic pools counts over images; pq_cellvit adds 1e-6 below DQ and averages over images",
+    strict="a map without background is refused, because the official code takes its first cell for the background",
+    namesakes=(
+        "pq_conic pools counts over images; pq_cellvit adds 1e-6 to the denominator of DQ and averages over images"
+    ),
 )
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
-    """Compute bPQ with its DQ and SQ, and PQ of each class, of one image; note its tissue and fold."""
+    """Compute bPQ with its DQ and SQ, and the PQ of each class, for one image; record its tissue and fold."""
     seen = pair.seen(mode)
     table = seen.table
     if mode == "strict":
@@ -81,7 +83,7 @@ def value_of(numbers: Counts, mode: Mode, **_: Any) -> float:
 
 
 def _over_tissues(values: Sequence[float], tissues: Sequence[str | None]) -> tuple[float, dict[str, float]]:
-    """Average over tissues the means of their images, and return these too; without tissues average over images."""
+    """Average the means of each tissue, and return these too; without tissues, average over images."""
     present = {t for t in tissues if t is not None}
     if not present:
         return nanmean(values), {}
@@ -92,7 +94,7 @@ def _over_tissues(values: Sequence[float], tissues: Sequence[str | None]) -> tup
 
 
 def pool(numbers: Sequence[Counts], mode: Mode, **_: Any) -> Result:
-    """Make the table of run.py: each class, each tissue, the averages, and the spread over folds."""
+    """Compute the table of run.py: each class, each tissue, the averages, and the spread over folds."""
     names = next((n["names"] for n in numbers if n["names"]), ())
     tissues = [n["tissue"] for n in numbers]
     bpq, by_tissue = _over_tissues([float(n["binary"][2]) for n in numbers], tissues)
@@ -130,7 +132,7 @@ def _folds(numbers: Sequence[Counts], mode: Mode) -> dict[str, Any]:
 
 
 def resample(numbers: Sequence[Counts], weights: NDArray[Any], mode: Mode, **_: Any) -> NDArray[np.float64]:
-    """Score resampled images: means within tissues, then over the tissues that were drawn."""
+    """Score resampled images: means within tissues, then over the drawn tissues."""
     values = np.asarray([value_of(n, mode) for n in numbers])
     tissues = np.asarray([str(n["tissue"]) for n in numbers])
     defined = ~np.isnan(values)

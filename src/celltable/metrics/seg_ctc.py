@@ -1,4 +1,4 @@
-"""SEG of the Cell Tracking Challenge: mean Jaccard index of reference cells with their match."""
+"""SEG of the Cell Tracking Challenge: mean Jaccard index between reference cells and their matches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CARD = Card(
     matching="R and S match if they share more than half of R; an S may match several R; false positives cost nothing",
     ties="exactly half is not a match",
     averaging="pooled over the cells of all images",
-    empty="no reference cell at all: NaN; strict: 0",
+    empty="no reference cells at all: NaN; strict: 0",
     strict=(
         "0 without reference cells. The official code drops the first label of a map without background: strict mode "
         "refuses such a map"
@@ -38,7 +38,7 @@ CARD = Card(
 
 
 def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
-    """Match the reference cells: their Jaccard indices, and how many cells there are."""
+    """Match the reference cells; return the Jaccard indices of the matches and the number of cells."""
     table = pair.seen(mode).table
     if mode == "strict":
         table.need_background("py-ctcmetrics")

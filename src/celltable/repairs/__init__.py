@@ -1,4 +1,4 @@
-"""Repairs, one per file: each module holds one frozen ``REPAIR``.
+"""Repairs, one per file: each module defines one frozen ``REPAIR``.
 
 The contract is `celltable.plugins.repair`.
 """

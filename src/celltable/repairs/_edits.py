@@ -1,4 +1,4 @@
-"""How repairs write down a change of one cell."""
+"""Make the edits of repairs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from celltable.geometry.shapes import Part, Shapes
 
 
 def one(cells: Instances, i: int) -> Instances:
-    """The cell at position `i` alone."""
+    """Return only the cell at position `i`."""
     return cells.take([i])
 
 
 def redrawn(cells: Instances, i: int, mask: bytes, new_id: int | None = None) -> Instances:
-    """The cell at position `i` with another mask; its published polygon no longer describes it and goes."""
+    """Return the cell at position `i` with another mask and without its published polygon, which no longer fits."""
     cell = one(cells, i).with_masks(Masks.of([mask], cells.size)).with_columns(polygon=None)
     return cell if new_id is None else cell.with_columns(instance_id=np.asarray([new_id], dtype=np.int32))
 
 
 def replace_mask(repair: str, rule: str, sample: Sample, i: int, mask: bytes, reason: str) -> Edit:
-    """An edit that gives the cell at position `i` another mask; its value is the change of area, px²."""
+    """Make an edit that gives the cell at position `i` another mask; its value is the change in area, px²."""
     cells = sample.instances
     after = redrawn(cells, i, mask)
     changed = float(abs(int(after.area[0]) - int(cells.area[i])))
@@ -33,7 +33,7 @@ def replace_mask(repair: str, rule: str, sample: Sample, i: int, mask: bytes, re
 
 
 def remove(repair: str, rule: str, sample: Sample, i: int, reason: str) -> Edit:
-    """An edit that removes the cell at position `i`; its value is the area lost, px²."""
+    """Make an edit that removes the cell at position `i`; its value is the area lost, px²."""
     cells, own = sample.instances, int(sample.instances.ids[i])
     return Edit(repair, sample.image.image_id, own, reason, one(cells, i), None, rule, float(cells.area[i]))
 
@@ -53,7 +53,7 @@ def split(
 
 
 def next_id(cells: Instances) -> int:
-    """The first instance_id that no cell of the image has."""
+    """Return the first instance_id above those of the image's cells."""
     return int(cells.ids.max(initial=0)) + 1
 
 
@@ -63,7 +63,7 @@ def flags(cells: Instances, name: str) -> NDArray[np.bool_]:
 
 
 def several_parts(cells: Instances, connectivity: int) -> Iterator[tuple[int, list[Part]]]:
-    """Yield the position and the parts of each cell of several parts (4- or 8-connectivity), crowds left out."""
+    """Yield the position and the parts of each cell with several parts (4- or 8-connected), without crowds."""
     shapes = Shapes.of(cells)
     count = shapes.parts4 if connectivity == 4 else shapes.parts8
     chosen = np.flatnonzero((count > 1) & ~flags(cells, "crowd"))

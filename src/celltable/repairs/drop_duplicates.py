@@ -11,11 +11,11 @@ from celltable.plugins.example import RepairExample, drawn
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import remove
 
-MIN_IOU = 0.6  # as the check duplicate-annotation
+MIN_IOU = 0.6  # as in the check duplicate-annotation
 
 
 def propose(sample: Sample, *, min_iou: float = MIN_IOU) -> Iterator[Edit]:
-    """One removal for each cell that repeats one with a lower id that itself stays."""
+    """Yield one removal per cell that repeats a cell with a lower id that is kept."""
     cells = sample.instances
     twins: dict[int, list[tuple[int, float]]] = {}
     for a, b, px in Shapes.of(cells).overlaps:
@@ -34,7 +34,7 @@ def propose(sample: Sample, *, min_iou: float = MIN_IOU) -> Iterator[Edit]:
 
 
 def example() -> RepairExample:
-    """Cell 3 repeats cell 1."""
+    """Return three cells; 3 repeats 1 and is removed."""
     cells = """
         11111.22
         11111.22
@@ -49,11 +49,11 @@ def example() -> RepairExample:
 REPAIR = Repair(
     name="drop-duplicates",
     title="Drop repeated annotations",
-    description="Where the same cell is annotated twice, keeps the first annotation and removes the later ones.",
+    description="If a cell is annotated several times, keeps the first annotation and removes the later ones.",
     mends=("duplicate-annotation",),
     propose=propose,
     order=10,
-    options=(Option("min_iou", MIN_IOU, "IoU from which two masks are the same cell", above=0, high=1),),
+    options=(Option("min_iou", MIN_IOU, "lowest IoU at which two masks are the same cell", above=0, high=1),),
     clears=("duplicate-annotation",),
     example=example,
 )

@@ -13,12 +13,12 @@ from celltable.plugins.example import RepairExample, drawn
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import remove
 
-MIN_PX = 10  # as the check speck
+MIN_PX = 10  # as in the check speck
 MIN_SHARE = 0.02
 
 
 def propose(sample: Sample, *, min_px: float = MIN_PX, min_share: float = MIN_SHARE) -> Iterator[Edit]:
-    """One removal for each empty mask and each speck; the rest of a cell cut by the border only below `min_px`."""
+    """Yield one removal per empty mask and per speck; cells cut by the border are specks only if below `min_px`."""
     cells = sample.instances
     present = cells.area[cells.area > 0]
     usual = float(np.median(present)) if present.size else 0.0
@@ -32,7 +32,7 @@ def propose(sample: Sample, *, min_px: float = MIN_PX, min_share: float = MIN_SH
 
 
 def example() -> RepairExample:
-    """A cell of a single pixel goes."""
+    """Return two cells; the one of a single pixel is removed."""
     before = """
         ........
         .1111...
@@ -53,7 +53,7 @@ REPAIR = Repair(
     order=80,
     options=(
         Option("min_px", MIN_PX, "area below which a mask is a speck", type=float, low=0, unit="px²"),
-        Option("min_share", MIN_SHARE, "the same as a share of the median cell of the image", low=0, high=1),
+        Option("min_share", MIN_SHARE, "the same, as a share of the image's median cell", low=0, high=1),
     ),
     clears=("empty-mask",),
     example=example,

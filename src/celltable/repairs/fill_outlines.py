@@ -1,4 +1,4 @@
-"""Fill cells that kept only their outline."""
+"""Fill masks that are only the outline of a cell."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from celltable.plugins.example import RepairExample, drawn
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import flags, remove, replace_mask
 
-MAX_FILL = 0.6  # as the check outline-mask
+MAX_FILL = 0.6  # as in the check outline-mask
 MIN_FILLED_PX = 30
-MIN_CORE = 0.9  # of the hole: DSB2018 holds nuclei annotated as a ring and a core that fills it to the last pixel
+MIN_CORE = 0.9  # of the hole: some DSB2018 nuclei are annotated as a ring and a core that fills it exactly
 
 
 def propose(
@@ -25,10 +25,10 @@ def propose(
     min_filled_px: float = MIN_FILLED_PX,
     min_core: float = MIN_CORE,
 ) -> Iterator[Edit]:
-    """One edit for each cell whose mask covers less than `max_fill` of what it encloses.
+    """Yield one edit per cell whose mask covers less than `max_fill` of the area it encloses.
 
-    Where one other cell is entirely inside the outline and fills at least `min_core` of its hole, the two are rim and
-    core of one cell: the outline is filled and the core removed.
+    If one other cell is entirely inside the outline and fills at least `min_core` of its hole, the two are the rim and
+    the core of one cell: the outline is filled and the core is removed.
     """
     cells = sample.instances
     shapes = Shapes.of(cells)
@@ -54,7 +54,7 @@ def _is_core(shapes: Shapes, i: int, inside: tuple[int, int], min_core: float) -
 
 
 def example() -> RepairExample:
-    """A line around a large hole becomes the cell."""
+    """Return a line around a large hole, which is filled."""
     line = """
         11111111
         1......1
@@ -70,9 +70,9 @@ REPAIR = Repair(
     name="fill-outlines",
     title="Fill outlines",
     description=(
-        "Turns a mask that is a closed line around a large hole into the cell that it outlines; cells with small holes "
-        "are left alone, and so are lines around other cells, unless one cell fills the line as its core: then the two "
-        "become one."
+        "Turns a mask that is a closed line around a large hole into the cell that it outlines. Cells with small holes "
+        "are left alone, and so are lines around other cells, unless a single cell fills the line as its core: then "
+        "the two become one."
     ),
     mends=("outline-mask",),
     propose=propose,
@@ -80,8 +80,8 @@ REPAIR = Repair(
     default=True,
     options=(
         Option("max_fill", MAX_FILL, "share of its enclosed area below which a mask is an outline", low=0, high=1),
-        Option("min_filled_px", MIN_FILLED_PX, "least enclosed area of an outline", type=float, low=1, unit="px²"),
-        Option("min_core", MIN_CORE, "share of the hole that another cell fills as its core", low=0, high=1),
+        Option("min_filled_px", MIN_FILLED_PX, "smallest enclosed area of an outline", type=float, low=1, unit="px²"),
+        Option("min_core", MIN_CORE, "share of the hole from which a cell in it is its core", low=0, high=1),
     ),
     example=example,
 )

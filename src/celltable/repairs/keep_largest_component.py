@@ -12,7 +12,7 @@ from celltable.repairs._edits import replace_mask, several_parts
 
 
 def propose(sample: Sample, *, connectivity: int = 4) -> Iterator[Edit]:
-    """One edit for each cell of several parts, under 4- or 8-connectivity; of equal parts the first stays."""
+    """Yield one edit per cell with several parts; of equal parts, keep the first."""
     cells = sample.instances
     for i, parts in several_parts(cells, connectivity):
         largest = max(parts, key=lambda part: part.area)
@@ -21,7 +21,7 @@ def propose(sample: Sample, *, connectivity: int = 4) -> Iterator[Edit]:
 
 
 def example() -> RepairExample:
-    """A stray pixel goes."""
+    """Return a cell whose stray pixel is removed."""
     return RepairExample(drawn("111.1.22"), drawn("111...22"))
 
 
@@ -29,13 +29,13 @@ REPAIR = Repair(
     name="keep-largest-component",
     title="Keep the largest part",
     description=(
-        "Where a cell has several parts, keeps the largest and drops the rest: right for strays of the pen, wrong "
-        "where one mask holds two cells (see split-components)."
+        "If a cell has several parts, keeps the largest and drops the others: right for stray pen strokes, wrong if one "
+        "mask contains two cells (see split-components)."
     ),
     mends=("several-components",),
     propose=propose,
     order=40,
-    options=(Option("connectivity", 4, "neighbours that join pixels: by edges, or by corners too", choices=(4, 8)),),
+    options=(Option("connectivity", 4, "whether pixels connect by edges (4) or also by corners (8)", choices=(4, 8)),),
     clears=("several-components",),
     example=example,
 )

@@ -1,4 +1,4 @@
-"""Give every pixel that two cells claim to one of them."""
+"""Give every pixel shared by several cells to one of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _scores(cells: Instances) -> NDArray[np.float64]:
     return np.asarray([-1.0 if s is None else s for s in cells.column("score")], dtype=np.float64)
 
 
-# Key of each cell: the lower one wins; ties go to the lower instance_id.
+# Sort key per cell: the lowest wins; ties go to the lower instance_id.
 POLICIES: Final[dict[str, Callable[[Instances], NDArray[np.float64]]]] = {
     "smaller-wins": lambda cells: cells.area.astype(np.float64),
     "larger-wins": lambda cells: -cells.area.astype(np.float64),
@@ -31,7 +31,7 @@ POLICIES: Final[dict[str, Callable[[Instances], NDArray[np.float64]]]] = {
 
 
 def propose(sample: Sample, *, policy: str = "smaller-wins") -> Iterator[Edit]:
-    """One edit for each cell that loses pixels; a cell that loses all of them is removed."""
+    """Yield one edit per cell that loses pixels; remove cells that lose all of them."""
     cells = sample.instances
     shapes = Shapes.of(cells)
     key = POLICIES[policy](cells)
@@ -43,7 +43,7 @@ def propose(sample: Sample, *, policy: str = "smaller-wins") -> Iterator[Edit]:
         mask, area = shapes.without(i, winners[i])
         lost = int(cells.area[i]) - area
         if area == 0:
-            yield remove("resolve-overlaps", "overlap", sample, i, f"all of its pixels went to other cells ({policy})")
+            yield remove("resolve-overlaps", "overlap", sample, i, f"lost all its pixels to other cells ({policy})")
         else:
             n = len(winners[i])
             reason = f"gave {lost:,} px to {n} overlapping cell{'s' if n > 1 else ''} ({policy})"
@@ -51,7 +51,7 @@ def propose(sample: Sample, *, policy: str = "smaller-wins") -> Iterator[Edit]:
 
 
 def example() -> RepairExample:
-    """The smaller cell keeps the shared pixels."""
+    """Return two cells; the smaller one keeps the shared pixel."""
     return RepairExample(drawn("11111..", "....22."), drawn("1111...", "....22."))
 
 
@@ -59,13 +59,13 @@ REPAIR = Repair(
     name="resolve-overlaps",
     title="Resolve overlaps",
     description=(
-        "Gives each pixel that several cells of one kind claim to one of them by a named policy: smaller-wins "
-        "(default), larger-wins, first-wins, last-wins (by instance id) or score-wins. What was covered stays covered."
+        "Gives each pixel shared by several cells of the same kind to one of them, by a named policy: smaller-wins "
+        "(default), larger-wins, first-wins, last-wins (by instance id) or score-wins. Covered pixels stay covered."
     ),
     mends=("overlap",),
     propose=propose,
     order=70,
-    options=(Option("policy", "smaller-wins", "who keeps a pixel that two cells claim", choices=tuple(POLICIES)),),
+    options=(Option("policy", "smaller-wins", "which cell keeps a shared pixel", choices=tuple(POLICIES)),),
     clears=("overlap",),
     example=example,
 )

@@ -1,4 +1,4 @@
-"""Turn every part of a cell into a cell of its own."""
+"""Turn every part of a cell into a separate cell."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from celltable.plugins.example import RepairExample, drawn
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import next_id, replace_mask, several_parts, split
 
-MIN_PX = 10  # as the check speck: smaller parts are strays, not cells
+MIN_PX = 10  # as in the check speck: smaller parts are strays, not cells
 
 
 def propose(sample: Sample, *, connectivity: int = 4, min_px: float = MIN_PX) -> Iterator[Edit]:
-    """Removes each cell of several parts and adds its parts; parts below `min_px` are dropped (the largest never)."""
+    """Replace each cell with several parts by its parts; drop parts below `min_px`, but never the largest."""
     cells = sample.instances
     new = next_id(cells)
     for i, parts in several_parts(cells, connectivity):
         largest = max(parts, key=lambda part: part.area)
         kept = [part.mask for part in parts if part is largest or part.area >= min_px]
         if len(kept) == 1:
-            reason = f"dropped {len(parts) - 1} strays of less than {min_px:g} px"
+            n = len(parts) - 1
+            reason = f"dropped {n} stray part{'s' if n > 1 else ''} of less than {min_px:g} px"
             yield replace_mask("split-components", "several-components", sample, i, kept[0], reason)
             continue
         yield from split("split-components", "several-components", sample, i, kept, new, f"it had {len(parts)} parts")
@@ -31,7 +32,7 @@ def propose(sample: Sample, *, connectivity: int = 4, min_px: float = MIN_PX) ->
 
 
 def example() -> RepairExample:
-    """Two parts of 12 px become cells 3 and 4; the stray pixel between them goes."""
+    """Return a cell whose two parts of 12 px become cells 3 and 4; the stray pixel is dropped."""
     before = """
         1111...1111.222
         1111.1.1111.222
@@ -49,13 +50,13 @@ REPAIR = Repair(
     name="split-components",
     title="Split into parts",
     description=(
-        "Where a cell has several parts, each becomes a cell with the same class; parts too small are dropped."
+        "If a cell has several parts, each becomes a cell with the same class; parts that are too small are dropped."
     ),
     mends=("several-components",),
     propose=propose,
     order=50,
     options=(
-        Option("connectivity", 4, "neighbours that join pixels: by edges, or by corners too", choices=(4, 8)),
+        Option("connectivity", 4, "whether pixels connect by edges (4) or also by corners (8)", choices=(4, 8)),
         Option("min_px", MIN_PX, "area below which a part is dropped", type=float, low=0, unit="px²"),
     ),
     clears=("several-components",),

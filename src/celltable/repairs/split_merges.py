@@ -1,4 +1,4 @@
-"""Divide masks that probably hold several cells, by a watershed on the distance to their outline."""
+"""Split masks that probably contain several cells, by a watershed on the distance to their outline."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from celltable.plugins.example import RepairExample, discs, painted
 from celltable.plugins.repair import Repair
 from celltable.repairs._edits import flags, next_id, split
 
-MIN_CELLS, MIN_RATIO, MAX_SOLIDITY = 5, 1.8, 0.88  # as the check probable-merge
-DEPTH = 0.15  # of the largest distance: a shallower saddle is a bump of the outline
-MIN_SHARE = 0.25  # of the image's median cell: a smaller part is no cell, and the mask stays whole
+MIN_CELLS, MIN_RATIO, MAX_SOLIDITY = 5, 1.8, 0.88  # as in the check probable-merge
+DEPTH = 0.15  # of the largest distance: a shallower saddle is a bump in the outline
+MIN_SHARE = 0.25  # of the image's median cell: a smaller part is not a cell, and the mask stays whole
 
 
 def propose(
@@ -28,7 +28,7 @@ def propose(
     depth: float = DEPTH,
     min_share: float = MIN_SHARE,
 ) -> Iterator[Edit]:
-    """Removes each probable merge that falls into parts of a cell's size, and adds the parts."""
+    """Replace each probable merge that divides into cell-sized parts by its parts."""
     cells = sample.instances
     counted = (cells.area > 0) & ~flags(cells, "crowd")
     if counted.sum() < min_cells:
@@ -50,7 +50,7 @@ def propose(
 
 
 def divided(mask: NDArray[np.bool_], depth: float = DEPTH) -> NDArray[np.int32]:
-    """Label map of the parts of one mask (0 outside): watershed from the tops of its smoothed distance map.
+    """Return the label map of a mask's parts (0 outside): watershed from the maxima of its smoothed distance map.
 
     >>> two = np.zeros((9, 19), bool); two[1:8, 1:8] = two[1:8, 11:18] = True; two[4, 8:11] = True
     >>> int(divided(two).max())
@@ -69,7 +69,7 @@ def divided(mask: NDArray[np.bool_], depth: float = DEPTH) -> NDArray[np.int32]:
 
 
 def example() -> RepairExample:
-    """Two cells in one mask are cut at their waist; the five others stay."""
+    """Return five cells and a mask of two, which is cut at its waist."""
     size = (40, 60)
     cells = discs(*((8, 8 + 11 * k, 4.5) for k in range(5)), size=size)
     merged = np.logical_or(*discs((28, 14, 6), (28, 24, 6), size=size))
@@ -83,18 +83,20 @@ REPAIR = Repair(
     name="split-merges",
     title="Split merged cells",
     description=(
-        "Cuts masks that are outliers in size and solidity at their waists, by a watershed on the distance transform; "
-        "a mask stays whole where a part would be much smaller than a usual cell of its image."
+        "Cuts masks that are outliers in size and solidity at their waists, by a watershed on the distance transform. "
+        "A mask stays whole if a part would be much smaller than the usual cell of its image."
     ),
     mends=("probable-merge",),
     propose=propose,
     order=60,
     options=(
-        Option("min_cells", MIN_CELLS, "cells of an image from which its median area is trusted", low=1),
-        Option("min_ratio", MIN_RATIO, "area over the median from which a cell is large", low=1),
+        Option("min_cells", MIN_CELLS, "number of cells in an image from which its median area is used", low=1),
+        Option("min_ratio", MIN_RATIO, "area relative to the median from which a cell is large", low=1),
         Option("max_solidity", MAX_SOLIDITY, "solidity below which a cell is not convex", low=0, high=1),
-        Option("depth", DEPTH, "depth of a saddle that divides, as a share of the largest distance", low=0, high=1),
-        Option("min_share", MIN_SHARE, "least area of a part, as a share of the median cell", low=0),
+        Option(
+            "depth", DEPTH, "smallest depth of a dividing saddle, as a share of the largest distance", low=0, high=1
+        ),
+        Option("min_share", MIN_SHARE, "smallest area of a part, as a share of the median cell", low=0),
     ),
     example=example,
 )

@@ -1,4 +1,4 @@
-"""Sections of the report, one per file: each module holds one frozen ``SECTION``.
+"""Sections of the report, one per file: each module defines one frozen ``SECTION``.
 
 The contract is `celltable.plugins.section`.
 """

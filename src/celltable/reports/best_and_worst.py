@@ -1,4 +1,4 @@
-"""The images that the predictions did worst and best on, both contours drawn."""
+"""The images with the worst and the best scores, with contours of both sides."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN = 6
 
 
 def render(material: Material) -> str:
-    """Worst and best images by the headline metric, ground truth and prediction contours over the pixels."""
+    """Show the worst and best images by the headline metric, with contours of annotation and prediction."""
     predicted = material.predicted
     if predicted is None or material.headline is None:
         return ""
@@ -29,10 +29,12 @@ def render(material: Material) -> str:
     for title, members in (("Worst", rows[:SHOWN]), ("Best", rows[::-1][:SHOWN])):
         figures = []
         for value, image_id in members:
-            sample, found = material.sample(image_id), predicted(image_id)
-            n = 0 if found is None else len(found.instances)
+            sample, prediction = material.sample(image_id), predicted(image_id)
+            n = 0 if prediction is None else len(prediction.instances)
             text = f"<b>{value:.3f}</b> {escape(image_id[:40])}: {len(sample.instances):,} annotated, {n:,} predicted"
-            layers = {TRUTH: sample.instances, **({PREDICTION: found.instances} if found is not None else {})}
+            layers = {TRUTH: sample.instances}
+            if prediction is not None:
+                layers[PREDICTION] = prediction.instances
             figures.append(picture(sample, layers, caption=text))
         html += f'<h3>{title} by {escape(material.headline)}</h3><div class="gallery">{"".join(figures)}</div>'
     return html

@@ -1,4 +1,4 @@
-"""How large, how many and how dense the cells are, by what they were published with; of several stores side by side."""
+"""Cell sizes, counts and densities, with bars per published category; several stores side by side."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _COUNTED: Final = (
 
 
 def render(material: Material) -> str:
-    """Plot histograms of area, cells per image and density, and bars of categories; stores share axes and tables.
+    """Plot histograms of area, cells per image and density, and bars per category; stores share axes and tables.
 
-    Cells per image and density cover annotated images only: an image nobody annotated is not empty.
+    Cells per image and density cover annotated images only: an unannotated image is not empty.
     """
     if material.others:
         return _beside(material)
@@ -67,7 +67,7 @@ def _beside(material: Material) -> str:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """The names, numbered where two stores hold the same data set."""
+    """Number the names that occur several times."""
     return [n if names.count(n) == 1 else f"{n} {names[: i + 1].count(n)}" for i, n in enumerate(names)]
 
 

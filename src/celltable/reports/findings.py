@@ -1,4 +1,4 @@
-"""Defects of the annotations: findings by rule, with pictures of the worst of each."""
+"""Defects of the annotations: findings per rule, with pictures of the worst."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ ORDER = {"error": 0, "warning": 1, "note": 2}
 
 
 def render(material: Material) -> str:
-    """Tabulate the rules and show, for each, the cells with the largest measured value."""
+    """Tabulate the rules and show the cells with the largest measured values for each."""
     every = material.findings.to_pylist()
     if not every:
-        return "<p>No findings: neither the reader nor <code>celltable check</code> reported any.</p>"
+        return "<p>No findings from the reader or from <code>celltable check</code>.</p>"
     rows = [row for row in every if row["stale"] is None]
     changed = _stale(len(every) - len(rows))
     if not rows:
@@ -48,12 +48,12 @@ def render(material: Material) -> str:
 
 
 def _stale(n: int) -> str:
-    """What to say of findings about cells that have been changed since."""
+    """Describe the findings about cells that have changed since."""
     if not n:
         return ""
     return (
-        f"<p>{plural(n, 'finding')} about annotations that were changed since {'is' if n == 1 else 'are'} not shown; "
-        "<code>celltable check</code> looks again.</p>"
+        f"<p>{plural(n, 'finding')} about annotations that have changed since {'is' if n == 1 else 'are'} not shown; "
+        "run <code>celltable check</code> again.</p>"
     )
 
 

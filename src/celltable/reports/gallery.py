@@ -1,4 +1,4 @@
-"""Pictures of each kind of image with its annotations, coloured by class where there are several classes."""
+"""Pictures of each type of image with its annotations, coloured by class if there are several classes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from celltable.plugins.section import Material, Section
 
 Fetch = Callable[[str], Sample]
 MOST: Final = 12
-MOST_BESIDE: Final = 4  # kinds of each further store
+MOST_BESIDE: Final = 4  # image types of each further store
 _KINDS: Final = ("modality", "tissue", "cell_type", "image_class")
 _OTHER: Final = "other classes"
 
 
 def render(material: Material) -> str:
-    """Show images of each modality (tissue, cell type) with contours, of median cell count or from few to many cells.
+    """Show images of each modality (tissue, cell type) with contours: of median cell count, or from few to many cells.
 
-    Annotated images are preferred; further stores follow with a few images each.
+    Annotated images are preferred. Further stores follow with a few images each.
     """
     colours = _colours(material.summaries)
     first = _gallery(material.summaries[0], material.images, material.sample, colours, MOST)
@@ -37,7 +37,7 @@ def render(material: Material) -> str:
 
 def _gallery(summary: dict[str, Any], images: Any, fetch: Fetch, palette: dict[str, str], most: int) -> str:
     kinds = _members(summary, images)
-    each = max(1, 4 // max(len(kinds), 1))  # one kind shows four of its images, two show two each
+    each = max(1, 4 // max(len(kinds), 1))  # four images of a single type, two each of two types
     has = set(summary["classes"])
     colours = {name: c for name, c in palette.items() if name in has or (name == _OTHER and has - set(palette))}
     figures = []
@@ -55,18 +55,18 @@ def _gallery(summary: dict[str, Any], images: Any, fetch: Fetch, palette: dict[s
 
 
 def _members(summary: dict[str, Any], images: Any) -> dict[str, list[tuple[str, int | None]]]:
-    """Map each kind to its images and their cell counts (None: not annotated), from few to many."""
+    """Map each image type to its images and their cell counts (None: not annotated), from few to many."""
     columns = [images.column(c).to_pylist() for c in _grouping(summary)]
     facts = (images.column(c).to_pylist() for c in ("image_id", "n_instances", "annotated"))
     kinds: dict[str, list[tuple[str, int | None]]] = {}
     for row, (image_id, n, annotated) in enumerate(zip(*facts, strict=True)):
         name = " · ".join(str(c[row]) for c in columns if c[row] is not None) or "no kind stated"
         kinds.setdefault(name, []).append((image_id, n if annotated else None))
-    return {name: sorted(found, key=lambda m: (m[1] or 0, m[0])) for name, found in kinds.items()}
+    return {name: sorted(members, key=lambda m: (m[1] or 0, m[0])) for name, members in kinds.items()}
 
 
 def _spread(n: int, each: int) -> list[int]:
-    """Pick `each` of `n` positions, evenly spaced; the median where `each` is 1."""
+    """Pick `each` evenly spaced positions of `n`; the middle one if `each` is 1."""
     if each == 1:
         return [n // 2]
     return sorted({round(k * (n - 1) / (each - 1)) for k in range(each)})
@@ -83,7 +83,7 @@ def _grouping(summary: dict[str, Any]) -> list[str]:
 
 
 def _colours(summaries: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """Assign a colour to each of the most frequent classes, the same in every store; empty for fewer than two."""
+    """Assign colours to the most frequent classes, the same in every store; empty for fewer than two classes."""
     classes = list(dict.fromkeys(name for summary in summaries for name in summary["classes"]))
     if len(classes) < 2:
         return {}

@@ -1,4 +1,4 @@
-"""What the data set is, in numbers, and under which terms it may be used."""
+"""The data set in numbers, and its terms of use."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from celltable.plugins.section import Material, Section
 
 
 def render(material: Material) -> str:
-    """Show counts as tiles and terms as a table, several stores side by side."""
+    """Show counts as tiles and terms as a table; show several stores side by side."""
     first = material.summaries[0]
     tiles = [tile(first["images"], "images"), tile(first["instances"], "cells")]
     for name, label in (
         ("unlabelled_images", "unlabelled images"),
         ("partially_annotated_images", "partially annotated"),
         ("ignored_images", "never scored"),
-        ("empty_images", "without a cell"),
+        ("empty_images", "without cells"),
         ("leakage_groups", "leakage groups"),
         ("edits", "repairs"),
     ):
@@ -44,8 +44,8 @@ def _side_by_side(summaries: list[dict[str, Any]]) -> str:
         return ""
 
     def spread(s: dict[str, Any], key: str) -> str:
-        found = s[key]
-        return "" if found is None else f"{number(found['median'])} ({number(found['p5'])} to {number(found['p95'])})"
+        q = s[key]
+        return "" if q is None else f"{number(q['median'])} ({number(q['p5'])} to {number(q['p95'])})"
 
     columns: dict[str, list[Any]] = {
         "": [s["name"] for s in summaries],

@@ -1,4 +1,4 @@
-"""The scores, each with the protocol that defines it."""
+"""The scores, with the protocol that defines each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def render(material: Material) -> str:
         if values:
             plots.append(
                 histogram(
-                    {metric: values}, title=f"{metric} of each image", label=units.get(metric, "score"), count="images"
+                    {metric: values}, title=f"{metric} per image", label=units.get(metric, "score"), count="images"
                 )
             )
         plots += _groups([r for r in material.scores if r["metric"] == metric and r["level"] == "group"], metric)
@@ -34,7 +34,7 @@ def render(material: Material) -> str:
 
 
 def _number(row: dict[str, Any], units: dict[str, str]) -> str:
-    """The name of a number, the headline with its unit."""
+    """Return the name of a number, with the unit for the headline."""
     unit = units.get(row["metric"], "") if row["field"] == "value" else ""
     return f"{row['field']} ({unit})" if unit else str(row["field"])
 
@@ -60,7 +60,7 @@ def _groups(rows: list[dict[str, Any]], metric: str) -> list[str]:
 
 def _card(name: str, card: dict[str, Any]) -> str:
     lines = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in card.items() if v)
-    return f"<details><summary>protocol card of {escape(name)}</summary><table>{lines}</table></details>"
+    return f"<details><summary>Protocol card of {escape(name)}</summary><table>{lines}</table></details>"
 
 
 SECTION = Section("scores", "Scores", 50, render)
