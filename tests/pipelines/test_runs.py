@@ -128,7 +128,7 @@ def test_a_mended_mask_is_no_open_error_until_check_looks_again(tmp_path: Path) 
     shown = summary(store.path)
     assert (shown["findings"], shown["stale_findings"]) == ({}, 2)
     page = report(store.path, tmp_path / "b.html").read_text()
-    assert "2 findings about annotations that were changed since are not shown" in page
+    assert "2 findings about annotations that have changed since are not shown" in page
     assert "<h3>hole</h3>" not in page
     undo(store)
     assert summary(store.path)["findings"] == {"hole": 2}, "the holes are back"

@@ -29,8 +29,8 @@ REPAIR = Repair(
     name="keep-largest-component",
     title="Keep the largest part",
     description=(
-        "If a cell has several parts, keeps the largest and drops the others: right for stray pen strokes, wrong if one "
-        "mask contains two cells (see split-components)."
+        "If a cell has several parts, keeps the largest and drops the others: right for stray pen strokes, wrong if "
+        "one mask contains two cells (see split-components)."
     ),
     mends=("several-components",),
     propose=propose,

@@ -1,4 +1,4 @@
-"""Scoring: pairs of ground truth and prediction, what protocols share, the engine, and what comes out of it."""
+"""Scoring: pairs of ground truth and prediction, code that protocols share, the engine, and its results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs from arrays in memory: label maps, lists of them, class layers; wrong input ends in one sentence."""
+"""Make pairs from arrays in memory: label maps, lists of them, class layers; bad input ends in one sentence."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def _whole(labels: NDArray[Any], where: str) -> NDArray[np.int64]:
 
 
 def is_array(value: Any) -> bool:
-    """Whether a value is an array or a list of arrays, not a path or a store."""
+    """Return whether a value is an array or a list of arrays, not a path or a store."""
     return hasattr(value, "__array__") or (
         isinstance(value, list | tuple) and all(hasattr(v, "__array__") for v in value)
     )
 
 
 def as_maps(value: Any) -> list[Any]:
-    """List the maps, one per image, of a 2-D map, a 3-D stack, a 4-D stack of class layers, or a sequence of arrays."""
+    """List the maps, one per image, of a 2-D map, a 3-D stack, a 4-D stack of class layers or a sequence of arrays."""
     if isinstance(value, np.ndarray) and (value.dtype != object or value.ndim > 1):
         return [value] if value.ndim == 2 else list(value)
     return list(value)
@@ -85,13 +85,13 @@ def pairs_from_arrays(
         A label map (rows, columns), a list or stack of them (one per image), or a PanNuke stack (image, row, column,
         class).
     classes
-        (of the ground truth, of the predictions): for each image the class of each cell in ascending order of its
-        label, a mapping label → class, or a class map of the image's size. Classes are names or whole numbers.
+        (of the ground truth, of the predictions): for each image, the class of each cell in ascending order of the
+        labels, a mapping label → class, or a class map of the image's size. Classes are names or whole numbers.
     scores
-        For each image the confidence of each prediction in ascending order of its label, a mapping, or an array indexed
-        by label (one longer than the largest label).
+        For each image, the confidence of each prediction in ascending order of the labels, a mapping, or an array
+        indexed by label (one longer than the largest label).
     class_names
-        Class names in their order; by default those that occur, sorted. Layer names of a PanNuke stack.
+        Class names in order; by default those that occur, sorted. For a PanNuke stack, the names of its layers.
     image_ids, meta
         One id (by default "0", "1", …) and one mapping of columns per image.
 
@@ -133,7 +133,7 @@ def pairs_from_arrays(
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """One side of an image as given: a label map or a stack of layers, and columns in ascending order of the labels."""
+    """One side of an image: a label map or a stack of layers, and columns in ascending order of the labels."""
 
     array: NDArray[Any]
     ids: NDArray[np.int64] | None = None
@@ -160,7 +160,7 @@ def _both_classes(classes: Any, n: int) -> tuple[list[Any] | None, list[Any] | N
 
 
 def _each(values: Any, n: int, what: str) -> list[Any]:
-    """List the values of each image; those of a single image may be given without the list around them."""
+    """List the values of each image; those of a single image need not be in a list."""
     if isinstance(values, str) or (not isinstance(values, Mapping) and np.ndim(_outer(values)) == 0):
         raise MetricError(f"{what} is {values!r}; expected one entry per cell, in a list for each image")
     if n == 1 and (isinstance(values, Mapping) or not len(values) or _is_flat(values)):
@@ -173,7 +173,7 @@ def _each(values: Any, n: int, what: str) -> list[Any]:
 
 
 def _outer(values: Any) -> Any:
-    """Replace a list by a flat one, as NumPy makes no array of lists of unequal lengths."""
+    """Replace a list by a flat one, because NumPy cannot make an array from lists of unequal lengths."""
     return [0] if isinstance(values, list | tuple) else values
 
 
@@ -184,7 +184,7 @@ def _is_flat(values: Any) -> bool:
 
 
 def _checked(array: Any, where: str, classes: list[Any] | None, k: int, scores: list[Any] | None) -> _Checked:
-    """Check one side of image k and bring its classes and scores into the order of the labels."""
+    """Check one side of image k and put its classes and scores in the order of the labels."""
     array = np.asarray(array)
     if array.ndim == 3:
         return _Checked(array)
@@ -235,7 +235,7 @@ def _per_cell(values: Any, ids: NDArray[np.int64], label_map: NDArray[Any], wher
 
 
 def _occurring(arrays: Sequence[tuple[_Checked, _Checked]]) -> tuple[str, ...]:
-    """The classes that occur, numbers first; the names of PanNuke's layers if a side has layers."""
+    """List the classes that occur, numbers first; the names of PanNuke's layers if a side has layers."""
     if any(np.ndim(side.array) == 3 for pair in arrays for side in pair):
         return CLASS_NAMES
     values = {v for pair in arrays for side in pair if side.classes is not None for v in side.classes}

@@ -41,7 +41,7 @@ def replicates(
         return None
     out = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an image drawn twice shares its scores with itself: nothing to warn of
+        warnings.simplefilter("ignore")  # an image drawn twice has equal scores, which is expected here
         for weights in draws(n, min(rounds, SLOW_ROUNDS), seed):
             for row in weights:
                 picked = [numbers[i] for i in np.repeat(np.arange(n), row).tolist()]

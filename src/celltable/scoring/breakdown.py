@@ -1,4 +1,4 @@
-"""Breakdowns: the cells of a pair by class or by size, and the groups of images by a column."""
+"""Breakdowns: cells by class or by size, and images by a column."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZE_EDGES: Final = (0.0, 324.0, 961.0, np.inf)  # px²: LIVECell's small, mediu
 
 
 class ImageFacts(Protocol):
-    """What a breakdown reads of an image: its columns, its number of cells and its size."""
+    """What a breakdown needs to know of an image: its columns, its number of cells and its size."""
 
     @property
     def meta(self) -> Mapping[str, Any]: ...
@@ -36,7 +36,7 @@ def by_class(pair: Pair) -> Iterator[tuple[str, Pair]]:
 
 
 def by_size(pair: Pair, edges: Sequence[float]) -> Iterator[tuple[str, Pair]]:
-    """Restrict the pair to cells of each range of area.
+    """Restrict the pair to the cells of each area range.
 
     A prediction belongs to the range of the cell it overlaps most, and to that of its own area if it overlaps none.
     """
@@ -55,7 +55,7 @@ def _range(low: float, high: float) -> str:
 
 
 def group_labels(images: Sequence[ImageFacts], column: str) -> list[str | None]:
-    """Name the group of each image for a column of the images, or for "density".
+    """Return the group of each image for a column of the images, or for "density".
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Centres of cells, and the one-to-one assignment of centres with the least sum of distances."""
+"""Centres of cells, and the one-to-one assignment of centres with the smallest sum of distances."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def _coordinate_sums(mask: NDArray[np.bool_]) -> tuple[int, int]:
 
 
 def nearest_assignment(gt_xy: Floats, pred_xy: Floats) -> tuple[Ints, Ints, Floats]:
-    """Assign points one to one with the least sum of distances: rows of `gt_xy`, rows of `pred_xy`, and distances.
+    """Assign points one to one with the smallest sum of distances: rows of `gt_xy`, rows of `pred_xy`, distances.
 
     Raises
     ------
     MetricError
-        If the matrix of distances would not fit into memory.
+        If the distance matrix would not fit in memory.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -53,19 +53,19 @@ def nearest_assignment(gt_xy: Floats, pred_xy: Floats) -> tuple[Ints, Ints, Floa
 
 
 def refuse_many(n_gt: int, n_pred: int) -> None:
-    """Raise if the distances between so many points would not fit into memory."""
+    """Raise if the distance matrix of so many points would not fit in memory."""
     if n_gt * n_pred > DENSE:
         raise MetricError(
-            f"pairing {n_gt:,} with {n_pred:,} centres by the official rule needs every distance at once "
+            f"pairing {n_gt:,} with {n_pred:,} centres by the official rule needs all distances in memory "
             f"({8e-9 * n_gt * n_pred:,.0f} GB); cut the image into tiles"
         )
 
 
 def pair_points(gt_xy: Floats, pred_xy: Floats, radius: float) -> tuple[Ints, Ints]:
-    """Pair points by the assignment with the least sum of distances, and keep the pairs within `radius`.
+    """Pair points by the assignment with the smallest sum of distances, and keep the pairs within `radius`.
 
-    The radius is applied after the assignment over all points, as in HoVer-Net's pair_coordinates; the result is not
-    the largest matching within the radius.
+    As in HoVer-Net's pair_coordinates, the radius is applied after assigning all points, so the result is not the
+    largest matching within the radius.
 
     >>> pair_points(np.array([[0.0, 0.0]]), np.array([[9.0, 0.0], [3.0, 4.0]]), 5.0)
     (array([0]), array([1]))

@@ -1,4 +1,4 @@
-"""Which of two models is better, by how much and how certainly: a paired bootstrap over the images of both."""
+"""Compare two models: which is better, by how much and how certainly, by a paired bootstrap over images."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Difference:
     ci
         95 % bootstrap interval of the difference, with the same images drawn for both.
     share_b_better
-        Share of the resamples in which B is better.
+        Share of resamples in which B is better.
     verdict
-        "a", "b", or "no clear difference" if the interval contains 0 or there is no interval.
+        "a", "b", or "no clear difference" if the interval contains 0 or is missing.
     """
 
     metric: str
@@ -67,7 +67,7 @@ class Comparison:
         return "\n".join([*lines, *(["", *self.notes] if self.notes else [])])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain values for JSON."""
+        """Convert to plain values for JSON."""
         return {"names": list(self.names), "rows": [plain(asdict(r)) for r in self.rows], "notes": list(self.notes)}
 
 
@@ -95,7 +95,7 @@ def compare_pairs(
     Raises
     ------
     MetricError
-        If the two have no image in common, or no metric applies to both.
+        If the two have no images in common, or no metric applies to both.
     """
     a = evaluate_pairs(pairs_a, metrics, by=by, rounds=0, **how)
     b = evaluate_pairs(pairs_b, metrics, by=by, rounds=0, **how)
@@ -111,12 +111,12 @@ def compare_scores(
     rounds: int = ROUNDS,
     seed: int = 0,
 ) -> Comparison:
-    """Compare two evaluations on the images they share, over all and per group of the columns `by`.
+    """Compare two evaluations on the images they share, overall and per group of the columns `by`.
 
     Raises
     ------
     MetricError
-        If the two share no metric or no image.
+        If the two share no metrics or no images.
     NotFoundError
         If one was not broken down by a column.
     """
@@ -141,7 +141,7 @@ _ByImage = Mapping[str, Any]
 def _groups(
     a: Score, b: Score, by: Sequence[str]
 ) -> Iterator[tuple[str | None, str | None, tuple[_ByImage, _ByImage]]]:
-    """Yield column, group, and the numbers of both models by image; first those of all images."""
+    """Yield column, group, and the numbers of both models by image, starting with all images."""
     whole = [dict(zip(s.images, s.numbers, strict=True)) for s in (a, b)]
     yield None, None, (whole[0], whole[1])
     for column in by:
@@ -155,7 +155,7 @@ def _groups(
 def _difference(
     like: Score, numbers: tuple[Any, ...], column: str | None, group: str | None, rounds: int, seed: int
 ) -> Difference:
-    """Compute B minus A, with the metric and options of `like`, from what was counted in the same images."""
+    """Compute B minus A, with the metric and options of `like`, from the counts of the same images."""
     metric: Metric = plugins.load("metrics", like.name)
     sides = []
     for of_side in numbers:
@@ -175,7 +175,7 @@ def _difference(
 
 
 def gain(metric: Metric, a: Any, b: Any) -> Any:
-    """How much better b is than a, whether the metric is better high, low or near zero."""
+    """Return how much better b is than a, for metrics where higher, lower or nearer to zero is better."""
     if metric.better == "higher":
         return b - a
     return a - b if metric.better == "lower" else np.abs(a) - np.abs(b)
@@ -194,7 +194,7 @@ def _notes(a: Scores, b: Scores, names: tuple[str, str]) -> tuple[str, ...]:
 
 
 def distinct_names(a: Any, b: Any) -> tuple[str, str]:
-    """Name two stores or paths differently: by their own names, with the folders before them, or marked A and B.
+    """Give two stores or paths different names: their own, with parent folders if needed, or marked A and B.
 
     >>> distinct_names("x/unet.json", "x/yolo.json"), distinct_names("runs/a/pred.csv", "runs/b/pred.csv")
     (('unet.json', 'yolo.json'), ('a/pred.csv', 'b/pred.csv'))

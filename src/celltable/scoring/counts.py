@@ -37,7 +37,7 @@ CARD: Final = Card(
 def count(pair: Pair, mode: Mode, **_: Any) -> Counts:
     """Count the true and the predicted cells of one image.
 
-    If the image has a published count (its column `count`, as LIVECell's fluorescence counts), that is the true count.
+    If the image has a published count (its column `count`, such as LIVECell's fluorescence counts), that is the truth.
     """
     published = pair.meta.get("count")
     seen = pair.seen(mode)

@@ -108,7 +108,7 @@ def total(numbers: Sequence[Pairing]) -> Pairing:
 
 
 def detection(n: Pairing) -> tuple[float, float, float]:
-    """Compute F, precision and recall of detection, whatever the types."""
+    """Compute F, precision and recall of detection, regardless of types."""
     tp, fn, fp = int(n.paired.sum()), int(n.unpaired_gt.sum()), int(n.unpaired_pred.sum())
     return ratio(2 * tp, 2 * tp + fp + fn), ratio(tp, tp + fp), ratio(tp, tp + fn)
 
@@ -116,7 +116,7 @@ def detection(n: Pairing) -> tuple[float, float, float]:
 def type_scores(n: Pairing, index: int, *, gt_typed: bool = True) -> tuple[float, float, float]:
     """Compute F, precision and recall of one type with HoVer-Net's weights (2, 2, 1, 1).
 
-    With `gt_typed` false, pairs whose true cell has no type are not counted as errors of type.
+    If `gt_typed` is False, pairs whose true cell has no type do not count as type errors.
     """
     tp = int(n.paired[index, index])
     fp_type = int(n.paired[:, index].sum()) - tp

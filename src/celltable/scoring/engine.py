@@ -1,4 +1,4 @@
-"""The engine: many pairs through many metrics in one pass, on any number of workers, with breakdowns and intervals."""
+"""The engine: score pairs with metrics in one pass, on any number of workers, with breakdowns and intervals."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def evaluate_pairs(
     Parameters
     ----------
     pairs
-        Consumed lazily; only small numbers of each are kept.
+        Consumed lazily; only a few numbers per pair are kept.
     metrics
         Names, or "all": all that apply, and why the others do not.
     mode
@@ -54,24 +54,24 @@ def evaluate_pairs(
     options
         Option → value for every metric that has it, "metric.option" → value, or metric → {option: value}.
     workers, how, scheduler
-        How many count the pairs (None: one per core), and where; see `celltable.work.Runner`. The result does not
-        depend on it.
+        How many workers count the pairs (None: one per core), and where; see `celltable.work.Runner`. The result does
+        not depend on it.
     by
         Columns to break scores down by: any column of the images, "density" (thirds of cells per pixel), and of the
         cells "size" and "class".
     partial
         "skip" leaves partially annotated images out of metrics that count false positives; "score" scores them.
     rounds, seed
-        Of the bootstrap over images; 0 rounds makes no intervals.
+        Of the bootstrap over images; 0 rounds: no intervals.
     size_edges
-        Areas in px² that bound the groups of "size".
+        Areas in px² that separate the groups of "size".
 
     Raises
     ------
     MetricError
-        If a metric that was asked for by name does not apply, or there is no image to score, or no metric.
+        If a metric selected by name does not apply, or there are no images to score, or no metrics.
     UnknownPluginError
-        If there is no metric of a name.
+        If there is no metric with that name.
     """
     if mode not in MODES:
         raise MetricError(f"mode is {mode!r}; expected 'strict' or 'corrected'")
@@ -95,7 +95,7 @@ def evaluate_pairs(
 
 
 def score_pairs(metric: Metric, pairs: Iterable[Pair], mode: Mode = "corrected", **options: Any) -> Result:
-    """Count and pool some pairs with one metric; ignored and partially annotated images are scored like others."""
+    """Count and pool pairs with one metric; ignored and partially annotated images are scored like any other."""
     settled = settle(metric.options, options, f"the metric {metric.name}")
     return metric.pool([metric.count(pair, mode, **settled) for pair in pairs], mode, **settled)
 
@@ -103,7 +103,7 @@ def score_pairs(metric: Metric, pairs: Iterable[Pair], mode: Mode = "corrected",
 def _counted(
     plan: Plan, pairs: Iterable[Pair], runner: work.Runner, progress: str | None
 ) -> tuple[list[ImageCounts], int]:
-    """Count all pairs: those to score, in natural order of their ids, and how many are marked ignore."""
+    """Count all pairs; return those to score, in natural order of their ids, and how many are marked ignore."""
     ignored, images = 0, []
     items = pairs.recipes() if runner.travels and isinstance(pairs, JoinedPairs) else pairs
     total = len(pairs) if isinstance(pairs, Sized) else None
@@ -122,7 +122,7 @@ def _count(plan: Plan, item: Pair | PairRecipe) -> ImageCounts | None:
 
 def _check_images(images: Sequence[ImageCounts], ignored: int) -> None:
     if not images:
-        what = f"all {ignored} images are marked ignore" if ignored else "there is no image"
+        what = f"all {ignored} images are marked ignore" if ignored else "there are no images"
         raise MetricError(f"nothing to score: {what}")
     ids = [image.image_id for image in images]
     if len(set(ids)) < len(ids):

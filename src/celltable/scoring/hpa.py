@@ -1,4 +1,4 @@
-"""The Open Images rule of matching, as HPA uses it: each detection tries only the cell it overlaps most, in float32."""
+"""The Open Images matching rule, as used by HPA: each detection tries only the cell it overlaps most, in float32."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Numbers = dict[str, "ClassNumbers"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassNumbers:
-    """One class in one image: scores of the detections, descending, whether each is a hit, and the cells to find."""
+    """One class in one image: detection scores, descending, whether each is a hit, and the number of cells to find."""
 
     scores: Floats
     hits: NDArray[np.bool_]
@@ -124,7 +124,7 @@ def _of_class(gt: _Rows, dt: _Rows, group: NDArray[np.bool_], overlaps: _Overlap
         best, chosen, most = np.float32(0), -1, np.float32(0)
         for j in range(overlaps.first[cell], overlaps.first[cell + 1]):
             other = int(overlaps.gt[j])
-            if other in place and overlaps.iou[j] > best:  # of equal ones the first
+            if other in place and overlaps.iou[j] > best:  # of equal ones, the first
                 best, chosen = overlaps.iou[j], other
             elif other in grouped:
                 most = max(most, overlaps.ioa[j])
@@ -161,6 +161,6 @@ def warn_of_ties(numbers: Sequence[Numbers], mode: Mode) -> None:
     if total > 1 and 2 * tied > total:
         warnings.warn(
             f"{tied:,} of {total:,} detections share their score with another of their class; the official evaluator "
-            "orders them by an unstable sort, so its number may differ",
+            "sorts them with an unstable sort, so its number may differ",
             stacklevel=4,
         )

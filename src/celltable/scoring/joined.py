@@ -1,4 +1,4 @@
-"""Join two sources into pairs, which are made one after the other here or in the processes that count them."""
+"""Join two sources into pairs, which are made one by one, here or in the processes that count them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOTED: Final = {"duplicate-annotation-id"}  # of the whole file; no cell is lost
 def paired(
     gt: Source, pred: Source, missing: Missing, unknown: Unknown, class_names: Sequence[str] = ()
 ) -> tuple[JoinedPairs, list[str]]:
-    """Join two sources, and say what a reader must know about images that only one of them has."""
+    """Join two sources; also return notes about images that only one of them has."""
     predicted = pred.ids
     annotated = [i for i in gt.ids if gt.images[i].annotated]
     unannotated = len(gt.ids) - len(annotated)
@@ -44,9 +44,9 @@ def paired(
 
 
 def _refuse_unread(gt: Source, pred: Source, missing: Missing) -> None:
-    """Raise if an image could not be read at all, as it would be scored as empty.
+    """Raise if an image could not be read at all, because it would be scored as empty.
 
-    With ``missing="empty"`` that is allowed for predictions, as it is for an image without predictions.
+    ``missing="empty"`` allows this for predictions, as it does for an image without predictions.
     """
     for source, side in ((gt, "ground truth"), (pred, "predictions")):
         unread = [f for f in getattr(source, "findings", ()) if _is_unread(source, f)]
@@ -67,7 +67,7 @@ def _is_unread(source: Source, finding: Finding) -> bool:
 
 
 def _left_out(source: Source, what: str, unknown: Unknown) -> list[str]:
-    """Say what could not be read; predictions for unknown images are refused or ignored as `unknown` says."""
+    """Describe what could not be read; refuse or ignore predictions for unknown images, depending on `unknown`."""
     findings = [f for f in getattr(source, "findings", ()) if f.severity == "error" or f.rule in NOTED]
     unplaced = [f.message for f in findings if f.rule in UNKNOWN_IMAGE]
     if unplaced and unknown == "error":
@@ -85,12 +85,12 @@ def _left_out(source: Source, what: str, unknown: Unknown) -> list[str]:
 def join_images(
     gt_ids: Iterable[str], pred_ids: Iterable[str], *, missing: Missing = "error", unknown: Unknown = "error"
 ) -> tuple[list[str], list[str]]:
-    """List the images to score, and what to tell the reader about those that only one side has.
+    """List the images to score; also return notes about those that only one side has.
 
     Parameters
     ----------
     missing
-        An image without predictions: "error", or "empty" (scored as if nothing was found there).
+        An image without predictions: "error", or "empty" (scored as if nothing had been predicted).
     unknown
         Predictions for an image that the ground truth does not have: "error" or "ignore".
 
@@ -112,8 +112,8 @@ def join_images(
         )
     if unpredicted and missing == "error":
         raise NotFoundError(
-            f"{len(unpredicted)} of {len(truth)} images have no prediction: {_some(unpredicted)}. Predict them, or say "
-            "that a missing image means an empty prediction (missing='empty')."
+            f"{len(unpredicted)} of {len(truth)} images have no prediction: {_some(unpredicted)}. Predict them, or "
+            "count a missing image as an empty prediction (missing='empty')."
         )
     if extra and unknown == "error":
         raise NotFoundError(
@@ -135,7 +135,7 @@ def _some(ids: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StoredSide:
-    """One side of an image of a store, to be read from the store in the process that needs it."""
+    """One side of an image of a store, read from the store in the process that needs it."""
 
     source: StoreSource
     image_id: str
@@ -148,7 +148,7 @@ class StoredSide:
 
 @dataclass(frozen=True, slots=True)
 class PairRecipe:
-    """A pair as it is sent to another process: cells of stores by where they are, others as they are."""
+    """A pair as sent to another process: cells of stores by reference, others by value."""
 
     image: Image
     gt: Side | StoredSide
@@ -165,7 +165,7 @@ class PairRecipe:
 
 @dataclass(frozen=True, slots=True)
 class JoinedPairs:
-    """The pairs of images `ids`, in their order; an image that `pred` does not have is one without predictions."""
+    """The pairs of the images `ids`, in that order; images that `pred` does not have are without predictions."""
 
     gt: Source
     pred: Source
@@ -180,7 +180,7 @@ class JoinedPairs:
         return (self._recipe(image_id, sent=False).pair() for image_id in self.ids)
 
     def recipes(self) -> Iterator[PairRecipe]:
-        """Yield what another process makes each pair from."""
+        """Yield a recipe per pair, from which another process can make it."""
         return (self._recipe(image_id, sent=True) for image_id in self.ids)
 
     def _recipe(self, image_id: str, *, sent: bool) -> PairRecipe:

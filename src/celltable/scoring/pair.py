@@ -1,4 +1,4 @@
-"""One image with its ground truth and its prediction, and everything metrics read of them, computed once and shared."""
+"""An image with its ground truth and prediction, and what metrics derive from them, computed once and shared."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Pair:
     """Ground truth and prediction of one image; `meta` holds its columns (tissue, cell_type, modality, split, …).
 
-    `exhaustive` is False where not every cell was annotated; `ignored` images are never scored.
+    `exhaustive` is False if not every cell was annotated; `ignored` images are never scored.
     """
 
     image_id: str
@@ -39,41 +39,41 @@ class Pair:
 
     @cached_property
     def overlap(self) -> Overlap:
-        """The sparse overlaps of all cells as they are: gt_index, pred_index (positions in the sides), intersection."""
+        """Sparse overlaps of all cells, unflattened: gt_index, pred_index (positions in the sides), intersection."""
         if self.gt.size != self.pred.size:
             raise MetricError(
                 f"image {self.image_id}: the ground truth is {self.gt.size[0]}×{self.gt.size[1]} and the prediction "
                 f"{self.pred.size[0]}×{self.pred.size[1]} pixels; expected the same size"
             )
         if self.gt.map is not None and self.pred.map is not None:
-            found = overlaps.overlap_of_strips(paired_strips(self.gt.label_map, self.pred.label_map))
-            self.gt.learn(found.gt_ids, found.gt_areas, found.gt_boxes)
-            self.pred.learn(found.pred_ids, found.pred_areas, found.pred_boxes)
-            return _placed(found, self.gt, self.pred)
+            table = overlaps.overlap_of_strips(paired_strips(self.gt.label_map, self.pred.label_map))
+            self.gt.learn(table.gt_ids, table.gt_areas, table.gt_boxes)
+            self.pred.learn(table.pred_ids, table.pred_areas, table.pred_boxes)
+            return _placed(table, self.gt, self.pred)
         return _numbered(overlaps.overlap_of_masks(self.gt.masks, self.pred.masks), self.gt, self.pred)
 
     @cached_property
     def flat(self) -> Overlap:
-        """The overlaps after each side was painted into one label map (later ids on top); covered cells are gone."""
+        """Overlaps after painting each side into one label map (later ids on top); covered cells are gone."""
         if not self.gt.overlapping and not self.pred.overlapping:
             return self.overlap
         return overlaps.overlap_of_strips(paired_strips(self.gt.label_map, self.pred.label_map))
 
     @cached_property
     def table(self) -> PairTable:
-        """`flat` with everything that label-map protocols derive from it."""
+        """`flat`, with everything that label-map protocols derive from it."""
         return PairTable.of(self.flat, self.gt, self.pred, self.image_id)
 
     @cached_property
     def class_table(self) -> PairTable:
-        """As `table`, but of the cells as they are, for protocols that look at each class on its own."""
+        """Like `table`, but of the unflattened cells, for protocols that score each class separately."""
         return (
             self.table if self.flat is self.overlap else PairTable.of(self.overlap, self.gt, self.pred, self.image_id)
         )
 
     @cached_property
     def clean(self) -> Pair:
-        """Without crowd and ignore regions of the ground truth, and predictions that lie half or more on them."""
+        """The pair without crowd and ignore regions, and without predictions that are half or more on them."""
         if self.gt.crowd is None and self.gt.ignore is None:
             return self
         regions, table = self.gt.flags, self.overlap
@@ -84,11 +84,11 @@ class Pair:
         return self.kept(~regions, ~hidden)
 
     def seen(self, mode: str) -> Pair:
-        """What a label-map protocol looks at: all cells in strict mode, `clean` in corrected mode."""
+        """Return what a label-map protocol scores: all cells in strict mode, `clean` in corrected mode."""
         return self if mode == "strict" else self.clean
 
     def kept(self, gt: ArrayLike, pred: ArrayLike) -> Pair:
-        """The pair with only the cells where the boolean masks are true; overlaps are carried over, not recomputed."""
+        """Keep only the cells where the boolean masks are true; overlaps are carried over, not recomputed."""
         gt_mask, pred_mask = np.asarray(gt, bool), np.asarray(pred, bool)
         made = replace(self, gt=self.gt.take(gt_mask), pred=self.pred.take(pred_mask))
         made.__dict__["overlap"] = self.overlap.kept(gt_mask, pred_mask)
@@ -106,7 +106,7 @@ class Pair:
 
     @cached_property
     def nearest_centres(self) -> tuple[Ints, Ints, Floats]:
-        """The assignment of centres with the least sum of distances over all pairs, and the distances."""
+        """The assignment of centres with the smallest sum of distances over all pairs, and the distances."""
         return nearest_assignment(self.gt_centroids, self.pred_centroids)
 
     @property
@@ -116,7 +116,7 @@ class Pair:
         Raises
         ------
         MetricError
-            If there are none, or one of them is NaN.
+            If there are none, or if any is NaN.
         """
         scores = self.pred.scores
         if scores is None:
@@ -135,7 +135,7 @@ class Pair:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Class names that both sides' class codes point into; empty where either has no classes."""
+        """Class names that the class codes of both sides refer to; empty if either side has no classes."""
         if self.gt.class_codes is None or self.pred.class_codes is None:
             return ()
         return self.gt.class_names
@@ -150,7 +150,7 @@ class Pair:
 
 
 def _placed(table: Overlap, gt: Side, pred: Side) -> Overlap:
-    """An overlap of label maps whose rows are those of the sides, also where a side lists its ids in its own order."""
+    """Reorder an overlap of label maps to the rows of the sides, which may list their ids in any order."""
     if gt.given_ids is None and pred.given_ids is None:
         return table
     gt_ids, pred_ids = gt.given_ids, pred.given_ids
@@ -166,11 +166,11 @@ def _placed(table: Overlap, gt: Side, pred: Side) -> Overlap:
     return replace(table, **changed) if changed else table
 
 
-def _positions(ids: Ints, found: Ints) -> Ints:
+def _positions(ids: Ints, labels: Ints) -> Ints:
     order = np.argsort(ids, kind="stable")
-    where = np.searchsorted(ids[order], found)
-    if len(found) and (where.max(initial=0) >= len(ids) or not np.array_equal(ids[order][where], found)):
-        missing = sorted(set(found.tolist()) - set(ids.tolist()))[:5]
+    where = np.searchsorted(ids[order], labels)
+    if len(labels) and (where.max(initial=0) >= len(ids) or not np.array_equal(ids[order][where], labels)):
+        missing = sorted(set(labels.tolist()) - set(ids.tolist()))[:5]
         raise MetricError(f"the label map holds ids {missing} that the list of ids does not; give every id one row")
     return np.asarray(order[where], np.int64)
 

@@ -1,4 +1,4 @@
-"""The overlap table of one image as metrics of label maps read it: sorted, with matches and classes, each made once."""
+"""The overlap table of one image for metrics of label maps: sorted, with matches and classes, each computed once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Bools = NDArray[np.bool_]
 class PairTable(Overlap):
     """The cells of both sides of an image in ascending order of their ids, and their overlaps.
 
-    The overlapping pairs are sorted by ground truth, then by prediction. Cells without a pixel are left out.
+    The overlapping pairs are sorted by ground truth, then by prediction. Cells without pixels are left out.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class PairTable(Overlap):
 
     @cached_property
     def union(self) -> Ints:
-        """Pixels of either cell, for each overlapping pair."""
+        """Size of the union of each overlapping pair, in pixels."""
         return self.gt_areas[self.gt_index] + self.pred_areas[self.pred_index] - self.intersection
 
     @cached_property
@@ -97,12 +97,12 @@ class PairTable(Overlap):
 
     @cached_property
     def foreground(self) -> tuple[int, int, int]:
-        """Pixels of the ground truth, of the prediction, and of both."""
+        """Numbers of foreground pixels of the ground truth, of the prediction, and shared by both."""
         return int(self.gt_areas.sum()), int(self.pred_areas.sum()), int(self.intersection.sum())
 
     @cached_property
     def unique(self) -> NDArray[np.intp]:
-        """Pairs of IoU of 1/2 or more, one to one: where one cell ties with two others, only one pair counts."""
+        """One-to-one pairs with an IoU of at least 1/2; if a cell ties with two others, only one pair counts."""
         pairs = np.flatnonzero(self.iou >= 0.5)
         if one_to_one(self.gt_index[pairs], self.pred_index[pairs]):
             return pairs
@@ -110,20 +110,20 @@ class PairTable(Overlap):
 
     @cached_property
     def best(self) -> NDArray[np.intp]:
-        """Pairs of the one-to-one assignment with the largest sum of IoU."""
+        """Pairs of the one-to-one assignment with the largest sum of IoUs."""
         return np.flatnonzero(self.assignment(self.iou))
 
     def over(self, threshold: float) -> NDArray[np.intp]:
-        """One-to-one pairs with an IoU strictly over the threshold.
+        """Return the one-to-one pairs with an IoU strictly above the threshold.
 
-        From a threshold of 1/2 on such pairs are unique; below, they are those of the assignment `best`.
+        From a threshold of 1/2 such pairs are unique; below, they are those of the assignment `best`.
         """
         if threshold >= 0.5:
             return np.flatnonzero(self.iou > threshold)
         return self.best[self.iou[self.best] > threshold]
 
     def assignment(self, weights: Floats, pairs: NDArray[np.intp] | None = None) -> Bools:
-        """Tell for each pair whether it belongs to the one-to-one assignment with the largest sum of weights."""
+        """Flag the pairs of the one-to-one assignment with the largest sum of weights."""
         gt_index, pred_index = self.gt_index, self.pred_index
         if pairs is not None:
             gt_index, pred_index = gt_index[pairs], pred_index[pairs]
@@ -133,13 +133,13 @@ class PairTable(Overlap):
         return pairing.assign(gt_index, pred_index, values, self.n_gt, self.n_pred).astype(bool)
 
     def by_class(self, count: int) -> list[PairTable]:
-        """Make the table of each class 0..count-1 alone; both sides must have classes."""
+        """Make a separate table for each class 0..count-1; both sides must have classes."""
         assert self.gt_class is not None
         assert self.pred_class is not None
         return [self.kept(self.gt_class == code, self.pred_class == code) for code in range(count)]
 
     def need_background(self, code: str, *, gt: bool = True, pred: bool = True) -> None:
-        """Strict mode: raise where the official code drops a cell because a map has no background pixel.
+        """Strict mode: raise if a map has no background, because the official code then drops a cell.
 
         Raises
         ------
@@ -150,19 +150,19 @@ class PairTable(Overlap):
             if wanted and len(area) and int(area.sum()) == self.n_pixels:
                 raise MetricError(
                     f"image {self.image_id}: the {name} has no background pixel, and {code} then takes its first cell "
-                    "for background; use corrected mode"
+                    "for the background; use corrected mode"
                 )
 
 
 def one_to_one(gt_index: Ints, pred_index: Ints) -> bool:
-    """Whether no cell of either side occurs in two pairs (`gt_index` is sorted)."""
+    """Return whether no cell of either side occurs in two pairs (`gt_index` is sorted)."""
     if len(gt_index) < 2:
         return True
     return bool((gt_index[1:] != gt_index[:-1]).all()) and int(np.bincount(pred_index, minlength=1).max()) < 2
 
 
 def _classes(side: Side, ids: Ints) -> Ints | None:
-    """Class codes of the cells `ids` of a side; a side without cells needs none."""
+    """Return the class codes of the cells `ids` of a side; a side without cells needs none."""
     codes, own = side.class_codes, side.ids
     if codes is None:
         return None if len(own) else np.zeros(0, np.int64)
@@ -173,7 +173,7 @@ def _classes(side: Side, ids: Ints) -> Ints | None:
 
 
 def _by_id(ids: Ints, areas: Ints) -> tuple[NDArray[np.intp] | slice, Ints | None]:
-    """Order cells by id without those that have no pixel: the order, and the new position of each (None: the same)."""
+    """Order cells by id, dropping empty ones; return the order, and each new position (None: unchanged)."""
     if (len(ids) < 2 or bool((ids[1:] > ids[:-1]).all())) and (not len(areas) or int(areas.min()) > 0):
         return slice(None), None
     order = np.argsort(ids, kind="stable")

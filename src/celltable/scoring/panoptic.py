@@ -1,4 +1,4 @@
-"""Panoptic quality of one overlap table: the counts that every variant starts from, and the quotients made of them."""
+"""Panoptic quality of one overlap table: the counts that all variants use, and the ratios computed from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SQ_EPS = 1e-6  # in the denominator of SQ: PanNuke-metrics, HoVer-Net, CoNIC and
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Numbers of matched, spurious and missed cells, and the sum of IoU of the matched ones."""
+    """Numbers of matched, spurious and missed cells, and the sum of the IoUs of the matches."""
 
     tp: int
     fp: int
@@ -36,7 +36,7 @@ class Counts:
 def counts(table: PairTable, match_iou: float = 0.5, *, by_prediction: bool = False) -> Counts:
     """Match cells by IoU > `match_iou` and count.
 
-    The IoU are summed in order of the ground truth, or `by_prediction`; the order decides the last bit of the sum.
+    The IoUs are summed in the order of the ground truth, or `by_prediction`; the order affects the last bit.
     """
     pairs = table.over(match_iou)
     if by_prediction:
@@ -48,7 +48,7 @@ def counts(table: PairTable, match_iou: float = 0.5, *, by_prediction: bool = Fa
 def counts_by_class(
     table: PairTable, n_classes: int, match_iou: float = 0.5, *, by_prediction: bool = False
 ) -> list[Counts]:
-    """Count the cells of each class on their own; both sides must have classes."""
+    """Count the cells of each class separately; both sides must have classes."""
     if match_iou < 0.5 or table.gt_class is None or table.pred_class is None:
         return [counts(t, match_iou, by_prediction=by_prediction) for t in table.by_class(n_classes)]
     pairs = table.over(match_iou)
@@ -77,7 +77,7 @@ def quality(n: Counts, dq_eps: float = 0.0) -> tuple[float, float, float]:
 
 
 def refuse_empty(table: PairTable, code: str) -> None:
-    """Strict mode: raise where the official code divides by zero because no side has a cell."""
+    """Strict mode: raise if neither side has cells, because the official code then divides by zero."""
     if not table.n_gt and not table.n_pred:
         raise MetricError(
             f"image {table.image_id} has no cell on either side, and {code} then divides by zero; use corrected mode, "

@@ -1,4 +1,4 @@
-"""Pooling: the numbers of all images become scores, per group as well, with bootstrap intervals."""
+"""Pooling: turn the numbers of all images into scores, overall and per group, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Pooling:
     seed: int
 
     def scores(self) -> tuple[dict[str, Score], dict[str, str]]:
-        """Pool every metric: the scores, and why the other metrics do not apply.
+        """Pool every metric; return the scores, and why the other metrics do not apply.
 
         Raises
         ------
         MetricError
-            If a metric that was asked for by name has no image to score.
+            If a metric that was selected by name has no image to score.
         """
         scores: dict[str, Score] = {}
         unavailable: dict[str, str] = {}
@@ -57,14 +57,14 @@ class Pooling:
         return scores, unavailable
 
     def _reason(self, metric: Metric) -> str | None:
-        """Why the metric does not apply to these images; None if it does."""
+        """Say why the metric does not apply to these images; None if it does."""
         entries = [image.numbers[metric.name] for image in self.images]
         unscored = next((e.reason for e in entries if isinstance(e, Unscored)), None)
         if unscored is not None or any(e is not None for e in entries):
             return unscored
         reason = "every image is partially annotated, so false positives are unknown"
         if self.plan.strictly:
-            raise MetricError(f"{metric.name}: {reason}; partial='score' scores them all the same")
+            raise MetricError(f"{metric.name}: {reason}; partial='score' scores them anyway")
         return reason
 
     def _score(self, metric: Metric) -> Score:
@@ -103,7 +103,7 @@ class Pooling:
 
 
 def _cell_groups(metric: Metric, images: Sequence[ImageCounts], column: str) -> dict[str, dict[str, Any]]:
-    """What the metric counted in each group of cells, by group and image."""
+    """Return what the metric counted in each group of cells, by group and image."""
     if not any(of == column for image in images for of, _ in image.parts):
         raise NotFoundError("the cells have no classes on both sides, so there is nothing to break down by")
     members: dict[str, dict[str, Any]] = {}
@@ -116,7 +116,7 @@ def _cell_groups(metric: Metric, images: Sequence[ImageCounts], column: str) -> 
 
 
 def _image_groups(metric: Metric, images: Sequence[ImageCounts], column: str) -> dict[str, dict[str, Any]]:
-    """What the metric counted in the images of each group, by group and image."""
+    """Return what the metric counted in the images of each group, by group and image."""
     members: dict[str, dict[str, Any]] = {}
     for image, label in zip(images, group_labels(images, column), strict=True):
         if label is not None:

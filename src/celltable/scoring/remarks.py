@@ -1,4 +1,4 @@
-"""What a reader must know besides the scores: masks that overlap, maps without background, warnings of metrics."""
+"""Notes that accompany the scores: overlapping masks, maps without background, warnings of metrics."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _SIDES = ("ground truth", "predictions")
 
 
 class Remarks(NamedTuple):
-    """What is remarkable about an image; each field holds (ground truth, predictions).
+    """What to note about an image; each field holds (ground truth, predictions).
 
     Attributes
     ----------
     hidden
-        (pixels, whole cells) that were lost when overlapping masks were painted into one label map; (0, 0) if no
-        metric painted them.
+        (pixels, whole cells) lost when overlapping masks were painted into one label map; (0, 0) if no metric painted
+        them.
     full
         Whether cells cover every pixel.
     """
@@ -31,7 +31,7 @@ class Remarks(NamedTuple):
 
 
 def remarks_of(pair: Pair, seen: Pair) -> Remarks:
-    """Make the remarks on a pair that metrics have read as `seen`, without decoding any mask."""
+    """Collect the remarks on a pair that metrics have read as `seen`, without decoding masks."""
     hidden = ((0, 0), (0, 0))
     if "flat" in seen.__dict__ and seen.flat is not seen.overlap:
         flat = seen.flat
@@ -71,9 +71,9 @@ def _count(n: int, noun: str) -> str:
 
 
 def warned(caught: Sequence[warnings.WarningMessage], *, known: bool) -> list[str]:
-    """Turn warnings of metrics into notes and issue them again; of those that differ only in numbers, the first.
+    """Turn warnings of metrics into notes and reissue them, keeping the first of those that differ only in numbers.
 
-    `known` says that the reader has been warned of equal scores already.
+    `known` says that a note about equal scores exists already.
     """
     kept: dict[str, warnings.WarningMessage] = {}
     for one in caught:

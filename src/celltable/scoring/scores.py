@@ -1,4 +1,4 @@
-"""What an evaluation returns: scores by metric, with fields, cards, values of images, groups and intervals."""
+"""The result of an evaluation: scores by metric, with fields, cards, values per image, groups and intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .text import counted, in_blocks, plain, show, table, with_unit
 class Group:
     """The score of one group of a breakdown.
 
-    `ci` is its 95 % bootstrap interval over images, or None; `numbers` is what the metric counted in the group, by
+    `ci` is its 95 % bootstrap interval over images, or None; `numbers` holds what the metric counted in the group, by
     image.
     """
 
@@ -42,11 +42,11 @@ class Score:
     name, value, mode
         Metric, headline number, strict or corrected.
     fields
-        Every number under the name its reference gives it.
+        Every number, under the name it has in the reference.
     card
         The protocol; `card.skipped` says what was left out, and how often.
     images
-        Image id → headline value of that image alone.
+        Image id → headline value of that image.
     groups
         Column → value of the column → its score.
     ci
@@ -116,7 +116,7 @@ class Scores(Mapping[str, Score]):
     unavailable
         Metric → why it does not apply to this data.
     notes
-        What a reader must know: images left out, predictions without an image, equal scores.
+        What to know about the scores: images left out, predictions without an image, equal scores.
     image_ids, meta
         Images in the order of `Score.numbers`, and their columns.
     """

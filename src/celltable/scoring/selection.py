@@ -1,4 +1,4 @@
-"""Which metrics to run, and whether a metric applies to a pair."""
+"""Select the metrics to run, and tell whether a metric applies to a pair."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .pair import Pair
 
 
 def select(metrics: str | Sequence[str]) -> tuple[tuple[Metric, ...], bool]:
-    """Load metrics by name, and tell whether they were named one by one ("all" leaves heavy ones out).
+    """Load metrics by name, and tell whether they were named individually ("all" leaves out heavy ones).
 
     Raises
     ------
     UnknownPluginError
-        If there is no metric of a name.
+        If there is no metric with that name.
     """
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     if not any(names):
-        raise MetricError("no metric was asked for; name one or several, or 'all'")
+        raise MetricError("no metric is selected; name one or several, or 'all'")
     if "all" in names:
         every = (plugins.load("metrics", n) for n in plugins.names("metrics"))
         return tuple(m for m in every if not m.heavy), False
@@ -31,7 +31,7 @@ def select(metrics: str | Sequence[str]) -> tuple[tuple[Metric, ...], bool]:
 
 
 def lacking(metric: Metric, pair: Pair) -> str | None:
-    """Name what a metric needs and the pair does not have; None if it has everything."""
+    """Say what a metric needs that the pair does not have; None if nothing is missing."""
     if "scores" in metric.needs and len(pair.pred):
         if pair.pred.scores is None:
             return "the predictions have no scores"

@@ -1,4 +1,4 @@
-"""One side of an image, ground truth or predictions, as metrics read it: a view of cells, or of a label map."""
+"""One side of an image, ground truth or predictions, as read by metrics: a view of cells or of a label map."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ _COLUMNS: Final = {
 class Side:
     """The cells of one side (ground truth or predictions) of one image.
 
-    Make one with `from_label_map`, `from_rle`, `from_layers` or `from_instances`. Either `map` (a label map, 0 =
-    background, which cannot overlap) or `given` (masks, which can) is there; the other is made when asked for. All
-    columns have one entry per cell, in the order of `ids`; None where there is no such column.
+    Make one with `from_label_map`, `from_rle`, `from_layers` or `from_instances`. It holds either `map` (a label map,
+    0 = background, whose cells cannot overlap) or `given` (masks, which can); the other is made on demand. All columns
+    have one entry per cell, in the order of `ids`; missing columns are None.
 
     Attributes
     ----------
     size
         (height, width).
     columns
-        What is known of the cells beside their masks.
+        What is known about the cells besides their masks.
     given_ids
         Instance ids, int64 (n,); 1..n, or the labels of `map`, where it is None.
     class_codes, class_names
         Index of each cell's class in `class_names`, int64 (n,), -1 = none.
     painted
-        The label map of `given` masks, where it is known already.
+        The label map of the `given` masks, if already known.
     subset
-        True where `map` holds more cells than `given_ids`.
+        True if `map` contains more cells than `given_ids`.
     """
 
     size: tuple[int, int]
@@ -82,7 +82,7 @@ class Side:
     ) -> Side:
         """View the cells of an integer label map; columns are in ascending order of the labels, or of `given_ids`.
 
-        The map is an array, or anything with a shape that gives its rows by slices and all of them to `numpy.asarray`,
+        The map is an array, or anything with a shape whose rows can be sliced and that `numpy.asarray` can convert,
         such as `celltable.imagefile.LabelStrips`, which reads a map on disk a few rows at a time. Columns are `scores`,
         `crowd`, `ignore`, `published_area`, `published_boxes`, `source_ids` and `several`.
         """
@@ -106,9 +106,9 @@ class Side:
 
     @classmethod
     def from_layers(cls, stack: NDArray[Any], class_names: Sequence[str], **columns: Any) -> Side:
-        """View the cells of a (row, column, class) stack of label maps, as PanNuke has them; others are not read.
+        """View the cells of a (row, column, class) stack of label maps, as in PanNuke; further layers are not read.
 
-        Ids are 1, 2, … in the order of class and label; where layers share a pixel the cells overlap, and the later
+        Ids are 1, 2, … in the order of class and label; where layers share a pixel, the cells overlap and the later
         class is on top.
         """
         layers = maps.layers(stack, len(class_names))
@@ -128,9 +128,9 @@ class Side:
         Parameters
         ----------
         class_names
-            The classes that codes point into; those that occur, sorted, by default.
+            The classes that codes refer to; by default those that occur, sorted.
         all_coded
-            Give codes (-1) even where no cell of the image has a class.
+            Set codes (-1) even if no cell of the image has a class.
         """
         words, codes = tuple(class_names), None
         if cells.class_name is not None and not words:
@@ -166,12 +166,12 @@ class Side:
 
     @cached_property
     def published_area(self) -> Floats | None:
-        """Areas as the release states them, float64 (n,), px²."""
+        """Published areas, float64 (n,), px²."""
         return None if self.columns is None else self.columns.floats("published_area")
 
     @cached_property
     def published_boxes(self) -> Floats | None:
-        """Boxes as the release states them, float64 (n, 4): x, y, width, height."""
+        """Published boxes, float64 (n, 4): x, y, width, height."""
         return None if self.columns is None else self.columns.floats("published_bbox")
 
     @cached_property
@@ -216,7 +216,7 @@ class Side:
         return aligned(self.ids, self._scanned.gt_ids, self._scanned.gt_boxes)
 
     def learn(self, ids: Ints, areas: Ints, boxes: NDArray[np.int32]) -> None:
-        """Take over what an overlap table has read from the label map, so that it is not read again."""
+        """Store what an overlap table has measured, so that the label map is not read again."""
         if self.given_ids is None:
             for name, value in (("ids", ids), ("areas", areas), ("boxes", boxes)):
                 self.__dict__.setdefault(name, value)
@@ -228,7 +228,7 @@ class Side:
 
     @property
     def measured(self) -> bool:
-        """Whether areas are known without reading masks or the map."""
+        """Whether areas are known without reading masks or the label map."""
         return self.given.measured if self.given is not None else "ids" in self.__dict__
 
     @cached_property
@@ -242,19 +242,19 @@ class Side:
         position = np.searchsorted(ids, self.ids)
         there = position < len(ids)
         there[there] = ids[position[there]] == self.ids[there]
-        none = Masks.of([masks[:0].union()], masks.size)  # for an id that has no pixel
+        none = Masks.of([masks[:0].union()], masks.size)  # for an id without pixels
         return Masks.concat([masks, none]).take(np.where(there, position, len(ids)))
 
     @cached_property
     def overlapping(self) -> bool:
-        """Whether two masks of this side share a pixel."""
+        """Whether any two masks of this side share pixels."""
         if self.map is not None or not len(self):
             return False
         return self.painted is not None or not self.masks.disjoint
 
     @cached_property
     def label_map(self) -> NDArray[Any]:
-        """The side as one label map of `ids`; where masks overlap, later ids (in ascending order) are on top."""
+        """The side as a label map of `ids`; where masks overlap, higher ids are on top."""
         if self.map is not None:
             return np.where(np.isin(self.map, self.ids), self.map, 0) if self.subset else self.map
         if self.painted is not None:
@@ -273,14 +273,14 @@ class Side:
         return flags
 
     def with_columns(self, **columns: Any) -> Side:
-        """The same cells with some columns, those of `from_label_map`, replaced."""
+        """Return the same cells with some columns replaced; names are those of `from_label_map`."""
         given = _named(columns)
         if given is None or self.columns is None:
             return replace(self, columns=given or self.columns)
         return replace(self, columns=self.columns.replaced({name: given.raw(name) for name in given}))
 
     def take(self, keep: ArrayLike) -> Side:
-        """The cells where the boolean mask `keep` is true; ids and columns are kept."""
+        """Return the cells where the boolean mask `keep` is true, with their ids and columns."""
         mask = np.asarray(keep, bool)
         where = np.flatnonzero(mask)
         taken = replace(
@@ -298,7 +298,7 @@ class Side:
 
 
 def _named(columns: dict[str, Any]) -> Columns | None:
-    """Columns of cells by the names that metrics use for them; None if none is given."""
+    """Make the columns of cells from the names that metrics use for them; None if none is given."""
     strange = sorted(set(columns) - {*_COLUMNS, "several"})
     if strange:
         raise TypeError(f"a side has no column '{strange[0]}'; expected {', '.join(_COLUMNS)} or several")
@@ -310,13 +310,13 @@ def _named(columns: dict[str, Any]) -> Columns | None:
     return Columns(len(next(iter(given.values()))), given) if given else None
 
 
-def aligned(ids: Ints, found: Ints, values: NDArray[Any]) -> NDArray[Any]:
-    """Put rows of `values`, one per id of `found` (ascending), in the order of `ids`; zeros for ids without a pixel."""
-    if len(ids) == len(found) and np.array_equal(ids, found):
+def aligned(ids: Ints, present: Ints, values: NDArray[Any]) -> NDArray[Any]:
+    """Put rows of `values`, one per id of `present` (ascending), in the order of `ids`; zeros for missing ids."""
+    if len(ids) == len(present) and np.array_equal(ids, present):
         return values
     out = np.zeros((len(ids), *values.shape[1:]), values.dtype)
-    position = np.searchsorted(found, ids)
-    there = position < len(found)
-    there[there] = found[position[there]] == ids[there]
+    position = np.searchsorted(present, ids)
+    there = position < len(present)
+    there[there] = present[position[there]] == ids[there]
     out[there] = values[position[there]]
     return out

@@ -1,4 +1,4 @@
-"""What can be scored, whatever it comes as: a store, or a file or folder of annotations; one image at a time."""
+"""Sources of cells to score, one image at a time: a store, or a file or folder of annotations."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ T = TypeVar("T")
 PANNUKE_MASKS = "masks.npy"
 TIFF = (".tif", ".tiff")
 LABEL_FILES = (*TIFF, ".png")
-LARGE = 1 << 26  # px from which a label map is scored by strips of rows
-SMALL_FILE = 1 << 16  # bytes; no map that large is packed into less
+LARGE = 1 << 26  # px from which a label map is scored in strips of rows
+SMALL_FILE = 1 << 16  # bytes; a smaller file cannot contain a map that large
 IMAGE_COLUMNS = (
     "dataset",
     "modality",
@@ -79,23 +79,23 @@ class StoreSource:
         """Ids of the images to score."""
         if self.where is None:
             return list(self.store)
-        found = self.store.query(f"select image_id from images where {self.where}").column("image_id").to_pylist()
-        if not found:
+        selected = self.store.query(f"select image_id from images where {self.where}").column("image_id").to_pylist()
+        if not selected:
             raise NotFoundError(f"no image of {self.store.path.name} has {self.where}")
-        chosen = set(found)
+        chosen = set(selected)
         return [i for i in self.store if i in chosen]
 
     @property
     def kinds(self) -> list[str]:
-        """Of what kinds there are cells."""
+        """The kinds of cells in the store."""
         return list(self.store.value_counts("kind"))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The classes in the order of the data set, then any others that occur."""
-        found = set(self.store.value_counts("class_name"))
-        listed = [c for c in self.store.description.classes if c in found]
-        return (*listed, *sorted(found - set(listed)))
+        """The classes that occur, in the order of the data set, then any others."""
+        present = set(self.store.value_counts("class_name"))
+        listed = [c for c in self.store.description.classes if c in present]
+        return (*listed, *sorted(present - set(listed)))
 
     def side(self, image_id: str, class_names: tuple[str, ...]) -> Side:
         """The cells of one image."""
@@ -107,7 +107,7 @@ class StoreSource:
 
 @dataclass(frozen=True, slots=True)
 class StoreSourceReference(work.Reference[StoreSource]):
-    """How another process comes to the same `StoreSource`, with one for all its images."""
+    """How another process opens the same `StoreSource`, once for all its images."""
 
     store: StoreReference
     where: str | None
@@ -133,7 +133,7 @@ class SampleSource:
 
     @property
     def findings(self) -> list[Finding]:
-        """What reading found wrong."""
+        """The defects found while reading."""
         return [f for s in self.samples.values() for f in s.findings]
 
     @property
@@ -144,8 +144,8 @@ class SampleSource:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The classes that occur, sorted."""
-        found = {c for s in self.samples.values() for c in s.instances.column("class_name") if c is not None}
-        return tuple(sorted(found))
+        present = {c for s in self.samples.values() for c in s.instances.column("class_name") if c is not None}
+        return tuple(sorted(present))
 
     def side(self, image_id: str, class_names: tuple[str, ...]) -> Side:
         """The cells of one image."""
@@ -157,7 +157,7 @@ class SampleSource:
 
 @dataclass(frozen=True)
 class StripSource:
-    """Label maps in TIFF files, some of them large: only headers are read, and an image's rows when it is scored."""
+    """TIFF label maps, some of them large: only headers are read until an image is scored."""
 
     name: str
     maps: Mapping[str, LabelStrips] = field(repr=False)
@@ -179,7 +179,7 @@ class StripSource:
 
 
 def strips_in(path: Path) -> StripSource | None:
-    """Label maps of a TIFF file, or a folder of them, as strips; None if none is large or one is not a label map."""
+    """Open a TIFF label map, or a folder of them, as strips; None if none is large or one is not a label map."""
     inside = [path] if path.is_file() else sorted(path.rglob("*"))
     files = [f for f in inside if f.suffix.lower() in TIFF and f.is_file()]
     if not files or max(f.stat().st_size for f in files) < SMALL_FILE:
@@ -198,20 +198,20 @@ def source_of(
     kind: str | None = None,
     form: str | None = None,
 ) -> Source:
-    """A store, its path, or the path of annotations in any format that can be read.
+    """Open a store, its path, or the path of annotations in any readable format.
 
     Parameters
     ----------
     given
         A Store or a path.
     images
-        Known images, for formats that name no sizes or ids (COCO results need them).
+        Known images, for formats without image sizes or ids (COCO results need them).
     where
         SQL condition on the images of a store.
     kind
         "nucleus" or "cell": only those.
     form
-        Name of the format of a path; None to recognise it from the content.
+        Name of the path's format; None to recognise it from the content.
 
     Raises
     ------
@@ -238,7 +238,7 @@ def source_of(
 
 
 def _read(path: Path, form: Format, images: Mapping[str, Image] | None, kind: str | None) -> Source:
-    """What a path holds, read in the given format."""
+    """Read a path in the given format."""
     streamed = strips_in(path) if form.name == "label-tiff" and kind in (None, "nucleus") else None
     if streamed is not None:
         return replace(streamed, maps=_alone(streamed.maps, path, images))
@@ -251,24 +251,24 @@ def _read(path: Path, form: Format, images: Mapping[str, Image] | None, kind: st
             raise InputError(f"{path.name} ({form.name}): image {sample.image.image_id!r} occurs more than once")
         samples[sample.image.image_id] = sample
     if not samples:
-        raise InputError(f"{path.name} ({form.name}) holds no image")
+        raise InputError(f"{path.name} ({form.name}) contains no images")
     return SampleSource(path.name, _alone(samples, path, images), kind)
 
 
 def _is_empty_list(path: Path) -> bool:
-    """Whether COCO results hold no prediction at all: a model that found nothing anywhere."""
+    """Return whether COCO results are an empty list, from a model that found nothing anywhere."""
     return path.is_file() and path.stat().st_size < SMALL_FILE and b"".join(path.read_bytes().split()) == b"[]"
 
 
-def _alone(found: Mapping[str, T], path: Path, images: Mapping[str, Image] | None) -> Mapping[str, T]:
-    """Of one label map scored against one image, under the id of that image: their file names may differ."""
-    if len(found) == 1 and images is not None and len(images) == 1 and path.suffix.lower() in LABEL_FILES:
-        return {next(iter(images)): value for value in found.values()}
-    return found
+def _alone(by_id: Mapping[str, T], path: Path, images: Mapping[str, Image] | None) -> Mapping[str, T]:
+    """Give a single label map the id of the single image it is scored against: their file names may differ."""
+    if len(by_id) == 1 and images is not None and len(images) == 1 and path.suffix.lower() in LABEL_FILES:
+        return {next(iter(images)): value for value in by_id.values()}
+    return by_id
 
 
 def meta_of(image: Image) -> dict[str, Any]:
-    """The columns of an image by which scores can be broken down."""
+    """Return the columns of an image by which scores can be broken down."""
     meta = {name: getattr(image, name) for name in IMAGE_COLUMNS}
     meta.update(image.metadata)
     if "fold" not in meta:
@@ -278,12 +278,12 @@ def meta_of(image: Image) -> dict[str, Any]:
 
 
 def classes_of(*sources: Source) -> tuple[str, ...]:
-    """The classes of all sources, each once, those of the first source first."""
+    """List the classes of all sources, each once, those of the first source first."""
     return tuple(dict.fromkeys(c for s in sources for c in s.classes))
 
 
 def empty_side(image: Image, class_names: Iterable[str]) -> Side:
-    """No cells."""
+    """Make a side without cells."""
     import numpy as np
 
     codes = np.zeros(0, np.int64)

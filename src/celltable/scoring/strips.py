@@ -1,4 +1,4 @@
-"""Label maps read in strips of rows, so that a map on disk is never in memory whole: overlaps, centres, outlines."""
+"""Label maps read in strips of rows, so that a map on disk is never wholly in memory: overlaps, centres, outlines."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ WINDOW = 2 * STRIP  # pixels whose outlines are counted at once, without the row
 
 
 def native_map(label_map: NDArray[Any]) -> NDArray[Any]:
-    """Convert a label map to a type and memory order that the core takes."""
+    """Convert a label map to a type and memory order that the core accepts."""
     known = label_map.dtype in (np.uint8, np.uint16, np.int32, np.uint32, np.int64)
     return np.ascontiguousarray(label_map, label_map.dtype if known else np.int64)
 
 
 def strips_of(label_map: Any) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield the number of the first row and the rows of each strip; the rows are valid until the next are asked for."""
+    """Yield the first row's index and the rows of each strip; the rows are valid until the next strip is read."""
     step, read = max(1, STRIP // max(label_map.shape[1], 1)), rolling(label_map)
     for y in range(0, max(label_map.shape[0], 1), step):
         yield y, read(y, min(y + step, label_map.shape[0]))
 
 
 def paired_strips(gt: Any, pred: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Yield the same rows of two maps, strip by strip; they are valid until the next are asked for."""
+    """Yield the same rows of two maps, strip by strip; they are valid until the next strip is read."""
     read = rolling(pred)
     for y, rows in strips_of(gt):
         yield rows, read(y, min(y + len(rows), pred.shape[0]))
@@ -53,8 +53,8 @@ def label_sums(label_map: Any, ids: Ints) -> NDArray[Any]:
 def boundary_counts(gt: Any, pred: Any, boxes: Sequence[NDArray[Any]], radii: Sequence[float], wrap: bool) -> Ints:
     """Count pixels within each radius of the outlines of both maps, of `gt` and of `pred`, int64 (radii, 3).
 
-    A map on disk is read in windows of rows, with the rows around them that their outlines depend on; `boxes` (x, y,
-    width, height) of the cells of each map tell how many those are. Every window counts its own rows only.
+    A map on disk is read in windows of rows, together with the surrounding rows that their outlines depend on; the
+    `boxes` (x, y, width, height) of each map's cells tell how many these are. Each window counts only its own rows.
     """
     if isinstance(gt, np.ndarray) and isinstance(pred, np.ndarray):
         return pairing.boundary(*_same_type(gt, pred), radii, wrap)
@@ -65,7 +65,7 @@ def boundary_counts(gt: Any, pred: Any, boxes: Sequence[NDArray[Any]], radii: Se
     for first in range(0, height, step):
         last = min(first + step, height)
         low, high = max(0, first - reach), min(height, last + reach)
-        near = (y < high) & (end > low)  # cells that reach into these rows are needed whole
+        near = (y < high) & (end > low)  # cells that extend into these rows are needed whole
         low, high = min(low, int(y[near].min(initial=low))), max(high, int(end[near].max(initial=high)))
         maps = _same_type(*(read(low, high) for read in sides))
         total += pairing.boundary(*maps, radii, wrap, first - low, last - low)
@@ -78,12 +78,12 @@ def _same_type(gt: NDArray[Any], pred: NDArray[Any]) -> tuple[NDArray[Any], NDAr
 
 
 def rolling(label_map: Any) -> Callable[[int, int], NDArray[Any]]:
-    """Make a function that reads rows from top to bottom; a request may overlap the last one and ends its validity."""
+    """Make a function that reads rows from top to bottom; a request may overlap the last one and invalidates it."""
     return _Rolling(label_map).rows if hasattr(label_map, "read_into") else lambda start, stop: label_map[start:stop]
 
 
 class _Rolling:
-    """Rows of a map on disk in one buffer; rows that are asked for again are moved to its start."""
+    """Rows of a map on disk in one buffer; rows that are requested again are moved to its start."""
 
     def __init__(self, label_map: Any) -> None:
         self.map, self.start, self.stop = label_map, 0, 0

@@ -1,4 +1,4 @@
-"""Numbers and tables as plain text, and values as JSON can hold them."""
+"""Format numbers and tables as plain text, and convert values for JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def show(value: float) -> str:
-    """Format a number for people: integers with separators, others with four decimals."""
+    """Format a number for display: integers with separators, others with four decimals."""
     if isinstance(value, int):
         return f"{value:,}"
     return "undefined" if math.isnan(value) else f"{value:.4f}"
@@ -24,7 +24,7 @@ def with_unit(name: str, unit: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> list[str]:
-    """Align the cells of a plain-text table: its lines."""
+    """Align the cells of a plain-text table; return its lines."""
     widths = [max(len(r[k]) for r in (head, *rows)) for k in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:
@@ -51,7 +51,7 @@ def in_blocks(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = 1
 
 
 def counted(n: int, reason: str) -> str:
-    """Put a number before a reason, in the singular if it is one.
+    """Put a number before a reason, which becomes singular for 1.
 
     >>> counted(1, "images without cells"), counted(3, "no cell to be found")
     ('1 image without cells', '3 no cell to be found')
@@ -63,7 +63,7 @@ def counted(n: int, reason: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Convert NumPy numbers, arrays and tuples to Python's own types for JSON; NaN and infinity become None."""
+    """Convert NumPy numbers, arrays and tuples to built-in types for JSON; NaN and infinity become None."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, float):

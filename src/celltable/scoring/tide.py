@@ -1,5 +1,4 @@
-"""TIDE's matching of one image and its AP: why each detection is wrong, and what mending one kind of error would "
-"gain."""
+"""TIDE's matching of one image, and its AP: why each detection is wrong, and what fixing one type of error gains."""
 
 from __future__ import annotations
 
@@ -25,31 +24,31 @@ RECALLS = np.array([x / 100 for x in range(101)])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdicts:
-    """The detections of one image by falling score, and its cells.
+    """The detections of one image by decreasing score, and its cells.
 
     Attributes
     ----------
     names, scores, used
         Class, score and 1 right, 0 wrong, -1 ignored of each detection.
-    error, mended
-        Index into ERRORS (-1: none), and the class in which the detection would be right were its error mended
+    error, fixed
+        Index into ERRORS (-1: none), and the class in which the detection would be right if its error were fixed
         (None: it would be gone).
     gt_names, gt_used, gt_missed
-        Class of each cell, whether a detection took it, whether no mended error can reach it.
+        Class of each cell, whether a detection took it, and whether no fixed error finds it.
     """
 
     names: list[str]
     scores: Floats
     used: NDArray[np.int8]
     error: NDArray[np.int8]
-    mended: list[str | None]
+    fixed: list[str | None]
     gt_names: list[str]
     gt_used: NDArray[np.bool_]
     gt_missed: NDArray[np.bool_]
 
 
 def verdicts(pair: Pair, mode: Mode, pos: float, bg: float, max_dets: int | None) -> Verdicts:
-    """Match one image and name the errors."""
+    """Match one image and classify the errors."""
     scores = pair.ranking_scores
     order = np.argsort(-scores, kind="stable")[: len(scores) if max_dets is None else max_dets]
     region = _regions(pair.gt, mode)
@@ -61,7 +60,7 @@ def verdicts(pair: Pair, mode: Mode, pos: float, bg: float, max_dets: int | None
         if used[k] == WRONG and inside:
             used[k] = IGNORED
     error = np.full(len(order), -1, np.int8)
-    mended: list[str | None] = [None] * len(order)
+    fixed: list[str | None] = [None] * len(order)
     usable: set[int] = set()
     cells = bool((~region).any())
     for k, d in enumerate(order.tolist()):
@@ -70,14 +69,14 @@ def verdicts(pair: Pair, mode: Mode, pos: float, bg: float, max_dets: int | None
         near = [(g, iou) for g, iou, _ in rows[d] if not region[g]]
         kind, at = _error(near, names[d], gt_names, taken, pos, bg) if cells else ("Bkg", -1)
         error[k] = ERRORS.index(kind)
-        if at >= 0 and at not in taken and at not in usable:  # only the best-scored error of a cell is mended
+        if at >= 0 and at not in taken and at not in usable:  # only the best-scored error of a cell is fixed
             usable.add(at)
-            mended[k] = gt_names[at] if kind == "Cls" else names[d]
+            fixed[k] = gt_names[at] if kind == "Cls" else names[d]
     kept = np.flatnonzero(~region)
     gt_used = np.array([g in taken for g in kept.tolist()], bool)
     missed = np.array([g not in taken and g not in usable for g in kept.tolist()], bool)
-    found = [names[d] for d in order.tolist()]
-    return Verdicts(found, scores[order], used, error, mended, [gt_names[g] for g in kept.tolist()], gt_used, missed)
+    ranked = [names[d] for d in order.tolist()]
+    return Verdicts(ranked, scores[order], used, error, fixed, [gt_names[g] for g in kept.tolist()], gt_used, missed)
 
 
 def _regions(side: Side, mode: Mode) -> NDArray[np.bool_]:
@@ -93,7 +92,7 @@ def _names(side: Side) -> list[str]:
 
 
 def _rows(pair: Pair) -> list[list[tuple[int, float, float]]]:
-    """For each prediction the cells it overlaps, ascending: position, IoU, overlap over own area."""
+    """List the cells that each prediction overlaps, ascending: position, IoU, overlap over own area."""
     table = pair.overlap
     gt, dt, c = table.gt_index, table.pred_index, table.intersection
     own = table.pred_areas[dt]
@@ -114,7 +113,7 @@ def _match(
     region: NDArray[np.bool_],
     pos: float,
 ) -> tuple[NDArray[np.int8], set[int]]:
-    """Each detection takes the free cell of its class that it overlaps most, if their IoU reaches `pos`."""
+    """Give each detection the free cell of its class that it overlaps most, if their IoU reaches `pos`."""
     used, taken = np.zeros(len(order), np.int8), set[int]()
     for k, d in enumerate(order.tolist()):
         free = [(g, i) for g, i, _ in rows[d] if not region[g] and g not in taken and gt_names[g] == names[d]]
@@ -126,14 +125,14 @@ def _match(
 
 
 def _most(pairs: Sequence[tuple[int, float]]) -> tuple[int, float]:
-    """The first of the largest."""
+    """Return the largest, the first of equal ones."""
     return max(pairs, key=lambda p: p[1]) if pairs else (-1, 0.0)
 
 
 def _error(
     near: Sequence[tuple[int, float]], name: str, gt_names: Sequence[str], taken: set[int], pos: float, bg: float
 ) -> tuple[str, int]:
-    """The kind of error and the cell that mending it would find (-1: none)."""
+    """Return the type of error and the cell that fixing it would find (-1: none)."""
     same = [p for p in near if gt_names[p[0]] == name]
     at, iou = _most(same)
     if bg <= iou <= pos:
@@ -148,7 +147,7 @@ def _error(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Points:
-    """Points of a precision-recall curve in the order in which TIDE pushes them."""
+    """Points of a precision-recall curve, in the order in which TIDE pushes them."""
 
     names: list[str]
     scores: Floats
@@ -156,7 +155,7 @@ class _Points:
 
 
 def mean_ap(points: _Points, cells: dict[str, int]) -> float:
-    """101-point AP in percent, mean over classes with a detection or a cell."""
+    """Compute the 101-point AP in percent, averaged over classes with detections or cells."""
     order = dict.fromkeys([*points.names, *cells])
     names = np.array(points.names, np.str_)
     values = []
@@ -181,13 +180,13 @@ def _ap(scores: Floats, right: NDArray[np.bool_], cells: int) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pooled:
-    """The verdicts of all images, image after image."""
+    """The verdicts of all images, concatenated."""
 
     names: list[str]
     scores: Floats
     used: NDArray[np.int8]
     error: NDArray[np.int8]
-    mended: list[str | None]
+    fixed: list[str | None]
     cells: dict[str, int]
     missed: dict[str, int]
     unfound: dict[str, int]
@@ -208,14 +207,14 @@ class Pooled:
             np.concatenate([v.scores for v in images]) if images else np.zeros(0),
             np.concatenate([v.used for v in images]) if images else np.zeros(0, np.int8),
             np.concatenate([v.error for v in images]) if images else np.zeros(0, np.int8),
-            [m for v in images for m in v.mended],
+            [m for v in images for m in v.fixed],
             cells,
             missed,
             unfound,
         )
 
     def base(self) -> float:
-        """AP as it is."""
+        """Compute AP without fixing any errors."""
         kept = self.used != IGNORED
         return mean_ap(self._points(np.flatnonzero(kept).tolist(), self.names, self.used == RIGHT), self.cells)
 
@@ -223,16 +222,16 @@ class Pooled:
         return _Points([names[k] for k in rows], self.scores[list(rows)], right[list(rows)])
 
     def without(self, kind: str) -> float:
-        """AP with all errors of one kind mended."""
+        """Compute AP with all errors of one type fixed."""
         code = ERRORS.index(kind)
         names: list[Any] = list(self.names)
         right = self.used == RIGHT
         rows = []
         for k in np.flatnonzero(self.error >= 0).tolist():
             if self.error[k] == code:
-                if self.mended[k] is None or kind not in ("Cls", "Loc"):
+                if self.fixed[k] is None or kind not in ("Cls", "Loc"):
                     continue
-                names[k], right[k] = self.mended[k], True
+                names[k], right[k] = self.fixed[k], True
             elif self.used[k] == IGNORED:
                 continue
             rows.append(k)
@@ -243,7 +242,7 @@ class Pooled:
         return mean_ap(self._points(rows, names, right), cells)
 
     def special(self) -> tuple[float, float]:
-        """AP without false positives (ranked last), and AP without false negatives."""
+        """Compute AP without false positives (ranked last), and AP without false negatives."""
         kept = self.used != IGNORED
         right = self.used == RIGHT
         last = _Points([n for n, k in zip(self.names, kept.tolist(), strict=True) if k], right[kept] * 1.0, right[kept])
@@ -252,13 +251,13 @@ class Pooled:
         return mean_ap(last, self.cells), mean_ap(self._points(rows, self.names, right), fewer)
 
     def counts(self) -> dict[str, int]:
-        """How many errors of each kind."""
-        found = {kind: int((self.error == k).sum()) for k, kind in enumerate(ERRORS)}
-        return found | {"Miss": sum(self.missed.values())}
+        """Count the errors of each type."""
+        numbers = {kind: int((self.error == k).sum()) for k, kind in enumerate(ERRORS)}
+        return numbers | {"Miss": sum(self.missed.values())}
 
 
 def resample(images: Sequence[Verdicts], weights: NDArray[Any]) -> Floats:
-    """AP when image i counts weights[b, i] times, as `Pooled.base` of images listed so often; float64 (B,)."""
+    """Compute AP if image i counts weights[b, i] times, as `Pooled.base` of so many copies would; float64 (B,)."""
     order = {name: k for k, name in enumerate(dict.fromkeys(n for v in images for n in [*v.names, *v.gt_names]))}
     n_gt, found = np.zeros((2, len(images), max(len(order), 1)), np.int64)
     category = np.array([order[n] for v in images for n in v.names], np.int32)

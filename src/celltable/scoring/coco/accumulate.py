@@ -1,4 +1,4 @@
-"""COCO's precision and recall over all images, from the matches of each, and every number of its summary."""
+"""COCO's precision and recall over all images, from the matches of each image, and every number of its summary."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUFFIXES = {"all": "", "small": "s", "medium": "m", "large": "l"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """COCOeval.eval: precision and scores (T, R, K, A, M), recall (T, K, A, M); -1 where there is no cell to find."""
+    """COCOeval.eval: precision and scores (T, R, K, A, M), recall (T, K, A, M); -1 where there are no cells to find."""
 
     protocol: Protocol
     precision: Floats
@@ -32,7 +32,7 @@ class Evaluation:
     def average_precision(
         self, threshold: int | None = None, area: int = 0, limit: int = -1, category: int | None = None
     ) -> float:
-        """Average precision over thresholds, recalls and classes; -1 if nothing is defined."""
+        """Average the precision over thresholds, recalls and classes; -1 if nothing is defined."""
         block = self.precision[:, :, :, area, limit]
         return mean_defined(_part(block, threshold, category, axis=2))
 
@@ -75,7 +75,7 @@ def _part(block: Floats, threshold: int | None, category: int | None, axis: int)
 
 
 def mean_defined(block: Floats) -> float:
-    """Average what is not -1, in the reference's order of summation; -1 if nothing is left."""
+    """Average the values other than -1, in the reference's order of summation; -1 if there are none."""
     defined = block[block > -1]
     return float(np.mean(defined)) if len(defined) else -1.0
 
@@ -129,7 +129,7 @@ def join(tallies: Sequence[Tally], protocol: Protocol) -> Tally:
 
 
 def undefined_as_nan(value: Any, mode: Mode) -> Any:
-    """Replace -1, the reference's mark of an undefined number, by NaN in corrected mode, in lists and mappings too."""
+    """Replace -1, which marks an undefined number, by NaN in corrected mode, also in lists and mappings."""
     if mode == "strict":
         return value
     if isinstance(value, dict):
@@ -140,7 +140,7 @@ def undefined_as_nan(value: Any, mode: Mode) -> Any:
 
 
 def false_negative_rate(recall: float, mode: Mode) -> float:
-    """Compute LIVECell's AFNR, 1 - recall; strict mode makes 2 of the -1 of an undefined recall.
+    """Compute LIVECell's AFNR, 1 - recall; in strict mode an undefined recall (-1) gives 2.
 
     >>> false_negative_rate(0.75, "strict"), false_negative_rate(-1, "strict"), false_negative_rate(-1, "corrected")
     (0.25, 2, nan)
@@ -149,7 +149,7 @@ def false_negative_rate(recall: float, mode: Mode) -> float:
 
 
 def one_score(tallies: Sequence[Tally]) -> bool:
-    """Whether there are two or more detections, all with the same score, so that AP depends on their order."""
+    """Return whether two or more detections all have the same score, so that AP depends on their order."""
     scores = np.concatenate([t["score"] for t in tallies]) if tallies else np.zeros(0)
     return len(scores) > 1 and bool((scores == scores[0]).all())
 
@@ -160,11 +160,11 @@ def checked(tallies: Sequence[Tally], mode: Mode) -> None:
     Raises
     ------
     MetricError
-        In strict mode, if there is no detection at all.
+        In strict mode, if there are no detections at all.
     """
     if mode == "strict" and not any(len(t["score"]) for t in tallies):
         raise MetricError(
-            "there is no detection at all, and pycocotools' loadRes then raises IndexError; use corrected mode"
+            "there are no detections at all, and pycocotools' loadRes then raises IndexError; use corrected mode"
         )
     if one_score(tallies):
         warnings.warn("all detections have the same score: average precision then depends on their order", stacklevel=4)

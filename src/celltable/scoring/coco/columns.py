@@ -1,4 +1,4 @@
-"""COCO's evaluation of whole data sets as columns, one row per annotation and without a Python object for each."""
+"""COCO's evaluation of whole data sets as columns: one row per annotation, but no Python object per annotation."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Annotations:
         int32 (n,): positions in lists of images and of categories that both sides share, in ascending order of
         their ids; a row with a negative position is left out.
     masks, sizes
-        Where masks are compared: compressed COCO run lengths, and int32 (n, 2) height and width of each image.
+        If masks are compared: compressed COCO run lengths, and int32 (n, 2) height and width of each image.
     boxes
-        Where boxes are compared: float64 (n, 4) x, y, width, height.
+        If boxes are compared: float64 (n, 4) x, y, width, height.
     area
         float64 (n,) px²: of ground truth as published; of detections, None for the area of their mask.
     score
         float64 (n,): confidence of detections.
     crowd, id_zero
-        uint8 (n,), of ground truth: crowd regions, and annotations with the id 0.
+        uint8 (n,), of ground truth: crowd regions, and annotations with id 0.
     """
 
     image: NDArray[np.int32]
@@ -60,7 +60,7 @@ def evaluate(
     mode: Mode,
     threads: int | None = None,
 ) -> Evaluation:
-    """Compute COCOeval's arrays from two sides; rows of one image and category count in the order given."""
+    """Compute COCOeval's arrays from two sides; rows of one image and category are used in the given order."""
     threads = default_workers() if threads is None else threads
     if not protocol.use_classes:
         gt, dt, names = _pooled(gt), _pooled(dt), names[:1] or ("all",)

@@ -1,4 +1,4 @@
-"""COCO's numbers straight from JSON files: ground truth and results as COCO writes them."""
+"""COCO's numbers directly from JSON files: ground truth and results in COCO's formats."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def coco_scores(
     Parameters
     ----------
     gt, dt
-        COCO JSON of instances and of results: paths, or files that are open already.
+        COCO JSON of instances and of results: paths, or open files.
     protocol
-        "coco", "livecell" (2000 detections, its areas, category 1 alone), or a Protocol.
+        "coco", "livecell" (2000 detections, its areas, only category 1), or a Protocol.
     mode
-        "strict" reproduces pycocotools: an annotation with the id 0 never counts as found, a result with a box has the
-        area of the box, empty results are refused, undefined numbers are -1. "corrected" does none of this; undefined
-        numbers are NaN.
+        "strict" reproduces pycocotools: an annotation with id 0 never counts as found, a result with a box has the
+        area of the box, empty results are refused, and undefined numbers are -1. "corrected" does none of this;
+        undefined numbers are NaN.
     threads
         Number of threads; None uses every core.
 

@@ -1,8 +1,8 @@
 """COCO's matching of one image: the verdict on every detection at every threshold and area range.
 
-The logic is that of COCOeval (pycocotools 2.0.11): by falling score, each detection takes the free cell it overlaps
-most if their IoU reaches the threshold. Crowd and cells outside the area range are matched last, and the detections
-that match them are ignored.
+The logic is that of COCOeval (pycocotools 2.0.11): in order of decreasing score, each detection takes the free cell it
+overlaps most if their IoU reaches the threshold. Crowd and cells outside the area range are matched last, and the
+detections that match them are ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 
 class Tally(TypedDict):
-    """The verdicts on the detections of one image (or of many), by image, category and falling score."""
+    """The verdicts on the detections of one or more images, sorted by image, category and decreasing score."""
 
     category: NDArray[np.int32]
     rank: NDArray[np.int32]
@@ -111,7 +111,7 @@ def _categories(pair: Pair, protocol: Protocol) -> tuple[int, NDArray[np.int32],
 
 
 def _class_names(pair: Pair) -> tuple[str, ...]:
-    """The class names that the codes of either side point into."""
+    """Return the class names that the codes of either side refer to."""
     return pair.gt.class_names or pair.pred.class_names
 
 
@@ -136,7 +136,7 @@ def _guess_areas(side: Side, mode: Mode, protocol: Protocol) -> Floats:
 
 
 def _box_areas(side: Side) -> Floats:
-    """Areas that loadRes gives detections compared by box: that of the box if the result has one, else of the mask."""
+    """Return the areas that loadRes uses if boxes are compared: of the published box if any, else of the mask."""
     if side.published_boxes is None:
         return side.areas.astype(np.float64)
     box = side.published_boxes[:, 2] * side.published_boxes[:, 3]

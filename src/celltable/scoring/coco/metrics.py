@@ -1,4 +1,4 @@
-"""The metrics of COCO's family: each is one number of the same summary, under the parameters of COCO or of LIVECell."""
+"""The COCO family of metrics: each is one number of the same summary, with COCO's or LIVECell's parameters."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ HANDLES: Final = frozenset({"regions"})
 OPTIONS: Final = (
     Option("shape", "segm", "whether masks or boxes (published ones, if any) are compared", choices=("segm", "bbox")),
     Option(
-        "max_dets", COCO.max_dets, "limits of detections per image and class; the largest is AP's", several=True, low=1
+        "max_dets", COCO.max_dets, "limits on detections per image and class; AP uses the largest", several=True, low=1
     ),
-    Option("use_classes", True, "no pools all classes (useCats = 0)"),
+    Option("use_classes", True, "set to no to pool all classes (useCats = 0)"),
 )
 
 CROWD = (
@@ -34,16 +34,17 @@ CROWD = (
     "crowd"
 )
 MATCHING = (
-    "by falling score, each detection takes the free cell of its class with the highest IoU of t or more; detections "
-    "that match crowd or a cell outside the area range, or are unmatched and outside it themselves, are not counted"
+    "in order of decreasing score, each detection takes the free cell of its class with the highest IoU of t or more; "
+    "detections that match crowd or a cell outside the area range, or are unmatched and outside it themselves, are not "
+    "counted"
 )
 TIES = (
-    "an IoU of exactly t is a hit; of cells with the same IoU the last wins; equal scores keep their order (of "
-    "images, then as listed), so AP depends on the order if many scores are equal"
+    "an IoU of exactly t is a hit; of cells with the same IoU, the last wins; equal scores keep their order (by image, "
+    "then as listed), so AP depends on the order if many scores are equal"
 )
 STRICT = (
-    "an annotation with the id 0 takes its detection but never counts as found; a detection with a published box has "
-    "the area of the box; ignore marks are not read; no detection at all is an error; undefined numbers are -1 "
+    "an annotation with id 0 takes its detection but never counts as found; a detection with a published box has "
+    "the area of the box; ignore marks are not read; no detections at all are an error; undefined numbers are -1 "
     "(corrected: NaN)"
 )
 
@@ -116,7 +117,7 @@ class Number:
         return -1.0 if self._unread(protocol, mode) else _of_image(numbers, mode, protocol, self.name)
 
     def _unread(self, protocol: Protocol, mode: Mode) -> bool:
-        """Whether the reference reads no AP: _summarize(1) asks for maxDets=100 whatever the parameters are."""
+        """Return whether the reference does not read AP: _summarize(1) uses maxDets=100 whatever the parameters."""
         return self.name == "AP" and mode == "strict" and 100 not in protocol.max_dets
 
     def resample(
@@ -131,7 +132,7 @@ class Number:
 
 
 def _pooled(tallies: Sequence[Tally], mode: Mode, protocol: Protocol, headline: str) -> Result:
-    """Summarise all images, with one of the numbers as the value."""
+    """Summarise all images; `headline` names the number that is the value."""
     checked(tallies, mode)
     evaluation = accumulate(tallies, protocol)
     fields = evaluation.summary()
@@ -173,7 +174,7 @@ def coco_metric(metric: str, number: Literal["AP", "AR"], card: Card) -> Metric:
 
 
 def livecell_metric(metric: str, number: Literal["AP", "AR", "AFNR"], card: Card) -> Metric:
-    """Make a metric with LIVECell's parameters, which are fixed; AFNR, a rate of missed cells, is better low."""
+    """Make a metric with LIVECell's parameters, which are fixed; for AFNR, a rate of missed cells, lower is better."""
     n = Number(number, _livecell)
     better: Literal["higher", "lower"] = "lower" if number == "AFNR" else "higher"
     return Metric(

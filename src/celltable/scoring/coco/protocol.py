@@ -1,4 +1,4 @@
-"""The parameters of COCO's evaluation (COCOeval.params), and those of LIVECell's."""
+"""The parameters of COCO's (COCOeval.params) and LIVECell's evaluation."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Shape = Literal["segm", "bbox"]
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """What COCOeval.params holds.
+    """The parameters in COCOeval.params.
 
     Attributes
     ----------
     thresholds
-        IoU at which a detection hits. ``linspace(.5, .95, 10)`` as the reference makes it: [8] is 0.8999999999999999.
+        IoU from which a detection is a hit. ``linspace(.5, .95, 10)`` as in the reference: [8] is 0.8999999999999999.
     areas
-        Area ranges in px², both ends inclusive, by name.
+        Area ranges in px² by name, both bounds inclusive.
     max_dets
-        Limits of detections per image and category, ascending; matching is done once, with the last.
+        Limits on detections per image and category, ascending; matching is done once, with the last.
     shape
         "segm" for masks, "bbox" for boxes.
     use_classes
         False treats all classes as one.
     box_areas
-        Whether strict mode takes the area of the box as that of a result with a box (loadRes), if masks are compared.
+        Whether strict mode uses the box area of results with a box (loadRes), if masks are compared.
     """
 
     thresholds: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
@@ -77,7 +77,7 @@ def protocol_named(name: str | Protocol) -> Protocol:
     Raises
     ------
     NotFoundError
-        If there are none of that name.
+        If there are none with that name.
     """
     if isinstance(name, Protocol):
         return name

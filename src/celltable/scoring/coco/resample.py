@@ -21,8 +21,8 @@ CHUNK = 8_000_000  # numbers of curves in memory at once
 def resample_precision(tallies: Sequence[Tally], weights: NDArray[Any], protocol: Protocol, threads: int = 1) -> Floats:
     """Compute mean AP (all areas, largest limit) when image i counts weights[b, i] times, float64 (B,).
 
-    NaN without cells. The numbers are bit-equal to `accumulate` with each image listed that often in a row: the
-    detections are sorted once, and every resample walks the true positives in that order.
+    NaN without cells. The numbers are bit-equal to those of `accumulate` with each image repeated that often in a row:
+    the detections are sorted once, and every resample walks the true positives in that order.
     """
     joined, n_gt = join(tallies, protocol), _truth_of_images(tallies)
     image = np.repeat(np.arange(len(tallies), dtype=np.int32), [len(t["score"]) for t in tallies])

@@ -1,8 +1,8 @@
 """Parity with the official numbers: shipped vectors run against this installation, protocol by protocol.
 
-cases.npz holds generated label maps and references.json what stardist, pycocotools and scikit-learn said of them (made
-by tools/make-parity-vectors). ``vectors/NAME.json`` beside each metric holds tiny label maps that decide a rule (a
-tie, an empty image, an absent class) with the result worked out by hand from the published definition.
+cases.npz holds generated label maps, and references.json what stardist, pycocotools and scikit-learn computed from them
+(made by tools/make-parity-vectors). ``vectors/NAME.json`` beside each metric holds tiny label maps that test one rule
+each (a tie, an empty image, an absent class), with the result worked out by hand from the published definition.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ FLOAT32, ORDER = 2e-6, 4e-16  # stardist computes in float32; sums taken in anot
 class Row:
     """One protocol against one reference.
 
-    `cases` were run and `values` numbers compared; `largest_difference` is relative for numbers over 1, infinite where
-    one side is undefined and the other is not; `ok` says that it lies within `tolerance`.
+    `cases` were run and `values` numbers compared; `largest_difference` is relative for numbers over 1, and infinite
+    if one side is undefined and the other is not; `ok` says whether it is within `tolerance`.
     """
 
     protocol: str
@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """The rows of a run; `print` shows a table, `ok` says that every protocol is within its tolerance."""
+    """The rows of a run; `print` shows a table, `ok` says whether every protocol is within its tolerance."""
 
     rows: tuple[Row, ...]
 
@@ -67,7 +67,7 @@ class Parity:
         return all(row.ok for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values that JSON can hold."""
+        """Convert to plain values for JSON."""
         return {"ok": self.ok, "rows": [asdict(row) for row in self.rows]}
 
     def __str__(self) -> str:
@@ -86,7 +86,7 @@ Compared = tuple[str, Any, Any]  # what, found, expected
 
 
 def parity() -> Parity:
-    """Run all shipped vectors; one row a protocol and reference."""
+    """Run all shipped vectors; one row per protocol and reference."""
     rows = []
     for protocol, reference, tolerance, run in _checks():
         try:
