@@ -198,7 +198,7 @@ def test_what_cannot_be_asked_for_is_refused_with_a_hint() -> None:
         evaluate_pairs(pairs, FEW, mode="exact")  # type: ignore[arg-type]
     with pytest.raises(MetricError, match="occurs more than once"):
         evaluate_pairs([pairs[0], pairs[0]], FEW)
-    with pytest.raises(MetricError, match="there is no image"):
+    with pytest.raises(MetricError, match="there are no images"):
         evaluate_pairs([], FEW)
     with pytest.raises(NotFoundError, match="no score 'aji_plus'"):
         evaluate_pairs(pairs, FEW, rounds=0)["aji_plus"]

@@ -28,8 +28,8 @@ PRED = np.array([[7, 7, 0, 9, 9, 0, 0, 4]])
         ({"missing": "emtpy"}, "missing is 'emtpy'; expected 'error' or 'empty'"),
         ({"unknown": "drop"}, "unknown is 'drop'"),
         ({"rounds": -1}, "rounds is -1; expected 0"),
-        ({"metrics": []}, "no metric was asked for"),
-        ({"metrics": ""}, "no metric was asked for"),
+        ({"metrics": []}, "no metric is selected"),
+        ({"metrics": ""}, "no metric is selected"),
         ({"partial": "skp"}, "partial is 'skp'"),
     ],
 )
