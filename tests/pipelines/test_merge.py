@@ -248,10 +248,10 @@ def test_the_command_names_every_licence_and_how_to_look_at_the_duplicates(tmp_p
     result = CliRunner().invoke(build(["merge", "query"]), arguments)
     assert result.exit_code == 0, result.output
     assert "1 near-duplicate pair\n" in result.output
-    each = next(line for line in result.output.splitlines() if line.startswith("licence of each: "))
+    each = next(line for line in result.output.splitlines() if line.startswith("licences:  "))
     assert "a: " in each
     assert "; b: " in each
-    command = next(line for line in result.output.splitlines() if line.startswith("look at them: "))
+    command = next(line for line in result.output.splitlines() if line.startswith("see them:  "))
     again = CliRunner().invoke(build(["merge", "query"]), shlex.split(command)[4:])
     assert "a/i" in again.output
     assert "b/i" in again.output

@@ -174,7 +174,7 @@ def test_the_command_says_when_nothing_told_it_the_scale(tmp_path: Path) -> None
     tifffile.imwrite(tmp_path / "a.tif", scene(0, (40, 40)))
     arguments = ["preprocess", str(tmp_path), str(tmp_path.with_name("out"))]
     result = CliRunner().invoke(build(["preprocess", "get"]), arguments)
-    assert "1 image like livecell\ntaken as 10x" in result.output
+    assert "1 image like livecell\nnot rescaled, taken to be 10x" in result.output
     result = CliRunner().invoke(build(["preprocess", "get"]), [*arguments, "--magnification", "20"])
     assert "1 image like livecell\n" in result.output
     assert "taken as" not in result.output

@@ -1,6 +1,6 @@
-"""The command line: one file per verb; each parses, calls one pipeline and prints.
+"""The command line: one file per verb, which parses its arguments, calls one pipeline and prints.
 
-A verb is the function of its module's name in a module of this package, imported only when it is called or listed.
+A verb is the function named after its module in this package; it is imported only when it is called or listed.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ ORDER = [
 
 
 def verbs() -> list[str]:
-    """Every verb, in the order of --help."""
+    """List all verbs in the order of --help."""
     found = [m.name.rstrip("_") for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
     return sorted(found, key=lambda v: (ORDER.index(v) if v in ORDER else len(ORDER), v))
 
 
 def build(names: list[str], *, outline: bool = False) -> typer.Typer:
-    """The command-line application with these verbs; as an `outline`, only what the list of verbs shows of them."""
+    """Build the command-line application from these verbs; as an `outline`, with only what the list of verbs shows."""
     import typer
 
     app = typer.Typer(
@@ -72,7 +72,7 @@ def build(names: list[str], *, outline: bool = False) -> typer.Typer:
 
 
 def _outline(verb: Callable[..., None]) -> Callable[[], None]:
-    """The verb without its options, whose reading takes most of the time of --help."""
+    """Strip a verb of its options, since reading them takes most of the time of --help."""
 
     def listed() -> None: ...
 
@@ -89,7 +89,7 @@ def _root() -> None:
 
 
 def main() -> None:
-    """Run the command line; a request that cannot be served ends with one sentence and exit status 2."""
+    """Run the command line; a request that cannot be met ends with one sentence and exit status 2."""
     from celltable.errors import CelltableError
 
     arguments = sys.argv[1:]
@@ -105,12 +105,12 @@ def main() -> None:
     except CelltableError as exc:
         _complain(exc)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone (head): nothing to say
+        sys.stderr.close()  # the reader of our output has gone (head): nothing to report
         raise SystemExit(0) from None
     except KeyboardInterrupt:
         _interrupted()
     except SystemExit as exc:
-        if exc.code == INTERRUPTED:  # typer has made it of a Ctrl-C and said nothing
+        if exc.code == INTERRUPTED:  # typer turned a Ctrl-C into this and printed nothing
             _interrupted()
         raise
     except OSError as exc:
@@ -118,7 +118,7 @@ def main() -> None:
 
 
 def _interrupted() -> NoReturn:
-    print("celltable: interrupted; what was complete is kept, run the same command again to go on", file=sys.stderr)
+    print("celltable: interrupted; finished work is kept, run the same command again to continue", file=sys.stderr)
     raise SystemExit(INTERRUPTED) from None
 
 

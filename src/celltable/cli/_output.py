@@ -1,4 +1,4 @@
-"""What every verb prints with: aligned tables, JSON, plain numbers, and the options that all verbs share."""
+"""Output shared by all verbs (aligned tables, JSON, plain numbers) and the options that several of them take."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ OptionalStore = Annotated[Path | None, typer.Argument(metavar="STORE", help="A c
 StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="A celltable folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of text.")]
 Workers = Annotated[
-    int | None, typer.Option("--workers", "-w", min=1, help="Threads or processes; one per core by default.")
+    int | None, typer.Option("--workers", "-w", min=1, help="Number of threads or processes; one per core by default.")
 ]
 How = Annotated[
     Literal["threads", "processes", "dask"],
-    typer.Option("--how", help="Work on threads, processes, or a Dask cluster (of this machine without --scheduler)."),
+    typer.Option("--how", help="Run on threads, processes or a Dask cluster (a local one without --scheduler)."),
 ]
 Scheduler = Annotated[
     str | None,
-    typer.Option("--scheduler", metavar="ADDRESS", help="Work on this Dask cluster, for example tcp://host:8786."),
+    typer.Option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster, for example tcp://host:8786."),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is at the output path.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of every random choice.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace whatever is at the output path.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed for every random choice.")]
 Options = Annotated[
     list[str] | None,
     typer.Option("--option", "-O", metavar="NAME=VALUE", help="An option of the plug-in; may be repeated."),
@@ -40,7 +40,7 @@ PluginOptions = Annotated[
         "--option",
         "-O",
         metavar="[PLUG-IN.]NAME=VALUE",
-        help="An option of what is run; --list shows all. With the name of the plug-in before it where several of them "
+        help="An option of the plug-in to run; --list shows all. Put the plug-in's name before it if several plug-ins "
         "have the option. May be repeated.",
     ),
 ]
@@ -52,12 +52,12 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print a remark on standard error, so that output stays clean."""
+    """Print a remark to standard error, so that the output stays clean."""
     print(text, file=sys.stderr)
 
 
 def emit_json(data: Any) -> None:
-    """Print JSON; NaN and infinities become null, which every JSON reader takes."""
+    """Print JSON; NaN and infinities become null, which every JSON reader accepts."""
     print(json.dumps(_plain(data), indent=1, ensure_ascii=False, default=str))
 
 
@@ -72,7 +72,7 @@ def _plain(value: Any) -> Any:
 
 
 def table(rows: Iterable[Sequence[Any]], header: Sequence[str] = (), *, indent: int = 0, numbers: bool = False) -> str:
-    """Rows as aligned columns, numbers to the right; with `numbers`, all columns but the first are taken for such.
+    """Format rows as aligned columns, numbers to the right; with `numbers`, all columns but the first count as numbers.
 
     >>> print(table([("hole", 425), ("overlap", 0)], ("rule", "cells")))
     rule     cells
@@ -97,7 +97,7 @@ def table(rows: Iterable[Sequence[Any]], header: Sequence[str] = (), *, indent: 
 
 
 def cell(value: Any) -> str:
-    """One value for people: thousands separated, floats short, nothing for None."""
+    """Format a value for people: thousands separated, floats short, empty for None."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -110,7 +110,7 @@ def cell(value: Any) -> str:
 
 
 def named_store(store: Path | None, example: str) -> Path:
-    """The store that a verb needs unless it only lists.
+    """Return the store that a verb needs unless it only lists plug-ins.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def named_store(store: Path | None, example: str) -> Path:
 
 
 def words_of(text: str | None) -> list[str]:
-    """The words of a comma-separated option.
+    """Split a comma-separated option into words.
 
     >>> words_of("hole, speck"), words_of(None)
     (['hole', 'speck'], [])
@@ -134,7 +134,7 @@ def words_of(text: str | None) -> list[str]:
 
 
 def keywords(option: list[str] | None, function: Callable[..., Any]) -> dict[str, str]:
-    """The ``-O`` texts as further keyword arguments of a function, refused where they are arguments of its own.
+    """Parse ``-O`` texts into extra keyword arguments for a function, refusing names that it already uses.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def keywords(option: list[str] | None, function: Callable[..., Any]) -> dict[str
 
 
 def option_table(options: Mapping[str, Sequence[Option]], *, noun: str = "") -> str:
-    """The options of plug-ins as a table: default, values taken, meaning; with `noun`, a column for the plug-in.
+    """Tabulate the options of plug-ins: default, accepted values, meaning; with `noun`, a column for the plug-in.
 
     >>> from celltable.plugins import Option
     >>> print(option_table({"hole": [Option("serious_px", 10, "area that makes it a warning", low=0)]}, noun="check"))
@@ -171,7 +171,7 @@ def option_table(options: Mapping[str, Sequence[Option]], *, noun: str = "") -> 
 
 
 def count(n: int, noun: str) -> str:
-    """A number with its noun.
+    """Format a number with its noun.
 
     >>> count(1, "finding"), count(1200, "finding")
     ('1 finding', '1,200 findings')

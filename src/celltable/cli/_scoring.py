@@ -1,4 +1,4 @@
-"""Options that evaluate and compare share."""
+"""Options shared by evaluate and compare."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ import typer
 Metrics = Annotated[
     list[str] | None,
     typer.Option(
-        "--metrics", "-m", help="Metric, or several with commas, of 'celltable metrics'; 'all': all that apply."
+        "--metrics",
+        "-m",
+        help="One or more metrics, separated by commas (see 'celltable metrics'); 'all' for all that apply.",
     ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="The official code bit for bit, its quirks included.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Match the official code bit for bit, quirks included.")]
 By = Annotated[
     list[str] | None, typer.Option("--by", help="Break down by a column, 'size', 'class' or 'density'; repeat.")
 ]
 Where = Annotated[str | None, typer.Option("--where", help="SQL condition on the images: \"split = 'test'\".")]
-Missing = Annotated[str, typer.Option("--missing", help="An image without predictions: error, or empty.")]
-Unknown = Annotated[str, typer.Option("--unknown", help="Predictions for unknown images: error, or ignore.")]
-Partial = Annotated[str, typer.Option("--partial", help="Partially annotated images: skip, or score.")]
+Missing = Annotated[str, typer.Option("--missing", help="Images without predictions: error or empty.")]
+Unknown = Annotated[str, typer.Option("--unknown", help="Predictions for unknown images: error or ignore.")]
+Partial = Annotated[str, typer.Option("--partial", help="Partially annotated images: skip or score.")]
 Option = Annotated[
     list[str] | None,
     typer.Option(
         "--option",
         "-O",
         metavar="[METRIC.]NAME=VALUE",
-        help="An option of the metrics that have it, -O thresholds=0.5,0.75, or of one, -O ap_coco.max_dets=100; "
-        "'celltable metrics NAME' lists a metric's options with default and meaning. May be repeated.",
+        help="An option of all metrics that have it (-O thresholds=0.5,0.75) or of one (-O ap_coco.max_dets=100); "
+        "'celltable metrics NAME' lists a metric's options with their defaults and meanings. May be repeated.",
     ),
 ]
-GtFormat = Annotated[
-    str | None, typer.Option("--gt-format", help="Format of the ground truth; recognised unless it is given.")
-]
+GtFormat = Annotated[str | None, typer.Option("--gt-format", help="Format of the ground truth; detected if not given.")]
 PredFormat = Annotated[
-    str | None, typer.Option("--pred-format", help="Format of the predictions; recognised unless it is given.")
+    str | None, typer.Option("--pred-format", help="Format of the predictions; detected if not given.")
 ]
-Kind = Annotated[str | None, typer.Option("--kind", help="Only nucleus, or only cell.")]
-Rounds = Annotated[int, typer.Option("--rounds", min=0, help="Bootstrap rounds of the intervals; 0 for none.")]
+Kind = Annotated[str | None, typer.Option("--kind", help="Score only nuclei (nucleus) or only whole cells (cell).")]
+Rounds = Annotated[int, typer.Option("--rounds", min=0, help="Bootstrap rounds for the intervals; 0 for no intervals.")]
 
 
 def names(metrics: list[str] | None) -> str | list[str]:
-    """Metric names from repeated and comma-separated options."""
+    """Collect metric names from repeated and comma-separated options."""
     found = [m.strip() for text in metrics or ["ap_dsb2018"] for m in text.split(",") if m.strip()]
     return "all" if "all" in found else found
 
 
 def checked(value: str, known: tuple[str, ...], option: str) -> Any:
-    """An option that takes one of a few words."""
+    """Check an option that takes one of a few words."""
     from celltable.errors import CelltableError
 
     if value not in known:
@@ -56,7 +56,7 @@ def checked(value: str, known: tuple[str, ...], option: str) -> Any:
 
 
 def quiet() -> None:
-    """No warnings of Python's own form: the scores carry each as a note, which is printed with them."""
+    """Suppress Python's own warnings: the scores carry each as a note, which is printed with them."""
     import warnings
 
     warnings.filterwarnings("ignore", category=UserWarning)

@@ -1,4 +1,4 @@
-"""``celltable check``: defects of the annotations, worst first."""
+"""``celltable check``: find defects in the annotations, worst first."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ if TYPE_CHECKING:
 def check(
     store: OptionalStore = None,
     rules: Annotated[str | None, typer.Option("--rules", help="Only these checks, separated by commas.")] = None,
-    pixels: Annotated[bool, typer.Option(help="Run the checks that look at the images, too.")] = True,
-    examples: Annotated[int, typer.Option("--examples", help="Findings to print of each rule.")] = 1,
+    pixels: Annotated[bool, typer.Option(help="Also run the checks that need the pixels.")] = True,
+    examples: Annotated[int, typer.Option("--examples", help="Number of findings to print per rule.")] = 1,
     option: PluginOptions = None,
     list_rules: Annotated[
-        bool, typer.Option("--list", help="List the checks, what mends each and their options; needs no STORE.")
+        bool,
+        typer.Option("--list", help="List the checks, the repair for each and their options; STORE is not needed."),
     ] = False,
     workers: Workers = None,
     how: How = "threads",
     scheduler: Scheduler = None,
     json: Json = False,
 ) -> None:
-    """Look for defects and write them to findings.parquet; nothing is changed.
+    """Look for defects and write them to findings.parquet; the annotations are not changed.
 
-    The exit status is 1 where there are findings of severity error or warning, 0 where there are none.
+    The exit status is 1 if there are findings of severity error or warning, otherwise 0.
 
     Example: celltable check dsb.celltable -O speck.min_px=20
     """

@@ -1,4 +1,4 @@
-"""``celltable compare``: which of two models is better, by how much, and how sure that is."""
+"""``celltable compare``: which of two models is better, by how much, and with what certainty."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``celltable datasets``: the releases that can be read, and all about one of them."""
+"""``celltable datasets``: list the releases that can be read, or describe one of them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ._output import Json, emit_json, say, table
 
 
 def datasets(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print all about this one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Describe this data set in full.")] = None,
     json: Json = False,
 ) -> None:
-    """List the releases that celltable reads, or print all one needs to obtain and cite one.
+    """List the releases that celltable reads, or print what you need to obtain and cite one.
 
     Example: celltable datasets livecell
     """
@@ -30,7 +30,7 @@ def datasets(
         return
     columns = ("name", "images", "instances", "modality", "target", "access", "licence")
     say(table([[_text(r[c]) for c in columns] for r in rows], columns))
-    say("\nAll about one: celltable datasets NAME. Read one: celltable ingest NAME RELEASE OUT.celltable")
+    say("\nDetails of one: celltable datasets NAME. Read one: celltable ingest NAME RELEASE OUT.celltable")
 
 
 def _text(value: Any) -> Any:

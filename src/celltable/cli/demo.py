@@ -1,4 +1,4 @@
-"""``celltable demo``: the whole chain on generated releases, offline."""
+"""``celltable demo``: run the whole workflow offline on generated releases."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ._output import Json, Overwrite, Seed, emit_json, say
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where everything goes.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder for all output.")] = Path("demo"),
     seed: Seed = 0,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Run the whole chain on generated releases, offline, and name the report to open.
+    """Run the whole workflow offline on generated releases, and print the path of the report to open.
 
     Example: celltable demo
     """

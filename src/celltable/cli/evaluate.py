@@ -30,7 +30,7 @@ from ._scoring import (
 
 def evaluate(
     gt: Annotated[Path, typer.Argument(metavar="GT", help="Ground truth: a store, COCO JSON, CSV, label images, npy.")],
-    pred: Annotated[Path, typer.Argument(metavar="PRED", help="Predictions: any of these.")],
+    pred: Annotated[Path, typer.Argument(metavar="PRED", help="Predictions, in any of these forms.")],
     metrics: Metrics = None,
     strict: Strict = False,
     by: By = None,
@@ -43,14 +43,14 @@ def evaluate(
     partial: Partial = "skip",
     rounds: Rounds = 1000,
     option: Option = None,
-    cards: Annotated[bool, typer.Option("--cards", help="Print each protocol card.")] = False,
+    cards: Annotated[bool, typer.Option("--cards", help="Print the protocol card of each metric.")] = False,
     write: Annotated[bool, typer.Option(help="Write the scores into the store of predictions.")] = True,
     workers: Workers = None,
     how: How = "threads",
     scheduler: Scheduler = None,
     json: Json = False,
 ) -> None:
-    """Score predictions; every number names its protocol, with an interval from a bootstrap over images.
+    """Score predictions; every number names its protocol and has a confidence interval, bootstrapped over images.
 
     Example: celltable evaluate dsb.celltable pred.celltable --metrics ap_dsb2018 --by modality
     """

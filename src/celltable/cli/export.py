@@ -1,4 +1,4 @@
-"""``celltable export``: a store in another format, the loss stated."""
+"""``celltable export``: write a store in another format and report what was lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._output import How, Json, Options, Overwrite, Scheduler, Workers, count, e
 if TYPE_CHECKING:
     from celltable.plugins.options import Option
 
-WIDTH: Final = 110  # letters a line
+WIDTH: Final = 110  # characters per line
 _ORDER: Final = {"images": 0, "cells": 1, "files": 2}
 
 
@@ -22,23 +22,26 @@ def export(
         list[Path] | None,
         typer.Argument(
             metavar="STORE... [OUT]",
-            help="Celltable folders, and the file or folder to write: STORE-FORMAT here unless it is named.",
+            help="Celltable folders, then the file or folder to write (by default STORE-FORMAT in the current folder).",
         ),
     ] = None,
     to: Annotated[
-        str | None, typer.Option("--to", "-t", help="Name of the format (coco unless it is named); --list names all.")
+        str | None, typer.Option("--to", "-t", help="Name of the format, coco by default; --list shows all.")
     ] = None,
     where: Annotated[str | None, typer.Option("--where", help="SQL condition on images: \"split = 'test'\".")] = None,
     option: Options = None,
     list_formats: Annotated[
-        bool, typer.Option("--list", help="List the formats with their options, or say all of the one named by --to.")
+        bool,
+        typer.Option("--list", help="List the formats with their options, or describe in full the one given by --to."),
     ] = False,
     palette: Annotated[str | None, typer.Option("--palette", help="Palette (image-mask-png): v1, v2.")] = None,
     size: Annotated[
-        int | None, typer.Option("--size", help="Edge of the written images in px, where it can be set.")
+        int | None, typer.Option("--size", help="Edge of the written images in px, for formats that let you set it.")
     ] = None,
-    split: Annotated[str | None, typer.Option("--split", help="Shares of parts, for example 80/15/5.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the parts.")] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Shares of the parts in per cent, for example 80/15/5.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed for drawing the parts.")] = None,
     as_published: Annotated[
         bool, typer.Option("--as-published", help="Reproduce the published tool's defects.")
     ] = False,
@@ -48,7 +51,7 @@ def export(
     scheduler: Scheduler = None,
     json: Json = False,
 ) -> None:
-    """Write a store in another format and say what it could not hold.
+    """Write a store in another format and report what the format could not hold.
 
     Example: celltable export dsb.celltable --to coco dsb.json
     """
@@ -77,7 +80,7 @@ def export(
     made = ", ".join(count(report.written[what], what.removesuffix("s")) for what in order)
     say(f"{out}: {made or 'written'} as {to}")
     if report.items:
-        say("What it could not hold, or had to change:")
+        say("Lost or changed in this format:")
         say(table([[n, what] for what, n in sorted(report.items.items())], indent=2))
     else:
         say("Lost: nothing")
@@ -101,12 +104,12 @@ def _list(json: bool, only: str | None) -> None:
     )
     for f in formats.values():
         if only is not None:
-            say(f"\n{fill(f.description, WIDTH)}\n\nIt keeps: {fill(', '.join(sorted(f.keeps)), WIDTH)}\n")
+            say(f"\n{fill(f.description, WIDTH)}\n\nKeeps: {fill(', '.join(sorted(f.keeps)), WIDTH)}\n")
         for option in f.options:
             line = f"  {f.name} -O {option.name}=…  {_said(option)}"
             say(fill(line, WIDTH, subsequent_indent="      ", break_on_hyphens=False))
 
 
 def _said(option: Option) -> str:
-    """What an option means, takes, and is unless given."""
+    """Describe an option: its meaning, accepted values and default."""
     return f"{option.about}; {option.expected} (default {option.usual})"

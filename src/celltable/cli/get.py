@@ -1,4 +1,4 @@
-"""``celltable get``: download a release from its publisher."""
+"""``celltable get``: download a release from its publisher and verify it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ._output import Json, count, emit_json, say
 def get(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set; see `celltable datasets`.")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="FOLDER", help="Where the files go; NAME by default.")
+        Path | None, typer.Argument(metavar="FOLDER", help="Folder for the files; NAME by default.")
     ] = None,
     accept: Annotated[bool, typer.Option("--accept-licence", help="Accept the licence without being asked.")] = False,
     json: Json = False,
 ) -> None:
-    """Download a release from its publisher, resuming where a connection broke, and verify it.
+    """Download a release from its publisher, resuming interrupted transfers, and verify it.
 
-    Where a login is needed, it says step by step what to do.
+    If the publisher requires a login, the steps to take are printed instead.
 
     Example: celltable get bbbc039 bbbc039/
     """
@@ -50,7 +50,7 @@ def get(
 
 
 def _bar() -> tuple[Callable[..., None] | None, Callable[[], None]]:
-    """A progress bar in bytes on a terminal, nothing elsewhere."""
+    """Show a progress bar in bytes on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
         return None, lambda: None
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""``celltable import``: annotations or predictions in some format into a store."""
+"""``celltable import``: read annotations or predictions in any known format into a store."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def import_(
         list[str],
         typer.Argument(
             metavar="[FORMAT] PATH OUT",
-            help="The file or folder to read and the store to write. The format is recognised from the content unless "
-            "it is named, here or by --from; `celltable export --list` names all.",
+            help="The file or folder to read and the store to write. The format is detected from the content unless "
+            "you name it, here or with --from; `celltable export --list` shows all.",
         ),
     ],
     form: Annotated[str | None, typer.Option("--from", "-f", help="Name of the format.")] = None,
     images: Annotated[
         Path | None,
-        typer.Option("--images", help="What it was made for, gives sizes and pixels: a store, or any format."),
+        typer.Option("--images", help="The annotated images, as a store or in any format: provides sizes and pixels."),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the new data set.")] = None,
     licence: Annotated[str, typer.Option("--licence", help="Licence of the annotations.")] = "not stated",
@@ -30,7 +30,7 @@ def import_(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Make a store of annotations or predictions in some format.
+    """Make a store from annotations or predictions in any known format.
 
     Example: celltable import submission.csv pred.celltable --images dsb.celltable
     """
@@ -55,14 +55,14 @@ def import_(
         emit_json({"store": str(out), "format": used, **counts})
     else:
         found = f"{count(len(store), 'image')} and {count(cells, 'cell')} of {path.name} ({used})"
-        say(f"{out}: {found}, {count(findings, 'finding')} on the way")
+        say(f"{out}: {found}, with {count(findings, 'finding')}")
         bare = sum(not row for row in store.images.column("pixels").to_pylist())
         if bare:
-            say(f"{count(bare, 'image')} without pixels; --images STORE takes them from a store that has them")
+            say(f"{count(bare, 'image')} without pixels; use --images STORE to take them from a store that has them")
 
 
 def _arguments(given: list[str], form: str | None) -> tuple[str | None, Path, Path]:
-    """Split the words into format, input and output; the format is the first of three."""
+    """Split the arguments into format, input and output; the format is the first of three."""
     from celltable.errors import InputError
 
     if len(given) == 3 and form is None:

@@ -1,4 +1,4 @@
-"""``celltable ingest``: a published release into a store."""
+"""``celltable ingest``: read a published release into a store."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import typer
 
 from ._output import How, Json, Overwrite, Scheduler, Workers, count, emit_json, say
 
-MOST_RULES: Final = 6  # named in the line of findings
+MOST_RULES: Final = 6  # rules listed in the summary of findings
 
 
 def ingest(
     dataset: Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set; see `celltable datasets`.")],
-    release: Annotated[Path, typer.Argument(metavar="RELEASE", help="The archive as downloaded, or a folder.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The store to write, by custom NAME.celltable.")],
+    release: Annotated[
+        Path, typer.Argument(metavar="RELEASE", help="The archive as downloaded, or its unpacked folder.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The store to write, usually NAME.celltable.")],
     part: Annotated[list[str] | None, typer.Option("--part", help="Read only this part; may be repeated.")] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the pixels into the store.")] = False,
     overwrite: Overwrite = False,
@@ -26,9 +28,9 @@ def ingest(
     scheduler: Scheduler = None,
     json: Json = False,
 ) -> None:
-    """Read a release, as published, into a store: one row an image, one row a cell.
+    """Read a release, as published, into a store: one row per image and one row per cell.
 
-    Nothing is repaired; what is wrong becomes a finding. An interrupted ingest goes on where it stopped.
+    Nothing is repaired; every problem becomes a finding. Run the same command again to resume an interrupted ingest.
 
     Example: celltable ingest dsb2018 stage1_train.zip dsb.celltable
 

@@ -1,4 +1,4 @@
-"""``celltable merge``: several data sets as one."""
+"""``celltable merge``: combine several data sets into one."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from ._output import Json, Overwrite, Workers, count, emit_json, say
 def merge(
     stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="Two or more celltable folders.")],
     out: Annotated[Path, typer.Option("--output", "-o", help="The store to write.")],
-    classes: Annotated[Path | None, typer.Option("--classes", help="TOML or JSON: old class → new class.")] = None,
+    classes: Annotated[
+        Path | None, typer.Option("--classes", help="TOML or JSON file that maps old classes to new ones.")
+    ] = None,
     unmapped: Annotated[
         str, typer.Option("--unmapped", help="Classes not in the file: keep, drop or refuse.")
     ] = "keep",
     name: Annotated[str, typer.Option("--name", help="Name of the merged data set.")] = "merged",
-    similarity: Annotated[bool, typer.Option(help="Compare the pixels of all images.")] = True,
+    similarity: Annotated[bool, typer.Option(help="Compare the pixels of all images to find near-duplicates.")] = True,
     overwrite: Overwrite = False,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
-    """Make one data set of several, and find the images that stand in two of them.
+    """Combine several data sets into one, and find images that occur in more than one of them.
 
     Example: celltable merge dsb.celltable tnbc.celltable -o nuclei.celltable --classes classes.toml
     """
@@ -46,12 +48,12 @@ def merge(
         return
     made = f"{count(len(store), 'image')} and {count(cells, 'cell')} of {len(stores)} data sets"
     compared = count(near, "near-duplicate pair") if similarity else "images not compared (--no-similarity)"
-    say(f"{out}: {made}; {compared}" + (f"; {count(edits, 'edit')} of repairs came along" if edits else ""))
+    say(f"{out}: {made}; {compared}" + (f"; {count(edits, 'edit')} from repairs kept" if edits else ""))
     if near:
         seen = f"select image_id, message from findings where rule = '{NEAR}'"
-        say(f'look at them: celltable query {shlex.quote(str(out))} "{seen}"')
+        say(f'see them: celltable query {shlex.quote(str(out))} "{seen}"')
     say(f"licence: {store.description.licence}" + (", non-commercial" if store.description.non_commercial else ""))
     each = "; ".join(f"{label}: {text or 'not stated'}" for label, text in store.description.licences.items())
-    say(f"licence of each: {each}")
+    say(f"licences: {each}")
     for text in store.description.citation.split(" | "):
         say(f"cite: {text}")

@@ -1,4 +1,4 @@
-"""``celltable metrics``: the protocols that can be scored, and the card and options of one of them."""
+"""``celltable metrics``: list the metrics, or print the protocol card and options of one of them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def metrics(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print all about this one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Describe this metric in full.")] = None,
     json: Json = False,
 ) -> None:
-    """List the metrics, or print the protocol card of one and the options it takes.
+    """List the metrics, or print the protocol card and options of one of them.
 
     Example: celltable metrics ap_coco
     """
@@ -37,11 +37,11 @@ def metrics(
             ("name", "what", "needs", "options"),
         )
     )
-    say("\nThe card and options of one: celltable metrics NAME. Score: celltable evaluate GT PRED --metrics NAME")
+    say("\nDetails of one: celltable metrics NAME. Score: celltable evaluate GT PRED --metrics NAME")
 
 
 def row(metric: Metric) -> dict[str, Any]:
-    """A metric as plain values: what it needs, its options with default and meaning, its card."""
+    """Describe a metric in plain values: what it needs, its options with defaults and meanings, and its card."""
     return {
         "name": metric.name,
         "needs": sorted(metric.needs),

@@ -1,4 +1,4 @@
-"""``celltable parity``: proof that this installation's numbers are the official ones."""
+"""``celltable parity``: prove that this installation reproduces the official scores."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ._output import Json, emit_json, say
 
 
 def parity(json: Json = False) -> None:
-    """Run the shipped reference vectors and print, for each protocol, the largest difference to its reference.
+    """Run the bundled reference vectors and print the largest difference from the reference for each protocol.
 
-    The vectors were made with the reference packages themselves. Exit status 1 where one differs by more than allowed.
+    The vectors were made with the reference packages themselves. The exit status is 1 if any difference is too large.
 
     Example: celltable parity
     """

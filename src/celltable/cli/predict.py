@@ -1,4 +1,4 @@
-"""``celltable predict``: outline every cell of a store's images."""
+"""``celltable predict``: segment the cells in a store's images with a model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def predict(
     model: Annotated[str, typer.Option("--model", "-m", help="Name of the model.")] = "otsu-watershed",
     option: Options = None,
     list_models: Annotated[
-        bool, typer.Option("--list", help="List the models and their options; needs no STORE.")
+        bool, typer.Option("--list", help="List the models and their options; STORE is not needed.")
     ] = False,
     workers: Workers = None,
     how: How = "threads",
@@ -39,7 +39,7 @@ def predict(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Run a model over the images of a store; the predictions are a store of their own, with scores.
+    """Run a model on the images of a store and write its predictions, with scores, to a new store.
 
     Example: celltable predict dsb.celltable --model otsu-watershed -o pred.celltable
 

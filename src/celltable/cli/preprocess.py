@@ -1,4 +1,4 @@
-"""``celltable preprocess``: other microscopes' images in the look of a known data set."""
+"""``celltable preprocess``: make images from other microscopes look like a known data set."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from ._output import Json, Workers, count, emit_json, say
 def preprocess(
     path: Annotated[Path, typer.Argument(metavar="IMAGES", help="A folder or archive of images.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")],
-    like: Annotated[str, typer.Option("--like", help="The look: livecell.")] = "livecell",
+    like: Annotated[str, typer.Option("--like", help="Data set to imitate: livecell.")] = "livecell",
     pixel_size: Annotated[float | None, typer.Option("--pixel-size", help="Edge of a pixel in µm.")] = None,
     magnification: Annotated[
-        float | None, typer.Option("--magnification", help="Of the objective, if the pixel size is not known.")
+        float | None,
+        typer.Option("--magnification", help="Magnification of the objective, if the pixel size is not known."),
     ] = None,
     fluorescence: Annotated[
         bool, typer.Option("--fluorescence", help="Invert images that are bright on black.")
@@ -24,12 +25,14 @@ def preprocess(
     background: Annotated[bool, typer.Option(help="Divide out the background.")] = True,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", help="Names to read, 'images/*' (masks are images, too); may be repeated."),
+        typer.Option(
+            "--only", help="Pattern of the files to read, such as 'images/*' (masks are images too); may be repeated."
+        ),
     ] = None,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
-    """Bring images to LIVECell's look: 10x equivalent, even background of 128, values from 70 to 180, 8 bit.
+    """Make images look like LIVECell: effective 10x, even background of 128, values from 70 to 180, 8-bit.
 
     Example: celltable preprocess my_images/ ready/ --like livecell --magnification 20
     """
@@ -44,4 +47,4 @@ def preprocess(
         return
     say(f"{out}: {count(len(paths), 'image')} like {like}")
     if pixel_size is None and magnification is None:
-        say("taken as 10x as they are: neither --pixel-size nor --magnification was given")
+        say("not rescaled, taken to be 10x: neither --pixel-size nor --magnification was given")

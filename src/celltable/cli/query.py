@@ -8,7 +8,7 @@ import typer
 
 from ._output import Json, StoreArgument, emit_json, note, say, table
 
-TEXT_ROWS: Final = 100  # of a table for people, unless --limit says otherwise
+TEXT_ROWS: Final = 100  # rows printed as text, unless --limit says otherwise
 
 
 def query(
@@ -17,12 +17,13 @@ def query(
         str, typer.Argument(metavar="SQL", help="DuckDB SQL over images, instances, findings, edits, scores.")
     ],
     limit: Annotated[
-        int | None, typer.Option("--limit", min=0, help="Rows to print, of text 100 by default; 0 prints all.")
+        int | None,
+        typer.Option("--limit", min=0, help="Rows to print: 100 by default as text, all as JSON; 0 prints all."),
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     json: Json = False,
 ) -> None:
-    """Ask the tables in SQL.
+    """Query the tables in SQL.
 
     Example: celltable query dsb.celltable "select modality, count(*) from instances join images using (image_id) group
     by 1"

@@ -1,4 +1,4 @@
-"""``celltable repair``: mend annotations in the open; every edit can be undone and shared."""
+"""``celltable repair``: repair annotations; every edit is recorded and can be undone and shared."""
 
 from __future__ import annotations
 
@@ -30,26 +30,31 @@ def repair(
     store: OptionalStore = None,
     rules: Annotated[
         str | None,
-        typer.Option("--rules", help="Repairs, or rules to mend, separated by commas; safe ones by default."),
+        typer.Option("--rules", help="Repairs, or rules to fix, separated by commas; the safe repairs by default."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
-    undo: Annotated[bool, typer.Option("--undo", help="Take back the last repair.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done without changing anything.")
+    ] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Undo the last repair.")] = False,
     option: PluginOptions = None,
     list_repairs: Annotated[
-        bool, typer.Option("--list", help="List the repairs, what each mends and their options; needs no STORE.")
+        bool,
+        typer.Option(
+            "--list", help="List the repairs, the rules each one fixes and their options; STORE is not needed."
+        ),
     ] = False,
     export_patch: Annotated[
-        Path | None, typer.Option("--export-patch", help="Write all edits to a .jsonl or .parquet without pixels.")
+        Path | None, typer.Option("--export-patch", help="Write all edits to a .jsonl or .parquet file without pixels.")
     ] = None,
     apply_patch: Annotated[
-        Path | None, typer.Option("--apply-patch", help="Apply somebody's patch to the same data set.")
+        Path | None, typer.Option("--apply-patch", help="Apply a patch exported from the same data set.")
     ] = None,
     workers: Workers = None,
     how: How = "threads",
     scheduler: Scheduler = None,
     json: Json = False,
 ) -> None:
-    """Mend annotations; the release stays as it is, and every edit is a row with its reason, before and after.
+    """Repair annotations without touching the release; every edit is a row with its reason, before and after.
 
     Example: celltable repair dsb.celltable --rules fill-holes --dry-run
     """

@@ -1,4 +1,4 @@
-"""``celltable report``: one self-contained HTML page."""
+"""``celltable report``: write one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from ._output import Json, emit_json, say
 
 
 def report(
-    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="The store; further ones stand beside it.")],
+    stores: Annotated[
+        list[Path], typer.Argument(metavar="STORE...", help="The store to report on, and others to compare with it.")
+    ],
     predictions: Annotated[Path | None, typer.Option("--predictions", "-p", help="A store of predictions.")] = None,
     out: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path("report.html"),
     metrics: Annotated[
-        list[str] | None, typer.Option("--metrics", "-m", help="Metric to show; repeat. The first ranks images.")
+        list[str] | None,
+        typer.Option("--metrics", "-m", help="Metric to show; may be repeated. The first one ranks the images."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write one HTML page: counts, plots, pictures, findings, best and worst images, scores. It needs no network.
+    """Write one offline HTML page: counts, plots, pictures, findings, best and worst images, scores.
 
     Example: celltable report dsb.celltable --predictions pred.celltable -o report.html
     """

@@ -1,4 +1,4 @@
-"""``celltable sample``: balanced subsets."""
+"""``celltable sample``: draw balanced subsets."""
 
 from __future__ import annotations
 
@@ -38,4 +38,4 @@ def sample(
     say(table(counts.items(), (per[0], what)))
     fewer = [value for value, n in counts.items() if n < per[1]]
     if fewer:
-        say(f"all there are, fewer than {per[1]:,}: {', '.join(fewer)}")
+        say(f"fewer than {per[1]:,} available, all taken: {', '.join(fewer)}")

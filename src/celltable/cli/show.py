@@ -1,4 +1,4 @@
-"""``celltable show``: what is in a store, or in several side by side."""
+"""``celltable show``: summarise a store, or several side by side."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ._output import Json, cell, count, emit_json, say, table
 
 _FACTS = {"instances": "cells", "edits": "repairs"}
 _SPREADS = (
-    ("cells an annotated image", "cells_per_image"),
+    ("cells per annotated image", "cells_per_image"),
     ("cells per 10,000 px²", "density"),
     ("cell area, px²", "area_px2"),
 )
@@ -31,7 +31,7 @@ def show(
     stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="One or more celltable folders.")],
     json: Json = False,
 ) -> None:
-    """What is in a store: counts, sizes, modalities, classes, licence and citation; of several, side by side.
+    """Summarise a store (counts, sizes, modalities, classes, licence and citation), or several side by side.
 
     Example: celltable show dsb.celltable tnbc.celltable
     """
@@ -66,7 +66,7 @@ def _one(s: dict[str, Any]) -> None:
             say(f"\n  {label}: {_counts(values)}")
     if s["stale_findings"]:
         n = s["stale_findings"]
-        say(f"  {count(n, 'finding')} about annotations that were changed since: celltable check looks again")
+        say(f"  {count(n, 'finding')} on annotations that have changed since: run celltable check again")
     say(f"\n  licence: {_terms(s)}")
     say(f"  cite: {s['citation']}" + (f" doi:{s['doi']}" if s["doi"] and s["doi"] not in s["citation"] else ""))
     for line in s["history"]:
@@ -106,7 +106,7 @@ def _terms(s: dict[str, Any]) -> str:
 
 
 def _shares(counted: list[dict[str, int]]) -> list[list[str]]:
-    """A row a value, the most frequent of any store first: the number in each store and its share of that store."""
+    """Make a row per value, most frequent in any store first, with its number and share in each store."""
     totals = [sum(c.values()) or 1 for c in counted]
     top = {v: max(c.get(v, 0) / n for c, n in zip(counted, totals, strict=True)) for c in counted for v in c}
     order = sorted(top, key=lambda v: (-top[v], v))

@@ -1,4 +1,4 @@
-"""``celltable split``: parts that do not leak, and the certificate that says so."""
+"""``celltable split``: divide a data set without leaks, and certify it."""
 
 from __future__ import annotations
 
@@ -24,31 +24,38 @@ def split(
         list[str] | None,
         typer.Option(
             "--by",
-            help="Column, metadata key, 'density' or 'class' to divide in proportion; repeat. Default: modality.",
+            help="Column, metadata key, 'density' or 'class' to stratify by; may be repeated. Default: modality.",
         ),
     ] = None,
-    kfold: Annotated[int | None, typer.Option("--kfold", min=2, help="Make this many folds instead.")] = None,
+    kfold: Annotated[
+        int | None, typer.Option("--kfold", min=2, help="Make this many folds instead of train, val and test.")
+    ] = None,
     official: Annotated[
-        str | None, typer.Option("--official", help="'published', or the name of an official split of the data set.")
+        str | None, typer.Option("--official", help="Use an official split of the data set: its name, or 'published'.")
     ] = None,
     subset: Annotated[
-        list[float] | None, typer.Option("--subset", help="Per cent of train to draw as a nested subset; repeat.")
+        list[float] | None,
+        typer.Option("--subset", help="Percentage of train to draw as a nested subset; may be repeated."),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", help="COLUMN=VALUE: split only these images; others keep their parts; repeat."),
+        typer.Option(
+            "--only", help="COLUMN=VALUE: split only these images, the others keep their parts; may be repeated."
+        ),
     ] = None,
-    similarity: Annotated[bool, typer.Option(help="Compare pixels, so that look-alikes stay on one side.")] = True,
+    similarity: Annotated[
+        bool, typer.Option(help="Compare pixels, so that near-duplicates stay in the same part.")
+    ] = True,
     certificate: Annotated[
-        Path | None, typer.Option("--certificate", help="Write the certificate here as JSON, too.")
+        Path | None, typer.Option("--certificate", help="Also write the certificate to this JSON file.")
     ] = None,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
     """Divide the images into train, val and test without leaks.
 
-    Leakage groups (patients, wells, slides) and look-alike images are never cut, strata are divided in proportion. The
-    parts are written to the column split; the certificate stands in dataset.json.
+    Leakage groups (patients, wells, slides) and near-duplicate images are never divided; strata are divided in
+    proportion. The parts are written to the column split, the certificate to dataset.json.
 
     Example: celltable split dsb.celltable --test 0.2 --seed 0
     """
@@ -107,23 +114,25 @@ def _print(card: Certificate, store: Path, certificate: Path | None) -> None:
         say("\n" + table([[s, *(n[p] for p in names)] for s, n in card.strata.items()], ("stratum", *names)))
     if card.kept:
         counts = ", ".join(f"{part} {n:,}" for part, n in card.kept.items())
-        say(f"\nof these left as they were, by --only: {counts}")
+        say(f"\nof these, kept as they were because of --only: {counts}")
     without = _without_part(store)
     if without:
         say(f"\nimages without a part: {without:,}")
     say(f"\nunit kept whole: {card.unit} ({card.unit_source})")
     shared = card.shared_groups
-    say(f"groups in two parts: {len(shared)}" + (f", the first '{shared[0]}'" if shared else ""))
+    say(f"groups in more than one part: {len(shared)}" + (f", the first '{shared[0]}'" if shared else ""))
     if card.kept and shared:
-        say("  such groups have images outside of --only, whose part stays; without --only no group is cut")
+        say("  such groups have images outside --only, which keep their part; without --only no group is divided")
     if card.near_duplicates is None:
-        say("look-alike images in two parts: not compared (--no-similarity)")
+        say("near-duplicates in different parts: not compared (--no-similarity)")
     else:
         near = card.near_duplicates
         first = f", the first {near[0][0]} and {near[0][1]} ({near[0][2]} of 64 bits apart)" if near else ""
-        say(f"look-alike images in two parts: {len(near)}{first}")
+        say(f"near-duplicates in different parts: {len(near)}{first}")
     if card.not_compared:
-        say(f"images that could not be read, so not compared: {len(card.not_compared)}, first '{card.not_compared[0]}'")
+        say(
+            f"images not compared (could not be read): {len(card.not_compared)}, first '{card.not_compared[0]}'"
+        )
     verdict = "clean" if card.clean else "NOT CLEAN"
     where = f"{store}/dataset.json" + (f" and {certificate}" if certificate else "")
     say(f"certificate: {verdict}, assignment SHA-256 {card.digest[:16]}…, in {where}")

@@ -1,4 +1,4 @@
-"""``celltable stitch``: tiles, or predictions for them, as whole images again."""
+"""``celltable stitch``: reassemble tiles, or predictions on them, into whole images."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ from ._output import Json, Overwrite, Workers, count, emit_json, say
 
 
 def stitch(
-    tiles: Annotated[Path, typer.Argument(metavar="TILES", help="A store of tiles, or predictions for one.")],
+    tiles: Annotated[Path, typer.Argument(metavar="TILES", help="A store of tiles, or predictions on one.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The store to write.")],
     images: Annotated[
-        Path | None, typer.Option("--images", help="The store of the whole images, for pixels and groups.")
+        Path | None, typer.Option("--images", help="The store of the whole images; provides pixels and groups.")
     ] = None,
     match: Annotated[
-        float, typer.Option("--match", min=0, max=1, help="Share of pixels that makes two cells of two tiles one.")
+        float,
+        typer.Option(
+            "--match",
+            min=0,
+            max=1,
+            help="Share of pixels that two cells in different tiles must have in common to be one.",
+        ),
     ] = 0.5,
     overwrite: Overwrite = False,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
-    """Put tiles together again: each cell once, without seams, scores kept.
+    """Reassemble tiles into whole images: each cell once, without seams, scores kept.
 
     Example: celltable stitch tiles.pred.celltable pred.celltable --images livecell.celltable
     """

@@ -1,4 +1,4 @@
-"""``celltable tile``: large images as overlapping tiles."""
+"""``celltable tile``: cut large images into overlapping tiles."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ def tile(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The store of tiles to write.")],
     size: Annotated[int, typer.Option("--size", min=1, help="Edge of a tile in px.")] = 512,
     overlap: Annotated[
-        int, typer.Option("--overlap", min=0, help="Pixels that neighbours share; best more than the largest cell.")
+        int,
+        typer.Option(
+            "--overlap", min=0, help="Pixels that neighbouring tiles share; best larger than the largest cell."
+        ),
     ] = 64,
     min_pixels: Annotated[
-        int, typer.Option("--min-pixels", min=1, help="Leave out fragments of cells with fewer pixels.")
+        int, typer.Option("--min-pixels", min=1, help="Leave out cell fragments with fewer pixels than this.")
     ] = 1,
     form: Annotated[str, typer.Option("--form", help="Pixel files: auto, png, tif or npy.")] = "auto",
     where: Annotated[str | None, typer.Option("--where", help="SQL condition on images: split = 'test'.")] = None,
@@ -31,8 +34,8 @@ def tile(
 ) -> None:
     """Cut every image into overlapping tiles of one size.
 
-    Cells that a tile's border cuts are marked truncated, tiles of one image share its leakage group, and
-    'celltable stitch' puts the tiles, or predictions for them, together again.
+    Cells cut by a tile's border are marked truncated, tiles of one image share its leakage group, and
+    'celltable stitch' reassembles the tiles, or predictions on them.
 
     Example: celltable tile livecell.celltable tiles.celltable --size 256 --overlap 64
     """
