@@ -30,7 +30,7 @@ def bowl(pristine: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def old(pristine: Path, tmp_path: Path) -> Path:
-    """A store that exists already and must survive whatever fails."""
+    """A store that already exists and must survive whatever fails."""
     path = tmp_path / "out" / "s.celltable"
     path.parent.mkdir()
     ingest("dsb2018", pristine, path, parts=["stage1_test"])

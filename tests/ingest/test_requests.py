@@ -112,7 +112,7 @@ def test_an_existing_store_is_kept_unless_overwrite_is_said(
     bowl: Path, old: Path, celltable: Callable[..., Outcome]
 ) -> None:
     before = digest(old)
-    refused(celltable("ingest", "dsb2018", bowl, old), "exists already", "--overwrite")
+    refused(celltable("ingest", "dsb2018", bowl, old), "already exists", "--overwrite")
     assert digest(old) == before
     assert celltable("ingest", "dsb2018", bowl, old, "--overwrite")[0] == 0
     assert len(open_store(old)) == 12

@@ -208,7 +208,7 @@ def test_a_patch_that_is_cut_short_or_no_patch_is_refused(store: Store, tmp_path
         patch.write_text(text, encoding="utf-8")
         with pytest.raises(InputError, match=r"patch\.jsonl"):
             apply_patch(store.path, patch)
-    with pytest.raises(NotFoundError, match="there is no patch"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         apply_patch(store.path, tmp_path / "nowhere.parquet")
     with pytest.raises(StoreError, match="nothing to export"):
         export_patch(store.path, patch)

@@ -1,4 +1,4 @@
-"""What ``celltable ingest`` prints about the findings on the way."""
+"""What ``celltable ingest`` prints about the findings."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def printed(name: str, folder: Path) -> tuple[list[str], Counter[str]]:
     return result.output.splitlines(), Counter(open_store(out).findings["rule"].to_pylist())
 
 
-def test_findings_are_told_by_rule_the_most_frequent_first(tmp_path: Path) -> None:
+def test_findings_are_counted_by_rule_the_most_frequent_first(tmp_path: Path) -> None:
     lines, rules = printed("kumar", tmp_path)
-    assert f"{rules.total()} findings on the way." in lines[0]
+    assert f"{rules.total()} findings." in lines[0]
     told = dict(part.rsplit(" ", 1) for part in lines[1].removeprefix("Findings: ").rstrip(".").split(", "))
     assert {rule: int(n) for rule, n in told.items()} == rules
     assert lines[2].startswith("Licence: ")

@@ -105,7 +105,7 @@ def test_repairs_go_along_and_taking_them_back_gives_what_merging_before_would(t
     assert len(merged.edits) == sum(len(s.edits) for s in repaired)
     assert merged.edits["edit_id"].to_pylist() == list(range(1, len(merged.edits) + 1))
     assert sorted(set(merged.edits["batch"].to_pylist())) == [1, 2, 3]
-    assert "edits of tnbc: batch 1 to 1 are here 3 to 3" in merged.info["history"]
+    assert "edits of tnbc: batch 1 is batch 3 here" in merged.info["history"]
     assert not merged.instances.arrow.equals(before.instances.arrow)
     for left in (2, 1, 0):
         undo(merged)
@@ -225,7 +225,7 @@ def test_requests_that_make_no_sense_end_in_one_sentence(tmp_path: Path) -> None
     requests: list[tuple[list[Store], dict[str, Any], str]] = [
         ([a], {}, "two or more stores"),
         ([a, a], {}, "two of the stores are called 'a'.*rename one"),
-        ([b, predictions], {}, "stores of one kind; found annotations and predictions"),
+        ([b, predictions], {}, "stores of the same kind;  found annotations and predictions"),
         ([a, b], {"classes": {"Neoplasic": "t"}}, "'Neoplasic', which no store has. Did you mean 'Neoplastic'"),
         ([a, b], {"classes": tmp_path / "list.json"}, "expected old class → new class"),
         ([a, b], {"classes": tmp_path / "bad.toml"}, "expected a TOML or JSON file"),

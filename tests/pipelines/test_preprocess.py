@@ -137,14 +137,14 @@ def test_requests_that_make_no_sense_end_in_one_sentence(tmp_path: Path) -> None
         ("twice", {"like": "livecel"}, "No look is called 'livecel'"),
         ("twice", {"pixel_size_um": 0.0}, "expected a positive number"),
         ("twice", {"magnification": -20.0}, "the magnification is -20.0x; expected a positive number"),
-        ("twice", {"magnification": 20.0, "pixel_size_um": 0.5}, "expected one of them"),
+        ("twice", {"magnification": 20.0, "pixel_size_um": 0.5}, "expected only one of them"),
         ("nowhere", {}, "nowhere"),
     ]
     for folder, options, words in requests:
         with pytest.raises(CelltableError, match=words):
             preprocess(tmp_path / folder, tmp_path / "out", **options)
     before = (tmp_path / "twice" / "a.tif").read_bytes()
-    with pytest.raises(CelltableError, match="is the folder that is read"):
+    with pytest.raises(CelltableError, match="is the input folder"):
         preprocess(tmp_path / "twice", tmp_path / "twice")
     assert (tmp_path / "twice" / "a.tif").read_bytes() == before
 

@@ -81,7 +81,7 @@ def test_pixels_that_a_store_holds_itself_are_found_from_its_sample(
 def test_a_sample_of_nothing_or_of_an_unknown_column_is_refused(tmp_path: Path, pannuke: Store) -> None:
     requests: list[tuple[dict[str, Any], str]] = [
         ({"per": "tisue"}, "No column of the images is called 'tisue'"),
-        ({"per": "label"}, "labels are of images"),
+        ({"per": "label"}, "labels belong to images"),
         ({"per": "label", "what": "images"}, "has no images with a label"),
         ({"n": 0}, "0 cells of each class"),
     ]

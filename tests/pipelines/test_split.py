@@ -188,7 +188,7 @@ def test_a_request_that_cannot_be_served_leaves_the_store_as_it_was(tmp_path: Pa
         ({"test": 0.7, "val": 0.6}, "must be positive and sum to 1"),
         (
             {"kfold": 500},
-            "^fold3, fold4, fold5 and 495 more would have no image: 3 images are 2 units .* at most 2 parts",
+            "^fold3, fold4, fold5 and 495 more would have no images: 3 images form 2 units .* at most 2 parts",
         ),
         ({"official": "split9"}, "no official split 'split9'"),
         ({"only": {"tissue": "moon"}}, "no image to split has tissue=moon. There are: Breast."),

@@ -170,12 +170,12 @@ def test_requests_that_make_no_sense_end_in_one_sentence(tmp_path: Path) -> None
     store = made(tmp_path / "s", {"a": np.zeros((80, 90), np.uint8)}, {})
     tiles = tile(store, tmp_path / "t", size=64, overlap=40)
     calls: list[tuple[Callable[[], object], str]] = [
-        (lambda: tile(tiles, tmp_path / "u"), "holds tiles already"),
-        (lambda: stitch(store, tmp_path / "u"), "1 of 1 images are no tiles, the first 'a'"),
+        (lambda: tile(tiles, tmp_path / "u"), "already holds tiles"),
+        (lambda: stitch(store, tmp_path / "u"), "1 of 1 images are not tiles,  the first 'a'"),
         (lambda: tile(store, tmp_path / "u", size=16, overlap=16), "cannot overlap by 16 px"),
-        (lambda: tile(store, tmp_path / "u", form="jpg"), "no pixel file is called 'jpg'"),
+        (lambda: tile(store, tmp_path / "u", form="jpg"), "the form of the pixel files is 'jpg'"),
         (lambda: stitch(tiles, tmp_path / "u", match=1.5), "match is 1.5"),
-        (lambda: tile(store, tmp_path / "t"), "exists already"),
+        (lambda: tile(store, tmp_path / "t"), "already exists"),
         (lambda: tile(store, store.path, overwrite=True), "is the store that is read"),
     ]
     for call, words in calls:

@@ -56,7 +56,7 @@ def ingest(
         emit_json({"store": str(out), "images": len(store), "instances": cells, "findings": findings})
         return
     images, noted = count(len(store), "image"), count(findings, "finding")
-    say(f"{out}: {images} and {count(cells, 'cell')} of {store.description.title}, {noted} on the way.")
+    say(f"{out}: {images} and {count(cells, 'cell')} of {store.description.title}, with {noted}.")
     rules = Counter(store.findings["rule"].to_pylist()).most_common()
     if rules:
         more = f", and {count(len(rules) - MOST_RULES, 'kind')} more" if len(rules) > MOST_RULES else ""

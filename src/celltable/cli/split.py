@@ -130,9 +130,7 @@ def _print(card: Certificate, store: Path, certificate: Path | None) -> None:
         first = f", the first {near[0][0]} and {near[0][1]} ({near[0][2]} of 64 bits apart)" if near else ""
         say(f"near-duplicates in different parts: {len(near)}{first}")
     if card.not_compared:
-        say(
-            f"images not compared (could not be read): {len(card.not_compared)}, first '{card.not_compared[0]}'"
-        )
+        say(f"images not compared (could not be read): {len(card.not_compared)}, first '{card.not_compared[0]}'")
     verdict = "clean" if card.clean else "NOT CLEAN"
     where = f"{store}/dataset.json" + (f" and {certificate}" if certificate else "")
     say(f"certificate: {verdict}, assignment SHA-256 {card.digest[:16]}…, in {where}")

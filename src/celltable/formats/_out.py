@@ -40,5 +40,5 @@ def new_file(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
 def _free(target: Path, overwrite: bool) -> Path:
     full = any(target.iterdir()) if target.is_dir() else target.exists()
     if full and not overwrite:
-        raise CelltableError(f"{target} exists already. Give another name, or overwrite it (--option overwrite=yes).")
+        raise CelltableError(f"{target} already exists. Give another name, or overwrite it (--option overwrite=yes).")
     return target

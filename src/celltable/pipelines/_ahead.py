@@ -1,4 +1,4 @@
-"""Samples of stores, read by workers ahead of a writer that takes one after the other."""
+"""Read samples of stores in workers, ahead of a writer that consumes them one by one."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from celltable.cells import Sample
 from celltable.errors import CelltableError
 from celltable.store import Store
 
-MOST_PIXELS: Final = 1 << 22  # of an image that is loaded ahead: several are in memory at once
+MOST_PIXELS: Final = 1 << 22  # largest image to load ahead, as several are in memory at once
 
 
 def read_ahead(
     stores: Sequence[Store], ids: Sequence[Sequence[str]], runner: work.Runner
 ) -> Generator[Sample, None, None]:
-    """Yield the named images of each store, in order, read by the workers of `runner`.
+    """Yield the named images of each store in order; the workers of `runner` read them.
 
-    Pixels are loaded ahead as soon as the writer has asked for those of some image; before, and for large images, they
-    are loaded when it asks.
+    Pixels are loaded ahead once the writer has asked for the pixels of any image; until then, and for large images,
+    they are loaded on request.
     """
     asked = _Asked()
     tasks = (_Task(k, image_id, asked.once) for k, each in enumerate(ids) for image_id in each)
@@ -35,7 +35,7 @@ def read_ahead(
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """An image to read, with its pixels or without."""
+    """An image to read, with or without its pixels."""
 
     store: int
     image_id: str
@@ -44,7 +44,7 @@ class _Task:
 
 @dataclass(slots=True)
 class _Loaded:
-    """Pixels of one image, or why they cannot be read; handed out once, so that no writer keeps them all in memory."""
+    """Pixels of one image, or why they cannot be read; handed out only once, so that they do not pile up in memory."""
 
     pixels: NDArray[Any] | None = None
     error: CelltableError | None = None
@@ -59,7 +59,7 @@ class _Loaded:
 
 @dataclass(slots=True)
 class _Asked:
-    """Whether the writer has asked for pixels yet."""
+    """Records whether the writer has asked for pixels yet."""
 
     once: bool = False
 

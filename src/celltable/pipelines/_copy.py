@@ -1,4 +1,4 @@
-"""Copies of pixel files inside a store, so that it does not need the release any more."""
+"""Copy pixel files into a store, so that it no longer needs the release."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from celltable.imagefile import Release
 def copied(release: Release, dataset: str, pixels: tuple[Pixels, ...], extra: Path) -> tuple[Pixels, ...]:
     """Copy the files of one image under ``pixels/`` of the store and return where they are now.
 
-    A whole file is copied byte for byte; of an array of many images only the row meant, as .npy of the same type.
+    A whole file is copied byte for byte; from an array of many images, only the row used, as .npy of the same type.
     """
     return tuple(_one(release, dataset, where, extra) for where in pixels)
 
@@ -37,7 +37,7 @@ def _one(release: Release, dataset: str, where: Pixels, extra: Path) -> Pixels:
 
 
 def _safe(member: str) -> str:
-    """The member's path where every disk can hold it, else a digest with its suffix."""
+    """Return the member's path if every file system can hold it, else a digest with its suffix."""
     plain = all(part not in ("", ".", "..") and len(part.encode()) < 200 for part in member.split("/"))
     return member if plain else hashlib.sha256(member.encode()).hexdigest() + PurePosixPath(member).suffix
 

@@ -1,4 +1,4 @@
-"""Perceptual hashes of the images of stores, for pipelines that compare images."""
+"""Compute perceptual hashes of the images of stores, for pipelines that compare images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from celltable.store import Store
 def fingerprints(
     entries: Sequence[tuple[Store, str]], names: Sequence[str], workers: int | None, progress: bool
 ) -> tuple[list[int], list[Finding]]:
-    """Hash each image perceptually (0, similar to no image, where it cannot be read) and report what was unreadable.
+    """Hash each image perceptually (0, similar to no image, if it cannot be read) and report unreadable images.
 
     `names` are the ids under which findings name the images.
     """

@@ -1,4 +1,4 @@
-"""What an evaluation is known by, and how its scores are written into the store of predictions."""
+"""Identify an evaluation run, and write its scores into the store of predictions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Row = dict[str, Any]
 def side(given: Store | str | Path) -> tuple[str, str, str]:
     """Return name, path and digest of what is scored: the content of a store, or SHA-256 over the bytes of files.
 
-    The name is that of the folder or file, without its ending: predictions for a data set are called as it is.
+    The name is that of the folder or file without its ending, since predictions carry the name of their data set.
     """
     path = Path(given.path if isinstance(given, Store) else given).absolute()
     if isinstance(given, Store):
@@ -58,7 +58,7 @@ def run_row(gt: Store | str | Path, pred: Store | str | Path, how: Mapping[str, 
 
 
 def write_scores(store: Store, run: Mapping[str, Any], scores: Scores) -> Store:
-    """Write the scores of a run into a store of predictions: they replace those of the same run and metrics only."""
+    """Write the scores of a run into a store of predictions, replacing only those of the same run and metrics."""
     new = pa.Table.from_pylist(
         [{**row, "run_id": run["run_id"]} for row in scores.rows(run["predictions"])], schema=schema.SCORES
     )
@@ -78,7 +78,7 @@ def write_scores(store: Store, run: Mapping[str, Any], scores: Scores) -> Store:
 
 
 def current_scores(gt: Store, pred: Store) -> tuple[list[Row], list[str]]:
-    """Return the rows of the newest run of each metric on the present cells of both, and remarks about the others."""
+    """Return the rows of each metric's newest run on the current cells of both sides, and remarks on other runs."""
     runs = {run["run_id"]: run for run in pred.runs.to_pylist()}
     present = {i for i, r in runs.items() if (r["gt_digest"], r["predictions_digest"]) == (gt.content, pred.content)}
     rows = pred.scores.to_pylist()

@@ -1,4 +1,4 @@
-"""The pixel file of a tile: PNG, TIFF or NPY, written whole or not at all."""
+"""Write the pixel file of a tile (PNG, TIFF or NPY) atomically."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORMS: Final = ("auto", "png", "tif", "npy")
 def written(pixels: NDArray[Any], folder: Path, name: str, form: str, scratch: Path) -> Path:
     """Write pixels (row, column[, channel]) as ``<folder>/<name>.<form>`` and return the path.
 
-    Half-written files are in `scratch`, a folder of the same disk.
+    The file is written in `scratch`, a folder on the same disk, and then moved.
     """
     ending = form if form != "auto" else "png" if _fits_png(pixels) else "npy"
     if ending == "png" and not _fits_png(pixels):

@@ -18,17 +18,17 @@ from celltable.plugins.options import settle_each
 from celltable.schema import SEVERITIES
 from celltable.store import Store, newest, with_columns
 
-# Rules that readers report, too. Only this prefix says which rows are those of an earlier check, to be replaced.
+# Readers report these rules too; this prefix marks the rows of an earlier check, which are replaced.
 NOT_LOADED: Final = "the pixels could not be loaded: "
 _OF_LOADING: Final = ("unreadable-image", "size-mismatch")
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a run of `check` found.
+    """The result of a `check` run.
 
-    `findings` are the rows of the rules that were run now, worst first; `rules` those rules; `skipped` rules that were
-    left out, each with its reason; `images` the number of images looked at.
+    `rules` are the rules that were run and `findings` their rows, worst first; `skipped` maps each rule that was not
+    run to the reason; `images` is the number of images checked.
     """
 
     findings: pa.Table
@@ -38,7 +38,7 @@ class Checked:
 
     @property
     def counts(self) -> list[tuple[str, str, int, int]]:
-        """(rule, severity, findings, images) for each rule and severity, worst and most frequent first."""
+        """Count (rule, severity, findings, images) per rule and severity, worst and most frequent first."""
         rules, severities = self.findings.column("rule").to_pylist(), self.findings.column("severity").to_pylist()
         images: dict[tuple[str, str], set[str | None]] = {}
         for rule, severity, image in zip(rules, severities, self.findings.column("image_id").to_pylist(), strict=True):
@@ -60,26 +60,26 @@ def check(
     progress: bool = False,
     write: bool = True,
 ) -> Checked:
-    """Run checks and write their findings into the store, beside what its reader found.
+    """Run checks and write their findings into the store, next to those of its reader.
 
     Parameters
     ----------
     store
         A store or its path.
     rules
-        Names of checks; all when empty.
+        Names of checks; all if empty.
     pixels
         Whether to run the checks that need to load the images.
     options
-        Thresholds other than the defaults: option → value where it is clear which check is meant, else
+        Options that differ from their defaults: option → value if only one of the checks has it, otherwise
         "check.option" → value, or check → {option: value}.
     workers, how, scheduler
-        How many work (None: one per core) and where, see `celltable.work.Runner`; the findings are the same, byte for
-        byte.
+        Number of workers (None: one per core) and where they run, see `celltable.work.Runner`; the findings are the
+        same, byte for byte.
     progress
         Draw a progress bar on a terminal.
     write
-        Replace earlier findings of the same rules in findings.parquet; those of other rules stay.
+        Replace earlier findings of the same rules in findings.parquet; other findings stay.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def check(
 
 
 class _Missing:
-    """Stands for what could not be gathered from an image without readable pixels."""
+    """Marks that nothing could be gathered from an image because its pixels cannot be read."""
 
 
 Result = tuple[list[Finding], list[Any]]
@@ -116,7 +116,7 @@ Result = tuple[list[Finding], list[Any]]
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """Runs checks on one image of a store: its findings, and what each check of whole data sets gathers from it."""
+    """Runs checks on one image: returns its findings, and what each whole-dataset check gathers from it."""
 
     store: Store
     checks: tuple[Check, ...]
@@ -134,7 +134,7 @@ class _Look:
 
 
 def _readable(sample: Sample, loads: bool) -> tuple[Sample, Finding | None]:
-    """The sample with its pixels loaded once for all checks, or a finding that says why they cannot be."""
+    """Load the sample's pixels once for all checks, or return a finding that says why they cannot be loaded."""
     if not loads:
         return sample, None
     try:
@@ -149,7 +149,7 @@ def _readable(sample: Sample, loads: bool) -> tuple[Sample, Finding | None]:
 
 
 def _made_on(ds: Store, found: Sequence[Finding]) -> pa.Table:
-    """Findings about the cells of single images, with the generation of the store that they are true of."""
+    """Stamp findings on cells of single images with the store generation they apply to."""
     number = ds.description.cells
     generation = [None if f.message.startswith(NOT_LOADED) else number for f in found]
     return with_columns(findings_table(found), {"generation": generation})

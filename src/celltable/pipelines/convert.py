@@ -1,4 +1,4 @@
-"""Between stores and annotation formats: export writes one, import makes a store of one."""
+"""Convert between stores and annotation formats: export and import."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ._ahead import read_ahead
 from .ingest import provenance, source_key
 
 FIGURE: Final = "statistics.svg"
-OWN: Final = "images"  # key of the store of the images, where that contains copies of the pixels
+OWN: Final = "images"  # key of the images' store as a source, if it contains copies of the pixels
 NOT_STATED: Final = "not stated"
 
 
@@ -42,27 +42,27 @@ def export(
     progress: bool = False,
     **options: Any,
 ) -> ConversionReport:
-    """Write a store, or several together, in another format and return what the format could not hold.
+    """Write one or more stores in another format, and report what the format could not hold.
 
     Parameters
     ----------
     store
-        A store or its path, or several of them, no two with an image id in common.
+        A store or its path, or several of them that have no image id in common.
     to
-        Name of the format; ``celltable export --list`` names all.
+        Name of the format; ``celltable export --list`` shows all.
     out
-        The file or folder to write, atomically.
+        The file or folder to write; it is written atomically.
     where
         SQL condition on the images table, for example ``split = 'test'``.
     overwrite
-        Replace what is at `out`.
+        Replace whatever is at `out`.
     workers, how, scheduler
-        How many read cells and pixels ahead of the writer (None: one per core), and where; see `celltable.work.Runner`.
-        The files themselves are encoded and written by this process, one image after the other.
+        Number of workers that read cells and pixels ahead of the writer (None: one per core), and where they run; see
+        `celltable.work.Runner`. The files themselves are encoded and written by this process, one image at a time.
     progress
         Draw a progress bar on a terminal.
     **options
-        Options of writing the format.
+        Options for writing the format.
     """
     runner = work.Runner(workers, how, scheduler)
     given = [store] if isinstance(store, Store | str | Path) else list(store)
@@ -73,7 +73,7 @@ def export(
     settled = settle(kind.write_options, options, f"the format {kind.name}")
     target = Path(out)
     if target.exists() and not overwrite:
-        raise CelltableError(f"{target} exists already. Give another name, or --overwrite to replace it.")
+        raise CelltableError(f"{target} already exists. Choose another name, or use --overwrite to replace it.")
     ids = _of_each(stores, where)
     _distinct(stores, ids)
     with closing(read_ahead(stores, ids, runner)) as samples:
@@ -83,7 +83,7 @@ def export(
 
 
 def default_name(stores: Sequence[str | Path], to: str) -> Path:
-    """The default output of an export: ``<store>-<format>`` in the current folder, with the format's ending.
+    """Name the default output of an export: ``<store>-<format>`` in the current folder, with the format's extension.
 
     >>> default_name(["data/dsb.celltable"], "coco"), default_name(["a.celltable", "b.celltable"], "nuclei-coco")
     (PosixPath('dsb-coco.json'), PosixPath('nuclei-coco'))
@@ -94,7 +94,7 @@ def default_name(stores: Sequence[str | Path], to: str) -> Path:
 
 
 def _of_each(stores: Sequence[Store], where: str | None) -> list[list[str]]:
-    """The selected ids of each store; the condition must be met in one of them."""
+    """Select the image ids of each store; at least one image must meet the condition."""
     found: list[list[str]] = []
     missing: NotFoundError | None = None
     for ds in stores:
@@ -109,20 +109,20 @@ def _of_each(stores: Sequence[Store], where: str | None) -> list[list[str]]:
 
 
 def _distinct(stores: Sequence[Store], ids: Sequence[Sequence[str]]) -> None:
-    """Refuse stores that have an image id in common: one would be written over the other."""
+    """Refuse stores that share an image id, since one image would overwrite the other."""
     seen: dict[str, Store] = {}
     for ds, names in zip(stores, ids, strict=True):
         twice = next((i for i in names if i in seen), None)
         if twice is not None:
             raise CelltableError(
-                f"the image '{twice}' is in {seen[twice].path} and in {ds.path}. Make one store of them first, "
-                "in which every image has a name of its own: celltable merge."
+                f"the image '{twice}' is in both {seen[twice].path} and {ds.path}. Combine them into one store first, "
+                "in which every image has its own name: celltable merge."
             )
         seen.update(dict.fromkeys(names, ds))
 
 
 def _with_figure(write: Callable[[Path], ConversionReport], stores: Sequence[Store], target: Path) -> ConversionReport:
-    """Write a folder and draw the statistics of what is in it; both appear at once."""
+    """Write a folder together with plots of its statistics; both appear at the same moment."""
     from celltable.drawing.statistics import statistics
 
     licences = "; ".join(dict.fromkeys(ds.description.licence or "not stated" for ds in stores))
@@ -157,33 +157,33 @@ def import_annotations(
     progress: bool = False,
     **options: Any,
 ) -> Store:
-    """Make a store of annotations (or predictions) in some format.
+    """Make a store from annotations or predictions in any known format.
 
-    The classes of the new store are those of the images' store, then those that the file lists in its own order
-    (categories of COCO, ``data.yaml`` of YOLO, …), then any others that occur, sorted by name.
+    The classes of the new store are those of the images' store, then those that the file lists, in the file's order
+    (COCO categories, YOLO's ``data.yaml``, …), then any others that occur, sorted by name.
 
     Parameters
     ----------
     form
-        Name of the format; None to recognise it from the content.
+        Name of the format; None to detect it from the content.
     path
         The file or folder to read.
     out
         Folder of the store to write.
     images
-        What the annotations were made for: gives sizes and pixels to formats that name none, and refuses unknown
-        images. A store, or a path in any format that can be read.
+        The annotated images: a store, or a path in any readable format. Provides sizes and pixels for formats that have
+        none; annotations of other images are refused.
     name, licence
-        For dataset.json; what is not given is taken from `images` and from the file.
+        Name and licence for dataset.json; by default taken from `images` and from the file.
     overwrite, progress
         Replace a store at `out`; draw a progress bar.
     **options
-        Options of reading the format.
+        Options for reading the format.
 
     Raises
     ------
     InputError
-        If the format is not given and cannot be recognised, or an option does not fit.
+        If the format is not given and cannot be detected, or an option is invalid.
     """
     source = Path(path)
     if form is None:
@@ -212,7 +212,7 @@ def import_annotations(
 
 
 def _describe(base: Description, reading: _Reading, licence: str) -> Description:
-    """Describe an import: what is said of the images comes first, then what the file says, then what occurs in it."""
+    """Describe an import: first from the images' description, then from the file's header, then from its content."""
     about = reading.about
     stated = None if licence == NOT_STATED else licence
     return base.replaced(
@@ -227,7 +227,7 @@ def _describe(base: Description, reading: _Reading, licence: str) -> Description
 
 
 class _Reading:
-    """The samples of a file, their pixels located; what occurs in them is noted as they go by."""
+    """Iterates over the samples of a file, locates their pixels, and notes the classes and sources that occur."""
 
     def __init__(self, kind: Format, path: Path, known: Mapping[str, Image], options: Mapping[str, Any]) -> None:
         self.kind, self.path, self.known, self.options = kind, path, known, options
@@ -270,21 +270,21 @@ def _values(column: Any) -> Iterable[Any]:
 
 
 def _beside(sample: Sample) -> Sample:
-    """The sample of a known image: pixels in the folder of its store are pixels of a source of the new one."""
+    """Make the sample of a known image; pixels in its store's folder become pixels of a source of the new store."""
     pixels = tuple(replace(p, source=p.source or OWN) for p in sample.image.pixels)
     return replace(sample, image=replace(sample.image, pixels=pixels))
 
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """The images that annotations are imported for, and what is said of them in dataset.json."""
+    """The images that annotations are imported for, and their description."""
 
     images: Mapping[str, Image] = field(default_factory=dict)
     description: Description = field(default_factory=Description)
 
 
 def _base(given: Store | str | Path | None, out: Path) -> _Base:
-    """The images of a store, or of a path in any format that can be read."""
+    """Read the images of a store, or of a path in any readable format."""
     if given is None:
         return _Base()
     if isinstance(given, Store) or (Path(given) / "dataset.json").exists():
@@ -300,7 +300,7 @@ def _base(given: Store | str | Path | None, out: Path) -> _Base:
 
 
 def _located(sample: Sample, form: str, placed: set[str]) -> Sample:
-    """The sample with its pixels under the keys of `_sources`; those keys are added to `placed`."""
+    """Move a sample's pixels to the source keys of `_sources`, and add those keys to `placed`."""
     placed.update(p.source for p in sample.image.pixels)
     pixels = tuple(replace(p, source=source_key(form, p.source)) for p in sample.image.pixels)
     return replace(sample, image=replace(sample.image, pixels=pixels))
@@ -316,7 +316,7 @@ def _sources(source: Path, form: str, keys: Collection[str], out: Path) -> dict[
 
 
 def selected(ds: Store, where: str | None) -> list[str]:
-    """Ids of the images that meet an SQL condition, in order; all without one."""
+    """Return the ids of the images that meet an SQL condition, in order; all of them without one."""
     if where is None:
         return list(ds)
     found = ds.query(f"select image_id from images where {where} order by image_id").arrow.column(0).to_pylist()
@@ -326,5 +326,5 @@ def selected(ds: Store, where: str | None) -> list[str]:
 
 
 def writable() -> list[str]:
-    """Formats that can be written."""
+    """List the formats that can be written."""
     return [name for name, kind in plugins.load_all("formats").items() if kind.write is not None]

@@ -1,4 +1,4 @@
-"""The releases that celltable reads, with what is needed to obtain and cite each."""
+"""List the releases that celltable reads, with what is needed to obtain and cite each."""
 
 from __future__ import annotations
 

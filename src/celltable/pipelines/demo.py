@@ -1,4 +1,4 @@
-"""The whole chain on generated releases, offline: ingest, check, repair, split, predict, evaluate, export, report."""
+"""Run the whole workflow offline on generated releases, from ingest to report."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from celltable.errors import CelltableError
 from celltable.plugins.dataset import Dataset
 from celltable.store import Store
 
-MAIN: Final = "dsb2018"  # the release that goes all the way through
+MAIN: Final = "dsb2018"  # the release that goes through every step
 MARKER: Final = "made-by-celltable-demo"
 
 
 def demo(
     folder: str | Path = "demo", *, seed: int = 0, overwrite: bool = False, say: Callable[[str], None] = print
 ) -> Path:
-    """Run the whole chain on generated releases in a folder and return the report.
+    """Run the whole workflow on generated releases in a folder and return the path of the report.
 
-    Each release is generated microscopy with known ground truth, in exactly the layout of the real one and with its
-    known defects. `say` is called with one line per step.
+    Each release is synthetic microscopy with known ground truth, in exactly the layout of the real one and with its
+    known defects. `say` is called with the output lines of each step.
     """
     root = Path(folder)
     _clear(root, overwrite)
@@ -40,11 +40,9 @@ def demo(
 def _clear(root: Path, overwrite: bool) -> None:
     if root.exists() and any(root.iterdir()):
         if not (root / MARKER).exists():
-            raise CelltableError(
-                f"{root} is a folder that the demo did not make; it was left untouched. Give another name."
-            )
+            raise CelltableError(f"{root} was not made by the demo, so it was left untouched. Choose another folder.")
         if not overwrite:
-            raise CelltableError(f"{root} holds an earlier demo. Give another name, or --overwrite to replace it.")
+            raise CelltableError(f"{root} holds an earlier demo. Choose another, or use --overwrite to replace it.")
         shutil.rmtree(root)
     root.mkdir(parents=True, exist_ok=True)
     (root / MARKER).write_text("This folder may be deleted.\n", encoding="utf-8")
@@ -74,7 +72,7 @@ def _chain(main: Store, stores: list[Store], root: Path, seed: int, say: Callabl
     found = check(main)
     say(f"\ncelltable check {main.path}: {found.findings.num_rows} findings")
     made = repair(main.path)
-    say(f"celltable repair {main.path}: {made.edits.num_rows} edits, each can be undone")
+    say(f"celltable repair {main.path}: {made.edits.num_rows} edits, which can be undone")
     card = split(main.path, test=0.25, seed=seed)
     say(f"celltable split {main.path} --test 0.25: {card.images}, certificate {'clean' if card.clean else 'NOT CLEAN'}")
     pred = predict(main.path, root / "pred.celltable", model="otsu-watershed")

@@ -1,4 +1,4 @@
-"""Score predictions against ground truth, whatever either comes as, and compare two models on the same images."""
+"""Score predictions against ground truth in any form, and compare two models on the same images."""
 
 from __future__ import annotations
 
@@ -60,36 +60,37 @@ def evaluate(
     Parameters
     ----------
     gt, pred
-        Both stores or paths (a store, COCO instances or results JSON, a submission CSV, a folder of label images,
-        PanNuke's masks.npy), or both arrays or .npy files of them (a label map, a list of them one an image, or a
-        PanNuke stack).
+        Two stores or paths (a store, COCO instances or results JSON, a submission CSV, a folder of label images,
+        PanNuke's masks.npy), or two arrays or .npy files (a label map, a list of label maps with one per image, or
+        a PanNuke stack).
     metrics
-        Names such as "ap_dsb2018", or "all": all that apply, and why the others do not.
+        Names such as "ap_dsb2018", or "all" for all that apply, with the reason why the others do not.
     mode
         "corrected", or "strict": the official code bit for bit.
     classes, scores, class_names
-        With arrays: see `celltable.metrics`: classes is (of the ground truth, of the predictions).
+        For arrays only, see `celltable.metrics`; `classes` is a pair (ground truth, predictions).
     gt_format, pred_format
-        Format of a path; recognised from the content unless given.
+        Format of a path; detected from the content if not given.
     where
         SQL condition on the images of a ground-truth store, for example ``split = 'test'``.
     kind
-        "nucleus" or "cell": only those, where a store has both.
+        "nucleus" or "cell" to score only those, if a store has both.
     missing
-        An image without predictions, or with a file that cannot be read: "error", or "empty" (scored as if nothing was
-        found; counted aloud).
+        Images whose predictions are missing or cannot be read: "error", or "empty" (scored as if nothing was predicted,
+        and counted in a remark).
     unknown
-        Predictions for images that the ground truth does not have: "error" or "ignore" (counted aloud).
+        Predictions for images that the ground truth does not have: "error", or "ignore" (counted in a remark).
     by
-        Columns to break scores down by: any of the images, "density", and of the cells "size" and "class".
+        Columns to break scores down by: any column of the images, "density", or, for cells, "size" and "class".
     partial
         Partially annotated images: "skip" them in metrics that count false positives, or "score" them.
     options
-        Options of metrics: option → value, or metric → {option: value}.
+        Metric options: option → value, or metric → {option: value}.
     workers, how, scheduler
-        How many count the images (None: one per core), and where; see `celltable.work.Runner`. The result is the same.
+        Number of workers that count the images (None: one per core), and where they run; see `celltable.work.Runner`.
+        The result is the same.
     rounds, seed, size_edges
-        Of the bootstrap intervals; edges in px² of the groups of "size".
+        Rounds and seed of the bootstrap intervals; edges in px² of the "size" groups.
     write
         Write the scores into the store of predictions (its table `scores`).
     progress
@@ -98,7 +99,7 @@ def evaluate(
     Raises
     ------
     MetricError, NotFoundError, InputError
-        If the two sides do not fit together or a metric does not apply; the message says what to do.
+        If the two sides do not match or a metric does not apply; the message says what to do.
 
     >>> import numpy as np
     >>> gt = np.array([[1, 1, 1, 0, 2, 2]]); pred = np.array([[1, 1, 0, 0, 5, 5]])
@@ -132,7 +133,7 @@ def evaluate(
         raise InputError(f"kind is {kind!r}; expected 'nucleus' or 'cell'")
     truth = source_of(gt, where=where, kind=kind, form=gt_format)
     if isinstance(truth, StoreSource) and kind not in (None, *truth.kinds):
-        raise InputError(f"{truth.name} has no cell of the kind '{kind}', so there is nothing to score against")
+        raise InputError(f"{truth.name} has no cells of kind '{kind}', so there is nothing to score against")
     found = source_of(pred, images=truth.images, kind=kind, form=pred_format)
     pairs_of, notes = paired(truth, found, missing, unknown, class_names)
     made = evaluate_pairs(pairs_of, metrics, notes=notes, **settings)
@@ -157,10 +158,10 @@ def compare(
     seed: int = 0,
     **how: Any,
 ) -> Comparison:
-    """Which of two models is better, by how much, and how sure that is: a paired bootstrap over images.
+    """Compare two models by a paired bootstrap over images: which is better, by how much, with what certainty.
 
-    Further arguments are those of `evaluate`. Unless `names` says otherwise the two
-    are called by their file names, with as much of the folders before them as tells them apart.
+    The other arguments are those of `evaluate`. Unless `names` is given, the two
+    are called by their file names, with as many parent folders as it takes to tell them apart.
     """
     bad = {"write", "classes", "scores"} & set(how)
     if bad:
@@ -171,7 +172,7 @@ def compare(
 
 
 def scores_table(scores: Scores, predictions: str | None = None) -> pa.Table:
-    """The scores as rows of the scores table of a store."""
+    """Convert the scores to rows of a store's scores table."""
     import pyarrow as pa
 
     return pa.Table.from_pylist(scores.rows(predictions), schema=schema.SCORES)
@@ -182,7 +183,7 @@ def _is_npy(value: Any) -> bool:
 
 
 def _loaded(path: Path) -> Any:
-    """The array of an .npy file, mapped and not read."""
+    """Memory-map the array of an .npy file."""
     import numpy as np
 
     try:
@@ -192,7 +193,7 @@ def _loaded(path: Path) -> Any:
 
 
 def _given(given: Any, source: Source) -> Any:
-    """Return the store that a source reads, or the path that was given."""
+    """Return the store behind a source, or the given path."""
     return source.store if isinstance(source, StoreSource) else given
 
 

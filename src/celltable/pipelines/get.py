@@ -1,7 +1,7 @@
 """Download a release from its publisher: show the licence, resume broken connections, verify, then rename.
 
-A file is written as ``NAME.incomplete`` and renamed only when its length, and its size and SHA-256 where known, are
-right. Proxies from the environment are used; failures are retried with growing pauses.
+A file is written as ``NAME.incomplete`` and renamed only when its length, and its size and SHA-256 if known, are
+right. Proxies from the environment are used; failures are retried after increasing pauses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from celltable.plugins.dataset import Dataset, File
 from celltable.version import VERSION
 
 BLOCK: Final = 1 << 20
-RETRIES: Final = 5  # of one address, each after a pause twice as long
+RETRIES: Final = 5  # per address; the pause doubles each time
 PAUSE_S: Final = 1.0
 TIMEOUT_S: Final = 60.0
 
@@ -35,7 +35,7 @@ class DownloadError(CelltableError):
 
 
 class _Damaged(Exception):
-    """The data received are not what was promised: restart this address or try the next one."""
+    """The received data are not as expected: restart this address or try the next one."""
 
 
 def get(
@@ -53,20 +53,20 @@ def get(
     dataset
         Name of the data set.
     folder
-        Where the files go; those that are there already, whole, are kept.
+        Folder for the files; complete files that are already there are kept.
     accept
         Whether the user accepts the licence; nothing is downloaded otherwise.
     pause_s
         First pause before a retry, in seconds.
     report
-        Called with (file, bytes so far, bytes in all or None) as the download goes on.
+        Called with (file, bytes so far, total bytes or None) during the download.
 
     Raises
     ------
     CelltableError
         If the release needs a login (the message says step by step what to do), or the licence was not accepted.
     DownloadError
-        If a file cannot be had whole; what has arrived is kept for the next try where it can be resumed.
+        If a file cannot be downloaded completely; what has arrived is kept for the next attempt if it can be resumed.
     """
     reader: Dataset = plugins.load("datasets", dataset)
     if reader.access == "login":
@@ -120,7 +120,7 @@ def _sha256(path: Path) -> str:
 def _from(url: str, file: File, folder: Path, pause_s: float, report: Report | None) -> Path:
     """Download from one address into ``NAME.incomplete``, resuming and retrying, and verify the result."""
     partial = folder / f"{file.name}.incomplete"
-    tag = folder / f"{file.name}.incomplete.tag"  # the server's name for the version of our part
+    tag = folder / f"{file.name}.incomplete.tag"  # the server's version tag of the part that we have
     reason = "no answer"
     for attempt in range(RETRIES):
         if attempt:
@@ -164,7 +164,7 @@ def _append(url: str, file: File, partial: Path, tag: Path, report: Report | Non
     have = partial.stat().st_size if partial.exists() else 0
     version = tag.read_text(encoding="utf-8") if tag.exists() else ""
     headers = {"User-Agent": f"celltable/{VERSION}", "Accept-Encoding": "identity"}
-    if have and version:  # without a version we could glue two different files together
+    if have and version:  # without a version we might join parts of two different files
         headers |= {"Range": f"bytes={have}-", "If-Range": version}
     request = urllib.request.Request(url, headers=headers)
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
@@ -184,7 +184,7 @@ def _append(url: str, file: File, partial: Path, tag: Path, report: Report | Non
 
 
 def _version(response: HTTPResponse) -> str:
-    """A strong validator of the served file (RFC 9110, 13.1.5), or nothing."""
+    """Return a strong validator of the served file (RFC 9110, 13.1.5), or an empty string."""
     etag = response.headers.get("ETag", "")
     if etag and not etag.startswith("W/"):
         return etag

@@ -1,4 +1,4 @@
-"""Read a published release into a store, on any number of workers, resuming where an interrupted run stopped."""
+"""Read a published release into a store with any number of workers; an interrupted run is resumed."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ def ingest(
     dataset
         Name of the data set's reader; ``celltable datasets`` lists them.
     path
-        The release: an archive as downloaded, or a folder; one level too high or too low is found.
+        The release: an archive as downloaded, or a folder, which may be one level too high or too low.
     out
-        Folder of the store to write. Unless it is finished, nothing is there.
+        Folder of the store to write; it appears only once the store is complete.
     parts
-        Parts of the release to read; all that are found when empty.
+        Parts of the release to read; all that are found if empty.
     copy
-        Copy the pixels into the store, so that it does not need the release any more.
+        Copy the pixels into the store, so that it no longer needs the release.
     overwrite
-        Replace an existing store at `out`; until the new one is complete the old one stays.
+        Replace an existing store at `out`; the old one stays until the new one is complete.
     workers, how, scheduler
-        How many work (None: one per core) and where, see `celltable.work.Runner`. The result is the same, byte for
-        byte. Each process reads the annotations of the release that are one file (a JSON, a CSV) for itself.
+        Number of workers (None: one per core) and where they run, see `celltable.work.Runner`. The result is the same,
+        byte for byte. If the annotations of a release are one file (JSON, CSV), each process reads it for itself.
     progress
         Draw a progress bar on a terminal.
 
     Raises
     ------
     UnknownPluginError, ReleaseError, ArchiveError, StoreError
-        With one sentence that says what to do. Defects of single images or cells become findings instead.
+        The message says in one sentence what to do. Defects of single images or cells become findings instead.
     """
     runner = work.Runner(workers, how, scheduler)
     reader: Dataset = plugins.load("datasets", dataset)
@@ -85,7 +85,7 @@ def _known_parts(reader: Dataset, parts: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LoaderReference(work.Reference["Loader"]):
-    """How another process comes to the same `Loader`: what the items share is read again from the release there."""
+    """Recreates the same `Loader` in another process by reading what the items share from the release there."""
 
     reader: str
     release: ReleaseReference
@@ -100,7 +100,7 @@ class LoaderReference(work.Reference["Loader"]):
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Reads one item of a release as a sample that needs the release no more: its pixels are places, not loaded."""
+    """Reads one item of a release as a sample that no longer needs the release: its pixels are located, not loaded."""
 
     reader: Dataset
     release: Release
@@ -117,7 +117,7 @@ class Loader:
         return sample if self.copy is None else self._copied(sample, published, self.copy)
 
     def _copied(self, sample: Sample, published: tuple[Pixels, ...], folder: Path) -> Sample:
-        """Copy the pixels into the store; files that the archive cannot give back are a finding."""
+        """Copy the pixels into the store; files that cannot be extracted from the archive become a finding."""
         from ._copy import copied
 
         try:
@@ -132,7 +132,7 @@ class Loader:
 
 
 def source_key(dataset: str, key: str) -> str:
-    """Key of a source in dataset.json: unique also after data sets are merged."""
+    """Return the key of a source in dataset.json, which stays unique when data sets are merged."""
     return f"{dataset}:{key}"
 
 
@@ -148,7 +148,7 @@ def _nothing(reader: Dataset, release: Release) -> str:
 
 
 def _stamp(release: Release) -> list[Any]:
-    """What tells one state of the release from another without reading it: names, sizes and times of its files."""
+    """Identify the state of a release without reading it, by the names, sizes and times of its files."""
     stamp = []
     for source in release.sources:
         stat = Path(source.path).stat()
@@ -164,7 +164,7 @@ def _junk(release: Release) -> Iterator[Finding]:
 def describe(
     reader: Dataset, hashes: Mapping[str, str], release: Release, parts: Sequence[str], out: Path
 ) -> Description:
-    """Describe a freshly read release: what it is, its terms, and where every byte came from."""
+    """Describe a release just read: what it is, its terms, and where every byte came from."""
     return Description(
         name=reader.name,
         title=reader.title,

@@ -1,4 +1,4 @@
-"""Several data sets as one: images and cells together, classes mapped openly, terms combined, look-alikes found."""
+"""Combine several data sets: merge images and cells, map classes, combine licences, find near-duplicates."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def merge(
 ) -> Store:
     """Merge several stores into one.
 
-    Image ids become ``<data set>/<image id>``; where two stores hold the same data set, the names of their folders
-    stand for it. Near-duplicate images, also across data sets, become findings and share one leakage group, so that no
-    split can separate them. Findings and edits go along: batches of repairs are numbered one store after the other, so
-    that ``repair --undo`` takes them back here, too.
+    Image ids become ``<data set>/<image id>``, with the folder name instead if two stores hold the same data set.
+    Near-duplicate images, also across data sets, become findings and share one leakage group, so that no split can
+    separate them. Findings and edits are kept; batches of repairs are numbered one store after the other, so that
+    ``repair --undo`` also works in the merged store.
 
     Parameters
     ----------
@@ -53,22 +53,24 @@ def merge(
     out
         The store to write.
     classes
-        Old class → new class, as a mapping or a TOML or JSON file; ``dataset:class`` on the left means one data set's.
+        Old class → new class, as a mapping or a TOML or JSON file; ``dataset:class`` on the left maps the class of one
+        data set only.
     unmapped
-        What happens to classes that the mapping does not name: kept as they are, dropped (the cell stays, without a
-        class), or refused.
+        What happens to classes that are not in the mapping: ``keep`` them, ``drop`` them (the cell stays, without a
+        class), or ``refuse``.
     name
         Name of the merged data set.
     similarity
         Compare the pixels of all images.
     overwrite, workers, progress
-        Replace `out`; threads (None: every core); draw a bar.
+        Replace `out`; number of threads (None: one per core); draw a progress bar.
 
     Raises
     ------
     CelltableError, InputError, StoreError
-        If there are fewer than two stores, one stands twice, annotations are mixed with predictions, the mapping cannot
-        be read, names a class that no store has, or (with ``refuse``) lacks one, or `out` cannot be written.
+        If there are fewer than two stores, a store is given twice, annotations are mixed with predictions, the mapping
+        cannot be read, has a class that is not in any store or (with ``refuse``) lacks one, or `out` cannot be
+        written.
     """
     opened = _named([newest(s) for s in stores])
     target = Path(out)
@@ -82,7 +84,7 @@ def merge(
     found = pa.concat_tables([schema.empty("findings"), *(_prefixed(s.findings.arrow, n) for n, s in opened.items())])
     if similarity:
         pairs, trouble = _look_alikes(opened, workers, progress)
-        found = found.filter(pc.not_equal(found.column("rule"), NEAR))  # those of one store are among the pairs
+        found = found.filter(pc.not_equal(found.column("rule"), NEAR))  # pairs within one store are found again
         found = pa.concat_tables([found, findings_table([*_as_findings(pairs), *trouble])])
         images = _joined_groups(images, pairs)
     edits = renumbered([_edits(name, s, mapping, unmapped) for name, s in opened.items()])
@@ -91,18 +93,18 @@ def merge(
 
 
 def _named(stores: Sequence[Store]) -> dict[str, Store]:
-    """Label each store by its data set, or by its folder where two are of the same data set."""
+    """Label each store by its data set, or by its folder if two stores hold the same data set."""
     if len(stores) < 2:
         raise CelltableError(f"merge needs two or more stores; found {stores[0].path if stores else 'none'}.")
     kinds = sorted({s.description.kind for s in stores})
     if len(kinds) > 1:
-        raise CelltableError(f"merge takes stores of one kind; found {' and '.join(kinds)}.")
+        raise CelltableError(f"merge takes stores of the same kind; found {' and '.join(kinds)}.")
     names = [s.name for s in stores]
     unique = [n if names.count(n) == 1 else s.path.resolve().stem for n, s in zip(names, stores, strict=True)]
     twice = sorted({n for n in unique if unique.count(n) > 1})
     if twice:
         raise CelltableError(
-            f"two of the stores are called '{twice[0]}'; expected two data sets, or folders of two names: rename one."
+            f"two of the stores are called '{twice[0]}'; expected different data sets or folder names: rename one."
         )
     return dict(zip(unique, stores, strict=True))
 
@@ -127,7 +129,7 @@ def _mapping(classes: Classes | str | Path | None) -> dict[str, str]:
 
 
 def _check_classes(stores: Mapping[str, Store], mapping: Mapping[str, str], unmapped: Unmapped) -> None:
-    """Refuse names on the left that no store has, and, where asked to, classes that are not there."""
+    """Refuse old classes that no store has and, if asked to, classes that are missing from the mapping."""
     has = {name: _classes_of(store) for name, store in stores.items()}
     known = {c for classes in has.values() for c in classes}
     known |= {f"{prefix}:{c}" for name, s in stores.items() for prefix in (name, s.name) for c in has[name]}
@@ -141,7 +143,8 @@ def _check_classes(stores: Mapping[str, Store], mapping: Mapping[str, str], unma
         if lost:
             rest = f" (and {len(lost) - 1:,} more)" if len(lost) > 1 else ""
             raise InputError(
-                f"the class '{lost[0][1]}' of {lost[0][0]}{rest} is not in the mapping; add it, or keep or drop such."
+                f"the class '{lost[0][1]}' of {lost[0][0]}{rest} is not in the mapping; "
+                "add it, or keep or drop unmapped classes."
             )
 
 
@@ -155,7 +158,7 @@ def _classes_in(table: pa.Table) -> set[str]:
 
 
 def _source_keys(stores: Mapping[str, Store]) -> dict[str, dict[str, str]]:
-    """Map the source keys of each store to keys unique in the merged store; "" means its own folder."""
+    """Map the source keys of each store to keys that are unique in the merged store; "" is the store's own folder."""
     taken: set[str] = set()
     made = {}
     for name, s in stores.items():
@@ -187,7 +190,7 @@ def _edits(dataset: str, store: Store, mapping: Mapping[str, str], unmapped: Unm
 
 
 def _renamed(cells: pa.Table, datasets: tuple[str, str], mapping: Mapping[str, str], unmapped: Unmapped) -> pa.Table:
-    """Convert cells for the merged store; `datasets` are the label there and the name of their data set."""
+    """Convert cells for the merged store; `datasets` are the store's label in it and the name of its data set."""
     dataset = datasets[0]
     columns: dict[str, Any] = {"image_id": [f"{dataset}/{i}" for i in cells.column("image_id").to_pylist()]}
     if mapping:
@@ -266,11 +269,12 @@ def _info(
 
 
 def _batches(stores: Mapping[str, Store]) -> list[str]:
-    """Explain how batches of edits are numbered now, where that differs from the history of their store."""
+    """Explain how batches of edits are numbered now, if that differs from their store's history."""
     lines, before = [], 0
     for label, store in stores.items():
         last = max(store.edits["batch"].to_pylist(), default=0)
         if before and last:
-            lines.append(f"edits of {label}: batch 1 to {last} are here {before + 1} to {before + last}")
+            many = f"batches 1 to {last} are batches {before + 1} to {before + last} here"
+            lines.append(f"edits of {label}: {many if last > 1 else f'batch 1 is batch {before + 1} here'}")
         before += last
     return lines

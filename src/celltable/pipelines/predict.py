@@ -1,4 +1,4 @@
-"""Run a model over the images of a store into a store of predictions, resuming where an interrupted run stopped."""
+"""Run a model on the images of a store and write a store of predictions; an interrupted run is resumed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from celltable.plugins.options import settle
 from celltable.store import Description, Store, StoreWriter, as_store, derive
 from celltable.version import VERSION
 
-OWN = "annotations"  # key under which predictions name the store whose own copy of the pixels they were made from
+OWN = "annotations"  # source key of the annotated store, if the pixels are copies in its folder
 
 
 def predict(
@@ -31,23 +31,23 @@ def predict(
     scheduler: str | None = None,
     progress: bool = False,
 ) -> Store:
-    """Outline the cells of every image of a store with a model.
+    """Segment the cells in every image of a store with a model.
 
     Parameters
     ----------
     store
-        A store or its path; only its images are looked at, never its cells.
+        A store or its path; only its images are used, never its cells.
     out
         Folder of the predictions: a store with the same images whose cells have scores.
     model
         Name of the model.
     options
-        Its options; the others keep their defaults.
+        Options of the model; the others keep their defaults.
     overwrite
-        Replace an existing store at `out`; until the new one is complete the old one stays.
+        Replace an existing store at `out`; the old one stays until the new one is complete.
     workers, how, scheduler
-        How many work (None: one per core) and where, see `celltable.work.Runner`; the result is the same, byte for
-        byte.
+        Number of workers (None: one per core) and where they run, see `celltable.work.Runner`; the result is the same,
+        byte for byte.
     progress
         Draw a progress bar on a terminal.
 
@@ -71,7 +71,7 @@ def predict(
 
 
 def _origin(ds: Store) -> dict[str, str]:
-    """Identify the images that the predictions are of."""
+    """Identify the images that the predictions are for."""
     return {"name": ds.name, "path": str(ds.path.resolve()), "images_sha256": ds.digest("images")}
 
 
@@ -94,7 +94,7 @@ def _predicted(ds: Store, run: Callable[[Any, Image], Instances], image_id: str)
 def _describe(
     ds: Store, model: Model, settings: Mapping[str, float | str], origin: Mapping[str, str], out: Path
 ) -> Description:
-    """Describe the predictions: the terms of the images, the model with its options, and where the pixels are."""
+    """Describe the predictions: the licence of the images, the model with its options, and where the pixels are."""
     made_by = {"name": model.name, "title": model.title, "options": dict(settings), "celltable": VERSION}
     of = {"name": origin["name"], "images_sha256": origin["images_sha256"]}
     return derive(ds, out, own=OWN, kind="predictions", model=made_by, of=of)

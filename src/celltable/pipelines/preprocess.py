@@ -22,9 +22,9 @@ from celltable.errors import CelltableError, NotFoundError
 if TYPE_CHECKING:
     from celltable.imagefile import Entry
 
-LIVECELL_PIXEL_UM: Final = 1.24  # Incucyte S3, 10x: 1408 × 1040 px of 1.24 µm, cropped into quarters of 704 × 520
+LIVECELL_PIXEL_UM: Final = 1.24  # Incucyte S3, 10x: 1408 × 1040 px of 1.24 µm, cut into quarters of 704 × 520
 LIVECELL_MAGNIFICATION: Final = 10.0
-APERTURE_PX: Final = 75  # of the median filter at 10x, wider than a cell (`median_radius_raw`)
+APERTURE_PX: Final = 75  # width of the median filter at 10x, wider than a cell (`median_radius_raw`)
 MEDIAN: Final = 128.0  # `target_median`
 DARKEST, BRIGHTEST = 70.0, 180.0  # "clipping for zernike phase halo artifacts"
 LOOKS: Final = ("livecell",)
@@ -41,17 +41,17 @@ def like_livecell(
 ) -> NDArray[np.uint8]:
     """Make an image look like LIVECell: uint8 (row, column), background 128, values from 70 to 180.
 
-    Departures from the released function: any bit depth and colour is accepted; a background of 0 counts as 1 (the
-    original divides by 0); images of less than 10x are enlarged linearly (the original does not cover them).
+    Differences from the released function: any bit depth and colour is accepted; a background of 0 counts as 1 (the
+    original divides by 0); images below 10x are enlarged linearly (the original does not cover them).
 
     Parameters
     ----------
     pixels
         (row, column) or (row, column, channel), any type; channels are averaged (an alpha channel is left out).
     pixel_size_um
-        Edge of a pixel in µm; the image is scaled to 1.24 µm where it differs by more than 1 %.
+        Edge of a pixel in µm; the image is scaled to 1.24 µm if the two differ by more than 1 %.
     magnification
-        Of the objective, in place of the pixel size: 20 halves the image. Without either the scale stays.
+        Magnification of the objective, instead of the pixel size: 20 halves the image. Without either, the scale stays.
     fluorescence
         The image is bright on black: it is inverted and halved first, (white - value) / 2, as the released
         ``preprocess_fluorescence`` does. White is 255 for 8 bit, the brightest value for other types.
@@ -77,7 +77,7 @@ def like_livecell(
     if median <= 0:
         if image.any():
             raise CelltableError(
-                "the median of the image is 0, which cannot be brought to 128; a fluorescence image is inverted first "
+                "the median of the image is 0, which cannot be scaled to 128; a fluorescence image is inverted first "
                 "with --fluorescence."
             )
         median, image = MEDIAN, np.full_like(image, MEDIAN)
@@ -99,7 +99,7 @@ def _grey(pixels: NDArray[Any]) -> Floats:
 def _scale(pixel_size_um: float | None, magnification: float | None) -> float:
     """Compute the factor that scales an image to an effective 10x."""
     if pixel_size_um is not None and magnification is not None:
-        raise CelltableError("a pixel size and a magnification are given; expected one of them.")
+        raise CelltableError("both a pixel size and a magnification are given; expected only one of them.")
     for name, unit, value in (("pixel size", " µm", pixel_size_um), ("magnification", "x", magnification)):
         if value is not None and not 0 < value < np.inf:
             raise CelltableError(f"the {name} is {value}{unit}; expected a positive number.")
@@ -122,7 +122,7 @@ def _resized(image: Floats, scale: float) -> Floats:
 
 
 def _area_means(image: Floats, rows: int) -> Floats:
-    """Reduce the number of rows; each is the mean of its strip, with cut rows weighted by their share."""
+    """Reduce the number of rows; each is the mean of a strip, with partly covered rows weighted by their share."""
     height = len(image)
     sums = np.concatenate([np.zeros((1, image.shape[1])), np.cumsum(image, axis=0)])
     edges = np.linspace(0, height, rows + 1)
@@ -133,7 +133,7 @@ def _area_means(image: Floats, rows: int) -> Floats:
 
 
 def _background(image: NDArray[np.uint8], scale: float) -> Floats:
-    """Apply a median filter; beyond the border the nearest pixel repeats."""
+    """Apply a median filter; the nearest pixel is repeated beyond the border."""
     from skimage.filters import rank
 
     median: Any = rank.median
@@ -157,16 +157,16 @@ def preprocess(
     progress: bool = False,
     workers: int | None = None,
 ) -> list[Path]:
-    """Preprocess every image of a folder or archive, write 8-bit TIFFs of the same names and return their paths.
+    """Preprocess every image of a folder or archive, write 8-bit TIFFs with the same names and return their paths.
 
     `pixel_size_um`, `magnification`, `fluorescence` and `background` are those of `like_livecell`. `only` lists
-    patterns (``images/*``) for names in the folder or archive, one of which a file must match: masks can be skipped.
+    patterns (``images/*``) for names in the folder or archive; a file must match one of them, so masks can be skipped.
 
     Raises
     ------
     CelltableError, NotFoundError, InputError, StoreError
-        If there is no such look, no image, an image that cannot be read, two images that would get one name, or `out`
-        is the folder that is read. What was written until then is whole.
+        If the look is unknown, there are no images, an image cannot be read, two images would get the same name, or
+        `out` is the input folder. Files written before the error are complete.
     """
     from celltable import work
     from celltable.imagefile import open_release, read_pixels
@@ -176,7 +176,7 @@ def preprocess(
     _scale(pixel_size_um, magnification)
     target = Path(out)
     if target.resolve() == Path(path).resolve():
-        raise CelltableError(f"{out} is the folder that is read; give another one, so that the originals stay.")
+        raise CelltableError(f"{out} is the input folder; choose another one, so that the originals are kept.")
     with open_release(path) as release:
         entries = _chosen([e for e in release.entries if e.name.lower().endswith(_IMAGES)], only, path)
         names = _names(entries)
@@ -201,7 +201,7 @@ def preprocess(
 
 
 def _chosen(entries: Sequence[Entry], only: Sequence[str], path: str | Path) -> list[Entry]:
-    """Select the entries that match a pattern; all if there are no patterns."""
+    """Select the entries that match a pattern, or all entries without patterns."""
     from fnmatch import fnmatchcase
 
     if not entries:

@@ -1,4 +1,4 @@
-"""Mend annotations in the open: propose edits, apply them to the table, record, undo and share them as a patch."""
+"""Repair annotations: propose edits, apply and record them, undo them, and share them as a patch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from celltable.store.edits import edits_table
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """What a run of `repair` changed, or would change: rows of the edits table, the repairs run, images looked at."""
+    """What `repair` changed, or would change: rows of the edits table, the repairs run, the number of images."""
 
     edits: pa.Table
     repairs: tuple[str, ...]
@@ -31,7 +31,7 @@ class Repaired:
 
     @property
     def counts(self) -> list[tuple[str, str, int]]:
-        """(repair, action, edits), in the order of the repairs."""
+        """Count edits as (repair, action, edits), in the order of the repairs."""
         rows = zip(self.edits.column("repair").to_pylist(), self.edits.column("action").to_pylist(), strict=True)
         n: dict[tuple[str, str], int] = {}
         for key in rows:
@@ -52,31 +52,31 @@ def repair(
     scheduler: str | None = None,
     progress: bool = False,
 ) -> Repaired:
-    """Apply repairs to the cells of a store, each change recorded in edits.parquet; the release stays as it is.
+    """Apply repairs to the cells of a store and record each change in edits.parquet; the release is not touched.
 
     Parameters
     ----------
     store
         A store or its path.
     rules
-        Names of repairs, or of checks (then the first repair that mends them); without any, the repairs that cannot
-        lose a true cell.
+        Names of repairs, or of checks (for the first repair that fixes each); by default, the repairs that cannot lose
+        a true cell.
     options
-        Option → value where it is clear which repair is meant, else "repair.option" → value, or repair →
+        Option → value if only one of the repairs has it, otherwise "repair.option" → value, or repair →
         {option: value}.
     images
         Only these images.
     dry_run
         Return the edits and write nothing.
     workers, how, scheduler
-        How many work (None: one per core) and where, see `celltable.work.Runner`; the edits are the same.
+        Number of workers (None: one per core) and where they run, see `celltable.work.Runner`; the edits are the same.
     progress
         Draw a progress bar on a terminal.
 
     Raises
     ------
     CelltableError
-        If a name is neither a repair nor a rule that has one, or an option is unknown or out of range.
+        If a name is neither a repair nor a rule with a repair, or an option is unknown or out of range.
     """
     runner = work.Runner(workers, how, scheduler)
     ds = newest(store)
@@ -95,7 +95,7 @@ def repair(
 
 
 def choose(names: Sequence[str]) -> list[Repair]:
-    """Repairs by their own names or by the rules that they mend, in the order in which they are applied."""
+    """Look up repairs by their names or by the rules they fix, in the order in which they are applied."""
     known = plugins.names("repairs")
     wanted = [n.replace("_", "-") for n in names]
     if not wanted:
@@ -117,7 +117,7 @@ def _mender(rule: str) -> str:
 def _mend(
     store: Store, repairs: Sequence[Repair], settings: Mapping[str, Mapping[str, Any]], image_id: str
 ) -> list[Edit]:
-    """Propose all edits of one image: each repair sees the cells as the one before left them."""
+    """Propose all edits of one image; each repair sees the cells as the previous one left them."""
     sample = store[image_id].sample
     made: list[Edit] = []
     for item in repairs:
@@ -129,12 +129,12 @@ def _mend(
 
 
 def applied(sample: Sample, edits: Iterable[Edit]) -> Sample:
-    """The sample after the edits: cells replaced in place, removed, or added at the end; ids stay what they are.
+    """Apply edits to a sample: cells are replaced in place, removed, or added at the end; ids do not change.
 
     Raises
     ------
     InputError
-        If two edits touch the same cell, or one changes a cell that is not there.
+        If two edits change the same cell, or an edit changes a cell that does not exist.
     """
     cells, image_id = sample.instances, sample.image.image_id
     batch = cells.to_arrow(image_id)
@@ -146,8 +146,8 @@ def applied(sample: Sample, edits: Iterable[Edit]) -> Sample:
         if edit.instance_id in seen or known == (edit.action == "add"):
             raise InputError(
                 f"{edit.repair} wants to {edit.action} cell {edit.instance_id} of {image_id}, which "
-                f"{'it touched before' if edit.instance_id in seen else 'is there' if known else 'is not there'}; "
-                "expected one edit a cell, new ids for new cells."
+                f"{'it already edited' if edit.instance_id in seen else 'exists' if known else 'does not exist'}; "
+                "expected one edit per cell, and new ids for new cells."
             )
         seen.add(edit.instance_id)
         new = None if edit.after is None else edit.after.to_arrow(image_id)
@@ -160,12 +160,12 @@ def applied(sample: Sample, edits: Iterable[Edit]) -> Sample:
 
 
 def undo(store: Store | str | Path) -> Repaired:
-    """Take back the last batch of edits: the instances table is again what it was before, and the edits are gone.
+    """Undo the last batch of edits: the instances table is as it was before, and the edits are removed.
 
     Raises
     ------
     StoreError
-        If there is nothing to undo, or a cell is not as the batch left it.
+        If there is nothing to undo, or a cell has changed since the batch.
     """
     last = newest(store).undo()
     touched = len(set(last.column("image_id").to_pylist()))
@@ -177,7 +177,7 @@ PATCH: Final = {"format": "celltable-patch", "version": 1}
 
 
 def export_patch(store: Store | str | Path, path: str | Path) -> int:
-    """Write all edits of a store to a file without any pixels: ``.jsonl`` (one edit a line) or ``.parquet``.
+    """Write all edits of a store to a file without pixels: ``.jsonl`` (one edit per line) or ``.parquet``.
 
     Returns the number of edits.
     """
@@ -206,12 +206,12 @@ def _write_lines(ds: Store, edits: pa.Table, path: Path) -> None:
 
 
 def read_patch(path: str | Path) -> pa.Table:
-    """The edits of a patch file.
+    """Read the edits of a patch file.
 
     Raises
     ------
     InputError
-        If it is not one, or was cut short.
+        If it is not a patch file, or is truncated.
     """
     import pyarrow.parquet as pq
 
@@ -227,7 +227,7 @@ def read_patch(path: str | Path) -> pa.Table:
             )
         return pa.Table.from_pylist(rows, schema=schema.EDITS)
     except FileNotFoundError:
-        raise NotFoundError(f"there is no patch {source}.") from None
+        raise NotFoundError(f"the patch {source} does not exist.") from None
     except (ValueError, KeyError, AttributeError, pa.ArrowException) as exc:
         if isinstance(exc, InputError):
             raise
@@ -235,12 +235,12 @@ def read_patch(path: str | Path) -> pa.Table:
 
 
 def apply_patch(store: Store | str | Path, path: str | Path, *, dry_run: bool = False) -> Repaired:
-    """Apply somebody's edits to another copy of the same data set; every cell must be as it was before their edit.
+    """Apply a patch to another copy of the same data set; every cell must be as it was before the original edit.
 
     Raises
     ------
     StoreError
-        If a cell differs; nothing is changed then.
+        If a cell differs; nothing is changed in that case.
     """
     ds = newest(store)
     table = read_patch(path)

@@ -1,4 +1,4 @@
-"""One self-contained HTML page of a store, its findings and the scores of its predictions."""
+"""Write one self-contained HTML page about a store, its findings and the scores of its predictions."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def report(
     store
         A store or its path.
     out
-        The file to write (atomically).
+        The file to write; it is written atomically.
     predictions
-        A store of predictions; they are scored with `metrics` unless `evaluate` has written scores of them already.
+        A store of predictions; they are scored with `metrics` unless `evaluate` has already written their scores.
     others
-        Further stores to show side by side.
+        Other stores to compare with it, side by side.
     metrics
-        Names of metrics; the first ranks best and worst images.
+        Names of metrics; the first one ranks the best and worst images.
     """
     ds = as_store(store)
     pred = None if predictions is None else as_store(predictions)
@@ -87,7 +87,7 @@ def _fetch(pred: Store) -> Any:
 def _scores(
     ds: Store, pred: Store | None, metrics: Sequence[str]
 ) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:
-    """Rows of the scores table, protocol cards and remarks: scores of these cells as written, others computed."""
+    """Return score rows, protocol cards and remarks; stored scores of these cells are used, others are computed."""
     if pred is None:
         return [], {}, []
     from .evaluate import evaluate, scores_table

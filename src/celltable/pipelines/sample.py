@@ -1,4 +1,4 @@
-"""Balanced subsets: a number of cells (or images) of each class, as a store of its own."""
+"""Draw balanced subsets: the same number of cells (or images) per class, in a new store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from celltable.store.edits import Key, renumbered, rewritten
 
 What = Literal["cells", "images"]
 NONE: Final = "(no class)"
-OWN: Final = "drawn from"  # key of the store drawn from, where that holds copies of the pixels
+OWN: Final = "drawn from"  # source key of the store drawn from, if it holds copies of the pixels
 
 
 def sample(
@@ -39,32 +39,32 @@ def sample(
     store
         A store or its path.
     out
-        The store to write. Its images keep their ids; pixels stay where they are; findings and edits of what was drawn
-        go along.
+        The store to write. Images keep their ids and pixels stay where they are; the findings and edits of what was
+        drawn are copied.
     per
-        ``class``; or a column or metadata key of images such as tissue, cell_type, modality, or ``density``; or, for
-        images, ``label`` (image-level labels). Cells without a class are a class of their own.
+        ``class``; or a column or metadata key of the images such as tissue, cell_type or modality; or ``density``; or,
+        for images, ``label`` (image-level labels). Cells without a class form a class of their own.
     n
-        Cells or images of each value; all where there are fewer.
+        Cells or images per value; all of them if there are fewer.
     what
-        ``cells``: other cells of the drawn images are left out, and images that lost cells are marked as not
-        exhaustively annotated. ``images``: whole images are drawn until each value has `n` of them (or more, where they
-        were drawn for another value).
+        ``cells``: the other cells of the drawn images are left out, and images that lost cells are marked as not
+        exhaustively annotated. ``images``: whole images are drawn until each value has `n` of them (or more, as an
+        image may have several values).
     seed
-        Decides which.
+        Seed of the random draw.
     overwrite
         Replace a store at `out`.
 
     Raises
     ------
     NotFoundError, CelltableError, StoreError
-        If there is no such column, nothing to draw from, or `out` cannot be written.
+        If the column does not exist, there is nothing to draw from, or `out` cannot be written.
     """
     ds = newest(store)
     target = Path(out)
     refuse_occupied(target, overwrite, [ds])
     if n < 1:
-        raise CelltableError(f"{n} {what} of each {per} are asked for; expected 1 or more.")
+        raise CelltableError(f"{n} {what} per {per} were requested; expected 1 or more.")
     rng = np.random.default_rng(seed)
     images, cells = (_by_cells if what == "cells" else _by_images)(ds, per, n, rng)
     if not images.num_rows:
@@ -80,13 +80,13 @@ def sample(
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What was drawn: images, and cells by (image, number), or None for all cells of the images."""
+    """The images drawn, and the cells by (image, number), or None for all cells of the images."""
 
     images: set[str]
     cells: set[Key] | None
 
     def rows(self, table: pa.Table) -> pa.Table:
-        """Keep the findings or edits that are about what was drawn."""
+        """Keep the findings or edits that concern what was drawn."""
         keys = zip(table.column("image_id").to_pylist(), table.column("instance_id").to_pylist(), strict=True)
         return table.filter(pa.array([self._has(image, cell) for image, cell in keys], pa.bool_()))
 
@@ -105,7 +105,7 @@ def _keys(cells: pa.Table) -> set[Key]:
 
 
 def _relocated(images: pa.Table) -> pa.Table:
-    """Point pixels in the folder of the store drawn from to the source that stands for it."""
+    """Make pixels in the original store's folder refer to the source that represents this store."""
     rows = images.column("pixels").to_pylist()
     return with_columns(images, {"pixels": [[{**p, "source": p["source"] or OWN} for p in row or ()] for row in rows]})
 
@@ -129,7 +129,7 @@ def _values_of_cells(ds: Store, per: str) -> list[str]:
     if per == "class":
         return [NONE if v is None else v for v in ds.columns("class_name").column(0).to_pylist()]
     if per == "label":
-        raise CelltableError("labels are of images, not of cells: draw whole images, with --images.")
+        raise CelltableError("labels belong to images, not to cells: draw whole images with --images.")
     images = ds.images.arrow
     of_image = dict(zip(images.column("image_id").to_pylist(), strata_of(images, [per]), strict=True))
     return [of_image[i] for i in ds.columns("image_id").column(0).to_pylist()]

@@ -1,4 +1,4 @@
-"""Summarise a store: counts, sizes, modalities, classes, splits, terms; one or several side by side."""
+"""Summarise a store: counts, sizes, modalities, classes, splits, licence."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _BY_COLUMN = ("modality", "image_class", "tissue", "cell_type", "split", "dtype"
 
 
 def summary(store: Store | str | Path) -> dict[str, Any]:
-    """Return counts, distributions and terms of a store as plain values.
+    """Return counts, distributions and licence terms of a store as plain values.
 
     Areas are in px², densities in cells per 10,000 px². Cells per image and density cover annotated images only: an
-    image nobody annotated is not empty.
+    unannotated image is not an empty one.
     """
     ds = as_store(store)
     images = ds.images.arrow
@@ -60,7 +60,7 @@ def summary(store: Store | str | Path) -> dict[str, Any]:
 
 
 def model_of(store: Store) -> str | None:
-    """The name of the model that made a store of predictions, where it is known."""
+    """Name the model that made a store of predictions, if known."""
     model = store.description.model
     name = model.get("name") if isinstance(model, dict) else model
     return None if name is None else str(name)
@@ -82,7 +82,7 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
 
 
 def _spread(values: np.ndarray[Any, Any], counts: np.ndarray[Any, Any]) -> dict[str, float] | None:
-    """Compute extremes, mean and percentiles (interpolated as numpy.percentile) of values with counts."""
+    """Compute extremes, mean and percentiles (interpolated as in numpy.percentile) of values with counts."""
     if not len(values):
         return None
     ends = np.cumsum(counts)

@@ -1,4 +1,4 @@
-"""Divide a store into parts that do not leak, write the part of each image, and a certificate that proves it."""
+"""Divide a store into parts without leaks, and write the part of each image and a certificate that proves it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from celltable.store import Store, newest, with_columns
 
 from ._fingerprints import fingerprints
 
-PUBLISHED = "published_split"  # metadata key under which the first split keeps what the release said
-CLASS: Final = "class"  # of the cells, for stratifying
+PUBLISHED = "published_split"  # metadata key under which the first split keeps the part stated by the release
+CLASS: Final = "class"  # the cells' class, for stratifying
 
 
 def split(
@@ -41,41 +41,41 @@ def split(
 ) -> Certificate:
     """Write the column ``split`` of a store and the certificate into its dataset.json; return the certificate.
 
-    What the release said stays in the metadata key ``published_split``.
+    The split stated by the release is kept in the metadata key ``published_split``.
 
     Parameters
     ----------
     store
         A store or its path.
     test, val
-        Shares of the images; the rest is ``train``. Leakage groups and look-alike images are never cut.
+        Shares of the images; the rest is ``train``. Leakage groups and near-duplicate images are never divided.
     seed
         Seed of every random choice.
     stratify
-        Columns, metadata keys, ``density`` or ``class`` (that of most cells of an image, the first by name of equals)
-        whose values are divided in proportion.
+        Columns, metadata keys, ``density`` or ``class`` (the most frequent one in an image; ties go to the first by
+        name) whose values are divided in proportion.
     kfold
-        Make that many folds instead of train, val and test.
+        Make this many folds instead of train, val and test.
     official
-        Use the published split (``published``), or another official one of the data set by name. Unlabelled images that
-        have no published part get none.
+        Use the published split (``published``), or another official split of the data set by name. Unlabelled images
+        without a published part get none.
     subsets
-        Percentages of the training part to draw as nested random subsets; kept in the metadata key ``subset``, the
-        smallest one that an image belongs to, so that ``cast(metadata['subset'] as double) <= 25`` selects 25 %.
+        Percentages of the training part to draw as nested random subsets. The metadata key ``subset`` holds the
+        smallest subset that an image belongs to, so that ``cast(metadata['subset'] as double) <= 25`` selects 25 %.
     only
         Column or metadata key → value (``none``: no value): split only these images (one cell type, say). The others
-        keep the parts and subsets that they have, and the certificate counts them, too: a group that they share with
-        these shows.
+        keep their parts and subsets, and the certificate also counts them, so that it shows groups they share with
+        these images.
     similarity
-        Compare the pixels of all images, so that look-alikes stay on one side and the certificate says so.
+        Compare the pixels of all images, so that near-duplicates stay in the same part and the certificate says so.
     workers, progress
-        Threads (None: every core), and whether to draw a bar.
+        Number of threads (None: one per core); draw a progress bar.
 
     Raises
     ------
     CelltableError, NotFoundError
-        If the shares do not add up, a part would be empty, or there is no such column or official split. The store is
-        then as it was.
+        If the shares do not add up, a part would be empty, or the column or official split does not exist. The store is
+        left unchanged.
     """
     ds = newest(store)
     everything = ds.images.arrow
@@ -107,7 +107,7 @@ def split(
 
 
 def _with_main_class(ds: Store, images: pa.Table) -> pa.Table:
-    """Add a column with the class that most cells of each image have."""
+    """Add a column with the most frequent class of each image's cells."""
     cells = ds.columns("image_id", "class_name").arrow.group_by(["image_id", "class_name"])
     counted = cells.aggregate([([], "count_all")]).to_pylist()
     main: dict[str, str] = {}
@@ -127,7 +127,7 @@ def _among(images: pa.Table, ids: Container[str]) -> pa.Table:
 
 
 def _parts_outside(images: pa.Table, selected: pa.Table) -> dict[str, str]:
-    """Map the images that are not to be split now to their parts."""
+    """Map the images that are not split now to their parts."""
     inside = set(_ids(selected))
     rows = zip(_ids(images), images.column("split").to_pylist(), strict=True)
     return {i: part for i, part in rows if part is not None and i not in inside}
@@ -145,7 +145,7 @@ def _near(images: pa.Table, hashes: Mapping[str, int] | None) -> list[tuple[int,
 def _check_percents(percents: Sequence[float]) -> None:
     wrong = [p for p in percents if not 0 < p <= 100]
     if wrong:
-        raise CelltableError(f"a subset of {wrong[0]:g} % is asked for; expected more than 0 and at most 100.")
+        raise CelltableError(f"a subset of {wrong[0]:g} % was requested; expected more than 0 and at most 100.")
 
 
 def _refuse_empty(
@@ -157,12 +157,12 @@ def _refuse_empty(
         whole = "one unit that must stay whole" if units == 1 else f"{units:,} units that must stay whole"
         advice = "Ask for fewer parts or larger shares."
         if units == 1:
-            advice = "No split of them is without a leak: test on another data set, or merge one into this."
+            advice = "They cannot be split without a leak: test on another data set, or merge one into this."
         elif units < len(shares):
             advice = f"Ask for at most {units} parts."
         names = ", ".join(empty[:3]) + (f" and {len(empty) - 3:,} more" if len(empty) > 3 else "")
         raise CelltableError(
-            f"{names} would have no image: {images.num_rows:,} images are {whole} (leakage groups and "
+            f"{names} would have no images: {images.num_rows:,} images form {whole} (leakage groups and "
             f"look-alikes) for {len(shares)} parts. {advice}"
         )
 
@@ -227,7 +227,7 @@ def _subsets(
     strata = splits.strata_of(images, by)
     train = [(i, s) for i, s in zip(ids, strata, strict=True) if assignment[i] == "train"]
     if not train:
-        raise CelltableError("no image is in train, of which subsets could be drawn; leave out --subset.")
+        raise CelltableError("train has no images to draw subsets from; leave out --subset.")
     made = splits.nested([i for i, _ in train], percents, strata=[s for _, s in train], seed=seed)
     smallest: dict[str, str] = {}
     for name in sorted(made, key=float, reverse=True):
@@ -256,7 +256,7 @@ def _write(
 
 
 def _was_split(ds: Store) -> bool:
-    """Whether the column split is ours, not the publisher's: made here or in a store that this one derives from."""
+    """Whether the column split was made by celltable (here or in a parent store) and not by the publisher."""
     return bool(ds.description.split) or any("split: " in line for line in ds.description.history)
 
 
@@ -270,7 +270,7 @@ def _words(
 
 
 def write_certificate(card: Certificate, path: Path, store: Store | str | Path) -> None:
-    """Write the certificate as a JSON file of its own, with the part of each image, so that anyone can count again."""
+    """Write the certificate and the part of each image to a JSON file, so that anyone can verify the counts."""
     images = newest(store).images
     parts = zip(images["image_id"].to_pylist(), images["split"].to_pylist(), strict=True)
     content = {**card.to_dict(), "assignment": {i: part for i, part in parts if part is not None}}

@@ -1,4 +1,4 @@
-"""Images as overlapping tiles, each an image of a store of its own, and tiles put together to whole images again."""
+"""Cut images into overlapping tiles, each an image of a new store, and reassemble tiles into whole images."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from celltable.version import VERSION
 
 from ._tile_files import FORMS, written
 
-# Metadata keys of a tile: the image it was cut from, where it lies in it, that image's size, how many tiles it has.
+# Metadata keys of a tile: the image it was cut from, its position there, that image's size and number of tiles.
 PARENT: Final = "tile_of"
 PLACE: Final = ("tile_row", "tile_col", "tile_of_height", "tile_of_width", "tile_of_tiles")
 INCOMPLETE: Final = "missing-tiles"
-OWN: Final = "images"  # key of the store of whole images, where that holds copies of the pixels
+OWN: Final = "images"  # source key of the store of whole images, if it holds copies of the pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,40 +55,41 @@ def tile(
 ) -> Store:
     """Cut every image of a store into overlapping tiles of one size, each an image ``<image>@r000000_c000000``.
 
-    Pixels are written into the new store, one file a tile, bit depth and channels untouched. Cells that a border cuts
-    are marked ``truncated``. A tile belongs to its image's leakage group (to the image itself, where that has none), so
-    that no split can separate tiles of one image. Image-level labels and counts are left out: they speak of the whole.
+    Pixels are written into the new store, one file per tile, with bit depth and channels unchanged. Cells cut by a
+    tile's border are marked ``truncated``. A tile belongs to its image's leakage group (or, if it has none, to a group
+    of that image), so that no split can separate tiles of one image. Image-level labels and counts are left out, as
+    they describe the whole image.
 
     Parameters
     ----------
     store
         A store or its path.
     out
-        Folder of the store of tiles. An interrupted run goes on where it stopped.
+        Folder of the store of tiles to write. An interrupted run is resumed.
     size
         Edge of a tile in px, or (height, width). An image smaller than a tile stays as it is, as one tile.
     overlap
-        Pixels that neighbouring tiles share at least; more than the diameter of the largest cell lets `stitch` find
-        every cell whole in some tile.
+        Pixels that neighbouring tiles share at least; if more than the diameter of the largest cell, every cell is
+        whole in some tile, which `stitch` can then use.
     min_pixels
         Fragments of cells with fewer pixels in a tile are left out.
     form
-        Of the pixel files: ``png``, ``tif``, ``npy``, or ``auto`` (png where it can hold the pixels, else npy).
+        Format of the pixel files: ``png``, ``tif``, ``npy``, or ``auto`` (png if it can hold the pixels, else npy).
     where
         SQL condition on the images table, for example ``split = 'test'``.
     overwrite
         Replace a store at `out`.
     workers, how, scheduler
-        How many work (None: one per core) and where, see `celltable.work.Runner`; the result is the same, byte for
-        byte.
+        Number of workers (None: one per core) and where they run, see `celltable.work.Runner`; the result is the same,
+        byte for byte.
     progress
         Draw a progress bar on a terminal.
 
     Raises
     ------
     CelltableError, StoreError
-        If the tiles are impossible, the store holds tiles already, or `out` cannot be written. An image that cannot be
-        read becomes a finding; its tiles have no pixels.
+        If the tile size and overlap are impossible, the store already holds tiles, or `out` cannot be written. An image
+        that cannot be read becomes a finding; its tiles have no pixels.
     """
     from .convert import selected
 
@@ -113,11 +114,11 @@ def tile(
 def _check(ds: Store, plan: _Plan) -> None:
     tiling.grid((1, 1), plan.size, plan.overlap)
     if plan.form not in FORMS:
-        raise CelltableError(f"no pixel file is called '{plan.form}'; there are {', '.join(FORMS)}.")
+        raise CelltableError(f"the form of the pixel files is '{plan.form}'; expected one of {', '.join(FORMS)}.")
     if plan.min_pixels < 1:
         raise CelltableError(f"min_pixels is {plan.min_pixels}; expected 1 or more.")
     if any(PARENT in dict(m or ()) for m in ds.images.column("metadata").to_pylist()):
-        raise CelltableError(f"{ds.path.name} holds tiles already; tile the store that they were cut from.")
+        raise CelltableError(f"{ds.path.name} already holds tiles; tile the store that they were cut from.")
 
 
 def _state(ds: Store) -> list[str]:
@@ -126,7 +127,7 @@ def _state(ds: Store) -> list[str]:
 
 
 def _rest(images: list[Image], plan: _Plan, done: int) -> tuple[list[Image], int]:
-    """The images whose tiles are not all written yet, and how many of the first one's are."""
+    """Return the images whose tiles are not all written yet, and how many of the first image's are."""
     for k, image in enumerate(images):
         n = len(plan.tiles(image))
         if done < n:
@@ -152,7 +153,7 @@ def _cut_image(ds: Store, plan: _Plan, folder: Path, image: Image) -> list[Sampl
 
 
 def _read(ds: Store, image: Image) -> tuple[NDArray[Any] | None, str | None]:
-    """The pixels of an image, or why there are none."""
+    """Load the pixels of an image, or say why they cannot be loaded."""
     try:
         pixels = ds.pixels_of(image)
     except (InputError, NotFoundError) as exc:
@@ -176,7 +177,7 @@ def _tile_record(image: Image, where: Tile, n: int, readable: bool) -> Image:
 
 
 def _folder_name(image_id: str) -> str:
-    """A folder for the tiles of an image: readable, on every disk, and no other image's."""
+    """Name the folder for the tiles of an image: readable, valid on every file system, and unique."""
     import hashlib
 
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", image_id).strip("._")[:80]
@@ -188,7 +189,7 @@ def _tiles_info(ds: Store, plan: _Plan, out: Path) -> Description:
     height, width = (size, size) if isinstance(size, int) else size
     done = f"tile: {height} × {width} px, overlap {plan.overlap}, of {ds.name}"
     if len(ds.edits):
-        done += f"; the {len(ds.edits):,} edits stay with {ds.path.name}, where they can be undone"
+        done += f"; the {len(ds.edits):,} edits remain in {ds.path.name}, where they can be undone"
     tiles = {"size": size, "overlap": plan.overlap, "min_pixels": plan.min_pixels, "of": str(ds.path.resolve())}
     return derive(ds, out, done=done, tiles=tiles)
 
@@ -203,27 +204,28 @@ def stitch(
     workers: int | None = None,
     progress: bool = False,
 ) -> Store:
-    """Put the cells of tiles together to whole images again: each cell once, without seams, its score kept.
+    """Reassemble the cells of tiles into whole images: each cell once, without seams, its score kept.
 
     Parameters
     ----------
     tiles
-        A store that `tile` made, or predictions for it (or a repaired or edited copy of either).
+        A store made by `tile`, or predictions on it (or a repaired or edited copy of either).
     out
         Folder of the store to write, with one row for each of the images that the tiles were cut from.
     images
-        The store of the whole images: their records (where pixels are, groups, labels) are taken from it. Without it
-        they are as far as the tiles know them, without pixels.
+        The store of the whole images: their records (pixel locations, groups, labels) are taken from it. Without it,
+        they hold what the tiles say about them, without pixels.
     match
-        Share of pixels that makes two cells of neighbouring tiles one; see `celltable.tiling.stitch`.
+        Overlap above which two cells of neighbouring tiles become one; see `celltable.tiling.stitch`.
     overwrite, workers, progress
-        Replace a store at `out`; threads (None: every core); draw a bar. The result is the same, byte for byte.
+        Replace a store at `out`; number of threads (None: one per core), which does not change the result; draw a
+        progress bar.
 
     Raises
     ------
     CelltableError, StoreError
-        If the store holds no tiles, or they do not fit the images. Missing tiles become a finding of their image, which
-        is then not exhaustive.
+        If the store does not hold tiles, or they do not match the images. Missing tiles become a finding on their
+        image, which is then marked as not exhaustive.
     """
     ds = as_store(tiles)
     base = None if images is None else as_store(images)
@@ -242,25 +244,25 @@ def stitch(
 
 
 def _parents(ds: Store) -> list[tuple[str, list[Image]]]:
-    """Each whole image with the records of its tiles in reading order."""
+    """Group the tiles by whole image, in reading order."""
     records = [Image.from_row(row) for row in ds.images.arrow.to_pylist()]
     strangers = [r.image_id for r in records if PARENT not in r.metadata]
     if strangers:
         raise CelltableError(
-            f"{ds.path.name}: {len(strangers):,} of {len(records):,} images are no tiles, the first '{strangers[0]}'; "
-            "expected a store that tile made, or predictions for one."
+            f"{ds.path.name}: {len(strangers):,} of {len(records):,} images are not tiles, the first '{strangers[0]}'; "
+            "expected a store made by tile, or predictions on one."
         )
     records.sort(key=lambda r: (r.metadata[PARENT], *_place(r)[:2]))
     return [(name, list(group)) for name, group in groupby(records, key=lambda r: r.metadata[PARENT])]
 
 
 def _place(record: Image) -> tuple[int, ...]:
-    """Row, column, height and width of the whole image, number of its tiles."""
+    """Return a tile's row and column, and the height, width and number of tiles of the whole image."""
     try:
         row, col, height, width, n = (int(record.metadata[key]) for key in PLACE)
     except (KeyError, ValueError):
         raise InputError(
-            f"the tile {record.image_id} does not say where it lies; expected the metadata keys {', '.join(PLACE)}, "
+            f"the tile {record.image_id} does not state its position; expected the metadata keys {', '.join(PLACE)}, "
             "as tile writes them."
         ) from None
     return row, col, height, width, n
@@ -287,7 +289,7 @@ def _stitch_image(ds: Store, base: Store | None, match: float, parent: tuple[str
 
 
 def _whole(base: Store | None, name: str, record: Image) -> Image:
-    """The record of a whole image: of the store of whole images, else what its tiles know of it."""
+    """Return the record of a whole image from the store of whole images, or else built from its tiles."""
     height, width = _place(record)[2:4]
     if base is not None:
         image = base.image(name)

@@ -1,4 +1,4 @@
-"""Images and cells for training loops: a plain iterator, and a PyTorch dataset over the same samples."""
+"""Serve images and cells to training loops: as a plain iterator, or as a PyTorch dataset of the same samples."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def training_items(
 
 
 def usable(ds: Store, where: str | None) -> list[str]:
-    """Ids of the images that may be trained on."""
+    """Return the ids of the images that may be used for training."""
     condition = "annotated and not ignore" + (f" and ({where})" if where else "")
     return selected(ds, condition)
 
 
 def item(sample: Sample, classes: Sequence[str] = ()) -> Item:
-    """One image for training.
+    """Prepare one image for training.
 
     Returns
     -------
     dict
-        ``image_id``; ``image`` as published; ``label_map`` int32 (row, column), 0 where no cell is; ``class_index``
+        ``image_id``; ``image`` as published; ``label_map`` int32 (row, column), 0 for background; ``class_index``
         int64 (cells,), position in `classes` or -1, for labels 1..n; ``labels`` of the image; ``exhaustive``: where it
         is False, absence is not background, and ``valid`` bool (row, column) is True only on annotated cells. Cells
         marked ignore or crowd are not in the label map and not valid.
@@ -76,9 +76,9 @@ def torch_dataset(
 ) -> Any:
     """A map-style ``torch.utils.data.Dataset`` over the images of a store (needs the extra ``train``).
 
-    Each item is that of `item`, its arrays as tensors: ``image`` (channel, row, column) in its own type where torch
+    Items are those of `item` with arrays as tensors: ``image`` (channel, row, column) in its own type if torch
     has it (uint16 becomes int32), ``label_map`` int32, ``valid`` bool. `transform` gets the item before the conversion.
-    Each worker process opens the store itself, so any number of loader workers works.
+    Each worker process opens the store itself, so that any number of loader workers can be used.
     """
     try:
         import torch
@@ -89,7 +89,7 @@ def torch_dataset(
     ids = usable(open_store(path), where)
 
     class StoreDataset(torch.utils.data.Dataset[Any]):
-        """Images of a celltable store with their label maps."""
+        """A map-style dataset over the images of a celltable store and their label maps."""
 
         def __init__(self) -> None:
             self._opened: Store | None = None
@@ -115,7 +115,7 @@ def torch_dataset(
 
 
 def _again(path: str, where: str | None, transform: Callable[[Item], Item] | None) -> Any:
-    """Recreate the dataset in another process."""
+    """Tell pickle how to recreate the dataset in another process."""
     return torch_dataset(path, where=where, transform=transform)
 
 

@@ -42,7 +42,7 @@ def refuse_occupied(out: Path, overwrite: bool, sources: Sequence[Opened] = ()) 
     with plain_os_errors(out):
         there = out.exists()
     if there and not overwrite:
-        raise StoreError(f"{out} exists already. Give another name, or --overwrite to replace it.")
+        raise StoreError(f"{out} already exists. Give another name, or --overwrite to replace it.")
     if there and not (out / FILE).exists():
         raise StoreError(f"{out} exists and is not a celltable store; it was left untouched. Give another name.")
 
