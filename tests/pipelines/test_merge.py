@@ -1,4 +1,4 @@
-"""Merged stores: classes by file, the strictest terms, look-alikes in one group, and pixels that are still found."""
+"""Merged stores: classes by file, the strictest terms, near-duplicates in one group, and pixels that are still found."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_requests_that_make_no_sense_end_in_one_sentence(tmp_path: Path) -> None
     requests: list[tuple[list[Store], dict[str, Any], str]] = [
         ([a], {}, "two or more stores"),
         ([a, a], {}, "two of the stores are called 'a'.*rename one"),
-        ([b, predictions], {}, "stores of the same kind;  found annotations and predictions"),
+        ([b, predictions], {}, "stores of the same kind; found annotations and predictions"),
         ([a, b], {"classes": {"Neoplasic": "t"}}, "'Neoplasic', which no store has. Did you mean 'Neoplastic'"),
         ([a, b], {"classes": tmp_path / "list.json"}, "expected old class → new class"),
         ([a, b], {"classes": tmp_path / "bad.toml"}, "expected a TOML or JSON file"),
@@ -248,10 +248,10 @@ def test_the_command_names_every_licence_and_how_to_look_at_the_duplicates(tmp_p
     result = CliRunner().invoke(build(["merge", "query"]), arguments)
     assert result.exit_code == 0, result.output
     assert "1 near-duplicate pair\n" in result.output
-    each = next(line for line in result.output.splitlines() if line.startswith("licences:  "))
+    each = next(line for line in result.output.splitlines() if line.startswith("licences: "))
     assert "a: " in each
     assert "; b: " in each
-    command = next(line for line in result.output.splitlines() if line.startswith("see them:  "))
-    again = CliRunner().invoke(build(["merge", "query"]), shlex.split(command)[4:])
+    command = next(line for line in result.output.splitlines() if line.startswith("see them: "))
+    again = CliRunner().invoke(build(["merge", "query"]), shlex.split(command)[3:])
     assert "a/i" in again.output
     assert "b/i" in again.output

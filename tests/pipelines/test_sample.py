@@ -83,7 +83,7 @@ def test_a_sample_of_nothing_or_of_an_unknown_column_is_refused(tmp_path: Path, 
         ({"per": "tisue"}, "No column of the images is called 'tisue'"),
         ({"per": "label"}, "labels belong to images"),
         ({"per": "label", "what": "images"}, "has no images with a label"),
-        ({"n": 0}, "0 cells of each class"),
+        ({"n": 0}, "0 cells per class"),
     ]
     for options, words in requests:
         with pytest.raises(CelltableError, match=words):

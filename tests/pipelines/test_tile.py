@@ -171,7 +171,7 @@ def test_requests_that_make_no_sense_end_in_one_sentence(tmp_path: Path) -> None
     tiles = tile(store, tmp_path / "t", size=64, overlap=40)
     calls: list[tuple[Callable[[], object], str]] = [
         (lambda: tile(tiles, tmp_path / "u"), "already holds tiles"),
-        (lambda: stitch(store, tmp_path / "u"), "1 of 1 images are not tiles,  the first 'a'"),
+        (lambda: stitch(store, tmp_path / "u"), "1 of 1 images are not tiles, the first 'a'"),
         (lambda: tile(store, tmp_path / "u", size=16, overlap=16), "cannot overlap by 16 px"),
         (lambda: tile(store, tmp_path / "u", form="jpg"), "the form of the pixel files is 'jpg'"),
         (lambda: stitch(tiles, tmp_path / "u", match=1.5), "match is 1.5"),

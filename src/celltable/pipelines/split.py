@@ -163,7 +163,7 @@ def _refuse_empty(
         names = ", ".join(empty[:3]) + (f" and {len(empty) - 3:,} more" if len(empty) > 3 else "")
         raise CelltableError(
             f"{names} would have no images: {images.num_rows:,} images form {whole} (leakage groups and "
-            f"look-alikes) for {len(shares)} parts. {advice}"
+            f"near-duplicates) for {len(shares)} parts. {advice}"
         )
 
 
