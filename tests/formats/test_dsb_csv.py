@@ -129,7 +129,7 @@ def test_a_submission_has_no_shared_pixel_and_the_policy_decides(tmp_path: Path,
     (back,) = dsb_csv.read(tmp_path / "s.csv", {"a": sample.image})
     assert back.instances.area.tolist() == areas
     assert np.sum(back.instances.masks(), axis=0).max() == 1
-    assert loss.items["overlap: pixels given to another cell"] == 2
+    assert loss.items["overlap: pixels assigned to another cell"] == 2
 
 
 @pytest.mark.real

@@ -205,7 +205,7 @@ def test_as_published_without_enlarging_is_the_generators_sum_bit_for_bit(
 def test_the_loss_says_that_the_shuffle_moves_images_and_divides_folds(pannuke: Store, tmp_path: Path) -> None:
     loss = export(pannuke, "image-mask-png", tmp_path / "a", seed=0)
     moved, divided = (f"split: {t}" for t in (
-        "images put into another part than their own", "leakage groups divided among parts"))  # fmt: skip
+        "images moved to another part", "leakage groups divided among parts"))  # fmt: skip
     assert loss.items[moved] == 6  # no fold is called train, valid or test
     parts = parts_of(tmp_path / "a")
     own = {i: pannuke.image(i).leakage_group for i in pannuke}

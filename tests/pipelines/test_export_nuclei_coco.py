@@ -338,7 +338,7 @@ def unlabelled(native: Stores, folder: Path, loss: dict[str, Any], again: Store)
     assert not all(native("bbbc018").image(i).annotated for i in native("bbbc018"))
     assert all(again.image(i).annotated for i in again)
     n = sum(not native("bbbc018").image(i).annotated for i in native("bbbc018"))
-    assert loss["unlabelled images: images nobody annotated, which read as images without cells"] == n
+    assert loss["unlabelled images: unannotated images, which are read as images without cells"] == n
 
 
 def bare(native: Stores, folder: Path, loss: dict[str, Any], again: Store) -> None:
@@ -467,4 +467,4 @@ def test_a_real_source_is_shrunk_and_its_rejected_image_stays_unlabelled(
     assert {again.image(i).size for i in again} == {(412, 540), (410, 538)}
     assert [i for i in again if not again.image(i).annotated] == ["gnf_31"]
     n = sum(len(nuclei(store, i)) for i in store)
-    assert said["written"]["cells"] + said["loss"].get("empty masks: cells without a pixel left out", 0) == n > 700
+    assert said["written"]["cells"] + said["loss"].get("empty masks: cells without pixels left out", 0) == n > 700

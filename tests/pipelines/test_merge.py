@@ -1,4 +1,4 @@
-"""Merged stores: classes by file, the strictest terms, near-duplicates in one group, and pixels that are still found."""
+"""Merged stores: classes by file, the strictest terms, near-duplicates in one group, pixels that are still found."""
 
 from __future__ import annotations
 

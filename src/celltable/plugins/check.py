@@ -23,14 +23,14 @@ Scope = Literal["image", "dataset"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A kind of defect.
+    """A check: one kind of defect, and the function that finds it.
 
     Attributes
     ----------
     rule, title, description
-        Name in kebab-case, a few words, and what it means, why it matters and what mends it.
+        Name in kebab-case; a title of a few words; what the defect is, why it matters and how to fix it.
     severity
-        Of its findings, unless a finding says otherwise.
+        Severity of its findings, unless a finding says otherwise.
     needs_pixels
         Whether the image must be loaded.
     find
@@ -43,9 +43,9 @@ class Check:
     options
         Every keyword of `find`; each default has its reason in the file.
     repairs
-        Names of the repairs that mend it.
+        Names of the repairs that fix it.
     example
-        ``example() -> CheckExample``: images with the defect and where it is; the contract tests ask for one.
+        ``example() -> CheckExample``: images with the defect and its places; the contract tests require one.
     """
 
     rule: str
@@ -72,7 +72,7 @@ class Check:
         rules.rule(self.rule, self.title, self.severity, self.description, emitter="check")
 
     def run(self, samples: Iterable[Sample], dataset: Mapping[str, Any] | None = None, **options: Any) -> list[Finding]:
-        """Find the defect in a few samples, outside of any store, with the defaults of options not given."""
+        """Find the defect in samples outside any store; options not given have their defaults."""
         settled = settle(self.options, options, f"the check {self.rule}")
         if self.gather is None:
             return [finding for sample in samples for finding in self.find(sample, **settled)]
@@ -80,5 +80,5 @@ class Check:
 
     @property
     def name(self) -> str:
-        """The plug-in's name, which is the rule of its findings."""
+        """Name of the plug-in, which is also the rule of its findings."""
         return self.rule

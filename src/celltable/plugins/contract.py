@@ -1,4 +1,4 @@
-"""What every plug-in has to keep to, checked where it is made, so that a mistake is named before anything runs."""
+"""Validate plug-ins when they are created, so that mistakes are reported before anything runs."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def check_options(
     given: int,
     each: bool = True,
 ) -> None:
-    """Refuse options that the functions of a plug-in do not take, and parameters that no option declares.
+    """Refuse options that a plug-in's functions do not take, and parameters that no option declares.
 
     Parameters
     ----------
     owner
         The plug-in, for messages: "the check hole".
     options
-        What it declares.
+        The options that it declares.
     functions
-        Its functions by name; None where the plug-in has none of that name.
+        Its functions by name; None for a function that it does not have.
     given
         How many leading arguments celltable passes by position.
     each
-        Whether every function takes every option, or each option at least one of the functions.
+        Whether every function must take every option, rather than at least one function taking each.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def check_options(
 
 
 def parameters(function: Callable[..., Any], given: int) -> tuple[dict[str, Any], bool]:
-    """The parameters of a function after the first `given`, with their defaults, and whether it takes any name.
+    """Return a function's parameters after the first `given`, with defaults, and whether it takes any keyword.
 
     >>> def find(sample, *, low=1, **rest): ...
     >>> parameters(find, 1)
@@ -91,7 +91,7 @@ def parameters(function: Callable[..., Any], given: int) -> tuple[dict[str, Any]
     """
     try:
         every = list(inspect.signature(function).parameters.values())
-    except ValueError:  # written in C without a signature
+    except ValueError:  # a C function without a signature
         return {}, True
     any_name = any(p.kind is p.VAR_KEYWORD for p in every)
     named = [p for p in every if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]

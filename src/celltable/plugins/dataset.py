@@ -1,8 +1,8 @@
-"""Published releases, one file each: what it is, its licence and citation, its published counts, a reader, an example.
+"""The contract of a data set: a published release with its licence, citation, published counts, reader and example.
 
-A module of `celltable.datasets` holds one frozen ``DATASET``. Its two functions divide the work among any number of
-workers: ``scan`` lists the images of an opened release cheaply and in a fixed order, ``load`` reads one of them with
-its cells. A reader reads what was published and repairs nothing: what is wrong becomes a finding.
+A module of `celltable.datasets` holds one frozen ``DATASET``. Two functions let any number of workers share the
+work: ``scan`` quickly lists the images of an opened release in a fixed order, and ``load`` reads one of them with its
+cells. A reader reads what was published and repairs nothing: every problem becomes a finding.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from celltable.imagefile import Release, open_release
 
 from .contract import check_name
 
-Access = Literal["free", "by hand", "login"]  # by hand: free, but no file has a stable address
+Access = Literal["free", "by hand", "login"]  # by hand: free, but without stable download addresses
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file to download: its address, and size and SHA-256 where they are known; `mirrors` are tried in turn."""
+    """One file to download: its address, and its size and SHA-256 if known; `mirrors` are tried in turn."""
 
     url: str
     name: str
@@ -35,12 +35,12 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The images of a release, before any is read.
+    """The images of a release, before any of them is read.
 
     Attributes
     ----------
     items
-        One small work item per image, in the order of image ids; `load` gets it unchanged.
+        One small work item per image, in the order of image ids; passed to `load` unchanged.
     findings
         Defects of the release as a whole.
     shared
@@ -56,19 +56,19 @@ class Scan:
 class Damage:
     """A file of the example, and the rule under which each kind of damage to it is reported.
 
-    The contract tests damage the file in each way. An empty rule: this damage is not tested, because the release has no
-    such file or because nothing else says what it should hold.
+    The contract tests damage the file in each way. An empty rule means that this damage is not tested, because the
+    release does not have such a file or nothing else says what the file should contain.
 
     Attributes
     ----------
     file
-        Pattern of its path; the first match in the order of names is damaged.
+        Pattern of its path; the first match in name order is damaged.
     missing
         Rule if the file is deleted.
     unreadable
         Rule if it is empty or holds noise.
     truncated
-        Rule if only its first half is left; by default that of `unreadable`.
+        Rule if only its first half is left; by default the rule of `unreadable`.
     smaller
         Rule if three rows of its pixels are cut off.
     """
@@ -80,7 +80,7 @@ class Damage:
     smaller: str = "size-mismatch"
 
     def rules(self) -> dict[str, str]:
-        """The rule of each kind of damage that is tested; `STOPS` where reading ends with an error."""
+        """Map each kind of damage that is tested to its rule, or to `STOPS` if reading ends with an error."""
         made = {
             "missing": self.missing,
             "empty": self.unreadable,
@@ -101,35 +101,35 @@ class Dataset:
     Attributes
     ----------
     name, title, description
-        The plug-in's name, the release's own title, and two sentences on what is in it.
+        The plug-in's name, the release's own title, and two sentences on its content.
     licence, non_commercial, redistribute, citation, doi, source, access, how_to_get
-        Terms and origin. `how_to_get` says step by step what to do where a login is needed.
+        Terms and origin. `how_to_get` says step by step what to do if a login is needed.
     modality, target, classes, tissues
         What was imaged and what was annotated; `target` is nucleus, cell or both.
     counts
         Published counts: (part, "images" | "instances") → number. A difference becomes a finding, never an error.
     parts
-        Names that `read(parts=...)` accepts; empty where there is only one.
+        Names that `read(parts=...)` accepts; empty if there is only one part.
     default_parts
-        The parts that are read when none is asked for, where others repeat some of their images; all when empty.
+        The parts read by default, for releases whose other parts repeat some of the images; all parts if empty.
     alternative_parts
-        Whether parts are ways to read the same images, such as versions, rather than subsets of the images.
+        Whether parts are versions of the same images rather than subsets of the images.
     group
-        What the leakage group is.
+        What forms a leakage group, such as the patient.
     files
         What `celltable get` downloads.
     protocols
         Names of the official metrics.
     splits
-        Official splits beyond the published one: name → (published split → part), for example PanNuke's rotations.
+        Official splits besides the published one: name → (published split → part), for example PanNuke's rotations.
     scan, load, example
         ``scan(release, parts) -> Scan``; ``load(release, shared, item) -> Sample``; ``example(folder, seed) -> Path``
         writes a tiny synthetic release in exactly the published layout, quirks included, and returns what to ingest.
     expected_findings
-        The rules that reading (not checking) the example reports: exactly these, so that each known defect of the
-        release has its finding.
+        Exactly the rules that reading (not checking) the example reports, so that each known defect of the release
+        has its finding.
     damages
-        Files of the example, and what damage to each is reported as. At least one image and one annotation file.
+        Files of the example and the rules that report damage to them; at least one image and one annotation file.
     """
 
     name: str
@@ -171,7 +171,7 @@ class Dataset:
             rules.known(rule)
 
     def read(self, path: str | Path, parts: Sequence[str] = ()) -> Iterator[Sample]:
-        """Read a release as published, image by image, from a folder or an archive."""
+        """Read a release as published, one image at a time, from a folder or an archive."""
         with open_release(path) as release:
             scan = self.scan(release, tuple(parts))
             for item in scan.items:

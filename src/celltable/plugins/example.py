@@ -1,4 +1,4 @@
-"""Examples that checks and repairs carry: a few cells drawn as text, with what has to come out of them."""
+"""Examples for checks and repairs: a few cells drawn as text, with the expected result."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from celltable.cells import Image, Instances, Sample
 
-Place = tuple[str | None, int | None]  # image id, instance id; None for the whole release, the whole image
+Place = tuple[str | None, int | None]  # image id, instance id; None for the whole release or the whole image
 
 
 @dataclass(frozen=True, slots=True)
 class CheckExample:
-    """Images with a defect, and where a check has to report it: there and nowhere else.
+    """Images with a defect, and all places where a check must report it.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class CheckExample:
     places
         (image id, instance id) of each finding; None for the whole release or image.
     dataset
-        What dataset.json says, for checks of scope "dataset".
+        Content of dataset.json, for checks of scope "dataset".
     """
 
     samples: tuple[Sample, ...]
@@ -35,7 +35,7 @@ class CheckExample:
 
     @classmethod
     def of(cls, *samples: Sample, at: Iterable[Place], dataset: Mapping[str, Any] | None = None) -> CheckExample:
-        """Make an example of samples and places."""
+        """Make an example from samples and places."""
         return cls(samples, frozenset(at), dataset or {})
 
 
@@ -48,15 +48,15 @@ class RepairExample:
 
 
 def drawn(*layers: str, image: Image | None = None, scale: int = 1, **columns: Any) -> Sample:
-    """Make a sample of cells drawn as text.
+    """Make a sample from cells drawn as text.
 
     Parameters
     ----------
     *layers
-        Drawings of one size: a letter or digit per pixel, cells in the order of their first appearance, from the first
-        layer to the last; a dot or blank is background. Cells of different layers may overlap.
+        Drawings of the same size: a letter or digit per pixel, a dot or blank for background. Cells are in the order of
+        their first appearance, from the first layer to the last; cells in different layers may overlap.
     image
-        The image; by default one called "a", of the size of the drawing.
+        The image; by default one called "a" with the size of the drawing.
     scale
         Edge in px of the square that each letter stands for.
     **columns
@@ -65,7 +65,7 @@ def drawn(*layers: str, image: Image | None = None, scale: int = 1, **columns: A
     Returns
     -------
     Sample
-        Its pixels are 120 inside of cells and 20 outside, uint8.
+        Pixels are 120 inside cells and 20 outside, uint8.
 
     >>> sample = drawn("11.2", "..33", class_name=["a", "b", "b"])
     >>> sample.instances.area.tolist(), sample.pixels().tolist()
@@ -86,7 +86,7 @@ def drawn(*layers: str, image: Image | None = None, scale: int = 1, **columns: A
 def painted(
     masks: Iterable[NDArray[np.bool_]], size: tuple[int, int], *, image: Image | None = None, **columns: Any
 ) -> Sample:
-    """Make a sample of masks (row, column), with pixels of 120 inside of cells and 20 outside, uint8."""
+    """Make a sample from masks (row, column), with pixels of 120 inside cells and 20 outside, uint8."""
     stack = list(masks)
     pixels = (20 + 100 * np.any(stack, axis=0)).astype(np.uint8) if stack else np.full(size, 20, np.uint8)
     cells = Instances.from_masks(stack, size, **columns)
@@ -94,7 +94,7 @@ def painted(
 
 
 def discs(*centres: tuple[float, float, float], size: tuple[int, int]) -> list[NDArray[np.bool_]]:
-    """Masks of discs given as (row, column, radius).
+    """Draw masks of discs given as (row, column, radius).
 
     >>> discs((1, 1, 1), size=(3, 3))[0].sum().item()
     5

@@ -20,7 +20,7 @@ from .contract import check_name, check_options
 from .options import Option
 from .peek import Peek
 
-# What a format may be able to hold; the docs' matrix has one column each.
+# What a format may be able to hold; each is a column of the documentation's matrix.
 FEATURES = (
     "overlap",  # two cells on the same pixel
     "holes",  # a hole inside a cell
@@ -43,13 +43,13 @@ FEATURES = (
 
 @dataclass(slots=True)
 class ConversionReport:
-    """What a conversion could not keep: what was lost → number of cells (or pixels, images: the text says which).
+    """What a conversion could not keep: loss → number of cells (or of pixels or images, as the text says).
 
-    `written` counts what was written; writers of a `figure` also say where each image went and which of its cells are
-    not there (image id → instance ids).
+    `written` counts what was written; writers of a `figure` also say where each image went and which of its cells were
+    not written (image id → instance ids).
 
-    >>> report = ConversionReport(); report.add("overlap: pixels given to another cell", 3); print(report)
-    overlap: pixels given to another cell: 3
+    >>> report = ConversionReport(); report.add("overlap: pixels assigned to another cell", 3); print(report)
+    overlap: pixels assigned to another cell: 3
     """
 
     items: Counter[str] = field(default_factory=Counter)
@@ -58,7 +58,7 @@ class ConversionReport:
     left_out: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, what: str, n: int = 1) -> None:
-        """Count `n` more of one loss; 0 adds nothing."""
+        """Add `n` to the count of a loss; 0 adds nothing."""
         if n:
             self.items[what] += n
 
@@ -67,7 +67,7 @@ class ConversionReport:
 
 
 class Strength(IntEnum):
-    """How specific a recognition is; the most specific format of a path is taken."""
+    """How specific a recognition is; the format with the strongest recognition is chosen."""
 
     CONTENT = 1  # files of this kind may be in the format, and their content fits it
     LAYOUT = 2  # the names of folders and files are the format's own, and their content fits it
@@ -76,7 +76,7 @@ class Strength(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """That a path looks like a format: how specific the signs are, and what they are, in words.
+    """Evidence that a path is in a format: how specific it is, and what it is, in words.
 
     `reason` completes the sentence "it is in this format because it has …".
     """
@@ -87,14 +87,14 @@ class Recognition:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a file or folder says of the data set as a whole; empty where it says nothing.
+    """What a file or folder states about the data set as a whole; empty for what it does not state.
 
     Attributes
     ----------
     classes
-        The classes it lists, in its order, also those of which no cell occurs.
+        The classes it lists, in its order, including those without any cell.
     title, licence, citation
-        As it states them.
+        Title, licence and citation as stated in the file.
     non_commercial
         Whether its licence forbids commercial use.
     """
@@ -111,14 +111,14 @@ Reading = Generator[Sample, None, About | None] | Iterator[Sample]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a format can only assume, and what its cells therefore come back as.
+    """Assumptions of a format, which determine how its cells are read back.
 
     Attributes
     ----------
     kind, class_name, score
-        What a cell is read as where the format does not say.
+        Values that a cell gets when read, if the format does not store them.
     classes
-        The only classes that it holds; empty where any may be written.
+        The only classes that it can hold; empty if any class can be written.
     one_part
         Only the largest part of a cell is kept.
     one_size
@@ -146,25 +146,26 @@ class Format:
     Attributes
     ----------
     name, title, description
-        The plug-in's name (kebab-case), the format's own name, and what it is in two sentences with its specification.
+        The plug-in's name (kebab-case), the format's own name, and two sentences that describe it and cite its
+        specification.
     keeps
-        The FEATURES it holds.
+        The FEATURES it can hold.
     read
         ``read(path, images, **read_options)`` yields Samples and may return an `About`; `images` maps image ids to
-        known Images (sizes, pixels) for formats that name no size, and may be empty. None where reading makes no sense.
+        known Images (sizes, pixels) for formats that do not store sizes, and may be empty. None if it cannot be read.
     write
         ``write(samples, out, *, overwrite, **write_options)`` consumes an iterable of Samples once, streaming, writes
-        atomically (a temporary name beside `out`, then a rename) and returns the ConversionReport. None where writing
-        makes no sense.
+        atomically (to a temporary name beside `out`, then renamed) and returns the ConversionReport. None if it cannot
+        be written.
     recognise
-        ``recognise(peek)`` says whether a path looks like this format, from what a `Peek` shows of it: names, headers,
-        the content of a few files. None: it does not. Needed where there is `read`.
+        ``recognise(peek)`` returns the evidence that a path is in this format, from what a `Peek` shows of it: names,
+        headers, the content of a few files; None if it is not. Required if there is a `read`.
     read_options, write_options
-        Every keyword of `read` and of `write` but `overwrite`.
+        Every keyword of `read` and of `write`, except `overwrite`.
     extensions
-        Endings of the files that it writes; empty for folders.
+        Extensions of the files that it writes; empty for folders.
     limits
-        What it assumes where it cannot say.
+        What it assumes about things it cannot store.
     figure
         The folder it writes comes with a figure of its statistics, which the export draws from the report's `parts`.
     """
@@ -195,23 +196,23 @@ class Format:
 
     @property
     def options(self) -> tuple[Option, ...]:
-        """Every option, each once: those of `write`, then those of `read` alone."""
+        """All options without duplicates: those of `write`, then those that only `read` has."""
         written = {option.name for option in self.write_options}
         return (*self.write_options, *(option for option in self.read_options if option.name not in written))
 
 
-OVERWRITE = Option("overwrite", False, "replace what is at the output path")
+OVERWRITE = Option("overwrite", False, "replace whatever is at the output path")
 
 
 def detect(path: str | Path) -> Format:
-    """The format of a file or folder: every readable format is asked, the most specific answer is taken.
+    """Detect the format of a file or folder: ask every readable format and take the most specific answer.
 
     Raises
     ------
     NotFoundError
-        If there is nothing at `path`.
+        If `path` does not exist.
     InputError
-        If no format recognises it, or several do equally.
+        If no format recognises it, or several do with equal strength.
     """
     with Peek(path) as peek:
         answers = recognitions(peek)
@@ -227,12 +228,12 @@ def detect(path: str | Path) -> Format:
 
 
 def readable_format(name: str) -> Format:
-    """The format called `name`.
+    """Load the readable format called `name`.
 
     Raises
     ------
     UnknownPluginError, CelltableError
-        If there is none, or it can only be written.
+        If there is no such format, or it can only be written.
     """
     found: Format = plugins.load("formats", name)
     if found.read is None:
@@ -251,7 +252,7 @@ def _say_which(name: str) -> str:
 
 
 def recognitions(peek: Peek) -> dict[str, Recognition]:
-    """The answers of all formats that recognise what is there, by name."""
+    """Collect the answers of all formats that recognise the path, by name."""
     found: dict[str, Recognition] = {}
     for name, plugin in plugins.load_all("formats").items():
         if plugin.recognise is None:
@@ -259,7 +260,7 @@ def recognitions(peek: Peek) -> dict[str, Recognition]:
         try:
             answer = plugin.recognise(peek)
         except CelltableError as exc:
-            exc.add_note(f"while the format {name} looked at {peek.path}")
+            exc.add_note(f"while the format {name} inspected {peek.path}")
             raise
         if answer is not None:
             found[name] = answer
@@ -267,7 +268,7 @@ def recognitions(peek: Peek) -> dict[str, Recognition]:
 
 
 def matrix() -> list[dict[str, str]]:
-    """What each format keeps, as rows for the documentation: format, title, reads, writes, then a column per feature.
+    """Tabulate what each format keeps, for the documentation: format, title, reads, writes, then a column per feature.
 
     >>> [row["overlap"] for row in matrix() if row["format"] in ("coco", "label-tiff")]
     ['yes', '']

@@ -1,4 +1,4 @@
-"""Counting what a conversion loses: one sentence a kind of report, the same for every format."""
+"""Count what a conversion loses, with the same wording for every format."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from celltable.geometry.masks import POLICIES, Flattened
 from .format import ConversionReport
 from .options import Option
 
-HIDDEN: Final = "overlap: pixels given to another cell"
+HIDDEN: Final = "overlap: pixels assigned to another cell"
 COVERED: Final = "overlap: cells hidden by others"
 IDENTITY: Final = "instances: cells drawn as pixels of a class, not separated"
 NOT_DRAWN: Final = "classes: cells not drawn, no colour for their class"
 HOLES: Final = "holes: cells whose holes were filled"
-PARTS: Final = "components: cells of which only the largest part was kept"
-EMPTY_MASKS: Final = "empty masks: cells without a pixel left out"
+PARTS: Final = "components: cells reduced to their largest part"
+EMPTY_MASKS: Final = "empty masks: cells without pixels left out"
 IDS: Final = "ids: cells renumbered"
 CLASSES: Final = "classes: cells whose class was dropped"
 GIVEN_CLASS: Final = "classes: cells without a class given one"
-MULTI_CLASS: Final = "multi-class: cells of which only the first class was kept"
+MULTI_CLASS: Final = "multi-class: cells reduced to their first class"
 SCORES: Final = "scores: cells whose score was dropped"
 GIVEN_SCORE: Final = "scores: cells without a score given 1"
 CROWD: Final = "crowd: cells whose crowd or ignore flag was dropped"
@@ -34,18 +34,18 @@ KIND: Final = "kind: cells whose kind or parent was dropped"
 POLYGONS: Final = "polygons: cells whose published polygon was dropped"
 EXACT: Final = "exact mask: pixels changed by drawing"
 SIZE: Final = "image size: images whose size must be known to read them"
-EMPTY_IMAGES: Final = "empty images: images without cells not mentioned"
+EMPTY_IMAGES: Final = "empty images: images without cells left out"
 PIXELS: Final = "pixels: images whose pixels were not written"
 PIXELS_CHANGED: Final = "pixels: images whose pixels were changed"
 GIVEN_PIXELS: Final = "pixels: images without pixels written black"
 DETAILS: Final = "details: cells whose truncation, annotator or published area or box was dropped"
 IMAGE_DETAILS: Final = "image details: images whose description was dropped"
-UNLABELLED: Final = "unlabelled images: images nobody annotated, which read as images without cells"
-PARTIAL: Final = "partial annotation: images annotated in part, which read as annotated in whole"
-MOVED: Final = "split: images put into another part than their own"
+UNLABELLED: Final = "unlabelled images: unannotated images, which are read as images without cells"
+PARTIAL: Final = "partial annotation: partly annotated images, which are read as fully annotated"
+MOVED: Final = "split: images moved to another part"
 DIVIDED: Final = "split: leakage groups divided among parts"
 
-POLICY: Final = Option("policy", "last-wins", "who keeps a pixel that two cells claim", choices=POLICIES)
+POLICY: Final = Option("policy", "last-wins", "which cell keeps a pixel that two cells claim", choices=POLICIES)
 
 CELL_DETAILS: Final = {"truncated": False, "annotator": None, "published_area": None, "published_bbox": None}
 _NOT_DETAILS = {"image_id", "height", "width", "pixels", "dataset", "channels", "dtype", "annotated", "exhaustive"}
@@ -58,11 +58,11 @@ def tally(
     image_fields: Collection[str] = (),
     kind: str = "nucleus",
 ) -> None:
-    """Count one image as written, and what of it a format that keeps these features cannot hold.
+    """Count one image as written, along with everything in it that a format with these features cannot hold.
 
-    Losses of the masks themselves (overlap, holes, components, drawing) depend on how they are written: the writer
-    counts them. `image_fields` are the details of the image that are kept all the same, `kind` is what cells are read
-    as where the format does not say.
+    Losses in the masks themselves (overlap, holes, components, drawing) depend on how they are written, so the writer
+    counts them. `image_fields` are image details that are kept nevertheless; `kind` is the kind that cells are read as
+    if the format does not store it.
     """
     cells, n = sample.instances, len(sample.instances)
     report.written["images"] += 1
@@ -84,13 +84,13 @@ def tally(
     for feature, (text, count) in counts.items():
         if feature not in keeps:
             report.add(text, count())
-    if "image-details" not in keeps and (n or "empty-images" in keeps):  # what is not mentioned says nothing wrong
+    if "image-details" not in keeps and (n or "empty-images" in keeps):  # an image left out is not misread
         report.add(UNLABELLED, int(not sample.image.annotated and "annotated" not in image_fields))
         report.add(PARTIAL, int(not sample.image.exhaustive and "exhaustive" not in image_fields))
 
 
 def image_details(image: Image) -> set[str]:
-    """The describing fields of an image that say something other than their default."""
+    """List the descriptive fields of an image that differ from their defaults."""
     found = set()
     for f in fields(Image):
         if f.name not in _NOT_DETAILS:
@@ -102,7 +102,7 @@ def image_details(image: Image) -> set[str]:
 
 
 def n_given(value: Any, default: Any, n: int) -> int:
-    """In how many of `n` cells a column says something other than its default."""
+    """Count the cells (of `n`) whose value differs from the column's default."""
     return int(np.count_nonzero(_given(value, default, n)))
 
 
@@ -117,7 +117,7 @@ def _any(n: int, *columns: tuple[Any, Any]) -> int:
 
 
 def drop_empty(report: ConversionReport, sample: Sample) -> Sample:
-    """The sample with the cells that have a pixel; the others are counted as lost."""
+    """Keep the cells that have pixels, and count the others as lost."""
     full = np.asarray(sample.instances.area) > 0
     if full.all():
         return sample
@@ -126,7 +126,7 @@ def drop_empty(report: ConversionReport, sample: Sample) -> Sample:
 
 
 def visible(flat: Flattened, cells: Instances) -> NDArray[np.bool_]:
-    """Which of the cells have a pixel left in their flattened label map."""
+    """Mark the cells that still have pixels in the flattened label map."""
     if not flat.lost_instances:
         return np.ones(len(cells), bool)
     return np.isin(cells.ids, measure(flat.label_map).ids)
@@ -135,9 +135,9 @@ def visible(flat: Flattened, cells: Instances) -> NDArray[np.bool_]:
 def flatten(
     report: ConversionReport, sample: Sample, keeps: Collection[str], policy: str, **options: Any
 ) -> NDArray[Any]:
-    """The label map of instance ids under a named overlap policy; all that it and the format lose is counted.
+    """Draw the label map of instance ids under a named overlap policy, and count what it and the format lose.
 
-    `options` are those of `tally`, which sees the cells that are left.
+    `options` are those of `tally`, which is given the remaining cells.
     """
     sample = drop_empty(report, sample)
     cells = sample.instances

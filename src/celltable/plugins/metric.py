@@ -1,9 +1,9 @@
-"""Metrics, one published protocol per file: two sides of one image in, numbers out; pooled numbers make a score.
+"""The contract of a metric, one published protocol per file: count each image, then pool the counts into a score.
 
-A module here holds one frozen ``METRIC``, found by its file name. Its two functions split the work so that it runs on
-any number of workers: ``count`` looks at one `Pair` and returns small picklable numbers, ``pool`` turns the numbers of
-all images into a `Result`. Everything a metric may read of a pair (areas, the sparse overlaps, matches, centroids) is
-computed once and shared.
+A module of `celltable.metrics` holds one frozen ``METRIC``, found by its file name. Its two functions let any number of
+workers share the work: ``count`` takes one `Pair` and returns small picklable numbers, ``pool`` turns the numbers of
+all images into a `Result`. Whatever metrics read from a pair (areas, sparse overlaps, matches, centroids) is computed
+once and shared.
 
 Two modes: *strict* reproduces the official code bit for bit, its quirks included, and raises `MetricError` where that
 code raises; *corrected* (the default) differs only where the card says so.
@@ -27,31 +27,31 @@ MODES: tuple[Mode, ...] = ("strict", "corrected")
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a number means: the protocol a metric follows, in words.
+    """The protocol of a metric in words: what its numbers mean.
 
     Attributes
     ----------
     title, quantity, authority
-        The name to print, what is measured, and whose definition it is.
+        The name to print, the quantity measured, and whose definition it is.
     citation, doi, url
-        The paper and the code that is reproduced.
+        The paper, and the code that is reproduced.
     formula, matching, ties, averaging, empty
-        How objects are paired, what happens at exactly the threshold, how images are averaged, and what an image
+        How objects are matched, what happens exactly at the threshold, how images are averaged, and how an image
         without cells counts.
     flattening
-        What is done where masks of one side overlap.
+        How overlapping masks within one side are treated.
     regions, partial
         How crowd, ambiguous and ignore regions, and partially annotated images, are treated.
     thresholds
         The thresholds, in words or numbers.
     strict
-        Where the official code departs from what is sane, which strict mode reproduces and corrected mode does not.
+        Quirks and errors of the official code, which strict mode reproduces and corrected mode does not.
     namesakes
-        Metrics of a similar name and how they differ.
+        Metrics with similar names, and how they differ.
     unit
-        Of the headline number, where it is no plain ratio: "percent", "cells".
+        Unit of the headline number if it is not a plain ratio: "percent", "cells".
     skipped
-        Filled in by a run: what was left out, and how often.
+        Filled in by a run: what was left out, with counts.
     """
 
     title: str
@@ -78,16 +78,16 @@ class Card:
     skipped: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The card's entries by name, empty ones left out."""
+        """Return the card's non-empty entries by name."""
         entries = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: dict(v) if isinstance(v, Mapping) else v for name, v in entries.items() if v}
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A pooled score: the headline `value`, and `fields`, every number under the name its reference gives it.
+    """A pooled score: the headline `value`, and all numbers in `fields` under the names that the reference uses.
 
-    `skipped` counts what the pooling left out, by reason ("image without cells": 3).
+    `skipped` counts what pooling left out, by reason ("image without cells": 3).
     """
 
     value: float
@@ -106,16 +106,16 @@ class Metric:
     count
         ``count(pair, mode, **options)`` → picklable numbers of one image (an array or a small tuple or dict of them).
     pool
-        ``pool(numbers, mode, **options)`` → Result, `numbers` being a list with one entry an image, in the natural
-        order of image ids.
+        ``pool(numbers, mode, **options)`` → Result; `numbers` is a list with one entry per image, in the natural order
+        of image ids.
     needs
-        What a pair must have: of "scores" (predictions have confidences), "classes" (both sides), "tissue" (in meta),
-        "pixels". A metric that lacks something says so instead of running.
+        What a pair must have: any of "scores" (confidences of predictions), "classes" (on both sides), "tissue" (in
+        meta) and "pixels". A metric whose needs are not met says so instead of running.
     options
         Every option of its functions; each function takes all of them.
     handles
-        "partial": partially annotated images do not harm it, as it counts no false positives; all others leave them
-        out.
+        "partial" if partially annotated images are fine, because the metric does not count false positives; all other
+        metrics leave them out.
     value_of
         ``value_of(numbers, mode, **options)`` → one image's headline value, for per-image tables; by default
         ``pool([numbers]).value``.
@@ -123,9 +123,9 @@ class Metric:
         ``resample(numbers, weights, mode, **options)`` → float64 (B,): the pooled value when image i counts weights[b,
         i] times (int, (B, n)). Without it the bootstrap calls `pool` on repeated lists.
     better
-        "higher", "lower" or "zero" (a bias), for comparing models.
+        Which values are better: "higher", "lower" or "zero" (for a bias); used to compare models.
     heavy
-        True keeps it out of ``"all"``: it must be asked for by name.
+        Whether to leave it out of ``"all"``, so that it must be requested by name.
     """
 
     name: str
@@ -152,7 +152,7 @@ class Metric:
         return defaults(self.options)
 
     def one(self, numbers: Any, mode: Mode, **options: Any) -> float:
-        """The headline value of one image."""
+        """Compute the headline value of one image."""
         if self.value_of is not None:
             return float(self.value_of(numbers, mode, **options))
         return float(self.pool([numbers], mode, **options).value)

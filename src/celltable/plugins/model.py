@@ -1,4 +1,4 @@
-"""Models that outline and label cells, one per file; prediction never needs torch.
+"""The contract of a model that segments and labels cells, one per file; prediction never needs torch.
 
 A module of `celltable.models` holds one frozen ``MODEL``: a function from pixels to instances.
 """

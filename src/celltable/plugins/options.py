@@ -1,7 +1,7 @@
-"""Options of plug-ins: declared once, then parsed from text and checked by the same code for Python and the shell.
+"""Options of plug-ins: declared once, parsed and checked by the same code for Python and the command line.
 
-A plug-in lists its options as `Option` objects. `settle` turns what a caller gave, either ``name=value`` texts of the
-command line or keyword arguments from Python, into a complete set of values, or says in one sentence what is wrong.
+A plug-in lists its options as `Option` objects. `settle` turns a caller's input (``name=value`` texts of the
+command line, or keyword arguments from Python) into a complete set of values, or says in one sentence what is wrong.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ class Option:
     Attributes
     ----------
     name
-        With underscores, as a keyword argument; the command line takes hyphens as well.
+        With underscores, as a keyword argument; the command line also accepts hyphens.
     default
-        Its value where none is given; None means "not given" and is then a valid value.
+        Its value if not given; None means "not given" and is then a valid value.
     about
-        What it means, in words that follow the name.
+        What it means, phrased to follow the name.
     type
-        bool, int, float, str or pathlib.Path; taken from the default unless given (required where that is None).
+        bool, int, float, str or pathlib.Path; by default the type of the default (required if that is None).
     several
-        Whether the value is a tuple of `type`: text is split at commas, a single value stands for a tuple of one.
+        Whether the value is a tuple of `type`: text is split at commas, and a single value becomes a tuple of one.
     choices
         The only values allowed.
     low, high
         Inclusive bounds of numbers; `above` and `below` are exclusive ones.
     unit
-        Of a number: "px", "px²", "µm".
+        Unit of a number: "px", "px²", "µm".
     at_most
         Another option of the same plug-in whose value this one must not exceed.
     unset
-        What is used where the value is None: "all", "the size of the image".
+        What None means: "all", "the size of the image".
     """
 
     name: str
@@ -65,7 +65,7 @@ class Option:
 
     @property
     def kind(self) -> builtins.type[Any]:
-        """The type of a value, or of each of several."""
+        """The type of the value, or of each value if there are several."""
         if self.type is not None:
             return self.type
         sample = next(iter(self.default), 0.0) if self.several else self.default
@@ -75,7 +75,7 @@ class Option:
 
     @property
     def meaning(self) -> tuple[Any, ...]:
-        """What a value says, whatever the default and range: two plug-ins share an option if this is equal."""
+        """The meaning of a value regardless of default and range; plug-ins share an option if this is equal."""
         return self.kind, self.several, self.about
 
     @property
@@ -84,13 +84,13 @@ class Option:
         return self.unset or "not given" if self.default is None else shown(self.default)
 
     def to_dict(self) -> dict[str, Any]:
-        """The option as plain values: its name, default, what it takes and what it means."""
+        """Describe the option in plain values: its name, default, accepted values and meaning."""
         default = list(self.default) if isinstance(self.default, tuple) else self.default
         return {"name": self.name, "default": default, "takes": self.expected, "meaning": self.about}
 
     @property
     def expected(self) -> str:
-        """What a value must be, in words.
+        """Valid values, in words.
 
         >>> Option("iou", 0.5, "", low=0, high=1).expected
         'a number from 0 to 1'
@@ -122,7 +122,7 @@ class Option:
         return "".join(f" {text}" for text in (low, "and" if low and high else "", high) if text)
 
     def value(self, given: Any, owner: str = "") -> Any:
-        """The given value in the option's type, or an error.
+        """Convert a given value to the option's type and check it.
 
         >>> Option("as_published", False, "").value("no")
         False
@@ -132,7 +132,7 @@ class Option:
         Raises
         ------
         OptionError
-            If the value is not of the type, not among the choices or out of range.
+            If the value has the wrong type, is not one of the choices, or is out of range.
         """
         if given is None and self.default is None:
             return None
@@ -146,7 +146,7 @@ class Option:
             ) from None
 
     def _near(self, given: Any) -> str:
-        """The choice that a wrong word resembles, as a question; empty if there is none."""
+        """Suggest the choice that a wrong word resembles; empty if none does."""
         names = [str(choice) for choice in self.choices]
         wrong = [word.strip() for word in shown(given).split(",") if word.strip() not in names]
         near = nearest(wrong[0], names) if names and wrong else None
@@ -246,7 +246,7 @@ def _either(values: Sequence[Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as it is typed on the command line.
+    """Format a value as it is typed on the command line.
 
     >>> shown((1, 10, 100)), shown(True), shown(0.5), shown(None)
     ('1,10,100', 'yes', '0.5', 'not given')
@@ -261,7 +261,7 @@ def shown(value: Any) -> str:
 
 
 def split_texts(texts: Iterable[str]) -> dict[str, str]:
-    """``name=value`` arguments of the command line as a mapping; hyphens in names become underscores.
+    """Split ``name=value`` arguments of the command line into a mapping; hyphens in names become underscores.
 
     >>> split_texts(["size=512", "as-published=no"])
     {'size': '512', 'as_published': 'no'}
@@ -284,7 +284,7 @@ def split_texts(texts: Iterable[str]) -> dict[str, str]:
 
 
 def defaults(options: Sequence[Option]) -> dict[str, Any]:
-    """Option name → default.
+    """Map option names to defaults.
 
     >>> defaults([Option("size", 256, "edge of an image")])
     {'size': 256}
@@ -293,16 +293,16 @@ def defaults(options: Sequence[Option]) -> dict[str, Any]:
 
 
 def settle(options: Sequence[Option], given: Mapping[str, Any] | None, owner: str) -> dict[str, Any]:
-    """Every option's value: the one given, parsed and checked, or the default.
+    """Return the value of every option: the given one, parsed and checked, or the default.
 
     Parameters
     ----------
     options
-        What the plug-in declares.
+        The options that the plug-in declares.
     given
-        Names to values; text is parsed, so that the command line and Python share one set of rules.
+        Names → values; text is parsed, so that the command line and Python share one set of rules.
     owner
-        Who has the options, for messages: "the format coco".
+        The owner of the options, for messages: "the format coco".
 
     >>> settle([Option("size", 256, "", low=1), Option("seed", 0, "")], {"size": "512"}, "the format x")
     {'size': 512, 'seed': 0}
@@ -310,7 +310,7 @@ def settle(options: Sequence[Option], given: Mapping[str, Any] | None, owner: st
     Raises
     ------
     OptionError
-        If no option has a name (the near miss is suggested), or a value does not fit.
+        If an option is unknown (the nearest name is suggested), or a value is invalid.
     """
     known = {option.name: option for option in options}
     values = defaults(options)
@@ -343,23 +343,23 @@ class Configurable(Protocol):
 def settle_each(
     plugins: Sequence[Configurable], given: Mapping[str, Any] | None, noun: str
 ) -> dict[str, dict[str, Any]]:
-    """The options of several plug-ins that run together: plug-in name → option → value.
+    """Settle the options of several plug-ins that run together: plug-in name → option → value.
 
     Parameters
     ----------
     plugins
         The plug-ins chosen.
     given
-        Three forms, the narrower one wins: ``option`` → value for every chosen plug-in that has the option;
+        Three forms, of which the narrower wins: ``option`` → value for every chosen plug-in that has the option;
         ``plug-in.option`` → value; ``plug-in`` → {option: value}.
     noun
-        What one of them is called, for messages: "check".
+        The family's noun, for messages: "check".
 
     Raises
     ------
     OptionError
-        If no chosen plug-in has an option or the name of a plug-in, if plug-ins mean different things by one name
-        (then it has to be given with the name of the plug-in), or if a value does not fit.
+        If no chosen plug-in has the option or the given plug-in name, if an option means different things to several
+        plug-ins (so that the plug-in must be named), or if a value is invalid.
 
     >>> from celltable.plugins import load
     >>> checks = [load("checks", "speck"), load("checks", "hole")]
@@ -399,7 +399,7 @@ def _chosen(spelt: str, by_name: Mapping[str, Configurable], noun: str) -> str:
 
 
 def _refuse_unclear(name: str, spelt: str, by_name: Mapping[str, Configurable], noun: str) -> None:
-    """Refuse an option that no chosen plug-in has, or by which several mean different things."""
+    """Refuse an option that no chosen plug-in has, or that means different things to several of them."""
     owners = {plugin.name: option for plugin in by_name.values() for option in plugin.options if option.name == name}
     if not owners:
         known = {option.name for plugin in by_name.values() for option in plugin.options}

@@ -1,7 +1,7 @@
-"""A quick look at a file or folder whose format is not known: names, first bytes, outlines of JSON, single pictures.
+"""Take a quick look at a file or folder of unknown format: names, first bytes, outlines of JSON, single pictures.
 
-Formats judge a path by what they see through a `Peek`. It lists folders within bounds and reads only the beginning of
-large files, so that asking every format about a path costs milliseconds.
+Formats judge a path by what a `Peek` shows. It lists a limited number of files and reads only the beginning of large
+ones, so that asking every format about a path takes milliseconds.
 """
 
 from __future__ import annotations
@@ -26,17 +26,15 @@ from celltable.geometry.label_map import components, measure
 from celltable.imagefile import Entry, ImageInfo, Release, image_info, open_release, open_strips, read_pixels
 from celltable.imagefile.container import is_archive
 
-PER_FOLDER: Final = 1000  # files listed of each folder
-LISTED: Final = 20_000  # and in all
+PER_FOLDER: Final = 1000  # files listed per folder
+LISTED: Final = 20_000  # files listed in total
 FOLDERS: Final = 2000
 HEAD_BYTES: Final = 1 << 18
-LARGEST: Final = 1 << 26  # bytes of a file that is decoded whole
-SAMPLED_ROWS: Final = 512  # of a label map too large to decode whole
+LARGEST: Final = 1 << 26  # largest file to decode whole, in bytes
+SAMPLED_ROWS: Final = 512  # rows read from a label map that is too large to decode whole
 SAMPLED_PX: Final = 1 << 23
-ALIKE: Final = (
-    0.6  # of neighbouring pixels in cells, at least so many are of the same one: cells of 3 × 3 px side by side
-)
-BACKGROUND: Final = 0.01  # share of a label map that belongs to no cell, at least
+ALIKE: Final = 0.6  # least share of neighbouring pixels in cells with equal ids: that of touching cells of 3 × 3 px
+BACKGROUND: Final = 0.01  # least share of background in a label map
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +46,8 @@ class Outline:
     top
         ``{`` or ``[``; empty for anything else.
     members
-        Keys of the object, as far as the beginning shows them, with the first character of each value; the text itself
-        for short strings. Of a list: those of its first object.
+        Keys of the object, as far as the beginning shows them, with the first character of each value, or the text
+        itself for short strings. For a list: the keys of its first object.
     first
         Key of a list → the keys of its first object.
     """
@@ -60,12 +58,12 @@ class Outline:
 
 
 class Peek:
-    """What a path looks like from outside; a context manager.
+    """A view of a path from outside, for format detection; a context manager.
 
     Attributes
     ----------
     path
-        What is looked at.
+        The file or folder.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -85,22 +83,22 @@ class Peek:
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a folder rather than one file; see also `is_archive`."""
+        """Whether the path is a folder rather than a file; see also `is_archive`."""
         return self.path.is_dir()
 
     @cached_property
     def is_archive(self) -> bool:
-        """Whether it is a zip or tar, whose members are listed as those of a folder."""
+        """Whether the path is a zip or tar, whose members are listed like the files of a folder."""
         return self.path.is_file() and is_archive(self.path.name)
 
     @property
     def is_file(self) -> bool:
-        """Whether it is one file that is not an archive."""
+        """Whether the path is a single file and not an archive."""
         return not self.is_folder and not self.is_archive
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Paths of the files inside, sorted, with ``/``; of one file its name. Large folders are listed in part."""
+        """Sorted paths of the files inside, with ``/``; for a file, its name. Large folders are listed in part."""
         if self.is_file:
             return (self.path.name,)
         if self.is_archive:
@@ -118,11 +116,11 @@ class Peek:
         return {entry.name: entry for entry in self._opened.entries}
 
     def matches(self, pattern: re.Pattern[str]) -> list[re.Match[str]]:
-        """The matches of a pattern with whole names."""
+        """Match a pattern against whole names."""
         return [hit for name in self.names if (hit := pattern.fullmatch(name))]
 
     def head(self, name: str, n: int = HEAD_BYTES) -> bytes:
-        """The first bytes of a file, unpacked if it is gzipped; none if it cannot be read."""
+        """Read the first bytes of a file, decompressed if it is gzipped; empty if it cannot be read."""
         try:
             if self.is_archive:
                 return self._opened.head(self._entries[name], n)
@@ -138,7 +136,7 @@ class Peek:
         return self.path if self.is_file else self.path / name
 
     def size(self, name: str) -> int:
-        """Bytes of a file; 0 if it cannot be read."""
+        """Return the size of a file in bytes; 0 if it cannot be read."""
         try:
             if self.is_archive:
                 return self._entries[name].size
@@ -147,26 +145,26 @@ class Peek:
             return 0
 
     def whole(self, name: str) -> bytes:
-        """All bytes of a file; none if it is larger than 64 MiB or cannot be read."""
+        """Read a whole file; empty if it is larger than 64 MiB or cannot be read."""
         return self.head(name, LARGEST) if self.size(name) <= LARGEST else b""
 
     def text(self, name: str) -> str:
-        """The beginning of a text file, without a byte-order mark."""
+        """Read the beginning of a text file, without a byte-order mark."""
         return self.head(name).decode("utf-8-sig", "replace")
 
     def columns(self, name: str) -> tuple[str, ...]:
-        """The column names of a CSV, from its first line."""
+        """Read the column names of a CSV from its first line."""
         first = self.text(name).partition("\n")[0]
         return tuple(cell.strip().strip('"') for cell in first.rstrip("\r").split(","))
 
     def outline(self, name: str) -> Outline:
-        """The outline of a JSON file's beginning."""
+        """Outline the beginning of a JSON file."""
         if name not in self._outlines:
             self._outlines[name] = json_outline(self.text(name))
         return self._outlines[name]
 
     def info(self, name: str) -> ImageInfo | None:
-        """Size and type of an image file, from its header; None if it is not one."""
+        """Read the size and type of an image file from its header; None if it is not an image."""
         try:
             if self.is_archive:
                 return self._opened.image_info(self._entries[name])
@@ -175,7 +173,7 @@ class Peek:
             return None
 
     def picture(self, name: str) -> NDArray[Any] | None:
-        """The pixels of an image file, of a large TIFF some rows; None if it is too large or cannot be read."""
+        """Read the pixels of an image file, or some rows of a large TIFF; None if it is too large or unreadable."""
         if name not in self._pictures:
             try:
                 pixels = self._pixels(name)
@@ -200,7 +198,7 @@ class Peek:
 
     @cached_property
     def summary(self) -> str:
-        """What is there, in words for a message: ``12 .png and 3 .txt files``."""
+        """The files in words for a message: ``12 .png and 3 .txt files``."""
         if self.is_file:
             return f"a file {self.path.name}"
         endings = Counter(Path(n).suffix.lower() or "without an ending" for n in self.names)
@@ -212,7 +210,7 @@ class Peek:
 
 
 def _listed(root: Path) -> Iterator[str]:
-    """Files under a folder, breadth first and a bounded number per folder; hidden ones count only inside a Zarr."""
+    """List files under a folder breadth-first, a limited number per folder; hidden files only inside a Zarr."""
     waiting, opened = deque([""]), 0
     while waiting and opened < FOLDERS:
         place = waiting.popleft()
@@ -230,7 +228,7 @@ def _listed(root: Path) -> Iterator[str]:
 
 
 def spread(names: Sequence[str], n: int) -> list[str]:
-    """Up to `n` of the names, at equal distances, the first among them.
+    """Pick up to `n` of the names at equal distances, starting with the first.
 
     >>> spread(["a", "b", "c", "d", "e"], 2)
     ['a', 'e']
@@ -244,7 +242,7 @@ _TOKEN = re.compile(r'\s*(?:("(?:[^"\\]|\\.)*")|([{}\[\]:,])|([^\s"{}\[\]:,]+))'
 
 
 def json_outline(text: str) -> Outline:
-    """Keys of a JSON text and of the first objects in its lists, also if the text stops half way.
+    """Find the keys of a JSON text and of the first objects in its lists, even if the text is truncated.
 
     >>> found = json_outline('{"images": [{"id": 1, "file_name": "a.png"}, {"id"')
     >>> found.top, found.members, sorted(found.first["images"])
@@ -253,7 +251,7 @@ def json_outline(text: str) -> Outline:
     members: dict[str, str] = {}
     first: dict[str, set[str]] = {}
     stack: list[str] = []  # open brackets
-    keys: list[str] = []  # the key in force in each of them
+    keys: list[str] = []  # the current key in each of them
     done: set[str] = set()  # lists whose first object has ended
     expecting_key, top = False, ""
     for token in _tokens(text):
@@ -299,8 +297,8 @@ def _tokens(text: str) -> Iterator[str]:
 def is_label_map(pixels: NDArray[Any]) -> bool | None:
     """Whether an array looks like a map of cell ids rather than a grey picture; None if it is empty (all background).
 
-    In a label map each value is a compact region on background 0; in a picture the values of one brightness are
-    scattered. Binary masks of several objects, which do not tell them apart, are not label maps.
+    In a label map each value is a compact region on background 0; in a picture pixels of equal brightness are
+    scattered. Binary masks of several objects are not label maps, as they do not tell the objects apart.
 
     >>> is_label_map(np.array([[0, 0, 0, 0], [0, 3, 3, 0], [0, 3, 3, 0], [0, 0, 0, 0]]))
     True
@@ -327,14 +325,14 @@ def is_label_map(pixels: NDArray[Any]) -> bool | None:
 
 
 def _alike(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """The share of neighbours of equal value among those that are both not 0; 1 if there are none."""
+    """Compute the share of equal values among neighbouring pixels that are both not 0; 1 if there are none."""
     inside = (a > 0) & (b > 0)
     n = int(np.count_nonzero(inside))
     return int(np.count_nonzero(inside & (a == b))) / n if n else 1.0
 
 
 def _plane(pixels: NDArray[Any]) -> NDArray[Any] | None:
-    """The array as one plane of non-negative integers; None if it is not one."""
+    """Convert the array to one plane of non-negative integers; None if it is not one."""
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4) and bool((pixels[..., :1] == pixels[..., 1:3]).all()):
         pixels = pixels[..., 0]
     if pixels.ndim != 2 or pixels.size == 0 or pixels.dtype.kind not in "biuf":
@@ -350,10 +348,10 @@ def _plane(pixels: NDArray[Any]) -> NDArray[Any] | None:
 
 
 def label_maps(peek: Peek, names: Sequence[str], n: int = 6) -> bool | None:
-    """Whether files are label maps, judged by the pixels of some of them; None if these are all empty.
+    """Judge whether files are label maps by the pixels of some of them; None if all of these are empty.
 
-    One grey picture among them is enough for False: read as a label map it would be scored. What readers refuse by
-    themselves (a colour, a fraction, a damaged file) may be among label maps as long as it is not the majority.
+    One grey picture is enough for False, since it would be scored if read as a label map. Files that readers refuse
+    anyway (in colour, with fractions, damaged) may occur among label maps as long as they are not the majority.
     """
     maps = odd = 0
     for name in spread(names, n):
@@ -370,7 +368,7 @@ def label_maps(peek: Peek, names: Sequence[str], n: int = 6) -> bool | None:
 
 
 def named(names: Iterable[str], *endings: str) -> list[str]:
-    """The names with one of the endings, in any case.
+    """Select the names with one of the endings, ignoring case.
 
     >>> named(["a.PNG", "b.txt"], ".png")
     ['a.PNG']

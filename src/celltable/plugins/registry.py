@@ -1,8 +1,8 @@
-"""Plug-ins by file name: adding a data set, format, check, repair, metric, model or report section is adding one file.
+"""Find plug-ins by file name: to add a data set, format, check, repair, metric, model or report section, add one file.
 
-A plug-in is a module of one of the packages below that does not begin with an underscore; it holds one object under the
-name given here and is imported only when asked for. Third parties add theirs through entry points of the group
-``celltable.<family>`` (for example ``celltable.metrics``), each naming such an object.
+A plug-in is a module of one of the packages below whose name does not begin with an underscore; it holds one object
+under the name given here and is imported only when requested. Third parties add theirs through entry points of the
+group ``celltable.<family>`` (for example ``celltable.metrics``), each naming such an object.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from celltable.words import hint
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Plug-ins of one contract.
+    """A family of plug-ins that share a contract.
 
     Attributes
     ----------
     noun
-        What one of them is called.
+        What a plug-in of this family is called.
     attribute
-        The name under which a module holds its plug-in.
+        The variable that holds the plug-in in its module.
     contract
-        The class of a plug-in, as ``module:Class``; imported when a plug-in is loaded.
+        The class of the plug-ins, as ``module:Class``; imported when one is loaded.
     hyphen
-        What separates the words of a name; look-ups take both.
+        Separator of the words in a name, "-" or "_"; look-ups accept both.
     """
 
     noun: str
@@ -44,7 +44,7 @@ class Family:
     hyphen: str = "-"
 
     def spelt(self, name: str) -> str:
-        """The name with this family's hyphens.
+        """Spell a name with this family's separator.
 
         >>> FAMILIES["checks"].spelt("several_components"), FAMILIES["metrics"].spelt("ap-coco")
         ('several-components', 'ap_coco')
@@ -80,7 +80,7 @@ def _builtin(family: str) -> dict[str, str]:
 
 @lru_cache
 def _third_party(family: str) -> dict[str, tuple[metadata.EntryPoint, ...]]:
-    """Entry points by plug-in name; more than one where two packages use the same name."""
+    """Map plug-in names to entry points; more than one if several packages use the same name."""
     found: dict[str, tuple[metadata.EntryPoint, ...]] = {}
     for entry in metadata.entry_points(group=f"celltable.{family}"):
         name = FAMILIES[family].spelt(entry.name)
@@ -89,7 +89,7 @@ def _third_party(family: str) -> dict[str, tuple[metadata.EntryPoint, ...]]:
 
 
 def names(family: str) -> tuple[str, ...]:
-    """All plug-ins of a family, sorted, without importing them.
+    """List the plug-in names of a family, sorted, without importing the plug-ins.
 
     >>> "several-components" in names("checks")
     True
@@ -98,14 +98,14 @@ def names(family: str) -> tuple[str, ...]:
 
 
 def load(family: str, name: str) -> Any:
-    """Return the plug-in called `name`; hyphens and underscores are the same.
+    """Load the plug-in called `name`; hyphens and underscores are equivalent.
 
     Raises
     ------
     UnknownPluginError
-        If no plug-in has that name; the message suggests the nearest.
+        If no plug-in has that name; the message suggests the nearest name.
     PluginError
-        If it cannot be imported, is not a plug-in of this family, or shares its name with another one.
+        If it cannot be imported, is not a plug-in of this family, or has the same name as another one.
     """
     key = FAMILIES[family].spelt(name)
     home, entries = _builtin(family).get(key), _third_party(family).get(key, ())
@@ -119,12 +119,12 @@ def load(family: str, name: str) -> Any:
 
 
 def load_all(family: str) -> dict[str, Any]:
-    """Every plug-in of a family by name, in name order."""
+    """Load all plug-ins of a family, in the order of their names."""
     return {name: load(family, name) for name in names(family)}
 
 
 def home(family: str, name: str) -> str:
-    """The module that holds a plug-in, for files beside it.
+    """Return the name of the module that holds a plug-in.
 
     >>> home("metrics", "ap-coco")
     'celltable.metrics.ap_coco'
@@ -134,20 +134,20 @@ def home(family: str, name: str) -> str:
 
 
 def beside(family: str, name: str, file: str) -> Path:
-    """The path of a file next to the module of a plug-in, whether or not it exists.
+    """Return the path of a file next to a plug-in's module, whether or not the file exists.
 
     >>> beside("metrics", "ap_coco", "vectors/ap_coco.json").exists()
     True
     """
     spec = importlib.util.find_spec(home(family, name))
     if spec is None or spec.origin is None:
-        raise PluginError(f"the {FAMILIES[family].noun} {name} is not in a file, so nothing can be beside it.")
+        raise PluginError(f"the {FAMILIES[family].noun} {name} is not defined in a file, so no file is beside it.")
     return Path(spec.origin).parent / file
 
 
 @lru_cache
 def _loaded(family: str, key: str, entry: metadata.EntryPoint) -> Any:
-    """The object of an entry point, held to the contract of its family."""
+    """Load the object of an entry point and check it against its family's contract."""
     where = f"the {FAMILIES[family].noun} {key} of {_package(entry)} ({entry.value})"
     try:
         plugin = entry.load()
@@ -155,7 +155,7 @@ def _loaded(family: str, key: str, entry: metadata.EntryPoint) -> Any:
         raise
     except Exception as exc:
         raise PluginError(
-            f"{where} cannot be loaded: {type(exc).__name__}: {exc}. Update or uninstall the package, or mend it."
+            f"{where} cannot be loaded: {type(exc).__name__}: {exc}. Update, fix or uninstall the package."
         ) from exc
     contract = FAMILIES[family].type()
     if not isinstance(plugin, contract):
@@ -178,7 +178,7 @@ def _package(entry: metadata.EntryPoint) -> str:
 
 
 def all_rules() -> tuple[Rule, ...]:
-    """Every rule of findings that celltable and the installed plug-ins declare, by name; loads the plug-ins.
+    """List all rules that celltable and the installed plug-ins declare, by name; this loads the plug-ins.
 
     >>> [r.emitters for r in all_rules() if r.name == "speck"]
     [('check',)]

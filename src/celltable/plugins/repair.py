@@ -1,4 +1,4 @@
-"""Repairs, one per file: a Sample in, edits out; the release is never modified and every edit can be undone.
+"""The contract of a repair, one per file: takes a Sample and proposes edits, each of which can be undone.
 
 A module of `celltable.repairs` holds one frozen ``REPAIR`` whose name is the file's, in kebab-case.
 """
@@ -18,30 +18,30 @@ from .options import Option
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A way to mend annotations.
+    """A repair of annotations.
 
     Attributes
     ----------
     name, title, description
-        Name in kebab-case, a few words, and what it does to which cells.
+        Name in kebab-case; a title of a few words; what it does to which cells.
     mends
-        The rules (checks) it mends.
+        The rules (checks) that it fixes.
     propose
-        ``propose(sample, **options)`` yields Edits. A cell may be touched by one edit only; a split removes the cell
-        and adds its parts under new instance ids.
+        ``propose(sample, **options)`` yields Edits, at most one per cell; a split removes the cell and adds its parts
+        under new instance ids.
     default
-        Whether ``celltable repair`` applies it when no rules are named: only repairs that cannot lose a true cell.
+        Whether ``celltable repair`` applies it by default; only for repairs that cannot lose a true cell.
     options
         Every keyword of `propose`: thresholds and policies.
     needs_pixels
         Whether the image must be loaded.
     order
-        Its place among several repairs, low first: what removes or merges whole cells (10), what changes their shape
-        (20 to 60), what their shapes do to each other (70), and what drops leftovers (80).
+        Position among several repairs, low first: removing or merging whole cells (10), changing their shapes (20 to
+        60), resolving conflicts between shapes (70), and dropping leftovers (80).
     clears
-        Of `mends`, the rules of which the check finds nothing afterwards, whatever the cells were.
+        Those rules of `mends` for which the check finds nothing afterwards, whatever the cells were.
     example
-        ``example() -> RepairExample``: the cells of an image before and after; the contract tests ask for one.
+        ``example() -> RepairExample``: the cells of an image before and after; the contract tests require one.
     """
 
     name: str
@@ -63,4 +63,4 @@ class Repair:
         if not self.mends:
             raise PluginError(f"{owner} mends nothing; expected the rule of at least one check.")
         if not set(self.clears) <= set(self.mends):
-            raise PluginError(f"{owner} clears {', '.join(self.clears)}; expected rules that it mends.")
+            raise PluginError(f"{owner} clears {', '.join(self.clears)}; expected rules among those it mends.")

@@ -1,6 +1,6 @@
-"""The report: one self-contained HTML page, one plot or table per file.
+"""The contract of a report section: one plot or table of the self-contained HTML page, one per file.
 
-A module here holds one frozen ``SECTION``; sections are put together in their `order` and need no network.
+A module of `celltable.reports` holds one frozen ``SECTION``; sections appear in their `order` and need no network.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from celltable.cells import Sample
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a report is made of, gathered once by the pipeline.
+    """The material of a report, gathered once by the pipeline.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Material:
     images, instances, findings
         Arrow tables of the reported store (instances without masks).
     others
-        (name, images, instances) of further stores shown side by side.
+        (name, images, instances) of other stores shown side by side.
     sample, predicted
         Fetch one image of the store, or of the predictions, as a Sample.
     other_samples
@@ -31,7 +31,7 @@ class Material:
     scores
         Rows of the scores table for the predictions, or an empty list.
     score_notes
-        What a reader must know about the scores: which images, and which scores are not shown.
+        Remarks on the scores: which images they cover, and which scores are not shown.
     headline
         The metric whose per-image values rank best and worst images, or None.
     """
@@ -52,7 +52,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One plot or table: `render` returns its HTML, or "" where it has nothing to show."""
+    """One plot or table: `render` returns its HTML, or "" if there is nothing to show."""
 
     name: str
     title: str

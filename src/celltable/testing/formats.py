@@ -92,7 +92,7 @@ class FormatTests(PluginTests):
         samples, out = samples_for(plugin)[:2], output(plugin, tmp_path)
         _writer(plugin)(iter(samples), out)
         before = contents(tmp_path)
-        with pytest.raises(CelltableError, match="already exists"):
+        with pytest.raises(CelltableError, match="exists"):
             _writer(plugin)(iter(samples), out)
         assert contents(tmp_path) == before
         _writer(plugin)(iter(samples), out, overwrite=True)
