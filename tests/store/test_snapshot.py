@@ -145,13 +145,13 @@ def test_a_store_travels_to_other_processes_until_its_cells_change(tmp_path: Pat
     store.update({"findings": pa.Table.from_pylist([FINDING], schema=schema.FINDINGS)})
     assert contents(reference.open())["instances"] == contents(store)["instances"]
     elsewhere(REPAIR, store.path)
-    with pytest.raises(StoreError, match=r"was changed by another process meanwhile\. Run the command again\."):
+    with pytest.raises(StoreError, match=r"was changed by another process in the meantime\. Run the command again\."):
         reference.open()
 
 
 def test_a_worker_that_does_not_see_the_store_says_which_and_where(tmp_path: Path) -> None:
     reference = replace(write(tmp_path / "s").reference, path="/on/another/machine")
-    with pytest.raises(StoreError, match=r"\(process \d+\) does not see /on/another/machine; every worker needs"):
+    with pytest.raises(StoreError, match=r"\(process \d+\) cannot see /on/another/machine; every worker needs"):
         reference.open()
 
 

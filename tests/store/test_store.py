@@ -261,7 +261,7 @@ def test_a_misspelt_image_gets_a_suggestion(tmp_path: Path, samples: list[Sample
         (lambda p: p.mkdir(), "a folder without dataset.json"),
         (lambda p: p.write_text("x"), "is a file"),
         (lambda p: (p.mkdir(), (p / "dataset.json").write_text("{")), "is not JSON"),
-        (lambda p: (p.mkdir(), (p / "dataset.json").write_text("[]")), "names no schema_version"),
+        (lambda p: (p.mkdir(), (p / "dataset.json").write_text("[]")), "has no schema_version"),
         (lambda p: (p.mkdir(), (p / "dataset.json").write_text('{"schema_version": 99}')), "Upgrade celltable"),
     ],
 )

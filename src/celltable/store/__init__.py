@@ -1,9 +1,9 @@
-"""A dataset on disk: a folder of Parquet files and one JSON that any tool reads, opened lazily, replaced atomically.
+"""A data set on disk: a folder of Parquet files and one JSON file that any tool can read.
 
-``open_store(path)`` opens the newest generation, which stays what it is until it is let go of. ``StoreWriter`` writes a
-store image after image and resumes where it was interrupted, ``write_store`` writes one from tables, and
-``Store.update`` replaces tables: a new folder is made beside the old one and the two are exchanged in one step, so a
-reader or a crash never sees half of a change.
+Stores are opened lazily and replaced atomically. ``open_store(path)`` opens the newest generation, which does not
+change while it is open. ``StoreWriter`` writes a store image by image and resumes after an interruption,
+``write_store`` writes one from tables, and ``Store.update`` replaces tables: a new folder is made beside the old one
+and the two are exchanged in one step, so neither a reader nor a crash ever sees half a change.
 """
 
 from __future__ import annotations

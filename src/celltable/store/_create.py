@@ -1,4 +1,4 @@
-"""How a store is written from tables, all at once."""
+"""Write a store from tables, all at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_store(
     findings: pa.Table | None = None,
     edits: pa.Table | None = None,
 ) -> Store:
-    """Write a store from tables in one atomic step, in place of one that is there, and open it."""
+    """Write a store from tables in one atomic step, replacing an existing one, and open it."""
     with plain_os_errors(out), staging(out) as folder:
         images, cells = aligned(images, cells)
         tables = {"images": images, "instances": cells}

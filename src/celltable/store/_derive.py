@@ -1,4 +1,4 @@
-"""How a store that is made from others is described: what it inherits, and where its sources are from its folder."""
+"""Describe a store derived from others: what it inherits, and where its pixel sources are."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _PAST: Final = ("reader", "model", "of", "tiles", "history", "extra")
 
 
 def derive(store: Opened, out: str | Path, *, done: str = "", own: str | None = None, **changes: Any) -> Description:
-    """Describe a store at `out` that is made from another.
+    """Describe a store at `out` that is derived from another.
 
     Parameters
     ----------
     store, out
-        The store it is made from, and where the new one will be.
+        The parent store, and the path of the new one.
     done
         A line for its history.
     own
-        Key of a further source: the folder of `store`, where that contains copies of pixels.
+        Key of an additional source: the folder of `store`, if it contains copies of pixels.
     **changes
-        Fields that differ; another `kind` than that of `store` starts a history of its own.
+        Fields that differ; if `kind` differs from that of `store`, a new history begins.
     """
     old = store.description
     names = _DATA if changes.get("kind", old.kind) != old.kind else (*_DATA, "kind", *_PAST)
@@ -39,18 +39,18 @@ def derive(store: Opened, out: str | Path, *, done: str = "", own: str | None = 
     if own is not None and store.has_pixels:
         sources[own] = Source.at(store.path, out)
     history = (*inherited.get("history", ()), *([done] if done else []))
-    if "history" in inherited:  # findings and edits that go along name generations: go on counting
+    if "history" in inherited:  # inherited findings and edits refer to generations: keep counting
         inherited["generation"] = old.generation
     return Description(**{**inherited, "sources": sources, "history": history}).replaced(**changes)
 
 
 def sources_beside(store: Opened, out: str | Path) -> dict[str, Source]:
-    """Return the sources of a store for a store at `out`: where they are now, as far as is known."""
+    """Return the sources of a store for a store at `out`, with their current locations if known."""
     made = {}
     for key, source in store.description.sources.items():
         try:
             path = store.source_path(key).resolve()
-        except StoreError:  # the release is not here now; it may come back to where it was
+        except StoreError:  # the release is not available now, but may return to its old place
             path = Path(source.path)
         made[key] = source.moved(path, out)
     return made
@@ -59,14 +59,14 @@ def sources_beside(store: Opened, out: str | Path) -> dict[str, Source]:
 def combine(
     stores: Mapping[str, Opened], keys: Mapping[str, Mapping[str, str]], out: str | Path, **changes: Any
 ) -> Description:
-    """Describe a store at `out` that several are merged into.
+    """Describe a store at `out` merged from several.
 
     Parameters
     ----------
     stores
-        Label → store, of one kind.
+        Label → store, all of the same kind.
     keys
-        Label → key of a source there → its key in the merged store; "" is the folder of the store itself.
+        Label → source key in that store → key in the merged store; "" is the folder of the store itself.
     out
         Where the merged store will be.
     **changes
@@ -92,7 +92,7 @@ def combine(
     ).replaced(**changes)
 
 
-# From the freest to the strictest; a licence that is not stated permits nothing beyond the law.
+# From the freest to the strictest; without a stated licence, only what the law permits is allowed.
 _STRICTNESS: Final = ("cc0", "mit", "bsd", "apache", "cc by", "cc by-sa", "cc by-nc", "cc by-nc-sa", "cc by-nc-nd")
 
 

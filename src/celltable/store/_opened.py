@@ -1,4 +1,4 @@
-"""What descriptions, views of images and changes on disk read of an open store: the part of `Store` below it."""
+"""The part of an open `Store` that descriptions, image views and changes on disk depend on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of an unfinished store: what lets an interrupted ingest go on, and how they become the final tables."""
+"""The parts of an unfinished store, which let an interrupted ingest resume and become the final tables."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Parts:
 
     @property
     def final(self) -> Path:
-        """The folder that becomes the store; it survives an interruption, like the parts."""
+        """The folder that becomes the store; like the parts, it survives an interruption."""
         path = self.folder / "store"
         path.mkdir(exist_ok=True)
         return path
 
     def lock(self) -> None:
-        """Take the folder for this process, and find what an interrupted run of the same request left."""
+        """Lock the folder for this process, and find what an interrupted run of the same request left."""
         self._handle = self._own_folder()
         request = self.folder / "request.json"
         if not request.exists() or request.read_text(encoding="utf-8") != self._fingerprint:
@@ -61,7 +61,7 @@ class Parts:
             self._count += 1
 
     def _own_folder(self) -> int:
-        """The descriptor of the locked folder, which another process may remove between its making and its locking."""
+        """Create and lock the folder; another process may remove it between the two steps."""
         while True:
             with plain_os_errors(self.folder):
                 self.folder.mkdir(exist_ok=True)
@@ -74,7 +74,7 @@ class Parts:
             os.close(handle)
 
     def unlock(self) -> None:
-        """Let go of the folder, leaving what was written for the next run; an empty one is removed."""
+        """Release the folder, leaving what was written for the next run; remove it if it is empty."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
@@ -108,7 +108,7 @@ class Parts:
         self._images, self._cells, self._findings, self.pending_cells = [], [], [], 0
 
     def assemble(self, folder: Path, findings: pa.Table | None) -> tuple[str, ...]:
-        """Write the final images, instances and findings, sorted by image whatever the order of the samples.
+        """Write the final images, instances and findings, sorted by image regardless of the order of the samples.
 
         Returns the classes of the cells, by name.
         """
@@ -131,24 +131,24 @@ class Parts:
         return classes_in(instances)
 
     def seal(self) -> None:
-        """Keep later runs from resuming with these parts: their final folder is about to be moved away."""
+        """Prevent later runs from resuming with these parts, because the final folder is about to be moved."""
         (self.folder / "request.json").unlink()
 
     def discard(self) -> None:
-        """Remove the parts: the store is in place."""
+        """Remove the parts once the store is in place."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, kind: str, part: int) -> Path:
         return self.folder / f"{part:06d}.{kind}.arrow"
 
     def _read(self, kind: str) -> pa.Table:
-        """All parts of a table, memory-mapped."""
+        """Memory-map all parts of a table."""
         parts = [pa.ipc.open_file(pa.memory_map(str(self._path(kind, i)))).read_all() for i in range(self._count)]
         return pa.concat_tables([schema.empty(kind), *parts])
 
 
 def _in_order(instances: pa.Table, order: list[int], first: list[int]) -> Iterator[pa.Table]:
-    """The instances image by image in sorted order; one slice where they are sorted already."""
+    """Yield the instances of each image in sorted order; a single slice if they are already sorted."""
     if order == list(range(len(order))):
         yield instances
         return
@@ -159,4 +159,4 @@ def _in_order(instances: pa.Table, order: list[int], first: list[int]) -> Iterat
 def _refuse_duplicates(ids: list[str], order: list[int]) -> None:
     for a, b in pairwise(order):
         if ids[a] == ids[b]:
-            raise StoreError(f"two images have the id '{ids[a]}'; expected every image_id once.")
+            raise StoreError(f"two images have the id '{ids[a]}'; expected unique image ids.")

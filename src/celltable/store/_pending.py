@@ -1,4 +1,4 @@
-"""Changes of cells that instances.parquet does not contain yet: what they make of each table."""
+"""Pending changes of cells, not yet in instances.parquet, and their effect on each table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .staleness import after_edits, after_undo
 
 @dataclass(frozen=True)
 class Entry:
-    """One write of edits: rows of the edits table; where they take back a batch, its number and its generation."""
+    """One write of edits: rows of the edits table and, if they undo a batch, its number and generation."""
 
     rows: Sequence[Row]
     undo: int | None = None
@@ -26,19 +26,19 @@ class Entry:
 
     @cached_property
     def table(self) -> pa.Table:
-        """The rows as a table."""
+        """Return the rows as a table."""
         return pa.Table.from_pylist(list(self.rows), schema=schema.EDITS)
 
 
 @dataclass(frozen=True)
 class Pending:
-    """The entries of an overlay in order of application."""
+    """The entries of an overlay, in the order they are applied."""
 
     entries: tuple[Entry, ...] = ()
 
     @classmethod
     def read(cls, snapshot: Snapshot, known: Mapping[str, Entry] | None = None) -> Pending:
-        """Read the overlay that a description names, except for the `known` entries, by file."""
+        """Read the overlay listed in a description, reusing the `known` entries (by file)."""
         made = []
         for o in snapshot.description.overlay:
             entry = (known or {}).get(o.file)
@@ -54,7 +54,7 @@ class Pending:
 
     @cached_property
     def cells(self) -> Mapping[str, Mapping[int, str | None]]:
-        """Image → changed cell → its row as JSON, None for a removed one."""
+        """Map image → changed cell → its row as JSON, None if removed."""
         changed: dict[str, dict[int, str | None]] = {}
         for entry in self.entries:
             for row in entry.rows:
@@ -63,7 +63,7 @@ class Pending:
 
     @cached_property
     def more(self) -> Mapping[str, int]:
-        """Image → how many cells it has more (or fewer, below 0)."""
+        """Map each image to the change in its number of cells."""
         made: dict[str, int] = {}
         for row in (row for entry in self.entries for row in entry.rows):
             step = {"add": 1, "remove": -1}.get(row["action"], 0)
@@ -93,7 +93,7 @@ class Pending:
         return base
 
     def findings(self, base: pa.Table) -> pa.Table:
-        """Return the findings, given those that findings.parquet contains; those of changed cells are marked stale."""
+        """Return the findings, given those that findings.parquet contains, with those on changed cells marked stale."""
         for entry in self.entries:
             if entry.undo is None:
                 base = after_edits(base, entry.table)
@@ -102,7 +102,7 @@ class Pending:
         return base
 
     def last_batch(self) -> int | None:
-        """Return the last batch of the overlay that was not taken back."""
+        """Return the last batch of the overlay that was not undone."""
         batches: list[int] = []
         for entry in self.entries:
             if entry.undo is None:
@@ -113,7 +113,7 @@ class Pending:
 
 
 def spliced(base: pa.Table, parts: Iterable[tuple[int, int, pa.Table]]) -> pa.Table:
-    """Return a table in which rows `start` to `stop` are replaced, for each (start, stop, rows) in order."""
+    """Replace rows `start` to `stop` of a table for each (start, stop, rows), in order."""
     made: list[pa.Table] = []
     at = 0
     for start, stop, rows in parts:

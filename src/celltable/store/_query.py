@@ -1,4 +1,4 @@
-"""SQL over the tables of a store, run by DuckDB."""
+"""Run SQL over the tables of a store with DuckDB."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from celltable.errors import InputError
 
 
 def run_query(sql: str, tables: Mapping[str, str | pa.Table], extra: Mapping[str, pa.Table]) -> pa.Table:
-    """Run a statement over tables, each an Arrow table or a select statement, which may also name `extra` ones.
+    """Run a statement over tables, each an Arrow table or a select statement that may use the `extra` tables.
 
     Raises
     ------
     InputError
-        If the statement does not run; the message is DuckDB's own.
+        If the statement fails; the message is DuckDB's own.
     """
     import duckdb
 
@@ -31,11 +31,11 @@ def run_query(sql: str, tables: Mapping[str, str | pa.Table], extra: Mapping[str
                 raise InputError("the query returns no rows; expected a select over images, instances, findings, …")
             return relation.to_arrow_table()
         except duckdb.Error as exc:
-            raise InputError(f"the query does not run: {_reason(exc, tables)}") from exc
+            raise InputError(f"the query failed: {_reason(exc, tables)}") from exc
 
 
 def _reason(exc: Exception, tables: Mapping[str, object]) -> str:
-    """Return DuckDB's words; for an unknown table, with ours in place of the nearest of DuckDB's own."""
+    """Return DuckDB's message; for an unknown table, suggest ours instead of DuckDB's internal tables."""
     text = str(exc)
     if not text.startswith("Catalog Error: Table with name"):
         return text

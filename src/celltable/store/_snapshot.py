@@ -1,4 +1,4 @@
-"""The files of one generation of a store, held open so that they stay what they are when the folder is replaced."""
+"""Hold open the files of one generation of a store, so that they remain readable after the folder is replaced."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ATTEMPTS: Final = 100  # another process would have to replace the folder each t
 
 
 class Snapshot:
-    """Open files of one generation by their name in the folder, and its description."""
+    """The open files of one generation, by their name in the folder, and its description."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,10 +33,10 @@ class Snapshot:
                     raise StoreError(nothing_there(folder)) from None
             else:
                 return
-        raise StoreError(f"{folder} is damaged: a file that {FILE} names is not there. Make the store again.")
+        raise StoreError(f"{folder} is damaged: a file listed in {FILE} is missing. Make the store again.")
 
     def _opened(self) -> Description:
-        """Open the files; FileNotFoundError where the folder was replaced meanwhile."""
+        """Open the files; raise FileNotFoundError if the folder was replaced meanwhile."""
         try:
             before = self.folder.stat()
             text = (self.folder / FILE).read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ class Snapshot:
         description = parse(text, self.folder)
         needed = {"images.parquet", "instances.parquet", *(f"{name}.parquet" for name in description.tables)}
         self._hold([*sorted(needed), *(o.file for o in description.overlay)])
-        for name in {f"{name}.parquet" for name in schema.TABLES} - needed:  # version 1 names no tables
+        for name in {f"{name}.parquet" for name in schema.TABLES} - needed:  # version 1 does not list tables
             with suppress(FileNotFoundError):
                 self._hold([name])
         if not os.path.samestat(before, self.folder.stat()):
@@ -60,7 +60,7 @@ class Snapshot:
         return name in self._files
 
     def path(self, name: str) -> str:
-        """Return a path under which Arrow and DuckDB open the file, also after it was removed from its folder."""
+        """Return a path that Arrow and DuckDB can open, even after the file was removed from its folder."""
         return f"/dev/fd/{self._files[name]}"
 
 
@@ -70,13 +70,13 @@ def _close(files: dict[str, int]) -> None:
 
 
 def nothing_there(folder: Path) -> str:
-    """Say in a sentence what is at `folder` instead of a store."""
+    """Say in one sentence what is at `folder` instead of a store."""
     if folder.exists() and not folder.is_dir():
         return (
             f"{folder} is a file; expected a celltable folder. Make one: celltable ingest NAME {folder} OUT.celltable"
         )
     if folder.with_name(folder.name + ".incomplete").exists():
-        return f"{folder} was not finished: run the same command again and it goes on where it stopped."
+        return f"{folder} is unfinished: run the same command again to resume it."
     there = f"a folder without {FILE}" if folder.is_dir() else "nothing"
     return (
         f"{folder}: expected a celltable folder, found {there}. "

@@ -1,4 +1,4 @@
-"""A store that is open: one generation of it, read lazily."""
+"""An open store: one generation of a data set, read lazily."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from .description import Description
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-GROUPS_KEPT = 16  # row groups held in memory: about 64,000 cells
-BATCH_ROWS = 1 << 16  # of a column that is counted
-_SHARED = ("_stored_images", "_outline", "_instances", "_stored")  # by generations with the same files of cells
+GROUPS_KEPT = 16  # row groups kept in memory: about 64,000 cells
+BATCH_ROWS = 1 << 16  # rows per batch when counting a column
+_SHARED = ("_stored_images", "_outline", "_instances", "_stored")  # shared by generations with the same cell files
 
 
 class Store:
-    """One generation of a dataset on disk, read lazily; made by `open_store`.
+    """One generation of a data set on disk, read lazily; opened by `open_store`.
 
-    All tables come from the generation that was opened, also after another process replaced the folder; `fresh` opens
-    the newest. A store pickles as a `StoreReference`: another process opens it once, under the same path.
+    All tables come from the generation that was opened, even after another process replaced the folder; `fresh` opens
+    the newest. A store pickles as a `StoreReference`, so that another process opens it once, at the same path.
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,40 +78,40 @@ class Store:
 
     @cached_property
     def info(self) -> Mapping[str, Any]:
-        """dataset.json as plain values; `description` is the same, typed."""
+        """dataset.json as plain values; `description` is its typed form."""
         return self.description.to_dict()
 
     @property
     def reference(self) -> StoreReference:
-        """What another process opens this store by."""
+        """Reference by which another process opens this store."""
         return StoreReference(str(self.path.resolve()), self.content)
 
     @property
     def generation(self) -> str:
-        """Which write made the store what it is: a counter and a digest; empty for a store of version 1."""
+        """Identifies the last write: a counter and a digest; empty for a store of version 1."""
         return self.description.generation
 
     @property
     def content(self) -> str:
-        """Digest of images and cells: the same as long as these are, whatever is written beside them."""
+        """Digest of images and cells; does not change when only other tables are written."""
         return self.description.content or digest(*(self.digest(name) for name in CELLS))
 
     def digest(self, table: str) -> str:
-        """Return the SHA-256 of the file of a table."""
+        """Return the SHA-256 of a table's file."""
         if table in self.description.tables:
             return self.description.tables[table].sha256
         return sha256_of(self._snapshot.path(f"{table}.parquet"))
 
     @property
     def is_stale(self) -> bool:
-        """Whether the store on disk is another generation by now, or gone."""
+        """Whether the store on disk has been replaced by another generation, or is gone."""
         try:
             return Snapshot(self.path).description.generation != self.generation
         except StoreError:
             return True
 
     def fresh(self) -> Store:
-        """Open the newest generation; what it has in common with this one is not read again."""
+        """Open the newest generation; anything it shares with this one is not read again."""
         store = open_store(self.path)
         mine, its = self.description.tables, store.description.tables
         if mine and all(mine[name] == its[name] for name in CELLS):
@@ -132,7 +132,7 @@ class Store:
 
     @cached_property
     def _pending(self) -> Pending:
-        """Changes of cells that instances.parquet does not contain yet."""
+        """Changes of cells that are not in instances.parquet yet."""
         return Pending.read(self._snapshot)
 
     @cached_property
@@ -141,12 +141,12 @@ class Store:
 
     @cached_property
     def instances(self) -> Table:
-        """One row per cell, sorted by image; reads all of it (`columns` reads some)."""
+        """One row per cell, sorted by image; reads all columns (`columns` reads some)."""
         return self.columns()
 
     @property
     def findings(self) -> Table:
-        """One row per defect, as the reader and `check` found them; `stale` is null where it still holds."""
+        """One row per defect found by the reader or `check`; `stale` is null if the finding still holds."""
         return Table(self._pending.findings(self._table("findings").arrow))
 
     @property
@@ -156,16 +156,16 @@ class Store:
 
     @property
     def scores(self) -> Table:
-        """One row per number, as `evaluate` wrote them."""
+        """One row per score, written by `evaluate`."""
         return self._table("scores")
 
     @property
     def runs(self) -> Table:
-        """One row per evaluation whose scores the store contains."""
+        """One row per evaluation whose scores are in the store."""
         return self._table("runs")
 
     def columns(self, *names: str) -> Table:
-        """Some columns of instances (all without names), without reading the others."""
+        """Read only the named columns of instances; all columns if none are named."""
         with self._lock:
             table = self._instances.read(columns=list(names) or None)
         if self._pending:
@@ -175,22 +175,22 @@ class Store:
         return Table(table)
 
     def value_counts(self, name: str) -> dict[str, int]:
-        """How many cells have each value of a text column of instances, the most frequent first; nulls are left out."""
+        """Count the cells per value of a text column of instances, most frequent first; nulls are left out."""
         found: Counter[str] = Counter()
         for column in self._batches(name, read_dictionary=[name]):
             if column.null_count == len(column):
                 continue
-            codes: NDArray[Any] = column.indices.to_numpy(zero_copy_only=False)  # NaN where some are null
+            codes: NDArray[Any] = column.indices.to_numpy(zero_copy_only=False)  # NaN for nulls
             counts = np.bincount(codes[codes >= 0].astype(np.int64), minlength=len(column.dictionary))
             found.update(dict(zip(column.dictionary.to_pylist(), counts.tolist(), strict=True)))
         return {value: n for value, n in sorted(found.items(), key=lambda item: (-item[1], item[0])) if n}
 
     def number_counts(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Distinct values of a column of whole numbers, ascending, and how many cells have each; read in batches."""
+        """Return the distinct values of an integer column, ascending, and the cells per value; read in batches."""
         small, large = np.zeros(0, np.int64), []
         for column in self._batches(name):
             values = column.to_numpy(zero_copy_only=False)
-            if column.null_count:  # nulls have made floats of the numbers
+            if column.null_count:  # nulls turned the integers into floats
                 values = values[~np.isnan(values)].astype(np.int64)
             usual = (values >= 0) & (values < BATCH_ROWS)
             found = np.bincount(values if usual.all() else values[usual], minlength=len(small))
@@ -204,7 +204,7 @@ class Store:
         return values[order], counts[order]
 
     def _batches(self, name: str, **options: Any) -> Iterator[Any]:
-        """A column of instances, batch by batch; read rather than mapped, so that what was read does not stay."""
+        """Read a column of instances in batches; not memory-mapped, so that batches are freed after use."""
         if self._pending:
             for batch in self.columns(name).to_batches():
                 column = batch.column(0)
@@ -226,16 +226,16 @@ class Store:
 
     @cached_property
     def _outline(self) -> pa.Table:
-        """What the cells of an image cannot be read without: the ids, counts and sizes of all images."""
+        """The ids, cell counts and sizes of all images, which are needed to read the cells of any image."""
         if "_stored_images" in self.__dict__:
             return self._stored_images
         return read_table(self._snapshot.path("images.parquet"), ["image_id", "n_instances", "height", "width"])
 
     @cached_property
     def _stored(self) -> tuple[list[int], list[int], list[int]]:
-        """Where instances.parquet has the cells: first row and first image of each row group, first row of each image.
+        """Index of instances.parquet: first row and first image of each row group, and first row of each image.
 
-        Each list has an end at its end.
+        Each list ends with the total.
         """
         counts = self._outline.column("n_instances").to_pylist()
         first = [0, *accumulate(counts)]
@@ -252,7 +252,7 @@ class Store:
 
     @cached_property
     def _index(self) -> tuple[list[str], dict[str, int], list[int]]:
-        """Image ids, their positions, and the first row of each image, pending changes included."""
+        """Image ids, their positions, and the first row of each image, including pending changes."""
         ids = self._outline.column("image_id").to_pylist()
         first = self._stored[2]
         if self._pending:
@@ -261,11 +261,11 @@ class Store:
         return ids, {image: i for i, image in enumerate(ids)}, first
 
     def __getitem__(self, image_id: str) -> ImageView:
-        self._position(image_id)  # an image that is not there is refused here
+        self._position(image_id)  # raises if the image does not exist
         return ImageView(self, image_id)
 
     def image(self, image_id: str) -> Image:
-        """The record of one image."""
+        """Return the record of one image."""
         row = self.images.arrow.slice(self._position(image_id), 1).to_pylist()[0]
         return Image.from_row(row)
 
@@ -279,12 +279,12 @@ class Store:
             raise NotFoundError(f"{self.path.name} has no image '{image_id}'. {hint}") from None
 
     def rows_of(self, image_id: str) -> pa.Table:
-        """The instance rows of one image, read from its row group only."""
+        """Read the instance rows of one image, from its row group only."""
         group, first, stop = self.place_of(image_id)
         return schema.empty("instances") if first == stop else self.group(group).table.slice(first, stop - first)
 
     def place_of(self, image_id: str) -> tuple[int, int, int]:
-        """Return where the rows of an image are: their row group, the first of them in it, and the end."""
+        """Locate the rows of an image: their row group, and their start and end in it."""
         position = self._position(image_id)
         _, images, _ = self._stored
         group = bisect_right(images, position, 0, len(images) - 1) - 1
@@ -293,8 +293,8 @@ class Store:
         return group, first[position] - start, first[position + 1] - start
 
     def group(self, group: int) -> Rows:
-        """Return the instance rows of one row group, which contains some images whole; the last groups are kept."""
-        with self._lock:  # so that threads that want the same group read it once
+        """Read the instance rows of one row group, which holds whole images; the last groups are cached."""
+        with self._lock:  # so that threads that need the same group read it once
             rows = self._groups.get(group)
             if rows is None:
                 while len(self._groups) >= GROUPS_KEPT:
@@ -309,7 +309,7 @@ class Store:
         return self._instances.read_row_group(group, use_threads=False)
 
     def _changed(self, group: int, stored: pa.Table) -> pa.Table:
-        """The rows of a row group after the pending changes."""
+        """Return the rows of a row group with pending changes applied."""
         rows, images, first = self._stored
         positions = sorted(map(self._position, self._pending.cells)) if self._pending else []
         parts = []
@@ -319,7 +319,7 @@ class Store:
         return spliced(stored, parts) if parts else stored
 
     def instances_of(self, image_id: str) -> Instances:
-        """View the cells of one image; columns are decoded when they are asked for."""
+        """View the cells of one image; columns are decoded on access."""
         position = self._position(image_id)
         size = self._sizes[0][position], self._sizes[1][position]
         group, first, stop = self.place_of(image_id)
@@ -330,7 +330,7 @@ class Store:
         return self._outline.column("height").to_pylist(), self._outline.column("width").to_pylist()
 
     def pixels_of(self, image: Image) -> NDArray[Any]:
-        """The pixels of one image, from the release or from the store's own copy."""
+        """Load the pixels of one image, from the release or from the store's own copy."""
         from celltable.imagefile import read_located
 
         try:
@@ -340,25 +340,25 @@ class Store:
             raise
 
     def source_path(self, key: str) -> Path:
-        """Return where a source of pixels is now: where it was, or at the same place relative to the store.
+        """Locate a source of pixels: at its recorded path, or at the same path relative to the store.
 
         Raises
         ------
         StoreError
-            If dataset.json does not name the source, or it is in neither place.
+            If dataset.json does not list the source, or it is in neither place.
         """
         if key == "":
             return self.path
         sources = self.description.sources
         if key not in sources:
-            raise StoreError(f"{self.path}: dataset.json names no source '{key}'; expected one of {sorted(sources)}.")
+            raise StoreError(f"{self.path}: dataset.json has no source '{key}'; expected one of {sorted(sources)}.")
         source = sources[key]
         for candidate in (Path(source.path), self.path.parent / (source.relative or source.path)):
             if candidate.exists():
                 return candidate
         raise StoreError(
-            f"The pixels of {self.path.name} were in {source.path}, which is not there now. "
-            f"Put it back, beside the store, or ingest again with --copy."
+            f"The pixels of {self.path.name} were in {source.path}, which no longer exists. "
+            f"Put it back, or at the same path relative to the store, or ingest again with --copy."
         )
 
     @cached_property
@@ -367,7 +367,7 @@ class Store:
         return any(p["source"] == "" for row in self.images.column("pixels").to_pylist() for p in row or ())
 
     def samples(self, image_ids: Iterable[str] | None = None, *, skip_ignored: bool = False) -> Iterator[Sample]:
-        """Every image (or those named) as a Sample, in order, reading each row group once."""
+        """Yield all images (or those named) as Samples, in order, reading each row group once."""
         for image_id in self if image_ids is None else image_ids:
             view = self[image_id]
             if not (skip_ignored and view.image.ignore):
@@ -379,14 +379,14 @@ class Store:
         Raises
         ------
         InputError
-            If the statement does not run; the message is DuckDB's own.
+            If the statement fails; the message is DuckDB's own.
         """
         changed = sorted(self._pending.cells)
         extra = {} if not changed else {"_changed": pa.concat_tables([self.rows_of(i) for i in changed])}
         return Table(run_query(sql, {name: self._view(name) for name in schema.TABLES}, extra))
 
     def _view(self, name: str) -> str | pa.Table:
-        """Return what DuckDB reads a table from: a select over its file, or the table where no file is exactly it."""
+        """Return DuckDB's source of a table: a select over its file, or the table if the file is not up to date."""
         file = f"{name}.parquet"
         if file not in self._snapshot:
             return self._pending.edits(schema.empty(name)) if name == "edits" else schema.empty(name)
@@ -403,13 +403,13 @@ class Store:
         return f"select * from read_parquet('{path}')"
 
     def update(self, tables: Mapping[str, Change], info: Mapping[str, Any] | None = None, *, done: str = "") -> Store:
-        """Replace some tables and fields of dataset.json in one atomic step and return the store, opened again.
+        """Replace tables and fields of dataset.json in one atomic step and return the reopened store.
 
         Parameters
         ----------
         tables
-            Name → the new table, or a function that makes it of the newest table on disk (so that what another process
-            wrote meanwhile is not lost). Images and cells are sorted, and n_instances is counted again.
+            Name → the new table, or a function that makes it from the newest table on disk (so that what another
+            process wrote meanwhile is not lost). Images and cells are sorted, and n_instances is recounted.
         info
             Fields of dataset.json to change.
         done
@@ -418,50 +418,50 @@ class Store:
         Raises
         ------
         StoreError
-            If another process changed one of the tables since this store was opened, or the disk refuses. The store
-            is then as it was.
+            If another process changed one of the tables since this store was opened, or writing fails. The store is
+            then unchanged.
         """
         update(self, tables, info or {}, done)
         return self.fresh()
 
     def edit(self, edits: pa.Table, *, done: str = "", compact: bool | None = None) -> Store:
-        """Change cells: apply edits as one batch and return the store, opened again.
+        """Change cells: apply edits as one batch and return the reopened store.
 
         Parameters
         ----------
         edits
-            Rows of the edits table; their numbers, batch and generation are given here.
+            Rows of the edits table; their ids, batch and generation are assigned here.
         done
             A line for the history.
         compact
-            True rewrites instances.parquet; False appends a small file that readers of celltable see, in
-            milliseconds, whatever the size of the store (`Store.compact` rewrites later). None: as is cheaper, but
-            small stores are always rewritten, so that other tools see the change.
+            True rewrites instances.parquet; False appends a small file that celltable reads, which takes milliseconds
+            whatever the size of the store (`Store.compact` rewrites later). None takes the cheaper way, but always
+            rewrites small stores, so that other tools see the change.
 
         Raises
         ------
         StoreError
-            If a cell is not as an edit says it was before; nothing is changed then.
+            If a cell differs from the edit's before state; nothing is changed in that case.
         """
         change_cells(self, edits, done, compact)
         return self.fresh()
 
     def verify(self, edits: pa.Table) -> None:
-        """Raise StoreError unless every cell is as the edits say it was before."""
+        """Raise StoreError unless every cell matches the before state of its edit."""
         verify(self, edits.to_pylist())
 
     def undo(self, *, compact: bool | None = None) -> pa.Table:
-        """Take back the last batch of edits and return it; see `edit` for `compact`.
+        """Undo the last batch of edits and return it; see `edit` for `compact`.
 
         Raises
         ------
         StoreError
-            If there is nothing to undo, or a cell is not as the batch left it.
+            If there is nothing to undo, or a cell has changed since the batch.
         """
         return change_cells(self, None, "", compact)
 
     def last_batch(self) -> pa.Table:
-        """Return the last batch of edits, without rows where there is none."""
+        """Return the last batch of edits, empty if there are no edits."""
         import pyarrow.compute as pc
 
         batch = self._pending.last_batch()
@@ -470,7 +470,7 @@ class Store:
         return table.filter(pc.equal(table.column("batch"), last))
 
     def last_numbers(self) -> tuple[int, int]:
-        """Return the highest edit_id and batch, 0 and 0 where there are no edits; edits themselves are not read."""
+        """Return the highest edit_id and batch, (0, 0) without edits; the edits themselves are not read."""
         file = "edits.parquet"
         stored = read_table(self._snapshot.path(file), ["edit_id", "batch"]) if file in self._snapshot else None
         pending = self._pending.edits(schema.empty("edits")).select(["edit_id", "batch"])
@@ -481,20 +481,20 @@ class Store:
         return max(ids, default=0), max(batches, default=0)
 
     def with_pending(self, entry: Entry) -> Store:
-        """Return the same generation with one more pending change, which is not on disk."""
+        """Return the same generation with one more pending change, which is only in memory."""
         store = Store(self.path)
         store._pending = self._pending.plus(entry)
         return store
 
     def compact(self) -> Store:
-        """Write pending changes of cells into instances.parquet, where other tools see them; return the store."""
+        """Write pending changes of cells into instances.parquet, where other tools see them, and return the store."""
         fold(self)
         return self.fresh()
 
 
 @dataclass(frozen=True, slots=True)
 class StoreReference(work.Reference[Store]):
-    """A store by its path and the digest of its images and cells: findings and scores may be written meanwhile."""
+    """A store's path and the digest of its images and cells; findings and scores may change meanwhile."""
 
     path: str
     content: str
@@ -505,33 +505,33 @@ class StoreReference(work.Reference[Store]):
         Raises
         ------
         StoreError
-            If this machine does not see it, or its images or cells were changed.
+            If this machine cannot see it, or its images or cells have changed.
         """
         if not Path(self.path).exists():
             raise StoreError(
-                f"{work.this_machine()} does not see {self.path}; every worker needs the store under the same path, on "
+                f"{work.this_machine()} cannot see {self.path}; every worker needs the store at the same path, on "
                 "a shared disk."
             )
         store = open_store(self.path)
         if store.content != self.content:
-            raise StoreError(f"{self.path} was changed by another process meanwhile. Run the command again.")
+            raise StoreError(f"{self.path} was changed by another process in the meantime. Run the command again.")
         return store
 
 
 def open_store(path: str | Path, generation: str | None = None) -> Store:
-    """Open a dataset folder.
+    """Open a store.
 
     Parameters
     ----------
     path
         The folder.
     generation
-        The generation that is expected, where another one must not be read instead.
+        The expected generation, if no other may be read.
 
     Raises
     ------
     StoreError
-        If there is no store at `path`, it is damaged, a newer celltable wrote it, or it is another generation.
+        If there is no store at `path`, or it is damaged, written by a newer celltable, or another generation.
     """
     store = Store(Path(path))
     if generation is not None and store.generation != generation:
@@ -543,10 +543,10 @@ def open_store(path: str | Path, generation: str | None = None) -> Store:
 
 
 def as_store(store: Store | str | Path) -> Store:
-    """Return an open store as it is, or open the one at a path."""
+    """Return an open store unchanged, or open the one at a path."""
     return store if isinstance(store, Store) else open_store(store)
 
 
 def newest(store: Store | str | Path) -> Store:
-    """Open the newest generation of a store: other processes may have changed it since it was opened."""
+    """Open the newest generation of a store, which other processes may have changed since it was opened."""
     return open_store(store.path if isinstance(store, Store) else store)

@@ -1,4 +1,4 @@
-"""How the tables of a store are written: Parquet settings, row groups that never cut an image."""
+"""Read and write the tables of a store: Parquet settings, and row groups that never split an image."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import pyarrow.parquet as pq
 from celltable import schema
 from celltable.errors import StoreError
 
-ROWS_PER_GROUP: Final = 4096  # instances; cut at image boundaries: one image and one column are both read fast
+ROWS_PER_GROUP: Final = 4096  # cut at image boundaries, so that single images and single columns are both read fast
 _DICTIONARY: Final = ["image_id", "kind", "class_name", "annotator", "dataset", "modality", "split", "rule", "severity"]
 _STATISTICS: Final = ["image_id", "class_name", "area", "score", "rule"]
 
 
 def read_table(path: str | Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a table, or some columns of it; pyarrow.dataset, whose import alone takes longer, is not needed."""
+    """Read a table, or some of its columns, without pyarrow.dataset, whose import alone takes longer."""
     return pq.ParquetFile(path, memory_map=True).read(columns, use_threads=columns is None)
 
 
 def conformed(table: pa.Table, name: str) -> pa.Table:
-    """Return a table of an earlier version with the columns of today; those that it did not have are null.
+    """Bring a table of an earlier version to the current columns; new columns are null.
 
     Raises
     ------
     KeyError
-        If a column is missing that every version has.
+        If a column that every version has is missing.
     """
     kind = schema.TABLES[name]
     if table.schema.names == kind.names:
@@ -43,7 +43,7 @@ def conformed(table: pa.Table, name: str) -> pa.Table:
 
 
 def classes_in(cells: pa.Table) -> tuple[str, ...]:
-    """Return the classes of instance rows, those of cells with several classes included, by name."""
+    """Return the classes of instance rows, sorted by name, including those of multi-class cells."""
     import pyarrow.compute as pc
 
     first = pc.unique(cells.column("class_name")).to_pylist()
@@ -52,7 +52,7 @@ def classes_in(cells: pa.Table) -> tuple[str, ...]:
 
 
 def with_columns(table: pa.Table, columns: Mapping[str, Any]) -> pa.Table:
-    """Return a table with some columns replaced, their types kept."""
+    """Replace some columns of a table, keeping their types."""
     for name, values in columns.items():
         at = table.schema.get_field_index(name)
         field = table.schema.field(at)
@@ -67,10 +67,10 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def write_instances(path: Path, images: pa.Table, parts: Iterable[pa.Table]) -> None:
-    """Write instances in row groups of about ROWS_PER_GROUP that never cut an image.
+    """Write instances in row groups of about ROWS_PER_GROUP that never split an image.
 
-    `images` gives the number of cells of each image in order; `parts` are instance tables in the same order, whose
-    borders may be anywhere.
+    `images` gives the number of cells of each image in order; `parts` are instance tables in the same order, split
+    anywhere.
     """
     counts = iter(images.column("n_instances").to_pylist())
     with pq.ParquetWriter(path, schema.INSTANCES, **_parquet_options(schema.INSTANCES)) as writer:
@@ -103,12 +103,12 @@ def _parquet_options(kind: pa.Schema) -> dict[str, Any]:
 
 
 def aligned(images: pa.Table, instances: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Sort both tables by image (and cell), and count n_instances again.
+    """Sort both tables by image (and cell), and recount n_instances.
 
     Raises
     ------
     StoreError
-        If there are cells of images that do not exist.
+        If there are cells whose image does not exist.
     """
     import pyarrow.compute as pc
 
@@ -120,8 +120,8 @@ def aligned(images: pa.Table, instances: pa.Table) -> tuple[pa.Table, pa.Table]:
     strangers = sorted(set(counts) - set(ids))
     if strangers:
         raise StoreError(
-            f"cells of {len(strangers)} images that are not in images, the first '{strangers[0]}'; "
-            "expected every image_id to be there."
+            f"cells refer to {len(strangers)} images that do not exist, the first '{strangers[0]}'; "
+            "expected every image_id to be in images."
         )
     column = pa.array([counts.get(i, 0) for i in ids], pa.int32())
     at = images.schema.get_field_index("n_instances")

@@ -1,4 +1,4 @@
-"""How a generation of a store is written: tables and description in a folder of their own, then moved into place."""
+"""Write a generation of a store: tables and description go to a new folder, which is then moved into place."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from .staleness import after_edits
 
 Change: TypeAlias = pa.Table | Callable[[pa.Table], pa.Table]
 CELLS: Final = ("images", "instances")
-OVERLAY: Final = "overlay"  # folder of pending changes of cells
-SMALL = 50_000  # cells; to write so many again takes a tenth of a second
-OVERLAY_EDITS = 4096  # what readers put in place for each open store
+OVERLAY: Final = "overlay"  # folder for pending changes of cells
+SMALL = 50_000  # cells; rewriting this many takes a tenth of a second
+OVERLAY_EDITS = 4096  # edits that readers still apply each time a store is opened
 OVERLAY_FILES = 256
 _ABOUT_CELLS: Final = frozenset({*CELLS, "edits", "findings"})
-# What a table was made from: if another process changed one of these meanwhile, the new table is no longer true.
+# What a table is computed from: if another process changed one of these meanwhile, the new table is out of date.
 _MADE_FROM: Final = {"images": {"images", "instances"}, "instances": {*CELLS, "edits"}, "edits": {"instances", "edits"}}
 
 
 def refuse_occupied(out: Path, overwrite: bool, sources: Sequence[Opened] = ()) -> None:
-    """Raise StoreError unless a store may be written at `out`."""
+    """Raise StoreError if a store must not be written at `out`."""
     if any(out.resolve() == s.path.resolve() for s in sources):
-        raise StoreError(f"{out} is the store that is read; give another name for the one to write.")
+        raise StoreError(f"{out} is the store that is read; choose another name for the one to write.")
     with plain_os_errors(out):
         there = out.exists()
     if there and not overwrite:
-        raise StoreError(f"{out} already exists. Give another name, or --overwrite to replace it.")
+        raise StoreError(f"{out} already exists. Choose another name, or use --overwrite to replace it.")
     if there and not (out / FILE).exists():
-        raise StoreError(f"{out} exists and is not a celltable store; it was left untouched. Give another name.")
+        raise StoreError(f"{out} exists and is not a celltable store; it was left untouched. Choose another name.")
 
 
 def update(store: Opened, tables: Mapping[str, Change], info: Mapping[str, Any], done: str) -> None:
@@ -66,10 +66,10 @@ def fold(store: Opened) -> None:
 
 
 def _replace(now: Opened, new: dict[str, pa.Table], description: Description, *, folded: bool = False) -> None:
-    """Write a generation with some new tables beside the old one and exchange them.
+    """Write a generation with some new tables beside the old one, then exchange the two.
 
-    Pending changes are written into the tables where `folded`, or where a new table is about cells. The content of a
-    store stays what the description says unless images or cells are given.
+    Pending changes are written into the tables if `folded`, or if a new table is about cells. The store's `content`
+    stays as in the description unless images or cells are given.
     """
     given = set(CELLS) & set(new)
     if folded or (description.overlay and not _ABOUT_CELLS.isdisjoint(new)):
@@ -89,7 +89,7 @@ def _replace(now: Opened, new: dict[str, pa.Table], description: Description, *,
 
 
 def change_cells(store: Opened, edits: pa.Table | None, done: str, compact: bool | None) -> pa.Table:
-    """Apply edits as a batch, or take back the last one where there are none; return the batch.
+    """Apply edits as a batch, or undo the last batch if there are none; return the batch.
 
     See `Store.edit` and `Store.undo`.
     """
@@ -114,7 +114,7 @@ def change_cells(store: Opened, edits: pa.Table | None, done: str, compact: bool
 
 
 def _edit(now: Opened, edits: pa.Table, done: str) -> tuple[Entry, pa.Table, str, str]:
-    """The entry, the batch, the content afterwards and the line of history of an edit."""
+    """Return the entry, the batch, the content afterwards and the history line of an edit."""
     last_id, last_batch = now.last_numbers()
     n, number = edits.num_rows, now.description.number + 1
     batch = with_columns(
@@ -131,7 +131,7 @@ def _edit(now: Opened, edits: pa.Table, done: str) -> tuple[Entry, pa.Table, str
 
 
 def _undo(now: Opened) -> tuple[Entry, pa.Table, str, str]:
-    """The same of the undo of the last batch."""
+    """Return the same for undoing the last batch."""
     batch = now.last_batch()
     if not batch.num_rows:
         raise StoreError(f"{now.path} has no edits; there is nothing to undo.")
@@ -143,7 +143,7 @@ def _undo(now: Opened) -> tuple[Entry, pa.Table, str, str]:
 
 
 def verify(now: Opened, edits: Sequence[Mapping[str, Any]]) -> None:
-    """Raise unless every cell is as the edits say it was before."""
+    """Raise unless every cell matches the before state of its edit."""
     images = sorted({row["image_id"] for row in edits})
     strange = [i for i in images if i not in now]
     if strange:
@@ -156,7 +156,7 @@ def verify(now: Opened, edits: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _rewrites(now: Opened, entry: Entry) -> bool:
-    """Whether to write instances.parquet again: the store is small, or the overlay would be large."""
+    """Whether to rewrite instances.parquet: the store is small, or the overlay would be large."""
     pending = sum(o.edits for o in now.description.overlay) + len(entry.rows)
     small = now.n_instances <= SMALL and not now.description.overlay
     return small or pending > OVERLAY_EDITS or len(now.description.overlay) >= OVERLAY_FILES
@@ -176,7 +176,7 @@ def _append(now: Opened, entry: Entry, description: Description) -> None:
 
 
 def _refuse_lost_updates(store: Opened, now: Opened, tables: Collection[str]) -> None:
-    """Raise where a table would replace what another process wrote after `store` was opened."""
+    """Raise if a table would replace what another process wrote after `store` was opened."""
     if now.generation == store.generation:
         return
     made_from = {source for name in tables for source in _MADE_FROM.get(name, {name})}
@@ -186,17 +186,17 @@ def _refuse_lost_updates(store: Opened, now: Opened, tables: Collection[str]) ->
         news = now.description.history[len(store.description.history) :]
         raise StoreError(
             f"{store.path}: {' and '.join(changed)} changed on disk after the store was opened"
-            f"{f' ({news[-1]})' if news else ''}. Nothing was written; open it again and repeat the command."
+            f"{f' ({news[-1]})' if news else ''}. Nothing was written; reopen the store and repeat the command."
         )
 
 
 def _with_cells(now: Opened, new: dict[str, pa.Table]) -> pa.Table | None:
-    """Complete images and instances to a pair that fits together; return the images."""
+    """Make images and instances consistent with each other; return the images."""
     if "instances" in new:
         new["images"], new["instances"] = aligned(new.get("images", now.images.arrow), new["instances"])
     elif "images" in new:
         images = new["images"].sort_by("image_id")
-        if images.column("image_id").to_pylist() == list(now):  # then the cells stay as they are
+        if images.column("image_id").to_pylist() == list(now):  # the cells can stay as they are
             counts = now.images.arrow.column("n_instances")
             at = images.schema.get_field_index("n_instances")
             images = images.set_column(at, schema.IMAGES.field("n_instances"), counts)
@@ -217,7 +217,7 @@ def write_tables(folder: Path, tables: Mapping[str, pa.Table], images: pa.Table)
 
 
 def write_description(folder: Path, description: Description) -> None:
-    """Write dataset.json, whole or not at all."""
+    """Write dataset.json atomically."""
     partial = folder / f".{FILE}.partial"
     partial.write_text(encode(description), encoding="utf-8")
     sync(partial)
@@ -226,7 +226,7 @@ def write_description(folder: Path, description: Description) -> None:
 
 
 def sealed(folder: Path, description: Description, written: Collection[str]) -> Description:
-    """Complete a description: digests of the tables in `folder` (those `written` anew), content, next generation."""
+    """Complete a description: digests of the tables in `folder` (those just `written`), content, next generation."""
     tables = {}
     for name in schema.TABLES:
         path = folder / f"{name}.parquet"
@@ -240,7 +240,7 @@ def sealed(folder: Path, description: Description, written: Collection[str]) -> 
 
 
 def numbered(description: Description) -> Description:
-    """Return the description as the generation after its own; where the files are makes no difference."""
+    """Advance the description to the next generation; the location of the files does not matter."""
     parts = [description.generation, description.content, *description.history]
     parts += [o.file for o in description.overlay]
     parts += [f"{name} {table.sha256}" for name, table in sorted(description.tables.items())]

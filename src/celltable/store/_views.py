@@ -1,4 +1,4 @@
-"""What a store hands out: its tables, and one image with everything of it loaded when asked for."""
+"""Views of a store: its tables, and single images whose cells and pixels are loaded on access."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Table:
         return self.arrow.__arrow_c_stream__(requested_schema)
 
     def to_polars(self) -> Any:
-        """The table as a polars.DataFrame (polars must be installed)."""
+        """Convert the table to a polars.DataFrame (polars must be installed)."""
         import polars as pl
 
         return pl.from_arrow(self.arrow)
 
 
 class ImageView:
-    """One image of a store: its record, cells and pixels, each loaded when asked for."""
+    """One image of a store: its record, cells and pixels, each loaded on access."""
 
     __slots__ = ("_record", "_store", "image_id")
 
@@ -74,18 +74,18 @@ class ImageView:
 
     @property
     def label_map(self) -> NDArray[np.int32]:
-        """Label map of instance_ids, later cells over earlier ones; `instances.label_map(policy)` states the loss."""
+        """Label map of instance ids, later cells over earlier ones; `instances.label_map(policy)` reports the loss."""
         flat: NDArray[np.int32] = self.instances.label_map().label_map
         return flat
 
     @property
     def masks(self) -> list[NDArray[np.bool_]]:
-        """One boolean mask of the full image a cell, overlaps kept."""
+        """One full-size boolean mask per cell, overlaps kept."""
         return self.instances.masks()
 
     @property
     def sample(self) -> Sample:
-        """The image as a Sample, for checks, repairs, formats and models."""
+        """Convert the image to a Sample, for checks, repairs, formats and models."""
         image = self.image
         return Sample(
             image, self.instances, load_pixels=partial(self._store.pixels_of, image) if image.pixels else None

@@ -1,4 +1,4 @@
-"""Write a store image after image, so that an interrupted run resumes where it stopped."""
+"""Write a store image by image, so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .description import Description, described
 
 
 class StoreWriter:
-    """Writes a store image after image, and resumes where an interrupted run stopped.
+    """Writes a store image by image, and resumes an interrupted run.
 
     Samples are kept in small parts under ``<path>.incomplete``; `finish` sorts them into the final tables and moves the
-    folder into place. `done` says how many samples an earlier, interrupted run has already written: skip those.
+    folder into place. `done` is the number of samples that an interrupted run has already written: skip those.
 
-    ``fingerprint`` describes the request (source files, options): an interrupted run of another request is discarded.
+    ``fingerprint`` identifies the request (source files, options); an interrupted run of another request is discarded.
     """
 
     PART_CELLS: Final = 32_768
@@ -40,13 +40,13 @@ class StoreWriter:
 
     @property
     def done(self) -> int:
-        """Samples that an earlier, interrupted run has written."""
+        """Number of samples that an interrupted run has already written."""
         return self._parts.done
 
     def __enter__(self) -> StoreWriter:
         self._parts.lock()
         try:
-            refuse_occupied(self.path, self._overwrite)  # another process may have finished it before the lock was ours
+            refuse_occupied(self.path, self._overwrite)  # another process may have finished it before we got the lock
         except StoreError:
             self._parts.unlock()
             raise
@@ -63,9 +63,9 @@ class StoreWriter:
                 self._parts.flush()
 
     def finish(self, info: Description | Mapping[str, Any], findings: pa.Table | None = None) -> Store:
-        """Write the final tables, `findings` beside those of the samples, and move the store into place.
+        """Write the final tables, with `findings` added to those of the samples, and move the store into place.
 
-        Classes of cells that the description does not list follow those that it lists, by name.
+        Cell classes that the description does not list are added after those that it lists, sorted by name.
         """
         with plain_os_errors(self.path):
             self._parts.flush()
@@ -83,5 +83,5 @@ class StoreWriter:
 
     @property
     def extra(self) -> Path:
-        """A folder that becomes part of the store (copied pixels)."""
+        """Create a folder that becomes part of the store, for copied pixels."""
         return self._parts.final

@@ -1,4 +1,4 @@
-"""What a store is: dataset.json as a typed, frozen struct, and what a store made from others inherits.
+"""The description of a store: dataset.json as a typed, frozen struct, and what derived stores inherit.
 
 Keys that this version does not know (a newer celltable or a user wrote them) are kept in `extra` and written back.
 """
@@ -21,7 +21,7 @@ FILE: Final = "dataset.json"
 
 
 class _Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A struct that keeps the keys it does not know in its field `extra`."""
+    """A struct that keeps unknown keys in its field `extra`."""
 
     extra: dict[str, Any] = {}  # msgspec copies an empty default for each instance
 
@@ -39,7 +39,7 @@ class _Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.convert({**known, "extra": rest}, cls)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON, without fields that have their default; the inverse of `from_dict`."""
+        """Return plain values for JSON, leaving out defaults; the inverse of `from_dict`."""
         made: dict[str, Any] = msgspec.to_builtins(self)
         rest = made.pop("extra", {})
         return {**made, **rest}
@@ -52,14 +52,14 @@ class _Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Source(_Open, frozen=True, kw_only=True):
-    """Where pixels of a store come from: one archive or folder.
+    """A source of a store's pixels: one archive or folder.
 
     Attributes
     ----------
     path, relative
         Absolute path when the store was written, and the path relative to the folder that holds the store.
     size, sha256
-        Bytes and digest of an archive, where known (see the guide for large loose files).
+        Bytes and digest of an archive, if known (see the guide for large loose files).
     """
 
     path: str
@@ -99,7 +99,7 @@ class Overlay(_Open, frozen=True, kw_only=True):
     edits
         Number of rows.
     undo, undone
-        The batch that the rows take back, and the counter of its generation; None where they are a batch of their own.
+        The batch that the rows undo, and the counter of its generation; None if they are a new batch.
     """
 
     file: str
@@ -109,7 +109,7 @@ class Overlay(_Open, frozen=True, kw_only=True):
 
 
 class Description(_Open, frozen=True, kw_only=True):
-    """dataset.json.
+    """The content of dataset.json.
 
     Attributes
     ----------
@@ -122,15 +122,15 @@ class Description(_Open, frozen=True, kw_only=True):
     licences
         Data set → licence, for a merged store (`licence` is then the strictest).
     modality, target, classes, channels, protocols
-        Kinds of microscopy, what is outlined, classes in published order, channels, and metrics that the field uses.
+        Microscopy modalities, what is outlined, classes in published order, channels, and the official metrics.
     leakage_group
-        What a leakage group is: patient, well, slide, plate, fold.
+        What forms a leakage group: patient, well, slide, plate, fold.
     published_counts
         (part, "images" or "instances", number) as the publisher states them.
     reader
-        What read the release: name, parts, version; or the format of an import.
+        The reader of the release (name, parts, version), or the format of an import.
     model
-        What made the predictions: name, title, options, version.
+        The model that made the predictions: name, title, options, version.
     of
         The store that the predictions were made for: name and content.
     tiles
@@ -142,17 +142,17 @@ class Description(_Open, frozen=True, kw_only=True):
     history
         What was done, one line per command.
     generation
-        Which write made the store what it is: a counter and a digest, ``7-3f2a9c01d2e4b5a6``.
+        Identifies the last write: a counter and a digest, ``7-3f2a9c01d2e4b5a6``.
     content
-        Digest of images and cells only: findings and scores do not change it.
+        Digest of images and cells only; findings and scores do not change it.
     cells
-        Counter of the generation that changed images or cells last.
+        Counter of the generation that last changed images or cells.
     before
         Batch of edits → `content` before it, so that undo restores it.
     tables
         Table → rows and SHA-256 of its file.
     overlay
-        Changes of cells that instances.parquet does not contain yet, in order of application.
+        Changes of cells that are not in instances.parquet yet, in the order they are applied.
     """
 
     name: str = ""
@@ -187,7 +187,7 @@ class Description(_Open, frozen=True, kw_only=True):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Description:
-        """Read plain values, nested ones included; unknown keys go to `extra`.
+        """Read plain values, including nested ones; unknown keys go to `extra`.
 
         Raises
         ------
@@ -204,7 +204,7 @@ class Description(_Open, frozen=True, kw_only=True):
         return super().from_dict(kept)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON; beside the fields that differ from their default, those that readers expect."""
+        """Return plain values for JSON: fields that differ from their default, and those that readers expect."""
         made = super().to_dict()
         for key in _NESTED:
             value = getattr(self, key)
@@ -229,7 +229,7 @@ def _read(kind: type[_Open], value: Any) -> Any:
 
 
 def described(info: Description | Mapping[str, Any]) -> Description:
-    """Return a description, also of plain values.
+    """Return a description as it is, or make one from plain values.
 
     Raises
     ------
@@ -245,7 +245,7 @@ def described(info: Description | Mapping[str, Any]) -> Description:
 
 
 def _plainly(exc: msgspec.ValidationError) -> str:
-    """Turn msgspec's message into ours.
+    """Rephrase a message of msgspec.
 
     >>> _plainly(msgspec.ValidationError("Expected `array`, got `int` - at `$.classes`"))
     'classes: expected array, found int'
@@ -261,7 +261,7 @@ def parse(text: str, folder: Path) -> Description:
     Raises
     ------
     StoreError
-        If it is damaged, or a newer celltable wrote it.
+        If it is damaged, or was written by a newer celltable.
     """
     path = folder / FILE
     try:
@@ -270,7 +270,7 @@ def parse(text: str, folder: Path) -> Description:
         raise StoreError(f"{path} is not JSON ({exc}). Make the store again from its release.") from exc
     version = values.get("schema_version") if isinstance(values, dict) else None
     if not isinstance(version, int):
-        raise StoreError(f"{path} names no schema_version; expected a dataset.json that celltable wrote.")
+        raise StoreError(f"{path} has no schema_version; expected a dataset.json written by celltable.")
     if version > schema.VERSION:
         raise StoreError(
             f"{folder} has schema version {version}; this celltable reads up to {schema.VERSION}. Upgrade celltable."
@@ -282,10 +282,10 @@ def parse(text: str, folder: Path) -> Description:
 
 
 def encode(description: Description) -> str:
-    """Return the text of dataset.json: the same text for the same content."""
+    """Return the text of dataset.json, identical for identical content."""
     values = {**description.to_dict(), "format": "celltable", "schema_version": schema.VERSION}
     return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
 
-# What a store made from another inherits: terms and nature of the data always; what was done to the data, and keys of
-# users, where annotations remain annotations and predictions predictions.
+# What a derived store inherits: always the terms and nature of the data; its history and the keys of users only if
+# annotations remain annotations and predictions remain predictions.

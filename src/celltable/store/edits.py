@@ -1,4 +1,4 @@
-"""Instance rows as JSON, and edits applied to the instances table with their before state verified."""
+"""Convert instance rows to JSON and back, and apply edits to the instances table after verifying their before state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Key = tuple[str, int]
 
 
 def to_json(row: Mapping[str, Any]) -> str:
-    """Write a row of the instances table as JSON: run lengths as the ASCII text they are, packed polygons in base64.
+    """Write a row of the instances table as JSON: run lengths as ASCII text, packed polygons in base64.
 
     >>> to_json({"instance_id": 1, "rle": b"P84", "polygon": None})
     '{"instance_id":1,"rle":"P84"}'
@@ -52,7 +52,7 @@ _SAME = ("image_id", "instance_id", "action", "repair", "rule", "reason", "value
 
 
 def edits_table(edits: Iterable[Edit]) -> pa.Table:
-    """Return edits as rows of the edits table; the store that applies them numbers them."""
+    """Convert edits to rows of the edits table, to be numbered by the store that applies them."""
     rows = [
         {
             **{name: getattr(e, name) for name in _SAME},
@@ -67,7 +67,7 @@ def edits_table(edits: Iterable[Edit]) -> pa.Table:
 
 
 def undone(edits: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Return the inverse edits: in reverse order, before and after exchanged."""
+    """Invert edits: reverse their order and exchange before and after."""
     opposite = {"add": "remove", "remove": "add", "replace": "replace"}
     return [{**e, "action": opposite[e["action"]], "before": e["after"], "after": e["before"]} for e in reversed(edits)]
 
@@ -111,7 +111,7 @@ def apply_rows(instances: pa.Table, edits: Sequence[Mapping[str, Any]]) -> pa.Ta
     Raises
     ------
     StoreError
-        If a cell is not as its edit says it was before.
+        If a cell differs from the before state of its edit.
     """
     if not edits:
         return instances
@@ -143,7 +143,7 @@ def _positions(instances: pa.Table, images: Iterable[str]) -> dict[Key, int]:
 
 
 def _step(now: dict[Key, str | None], edit: Mapping[str, Any]) -> bool:
-    """Apply one edit to the JSON rows; False where the cell is not as it should be before it."""
+    """Apply one edit to the JSON rows; False if the cell differs from the edit's before state."""
     key = (edit["image_id"], edit["instance_id"])
     if not _same(now[key], edit["before"]):
         return False

@@ -1,8 +1,8 @@
-"""When a finding no longer holds: which findings are about cells that edits changed since.
+"""Decide which findings no longer hold because edits have changed their cells.
 
-A finding is about a cell, or about the cells of an image (then `generation` says on which ones it was made; findings
-about pixels or the release have none). It becomes stale when its cell changes, when the cells of its image change, or
-when a repair of its rule ran over its image (the finding of an overlap names one of two cells).
+A finding concerns a cell, or the cells of an image (its `generation` says in which state; findings about pixels or the
+release have none). It becomes stale when its cell changes, when the cells of its image change, or when a repair for its
+rule ran on its image (the finding of an overlap names only one of the two cells).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ._tables import with_columns
 
 
 def after_edits(findings: pa.Table, edits: pa.Table) -> pa.Table:
-    """Mark the findings that do not hold any more after edits; those made later than an edit still hold.
+    """Mark the findings that no longer hold after edits; findings made after an edit still hold.
 
     Parameters
     ----------
@@ -30,14 +30,14 @@ def after_edits(findings: pa.Table, edits: pa.Table) -> pa.Table:
 
 
 def after_undo(findings: pa.Table, taken_back: pa.Table, undone: int) -> pa.Table:
-    """Let findings hold again that a batch of edits made stale, and mark those made on the cells that it left.
+    """Revive the findings that an undone batch had made stale, and mark those made on the cells after that batch.
 
     Parameters
     ----------
     findings
         Rows of the findings table.
     taken_back
-        The inverse edits; their `generation` is that of the undo.
+        The inverse edits; their `generation` is that of the undo operation.
     undone
         The generation of the batch.
     """
@@ -57,7 +57,7 @@ def _made(findings: pa.Table) -> list[int]:
 
 
 def _touched(findings: pa.Table, edits: pa.Table) -> list[bool]:
-    """Whether each finding is about something that the edits changed."""
+    """Tell for each finding whether the edits changed what it is about."""
     images = set(edits.column("image_id").to_pylist())
     cells = set(zip(edits.column("image_id").to_pylist(), edits.column("instance_id").to_pylist(), strict=True))
     mended = set(zip(edits.column("image_id").to_pylist(), edits.column("rule").to_pylist(), strict=True))
