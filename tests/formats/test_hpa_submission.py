@@ -119,5 +119,5 @@ def test_locations_of_the_atlas_are_written_as_the_class_that_holds_them_and_it_
     assert tokens[::3] == ["17", "16", "18", "13", "16"]
     assert dict(loss.items) == {
         "classes: cells whose class was dropped": 1,
-        "classes: cells whose location is written as the class that holds it": 2,
+        "classes: cells whose location is written as the class that includes it": 2,
     }

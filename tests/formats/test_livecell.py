@@ -213,9 +213,9 @@ def test_images_of_no_part_are_for_training_and_unlabelled_ones_are_left_out(tmp
     samples = list(many(1, ("test",)))
     bare = [Sample(Image(f"x{k}", 20, 24, annotated=k > 1), s.instances) for k, s in enumerate(samples)]
     loss = write([*samples, *bare], tmp_path / "out")
-    assert loss.items["split: images of no part (train, val, test) put into train"] == len(bare) - 2
-    assert loss.items["unlabelled images: images nobody annotated left out"] == 2
-    assert loss.items["cell type: images without one, which are in the wide files only"] == len(bare) - 2
+    assert loss.items["split: images without a part (train, val, test) put into train"] == len(bare) - 2
+    assert loss.items["unlabelled images: unannotated images left out"] == 2
+    assert loss.items["cell type: images without one, which are only in the files of all types"] == len(bare) - 2
     train = document(tmp_path / "out", "LIVECell/livecell_coco_train")
     assert {i["file_name"] for i in train["images"]} == {f"{s.image.image_id}.tif" for s in bare[2:]}
     with pytest.raises(InputError, match="no image is annotated"):

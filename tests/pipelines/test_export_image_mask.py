@@ -168,7 +168,7 @@ def test_as_published_every_defect_of_the_generator_is_there(folds: Path, pannuk
     assert lost > 3
     assert mixed > 3
     assert said["loss"]["as published: cells with ids up to 10 not drawn"] == lost
-    assert said["loss"]["as published: pixels of two classes whose colours were added up"] == mixed
+    assert said["loss"]["as published: pixels of two classes whose colours were added"] == mixed
     files = [p for p in (tmp_path / "set").rglob("1*") if p.is_file()]
     assert {p.suffix for p in files} == {".jpg"}
     for k, (image_id, patch) in enumerate(zip(pannuke, patches, strict=True)):

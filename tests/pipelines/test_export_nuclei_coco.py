@@ -212,8 +212,8 @@ def test_large_images_are_tiled_whole_and_cut_nuclei_marked(native: Stores, tmp_
             assert new.image.metadata["source_image"] == image_id
             assert again.image(new.image.image_id).leakage_group == "kumar " + "-".join(image_id.split("-")[:3])
     assert pieces > 0
-    assert said["loss"]["tiles: rows that are a piece of a nucleus, cut by the border of a tile"] == pieces
-    assert said["loss"]["tiles: rows of a nucleus that is in another tile too"] == repeated
+    assert said["loss"]["tiles: rows with a piece of a nucleus cut by a tile's border"] == pieces
+    assert said["loss"]["tiles: rows of a nucleus that is also in another tile"] == repeated
     assert len(again) == 4 * len(store)
 
 

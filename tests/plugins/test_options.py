@@ -267,7 +267,7 @@ def test_values_are_shown_as_they_are_typed() -> None:
             "the format nuclei-coco: option tile is '0'; expected a whole number of 1 or more (px)",
         ),
         ("nuclei-coco", "as_published=maybe", "option as_published is 'maybe'; expected yes or no (default no)"),
-        ("coco", "like=7", "There is no file 7."),
+        ("coco", "like=7", "7 does not exist"),
         ("coco", "lke=7", "the format coco has no option 'lke'. Did you mean like?"),
         ("coco", "overwrite=yes", "'overwrite' is not an option of the format but of the command itself"),
         ("coco", "where=1", "'where' is not an option of the format but of the command itself"),

@@ -1,4 +1,4 @@
-"""Writing COCO files image by image: annotations wait in a temporary file until the images are through."""
+"""Write COCO files image by image; annotations are kept in a temporary file until all images are written."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from celltable.notation.names import to_name
 from celltable.notation.polygons import outlines, published
 from celltable.notation.rows import COCO_POLYGONS, Column, Piece, fields, masks, numbers, rings, rows, said
 
-WRITTEN: Final = "written by celltable"  # description of files that name no other
+WRITTEN: Final = "written by celltable"  # default description of files
 KINDS: Final = ("nucleus", "cell")
-IN_MEMORY: Final = 1 << 24  # bytes of records that wait in memory rather than in a file
+IN_MEMORY: Final = 1 << 24  # bytes of records kept in memory before a file is used
 
 
 class CocoWriter:
-    """One COCO file in the making; a context manager that writes the file when its block ends well.
+    """A COCO file being written; a context manager that completes the file if its block succeeds.
 
     Parameters
     ----------
     path
-        The file; temporary ones are written beside it.
+        The file; temporary files are written beside it.
     segmentation, ids, like
         As for the format `coco`.
     results
         Write a list of predictions instead of a data set.
     first
-        The lowest number of a cell.
+        The lowest annotation id.
     keyed
-        Write the annotations as an object by id, as some releases have them, instead of as a list.
+        Write the annotations as an object keyed by id, as in some releases, instead of as a list.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class CocoWriter:
         stream.write(b"}}\n" if self.keyed else b"]}\n")
 
     def add(self, sample: Sample, file_name: str = "", **more: Any) -> None:
-        """Add one image with its cells; `more` are further keys of the image."""
+        """Add one image with its cells; `more` holds additional keys of the image."""
         self.put(*self.texts(sample, file_name, **more))
 
     def texts(self, sample: Sample, file_name: str = "", **more: Any) -> tuple[bytes, bytes]:
-        """The record of one image, and those of its cells, a line each, numbered as the next of this file."""
+        """Format the record of an image and those of its cells, one per line, with the next ids of this file."""
         number, name = self._image_number(sample.image), file_name or _file_name(sample.image)
         cells = rows(len(sample.instances), *self._annotations(sample, number))
         if self.results:
@@ -98,7 +98,7 @@ class CocoWriter:
         return msgspec.json.encode(self._image_record(sample.image, number, name) | more), cells
 
     def put(self, image: bytes, cells: bytes) -> None:
-        """Append what `texts` made, of this writer or of another."""
+        """Append records made by `texts` of this writer or another."""
         for stream, text in ((self.images, image), (self.cells, keyed(cells) if self.keyed else cells)):
             if text:
                 stream.write(b",\n" if stream.tell() else b"\n")
@@ -117,7 +117,7 @@ class CocoWriter:
         return self.image_numbers.take(published, lowest=0)
 
     def _annotations(self, sample: Sample, image_number: int) -> tuple[list[Piece], bytes]:
-        """The rows of one image's cells and what separates them, one line per record."""
+        """Format the records of an image's cells, one per line."""
         cells, n = sample.instances, len(sample.instances)
         from_coco = self.ids == "published" or (self.ids == "auto" and "coco_id" in sample.image.metadata)
         sources = None if cells.source_id is None else cells.column("source_id")
@@ -140,7 +140,7 @@ class CocoWriter:
         return [*pieces, *fields([*_more(cells), ("kind", kinds), ("source_id", sources)]), b"}"], b",\n"
 
     def _categories(self, cells: Instances) -> tuple[NDArray[np.int64], list[str | None] | None]:
-        """The category of each cell, and its kind where the category says another."""
+        """Return the category of each cell, and its kind if the category implies another."""
         n = len(cells)
         if isinstance(cells.kind, str) and (cells.class_name is None or isinstance(cells.class_name, str)) and n:
             number, kind = self._category(cells.class_name, cells.kind)
@@ -150,7 +150,7 @@ class CocoWriter:
         return np.array([known[p][0] for p in pairs], np.int64), [known[p][1] for p in pairs]
 
     def _category(self, class_name: str | None, kind: str) -> tuple[int, str | None]:
-        """The category of the class, or nucleus or cell where a cell has none; the kind where it is not that of it."""
+        """Return the category of a class (nucleus or cell if none), and the kind if the category implies another."""
         name = str(class_name or kind)
         number = self.categories.get(name)
         if number is None:
@@ -160,7 +160,7 @@ class CocoWriter:
         return number, kind if self.category_kinds[name] != kind else None
 
     def _segmentations(self, cells: Instances) -> list[Piece]:
-        """Polygons where they are asked for and say all, run lengths for the other cells."""
+        """Format polygons where requested and exact, run lengths for the other cells."""
         left = np.ones(len(cells), bool)
         pieces: list[Piece] = []
         shapes = None
@@ -178,7 +178,7 @@ class CocoWriter:
 
 
 def keyed(cells: bytes) -> bytes:
-    """Records of cells, a line each that begins with the id, as members of an object by id.
+    """Turn records of cells, each on a line that begins with its id, into members of an object keyed by id.
 
     >>> keyed(b'{"id":7,"area":1},\\n{"id":9,"area":2}')
     b'"7":{"id":7,"area":1},\\n"9":{"id":9,"area":2}'
@@ -190,7 +190,7 @@ EXTRA: Final = {"parent": None, "ignore": False, "truncated": False, "annotator"
 
 
 def _more(cells: Instances) -> Iterator[tuple[str, Column | None]]:
-    """Keys beside those of COCO, only where they say something."""
+    """Collect the keys besides those of COCO, without empty values."""
     for name, plain in EXTRA.items():
         values = said(cells, name, plain)
         yield name, [None if v is None else int(v) for v in values] if name == "ignore" and values else values
@@ -202,7 +202,7 @@ def _more(cells: Instances) -> Iterator[tuple[str, Column | None]]:
 
 
 def _named_as_kinds(cells: Instances) -> list[str | None] | None:
-    """The classes that are called as kinds are: without them such a category would be read as no class."""
+    """List the classes named like kinds, which would otherwise be read as kinds without a class."""
     if cells.class_name is None or (isinstance(cells.class_name, str) and cells.class_name not in KINDS):
         return None
     return [name if name in KINDS else None for name in cells.column("class_name")]
@@ -217,7 +217,7 @@ def _whole(values: Any) -> NDArray[np.int64]:
 
 
 def _overlaid(measured: Any, cells: Instances, name: str) -> Column:
-    """Areas or boxes as they were published, as measured for the cells where nothing was."""
+    """Return published areas or boxes, or measured ones for cells without published values."""
     given: Any = getattr(cells, f"published_{name}")
     if given is None:
         return numbers(measured)
@@ -243,7 +243,7 @@ def _file_name(image: Image) -> str:
 
 
 def _stem(name: str) -> str:
-    """The last part of a path without its ending; pathlib takes longer than all else of an image's record."""
+    """Return the stem of a path; pathlib would take longer than the rest of an image's record."""
     last = name.rstrip("/").rpartition("/")[2]
     dot = last.rfind(".")
     return last[:dot] if 0 < dot < len(last) - 1 else last

@@ -1,4 +1,4 @@
-"""Reading layouts of many files, from a folder, a zip or a single file, with the pixels left where they are."""
+"""Read layouts of many files from a folder, an archive or a single file, leaving the pixels where they are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Load = Callable[[], NDArray[Any]]
 
 
 class Files:
-    """The members of a layout: their names, bytes and pixels."""
+    """The files of a layout: their names, bytes and pixels."""
 
     def __init__(self, path: Path, release: Release | None) -> None:
         self.path, self.release, self.closed = path, release, False
@@ -28,7 +28,7 @@ class Files:
         self.names = [path.name] if release is None else sorted(self.entries)
 
     def expect(self, found: Collection[object], what: str) -> None:
-        """Refuse a folder that holds nothing of the layout, saying what was expected.
+        """Refuse a folder without any file of the layout, and say what was expected.
 
         Raises
         ------
@@ -39,15 +39,15 @@ class Files:
             raise InputError(f"{self.path}: expected {what}; found {shown or 'no files'}")
 
     def read(self, member: str) -> bytes:
-        """The bytes of a member."""
+        """Read the bytes of a member."""
         return self.path.read_bytes() if self.release is None else self.release.read(self.entries[member])
 
     def pixels(self, member: str) -> NDArray[Any]:
-        """The decoded image of a member."""
+        """Decode an image member."""
         return read_pixels(self.read(member), member)
 
     def size(self, member: str) -> tuple[int, int, str]:
-        """Height, width and NumPy type name of an image member, from its header."""
+        """Read the height, width and NumPy type name of an image member from its header."""
         if self.release is None:
             info = image_info(self.read(member), member)
         else:
@@ -55,19 +55,19 @@ class Files:
         return info.height, info.width, info.dtype
 
     def masks(self, members: Sequence[str]) -> MaskBatch:
-        """One-object mask PNGs as run lengths."""
+        """Read mask PNGs of single objects as run lengths."""
         if self.release is None:
             raise InputError(f"{self.path}: a single file; expected a folder of masks")
         return self.release.read_masks([self.entries[m] for m in members])
 
     def array(self, member: str) -> NDArray[Any]:
-        """An .npy member as a read-only memory map; pickled ones are refused."""
+        """Open an .npy member as a read-only memory map; refuse pickled arrays."""
         if self.release is None:
             raise InputError(f"{self.path}: a single file; expected a folder of arrays")
         return self.release.memmap(self.entries[member])
 
     def load_row(self, member: str, row: int) -> Load:
-        """A function that reads one row of an .npy of images; whole numbers of 0 to 255 come as 8 bit."""
+        """Return a function that reads one image of an .npy stack; whole numbers from 0 to 255 become 8-bit."""
         path, entry = self.path, self.entries[member]
 
         def pixels() -> NDArray[Any]:
@@ -81,16 +81,16 @@ class Files:
         return pixels
 
     def where(self, member: str) -> Pixels:
-        """The location of a member, as an image row states it."""
+        """Return the location of a member, as stored in an image record."""
         entry = self.entries.get(member)
         return Pixels(entry.source if entry else "", member)
 
     def local(self, member: str) -> Path:
-        """A file on disk that holds the member."""
+        """Return a file on disk that holds the member."""
         return self.path if self.release is None else self.release.extract(self.entries[member])
 
     def load(self, member: str) -> Load:
-        """A function that decodes the member when called, also after the release was closed."""
+        """Return a function that decodes the member when called, even after the release was closed."""
         path, entry = self.path, self.entries.get(member)
 
         def pixels() -> NDArray[Any]:
@@ -103,7 +103,7 @@ class Files:
 
 
 def as_8_bit(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Pixels stored as floating point, in 8 bits where that changes nothing.
+    """Convert floating-point pixels to 8 bits if that is lossless.
 
     >>> as_8_bit(np.array([[0.0, 255.0]])).dtype, as_8_bit(np.array([[0.5]])).dtype
     (dtype('uint8'), dtype('float64'))
@@ -121,11 +121,11 @@ def open_files(path: str | Path, endings: tuple[str, ...] = ()) -> Iterator[File
     Raises
     ------
     NotFoundError
-        If there is nothing at `path`.
+        If `path` does not exist.
     """
     path = Path(path)
     if not path.exists():
-        raise NotFoundError(f"There is nothing at {path}.")
+        raise NotFoundError(f"{path} does not exist.")
     if endings and path.is_file() and path.name.lower().endswith(endings):
         yield Files(path, None)
         return
@@ -138,9 +138,9 @@ def open_files(path: str | Path, endings: tuple[str, ...] = ()) -> Iterator[File
 
 
 def pictures_and_labels(files: Files, pattern: re.Pattern[str], ending: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Members of folders images and labels by name, where labels and they alone have that ending.
+    """List the members of the folders images and labels by name; only labels have the given ending.
 
-    `pattern` tells the folder, the name and the ending of a member.
+    `pattern` captures the folder, name and ending of a member.
     """
     found: dict[str, dict[str, str]] = {"images": {}, "labels": {}}
     for member in files.names:
@@ -159,7 +159,7 @@ def image_of(
     fallback: tuple[int, int] | None,
     findings: list[Finding],
 ) -> tuple[Image, Load | None]:
-    """The Image of a picture file, its size taken from the known image, the file or the annotation, in that order."""
+    """Make the Image of a picture file, with the size of the known image, the file or the annotation, in that order."""
     image = known.get(image_id)
     if picture is None:
         return image or Image(image_id, *(fallback or (0, 0))), None
@@ -175,7 +175,7 @@ def image_of(
 
 
 def with_pixels(files: Files, sample: Sample, member: str) -> Sample:
-    """The sample with the pixels of a member."""
+    """Give the sample the pixels of a member."""
     image = sample.image
     if not image.pixels:
         image = replace(image, pixels=(files.where(member),))

@@ -1,4 +1,4 @@
-"""Label maps in and out of files: checks that all formats of label maps share."""
+"""Read and write label maps, with the checks shared by all label-map formats."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MAX_ID = 2**31 - 1
 
 
 def smallest(labels: NDArray[Any], kinds: Sequence[type[np.unsignedinteger[Any]]], bits: int = 0) -> NDArray[Any]:
-    """`labels` in the narrowest of these unsigned types that holds them, or in the one of `bits`."""
+    """Convert `labels` to the narrowest of these unsigned types that holds them, or to the one with `bits`."""
     top = int(labels.max(initial=0))
     wide = [k for k in kinds if not bits or np.dtype(k).itemsize * 8 == bits]
     if not wide:
         names = " or ".join(str(np.dtype(k).itemsize * 8) for k in kinds)
-        raise InputError(f"{bits} bits were asked for; expected {names}")
+        raise InputError(f"{bits} bits were requested; expected {names}")
     for kind in wide:
         if top <= np.iinfo(kind).max:
             return labels.astype(kind, copy=False)
@@ -36,7 +36,7 @@ def smallest(labels: NDArray[Any], kinds: Sequence[type[np.unsignedinteger[Any]]
 
 
 def cells_of(labels: NDArray[Any], image_id: str, findings: list[Finding], **columns: Any) -> Instances:
-    """The cells of a label map, their labels as ids; anything but a label map becomes a finding."""
+    """Convert a label map to cells with the labels as ids; anything else becomes a finding."""
     size = int(labels.shape[0]), int(labels.shape[1])
     if labels.ndim == 3 and labels.shape[2] in (3, 4) and _grey(labels):
         labels = labels[..., 0]
@@ -65,7 +65,7 @@ def _grey(labels: NDArray[Any]) -> bool:
 
 
 def read_label_maps(path: Path, images: Mapping[str, Image], endings: tuple[str, ...]) -> Iterator[Sample]:
-    """Yield a Sample per label file of a folder or zip, or of one file itself."""
+    """Yield a Sample per label file of a folder or zip, or for a single file."""
     with open_files(path, endings) as files:
         members = [m for m in files.names if m.lower().endswith(endings)]
         files.expect(members, f"label maps (*{', *'.join(endings)})")
@@ -126,7 +126,7 @@ def read_pairs(
 
 
 def to_16_bit(report: ConversionReport, labels: NDArray[Any]) -> NDArray[np.uint16]:
-    """A label map in 16 bits; larger ids are renumbered in ascending order, which is counted.
+    """Convert a label map to 16 bits; ids that do not fit are renumbered in ascending order, which is counted.
 
     Raises
     ------

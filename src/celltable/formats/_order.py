@@ -1,4 +1,4 @@
-"""Rows of a CSV in the order in which another CSV names its images, as a sample submission does."""
+"""Order the rows of a CSV like the images of another CSV, such as a sample submission."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from celltable.notation.text import open_text
 
 
 def in_order_of(like: Path | str | None, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """The text of each image's rows: as it comes, or in the order of the first column of `like`, the others last.
+    """Yield the text of each image's rows, in the given order or in that of the first column of `like`, others last.
 
     Parameters
     ----------
     rows
-        (image id, text) of each image; held in memory where there is an order to keep.
+        (image id, text) of each image; kept in memory if `like` is given.
 
     Raises
     ------
     NotFoundError, InputError
-        If `like` is missing or no text.
+        If `like` is missing or is not text.
     """
     if like is None:
         yield from (text for _, text in rows)

@@ -1,4 +1,4 @@
-"""Output that appears whole or not at all."""
+"""Write output files and folders atomically."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from celltable.errors import CelltableError
 
 @contextmanager
 def new_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """An empty folder to write into; it takes the place of `out` when the block ends well, and vanishes otherwise."""
+    """Provide an empty folder to write into, which replaces `out` if the block succeeds and is removed otherwise."""
     target = _free(Path(out), overwrite)
     with plain_os_errors(target), staging(target) as folder:
         yield folder
@@ -24,10 +24,10 @@ def new_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def new_file(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """A path to write to; the file takes the place of `out` when the block ends well, and vanishes otherwise."""
+    """Provide a path to write to; the file replaces `out` if the block succeeds and is removed otherwise."""
     target = _free(Path(out), overwrite)
     if target.is_dir():
-        raise CelltableError(f"{target} is a folder; this format is one file. Give the name of a file.")
+        raise CelltableError(f"{target} is a folder, but this format is a single file. Give a file name.")
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     with plain_os_errors(target):
         try:
@@ -40,5 +40,5 @@ def new_file(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
 def _free(target: Path, overwrite: bool) -> Path:
     full = any(target.iterdir()) if target.is_dir() else target.exists()
     if full and not overwrite:
-        raise CelltableError(f"{target} already exists. Give another name, or overwrite it (--option overwrite=yes).")
+        raise CelltableError(f"{target} already exists. Choose another name, or overwrite it (--option overwrite=yes).")
     return target

@@ -1,4 +1,4 @@
-"""Image files out: the smallest lossless encoding that common tools open, chosen by pixel type."""
+"""Write image files in the smallest lossless encoding that common tools open, chosen by pixel type."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 from celltable.errors import InputError
 
-PNG_LEVEL = 4  # zlib level: beyond it time doubles for a few per cent of size
+PNG_LEVEL = 4  # zlib level; higher levels double the time to save a few per cent
 
 
 def encode_png(pixels: NDArray[Any], level: int = PNG_LEVEL) -> bytes:
-    """PNG bytes of an 8- or 16-bit array (row, column) or (row, column, 1 to 4 channels)."""
+    """Encode an 8- or 16-bit array (row, column) or (row, column, 1 to 4 channels) as PNG."""
     import imagecodecs
 
     return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels), level=level))
 
 
 def as_integers(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Floating-point pixels that are whole numbers of 8 or 16 bits, as PanNuke publishes them, in the type they need.
+    """Convert floating-point pixels that hold 8- or 16-bit integers, as in PanNuke, to the narrowest integer type.
 
-    The values are the same; image libraries and viewers without support for floating-point colour open the file.
+    The values do not change; image libraries and viewers without support for floating-point colour can open the file.
 
     >>> as_integers(np.array([[0.0, 255.0]])).dtype, as_integers(np.array([[0.5, 255.0]])).dtype
     (dtype('uint8'), dtype('float64'))
@@ -32,14 +32,14 @@ def as_integers(pixels: NDArray[Any]) -> NDArray[Any]:
     if pixels.dtype.kind != "f" or not pixels.size:
         return pixels
     low, high = pixels.min(), pixels.max()
-    if not (low >= 0 and high <= 65535):  # not a number is neither
+    if not (low >= 0 and high <= 65535):  # false for NaN
         return pixels
     whole = pixels.astype(np.uint8 if high <= 255 else np.uint16)
     return whole if np.array_equal(whole, pixels) else pixels
 
 
 def encode_mask(mask: NDArray[Any]) -> bytes:
-    """PNG bytes of an 8-bit mask; filters are off, which costs a nearly empty picture most of its time."""
+    """Encode an 8-bit mask as PNG without filters, which would take most of the time for nearly empty pictures."""
     import imagecodecs
 
     how = {"filter": imagecodecs.PNG.FILTER.NONE, "strategy": imagecodecs.PNG.STRATEGY.RLE}
@@ -47,7 +47,7 @@ def encode_mask(mask: NDArray[Any]) -> bytes:
 
 
 def encode_tiff(pixels: NDArray[Any], compression: str | None = "zlib") -> bytes:
-    """TIFF bytes of an array (row, column[, channel]); no date, no description: the same pixels give the same bytes."""
+    """Encode an array (row, column[, channel]) as TIFF, without date or description, so that bytes are reproducible."""
     import tifffile
 
     pixels, stream = as_integers(pixels), io.BytesIO()
@@ -64,7 +64,7 @@ def encode_tiff(pixels: NDArray[Any], compression: str | None = "zlib") -> bytes
 
 
 def encode(pixels: NDArray[Any]) -> tuple[bytes, str]:
-    """The bytes of an image file and its ending: PNG where PNG can hold the pixels, TIFF otherwise."""
+    """Encode pixels as an image file and return its bytes and extension: PNG if it can hold them, else TIFF."""
     pixels = as_integers(pixels)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
@@ -75,7 +75,7 @@ def encode(pixels: NDArray[Any]) -> tuple[bytes, str]:
 
 
 def write_bytes(path: Path, data: bytes) -> int:
-    """Write a file, making its folder if needed; return its size."""
+    """Write a file, creating its folder if needed, and return its size."""
     try:
         path.write_bytes(data)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Zarr version 2 arrays as plain files: JSON beside compressed chunks, written and read without the zarr library."""
+"""Read and write Zarr version 2 arrays (JSON and compressed chunks) without the zarr library."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Reader = Callable[[str], bytes | None]
 
 
 def to_json(value: Any) -> bytes:
-    """JSON as the files of an array hold it: the same value gives the same bytes."""
+    """Encode JSON for the files of an array, so that equal values give equal bytes."""
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
 def write_array(folder: Path, values: NDArray[Any], chunks: Sequence[int]) -> int:
-    """Write an array into a folder, zlib-compressed; returns the number of files."""
+    """Write an array into a folder, zlib-compressed, and return the number of files."""
     import imagecodecs
 
     kind = values.dtype.newbyteorder("<") if values.dtype.itemsize > 1 else values.dtype
@@ -48,7 +48,7 @@ def write_array(folder: Path, values: NDArray[Any], chunks: Sequence[int]) -> in
     for index, where in _grid(values.shape, chunks):
         block = values[where]
         if not block.any():
-            continue  # the fill value
+            continue  # only the fill value
         whole = np.zeros(chunks, kind)
         whole[tuple(slice(k) for k in block.shape)] = block
         write_bytes(folder / "/".join(map(str, index)), bytes(imagecodecs.zlib_encode(whole.tobytes(), level=1)))
@@ -62,12 +62,12 @@ def _grid(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[tuple[tuple[i
 
 
 def read_array(read: Reader, name: str) -> NDArray[Any]:
-    """Read a whole array; `read` returns the bytes of a file of its folder, or None where there is none.
+    """Read a whole array; `read` returns the bytes of a file in its folder, or None if it does not exist.
 
     Raises
     ------
     InputError
-        If it is no such array, or one that is compressed or filtered in a way that is not read.
+        If it is not a Zarr 2 array, or uses unsupported compression or filters.
     """
     head = _json(read(".zarray"), f"{name}/.zarray")
     try:
@@ -75,10 +75,10 @@ def read_array(read: Reader, name: str) -> NDArray[Any]:
         kind, fill = np.dtype(head["dtype"]), head.get("fill_value") or 0
         sane = len(shape) == len(chunks) and min((*chunks, 1)) > 0 and 0 <= math.prod(shape) <= MAX_VALUES
     except (KeyError, TypeError, ValueError) as exc:
-        raise InputError(f"{name}: not the head of a zarr array: {exc}") from exc
+        raise InputError(f"{name}: not the metadata of a zarr array: {exc}") from exc
     if not sane or kind.hasobject or head.get("filters") or head.get("order", "C") != "C":
         raise InputError(
-            f"{name}: a zarr array with filters, objects, Fortran order or an impossible shape is not read"
+            f"{name}: zarr arrays with filters, objects, Fortran order or an impossible shape are not supported"
         )
     values = np.full(shape, fill, kind)
     join = head.get("dimension_separator", ".")
@@ -106,7 +106,7 @@ def _json(data: bytes | None, name: str) -> dict[str, Any]:
 
 
 def _inflate(data: bytes, compressor: Any, name: str, size: int) -> bytes:
-    """The bytes of a chunk, never more than `size` of them."""
+    """Decompress a chunk to at most `size` bytes."""
     import imagecodecs
 
     if compressor is None:
@@ -115,7 +115,7 @@ def _inflate(data: bytes, compressor: Any, name: str, size: int) -> bytes:
     windows = {"zlib": 15, "gzip": 31}
     codecs = {"zstd": imagecodecs.zstd_decode, "blosc": imagecodecs.blosc_decode}
     if kind not in windows and kind not in codecs:
-        raise InputError(f"{name}: the compressor {compressor} is not read; zlib, gzip, zstd and blosc are")
+        raise InputError(f"{name}: the compressor {compressor} is not supported; expected zlib, gzip, zstd or blosc")
     try:
         if kind in windows:
             return zlib.decompressobj(windows[kind]).decompress(data, size)

@@ -28,7 +28,7 @@ KEEPS: Final = frozenset(
     {"overlap", "ids", "classes", "exact-mask", "polygons", "empty-images", "image-size", "pixels"}
 )
 _FILE = re.compile(r"^(?:.*/)?([^/]+)\.(xml|tiff?|png)$", re.IGNORECASE)
-_COLOURS = (65280, 255, 16711680, 65535, 16776960, 16711935)  # of annotations, as BGR numbers
+_COLOURS = (65280, 255, 16711680, 65535, 16776960, 16711935)  # line colours of annotations, as BGR numbers
 _CLOSING: Final = b"  </Regions>\n </Annotation>\n"
 VERTICES: Final = Layout(point=b'<Vertex X="', between=b'" Y="', point_end=b'"/>', next_point=b"")
 
@@ -36,8 +36,8 @@ VERTICES: Final = Layout(point=b'<Vertex X="', between=b'" Y="', point_end=b'"/>
 def write(samples: Iterable[Sample], out: Path, *, overwrite: bool = False) -> ConversionReport:
     """Write ``Annotations/<id>.xml`` and ``Tissue Images/<id>.tif``; an ``Annotation`` per class, named after it.
 
-    The published polygon is written as it is; other cells as the outline of their largest part, holes filled (a
-    NegativeROA region, which would be a hole, is a nucleus in the published data).
+    Published polygons are written unchanged; other cells as the outline of their largest part, holes filled (a
+    NegativeROA region, which should be a hole, is a nucleus in the published data).
     """
     report = ConversionReport()
     with new_folder(out, overwrite) as folder:
@@ -79,7 +79,7 @@ def _annotation(number: int, name: str | None) -> bytes:
 
 
 def _rings(report: ConversionReport, cells: Instances) -> tuple[Shapes, Shapes]:
-    """Published polygons of one ring, and the outlines of the other cells' largest part."""
+    """Take published polygons of one ring, and outline the largest part of the other cells."""
     drawn = published(cells)
     single = drawn.parts == 1
     shapes = outlines(cells.rle, ~single)
@@ -89,7 +89,7 @@ def _rings(report: ConversionReport, cells: Instances) -> tuple[Shapes, Shapes]:
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
-    """Read XML files and the images of the same names, in folders or flat; documents with a DOCTYPE are refused."""
+    """Read XML files and images of the same names, in folders or not; documents with a DOCTYPE are refused."""
     with open_files(path, (".xml",)) as files:
         documents: dict[str, str] = {}
         pictures: dict[str, str] = {}
@@ -130,7 +130,7 @@ def _sample(files: Files, image_id: str, member: str, picture: str | None, known
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """XML whose root is ``<Annotations>`` with regions of ImageScope."""
+    """Recognise XML whose root is ``<Annotations>`` with ImageScope regions."""
     documents = named(peek.names, ".xml")
     if any(b"<Annotations" in peek.head(name, 4096) for name in spread(documents, 3)):
         return Recognition(Strength.SIGNATURE, "XML with the root <Annotations> of ImageScope")

@@ -1,4 +1,4 @@
-"""The training layout of Cellpose: each image beside its label map, which is named ``…_masks``."""
+"""The training layout of Cellpose: images, each with a label map named ``…_masks`` beside it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from ._pixels import encode, encode_png, encode_tiff, write_bytes
 
 KEEPS: Final = frozenset({"holes", "components", "ids", "exact-mask", "image-size", "empty-images", "pixels"})
 _FILE = re.compile(r"^(?:.*/)?([^/]+?)(_masks|_cp_masks)?\.(?:png|tiff?)$", re.IGNORECASE)
-_CLASHES = ("_masks", "_flows", "_seg", "_outlines")  # endings that Cellpose takes for its own results
+_CLASHES = ("_masks", "_flows", "_seg", "_outlines")  # endings that Cellpose takes to be its own results
 
 
 def write(
     samples: Iterable[Sample], out: Path, *, masks: str = "png", policy: str = "last-wins", overwrite: bool = False
 ) -> ConversionReport:
-    """Write ``<id>.png`` (``.tif`` where PNG cannot hold the pixels) and ``<id>_masks.png`` or ``.tif``."""
+    """Write ``<id>.png`` (``.tif`` if PNG cannot hold the pixels) and ``<id>_masks.png`` or ``.tif``."""
     report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
@@ -62,7 +62,7 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """Label maps named ``<image>_masks.png`` or ``.tif``."""
+    """Recognise label maps named ``<image>_masks.png`` or ``.tif``."""
     labels = [hit[0] for hit in peek.matches(_FILE) if hit[2]]
     if not labels or peek.is_file or label_maps(peek, labels) is False:
         return None

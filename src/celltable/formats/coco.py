@@ -1,4 +1,4 @@
-"""COCO annotations: instances or results, masks as run lengths or polygons, one JSON file for all images."""
+"""COCO annotations: one JSON file of instances or results, with masks as run lengths or polygons."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ def write(
     like: Path | None = None,
     overwrite: bool = False,
 ) -> ConversionReport:
-    """Write one COCO JSON, or a folder of images with one.
+    """Write a COCO JSON, or a folder of images with one.
 
     Parameters
     ----------
     layout
-        ``instances`` (a data set), ``results`` (a list of predictions, as pycocotools' ``loadRes`` takes it) or
+        ``instances`` (a data set), ``results`` (a list of predictions for pycocotools' ``loadRes``) or
         ``fiftyone`` (a folder: ``data/`` with the images, ``labels.json``).
     segmentation
         ``auto`` (the published polygon if any, else compressed run lengths), ``rle``, ``uncompressed``
-        (run lengths as numbers) or ``polygon`` (outlines of the masks; a cell with a hole stays run lengths).
+        (run lengths as numbers) or ``polygon`` (outlines of the masks; cells with holes are written as run lengths).
     ids
         ``auto`` keeps the annotation ids of images that came from COCO, except 0, which stock evaluation never matches,
         and repeated ones; ``published`` keeps 0 too; ``new`` counts from 1.
@@ -94,7 +94,7 @@ def _write(samples: Iterable[Sample], writer: CocoWriter, report: ConversionRepo
 def _write_pixels(sample: Sample, folder: Path | None, report: ConversionReport) -> str:
     if folder is None:
         return ""
-    report.add(GIVEN_PIXELS, int(sample.load_pixels is None))  # FiftyOne refuses labels whose image is not there
+    report.add(GIVEN_PIXELS, int(sample.load_pixels is None))  # FiftyOne refuses labels without an image
     black = np.zeros(sample.image.size, np.uint8)
     data, ending = encode(black if sample.load_pixels is None else sample.pixels())
     name = to_name(sample.image.image_id) + ending
@@ -109,10 +109,10 @@ def read(path: Path, images: Mapping[str, Image] | None = None, *, reference: Pa
     Parameters
     ----------
     images
-        Known images by id: their sizes and pixels replace those of the file. Results name no sizes: they need these,
-        or `reference`.
+        Known images by id, whose sizes and pixels replace those of the file. Results do not state sizes, so they need
+        these or `reference`.
     reference
-        For results: the COCO file of the images and categories that they were made for.
+        For results: the COCO file with their images and categories.
     """
     path = Path(path)
     if path.is_dir() or path.suffix.lower() == ".zip":
@@ -135,7 +135,7 @@ def _read_folder(path: Path, images: Mapping[str, Image]) -> Generator[Sample, N
 
 
 def about(document: Document) -> About:
-    """Classes in the order of the categories, and the title, source and licence that the head of the file states."""
+    """Read the classes in the order of the categories, and the title, source and licence that the file states."""
     info, licences = document.head.get("info"), document.head.get("licenses")
     info = info if isinstance(info, dict) else {}
     words = [str(info[key]) for key in ("contributor", "description", "year", "url") if info.get(key)]
@@ -152,7 +152,7 @@ def about(document: Document) -> About:
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """JSON with ``images`` and ``annotations``, a list of results, or a folder of ``data/`` and ``labels.json``."""
+    """Recognise JSON with ``images`` and ``annotations``, a list of results, or ``data/`` with ``labels.json``."""
     if not peek.is_file:
         labels = [n for n in peek.names if PurePosixPath(n).name == "labels.json"]
         beside = any("data" in PurePosixPath(n).parts for n in peek.names)
@@ -165,7 +165,7 @@ def recognise(peek: Peek) -> Recognition | None:
     if outline.top == "[" and {"image_id", "category_id"} <= set(outline.members):
         return Recognition(Strength.SIGNATURE, "a JSON list of COCO results")
     if outline.top == "[" and not outline.members and peek.size(peek.path.name) < HEAD_BYTES:
-        return Recognition(Strength.CONTENT, "an empty JSON list, as COCO results without a prediction are")
+        return Recognition(Strength.CONTENT, "an empty JSON list, like COCO results without predictions")
     return None
 
 
@@ -182,18 +182,14 @@ FORMAT = Format(
     title="COCO",
     description=(
         "One JSON file of images, annotations and categories; masks as compressed or uncompressed run lengths or "
-        "polygons (https://cocodataset.org/#format-data). Published polygons, areas and boxes are kept as they are; "
-        "what COCO cannot express is in further keys, which other tools ignore."
+        "polygons (https://cocodataset.org/#format-data). Published polygons, areas and boxes are kept unchanged; "
+        "what COCO cannot express is stored in additional keys, which other tools ignore."
     ),
     keeps=KEEPS,
     read=read,
     write=write,
     recognise=recognise,
-    read_options=(
-        Option(
-            "reference", None, "of results: the COCO file of the images and categories they were made for", type=Path
-        ),
-    ),
+    read_options=(Option("reference", None, "for results: the COCO file with their images and categories", type=Path),),
     write_options=(
         Option(
             "layout",
@@ -213,7 +209,7 @@ FORMAT = Format(
             "annotation ids; auto: those of COCO kept, except 0 and repeated ones; published: 0 too",
             choices=IDS,
         ),
-        Option("like", None, "a COCO JSON whose info, licenses and categories are taken over", type=Path),
+        Option("like", None, "a COCO JSON whose info, licenses and categories are copied", type=Path),
     ),
     extensions=(".json",),
 )

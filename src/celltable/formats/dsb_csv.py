@@ -43,13 +43,13 @@ def write(
     ----------
     table
         ``labels`` (ImageId, EncodedPixels), ``solution`` (also Height, Width, Usage) or ``submission`` (as labels, but
-        no two masks share a pixel: the competition refuses that).
+        without overlapping masks, which the competition refuses).
     policy
-        Who keeps a shared pixel of a submission (see `celltable.geometry.masks.Masks.flatten`).
+        Which cell keeps a shared pixel in a submission (see `celltable.geometry.masks.Masks.flatten`).
     usage
-        Usage of images that carry none in their metadata; ignored images are always ``Ignored``.
+        Usage of images without one in their metadata; ignored images are always ``Ignored``.
     like
-        A CSV whose order of images is kept, for example the sample submission.
+        A CSV whose order of images is followed, for example the sample submission.
     """
     report = ConversionReport()
     keeps = KEEPS | ({"image-size"} if table == "solution" else set())
@@ -76,7 +76,7 @@ def write(
 
 
 def _quoted(text: str) -> str:
-    """A field of a CSV, quoted where it must be."""
+    """Quote a field of a CSV if necessary."""
     if not any(c in text for c in ',"\r\n'):
         return text
     return '"' + text.replace('"', '""') + '"'
@@ -106,14 +106,14 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
     if unsized and len(unsized) == len(found):
         raise InputError(
             f"{Path(path).name} has no Height and Width columns and none of its {len(found):,} images is known: their "
-            "sizes are needed to read column-major runs. Give the images it belongs to."
+            "sizes are needed to read column-major runs. Give the images that it belongs to."
         )
     for image_id, rows in found.items():
         yield sample_of(image_id, rows, known.get(image_id))
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """A CSV whose first columns are ImageId and EncodedPixels."""
+    """Recognise a CSV whose first columns are ImageId and EncodedPixels."""
     if peek.is_file and peek.columns(peek.path.name)[:2] == ("ImageId", "EncodedPixels"):
         return Recognition(Strength.SIGNATURE, "the columns ImageId and EncodedPixels")
     return None
@@ -138,9 +138,9 @@ FORMAT = Format(
             "labels, submission (no overlap, as the competition demands) or solution (with Height, Width, Usage)",
             choices=tuple(COLUMNS),
         ),
-        replace(POLICY, default="first-wins", about="who keeps a pixel that two cells claim, of a submission"),
-        Option("usage", "Private", "Usage of images that carry none", choices=USAGES),
-        Option("like", None, "a CSV whose order of images is kept, for example the sample submission", type=Path),
+        replace(POLICY, default="first-wins", about="which cell keeps a pixel that two cells claim, in a submission"),
+        Option("usage", "Private", "Usage of images without one", choices=USAGES),
+        Option("like", None, "a CSV whose order of images is followed, for example the sample submission", type=Path),
     ),
     extensions=(".csv",),
 )

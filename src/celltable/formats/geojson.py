@@ -1,4 +1,4 @@
-"""GeoJSON as QuPath reads and writes it: a FeatureCollection an image, a detection a cell."""
+"""GeoJSON as read and written by QuPath: a FeatureCollection per image, a detection per cell."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def write(
     """Write ``<id>.geojson`` per image; `objects` is QuPath's type: detection (light, many) or annotation (editable).
 
     Holes are inner rings, several parts a MultiPolygon. Sizes, ids and flags are under ``celltable``, which QuPath
-    passes over.
+    ignores.
     """
     report = ConversionReport()
     with new_folder(out, overwrite) as folder:
@@ -99,7 +99,7 @@ def _class(name: str) -> bytes:
 
 
 def colour_of(name: str) -> list[int]:
-    """A colour for a class that depends on its name alone: three numbers of 0 to 255.
+    """Choose a colour for a class from its name alone: three numbers from 0 to 255.
 
     >>> colour_of("Neoplastic") == colour_of("Neoplastic") != colour_of("Dead")
     True
@@ -109,7 +109,7 @@ def colour_of(name: str) -> list[int]:
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
-    """Read GeoJSON files of QuPath; sizes come from the file where celltable wrote it, else from the known `images`."""
+    """Read QuPath's GeoJSON files; sizes come from the file if celltable wrote it, else from the known `images`."""
     with open_files(path, (".geojson", ".json")) as files:
         found = {hit[1]: m for m in files.names if (hit := _FILE.match(m))}
         files.expect(found, "*.geojson")
@@ -134,7 +134,7 @@ def _sample(files: Files, image_id: str, member: str, known: Mapping[str, Image]
     if image_id not in known and isinstance(size, dict) and {"height", "width"} <= set(size):
         image = Image(image_id, int(size["height"]), int(size["width"]))
     if features and not min(image.size):
-        message = f"{member} names no image size and the image is not known; its cells were left out"
+        message = f"{member} does not state the image size and the image is not known; its cells were left out"
         findings.append(Finding("missing-image", message, "error", image_id))
         features = []
     return Sample(image, _cells(features, image, findings), tuple(findings))
@@ -152,7 +152,7 @@ def _cells(features: list[Any], image: Image, findings: list[Finding]) -> Instan
             counts.append(draw(parts, image.size))
             name = (properties.get("classification") or {}).get("name")
         except (InputError, KeyError, TypeError, AttributeError, ValueError) as exc:
-            message = f"feature {k}: {exc if isinstance(exc, InputError) else 'not a feature of GeoJSON'}; left out"
+            message = f"feature {k}: {exc if isinstance(exc, InputError) else 'not a GeoJSON feature'}; left out"
             findings.append(Finding("invalid-segmentation", message, "error", image.image_id))
             continue
         holed = any(p.holes for p in parts)
@@ -196,7 +196,7 @@ def _ring(points: list[list[float]]) -> Ring:
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """A FeatureCollection, or a list of features, per file."""
+    """Recognise files that hold a FeatureCollection or a list of features."""
     documents = named(peek.names, ".geojson", ".json")
     looked = [peek.outline(name) for name in spread(documents, 3)]
     if looked and all(_is_collection(outline) for outline in looked):

@@ -1,4 +1,4 @@
-"""Hugging Face data set: one Parquet file with the images inside, which `datasets` loads and its viewer shows."""
+"""Hugging Face data set: one Parquet file that includes the images, for `datasets` and the Hub's viewer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ rule(
     "invalid-details",
     "Details that are not JSON",
     "warning",
-    "The column details of an image is not JSON; it is left out.",
+    "The details column of an image is not valid JSON; it is left out.",
     emitter="import hf-parquet",
 )
 
@@ -38,7 +38,7 @@ KEEPS: Final = frozenset(
         *("polygons", "image-size", "empty-images", "pixels", "details", "image-details"),
     }
 )
-GROUP_BYTES: Final = 32 << 20  # a row group; the viewer reads whole ones
+GROUP_BYTES: Final = 32 << 20  # size of a row group; the viewer reads whole row groups
 
 CELL: Final = pa.struct(
     [
@@ -102,7 +102,7 @@ def write(samples: Iterable[Sample], out: Path, *, overwrite: bool = False) -> C
 
 
 def features() -> dict[str, Any]:
-    """The features of the columns, as the `datasets` library states them."""
+    """Describe the columns as features of the `datasets` library."""
     found = {f.name: _feature(f.type) for f in SCHEMA}
     found["image"] = {"_type": "Image"}
     return found
@@ -141,12 +141,12 @@ def _details(image: Image) -> dict[str, Any]:
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
-    """Read such a file, a few images at a time."""
+    """Read a file a few images at a time."""
     import pyarrow.parquet as pq
 
     path = Path(path)
     if not path.is_file():
-        raise NotFoundError(f"There is no file {path}.")
+        raise NotFoundError(f"{path} does not exist.")
     try:
         file = pq.ParquetFile(path)
     except pa.ArrowInvalid as exc:
@@ -154,7 +154,7 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
     with file:
         missing = set(SCHEMA.names) - set(file.schema_arrow.names)
         if missing:
-            raise InputError(f"{path.name} lacks the columns {', '.join(sorted(missing))}; it is another data set")
+            raise InputError(f"{path.name} lacks the columns {', '.join(sorted(missing))}; it is in another format")
         for batch in file.iter_batches(batch_size=8):
             for row in batch.to_pylist():
                 yield _sample(row, images or {})
@@ -187,7 +187,7 @@ def _sample(row: Mapping[str, Any], known: Mapping[str, Image]) -> Sample:
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """A Parquet file with the columns of this format."""
+    """Recognise a Parquet file with the columns of this format."""
     if not peek.is_file or peek.head(peek.path.name, 4) != b"PAR1":
         return None
     import pyarrow.parquet as pq
@@ -205,7 +205,7 @@ FORMAT = Format(
     name="hf-parquet",
     title="Hugging Face data set (Parquet)",
     description=(
-        "One Parquet file whose schema says that the column image holds pictures, so that `datasets` loads it and the "
+        "One Parquet file whose schema marks the column image as pictures, so that `datasets` loads it and the "
         "Hub's viewer shows it (https://huggingface.co/docs/datasets). Each row has a list of cells; masks are COCO "
         "run lengths."
     ),

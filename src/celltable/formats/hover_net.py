@@ -1,4 +1,4 @@
-"""The label files of HoVer-Net (CoNSeP layout): one MATLAB file per image with instance and type maps."""
+"""HoVer-Net label files (CoNSeP layout): one MATLAB file per image with instance and type maps."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _classes(cells: Instances) -> list[tuple[int, str | None]]:
 
 
 def centroids_xy(labels: NDArray[Any], ids: NDArray[Any]) -> NDArray[np.float64]:
-    """Mean x and y of the pixels of each label, float64 (n, 2).
+    """Compute the mean x and y of each label's pixels, float64 (n, 2).
 
     >>> centroids_xy(np.array([[0, 2, 2]]), np.array([2]))
     array([[1.5, 0. ]])
@@ -97,7 +97,7 @@ def centroids_xy(labels: NDArray[Any], ids: NDArray[Any]) -> NDArray[np.float64]
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Reading:
-    """Read such a folder, or a zip of it; class names come from type_info.json, else they are the type numbers."""
+    """Read a folder or zip of this layout; class names come from type_info.json, else they are the type numbers."""
     with open_files(path) as files:
         pictures, labels = pictures_and_labels(files, _FILE, "mat")
         files.expect(labels, "Labels/*.mat and Images/*.png")
@@ -123,12 +123,12 @@ def _decode(files: Files, member: str, names: Mapping[int, str]) -> tuple[NDArra
     try:
         data = loadmat(io.BytesIO(files.read(member)), variable_names=("inst_map", "inst_type", "type_map"))
     except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, EOFError) as exc:
-        raise InputError(f"not a MATLAB 5 file that can be read ({exc})") from exc
+        raise InputError(f"not a readable MATLAB 5 file ({exc})") from exc
     if "inst_map" not in data:
         raise InputError("it contains no inst_map")
     labels = np.asarray(data["inst_map"])
     if labels.ndim != 2 or labels.dtype.kind not in "iuf":
-        raise InputError(f"inst_map has the shape {labels.shape} and type {labels.dtype}; expected a plane of numbers")
+        raise InputError(f"inst_map has shape {labels.shape} and type {labels.dtype}; expected one plane of numbers")
     ids = np.unique(labels[labels > 0])
     types = np.asarray(data.get("inst_type", ())).ravel()
     if types.size == 0 or ids.size == 0:
@@ -140,7 +140,7 @@ def _decode(files: Files, member: str, names: Mapping[int, str]) -> tuple[NDArra
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """MATLAB files in a folder Labels."""
+    """Recognise MATLAB files in a folder Labels."""
     labels = [hit[0] for hit in peek.matches(_FILE) if hit[1].lower() == "labels" and hit[3].lower() == "mat"]
     if any(peek.head(name, 6) == b"MATLAB" for name in labels[:3]):
         return Recognition(Strength.SIGNATURE, "MATLAB files in a folder Labels")

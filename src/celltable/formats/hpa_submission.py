@@ -31,9 +31,9 @@ from ._out import new_file
 KEEPS: Final = frozenset(
     {"overlap", "holes", "components", "classes", "multi-class", "scores", "exact-mask", "image-size", "empty-images"}
 )
-MERGED_LOCATION: Final = "classes: cells whose location is written as the class that holds it"
-MAX_COUNTS_BYTES: Final = 1 << 24  # one mask; a compressed bomb ends here
-_PAIR: Final = 3  # tokens: class, confidence, mask
+MERGED_LOCATION: Final = "classes: cells whose location is written as the class that includes it"
+MAX_COUNTS_BYTES: Final = 1 << 24  # largest mask, as protection against decompression bombs
+_PAIR: Final = 3  # tokens per cell: class, confidence, mask
 
 
 def write(
@@ -48,8 +48,8 @@ def write(
     """Write one row per image; a cell of several classes is repeated, an image without cells gets an empty mask.
 
     `default_class` is written for cells without a class of the challenge; cells without a score get confidence 1.
-    Locations of the atlas are written as the class that holds them, ``Peroxisomes`` as 17, and counted. The images
-    keep the order of `like`, a CSV such as the sample submission.
+    Locations of the atlas are written as the class that includes them (``Peroxisomes`` as 17) and counted. The images
+    follow the order of `like`, a CSV such as the sample submission.
     """
     report = ConversionReport()
 
@@ -87,7 +87,7 @@ def _triples(cells: Instances, default: int, report: ConversionReport) -> Iterat
 
 
 def _number(name: str, default: int, report: ConversionReport) -> int:
-    """The number of a class, given by name or number, or of the class that holds a location of the atlas."""
+    """Return the number of a class given by name, number, or a location of the atlas that it includes."""
     if name.isascii() and name.isdecimal() and int(name) < len(CLASSES):
         return int(name)
     number = class_number(name)
@@ -102,7 +102,7 @@ def _short(value: float) -> str:
 
 
 def empty_prediction(size: Sequence[int]) -> str:
-    """The placeholder of sample_submission.csv: class 0, confidence 1, a mask without a pixel.
+    """Make the placeholder of sample_submission.csv: class 0, confidence 1, an empty mask.
 
     >>> empty_prediction((2048, 2048))
     '0 1 eNoLCAgIMAEABJkBdQ=='
@@ -111,12 +111,12 @@ def empty_prediction(size: Sequence[int]) -> str:
 
 
 def pack_mask(counts: bytes) -> str:
-    """COCO counts as the challenge packs them: zlib, then base64."""
+    """Pack COCO counts like the challenge: zlib, then base64."""
     return base64.b64encode(zlib.compress(counts, zlib.Z_BEST_COMPRESSION)).decode("ascii")
 
 
 def unpack_mask(text: str, size: tuple[int, int]) -> bytes:
-    """COCO counts of a packed mask; the ``b'…'`` that Python's str() leaves around bytes is stripped.
+    """Unpack a mask to COCO counts; the ``b'…'`` that Python's str() leaves around bytes is stripped.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def unpack_mask(text: str, size: tuple[int, int]) -> bytes:
         raise MaskError(f"'{bare[:16]}…' is not a packed mask: {exc}") from exc
     if not inflater.eof:
         raise MaskError(
-            "a packed mask that is cut short" if not inflater.unconsumed_tail else "a packed mask too large"
+            "a truncated packed mask" if not inflater.unconsumed_tail else "a packed mask that is too large"
         )
     Masks.of([counts], size).check()
     return counts
@@ -168,7 +168,7 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Reading:
 def _sample(image_id: str, row: Mapping[str, str], known: Image | None, line: int, again: bool) -> Sample:
     findings: list[Finding] = []
     if again:
-        findings.append(Finding("image-listed-twice", f"line {line}: the image has a row already", "error", image_id))
+        findings.append(Finding("image-listed-twice", f"line {line}: the image already has a row", "error", image_id))
     try:
         size = int(row.get("ImageHeight", "")), int(row.get("ImageWidth", ""))
     except ValueError:
@@ -234,7 +234,7 @@ def _confidence(text: str) -> float:
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """A CSV with a column PredictionString."""
+    """Recognise a CSV with a column PredictionString."""
     if peek.is_file and "PredictionString" in peek.columns(peek.path.name):
         return Recognition(Strength.SIGNATURE, "a column PredictionString")
     return None
@@ -256,12 +256,12 @@ FORMAT = Format(
         Option(
             "default_class",
             NEGATIVE,
-            "class number of cells without a class of the challenge (18: Negative)",
+            "class number for cells without a class of the challenge (18: Negative)",
             low=0,
             high=len(CLASSES) - 1,
         ),
         Option("id_column", "ID", "name of the first column", choices=("ID", "ImageID")),
-        Option("like", None, "a CSV whose order of images is kept, for example the sample submission", type=Path),
+        Option("like", None, "a CSV whose order of images is followed, for example the sample submission", type=Path),
     ),
     limits=Limits(kind="cell", class_name="Negative", score=1.0, classes=CLASSES),
     extensions=(".csv",),

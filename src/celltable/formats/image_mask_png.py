@@ -1,4 +1,4 @@
-"""Colour-coded semantic masks in images/ and masks/ of train, valid and test, as the ImageMask sets of PanNuke are."""
+"""Colour-coded semantic masks in images/ and masks/ of train, valid and test, as in PanNuke's ImageMask sets."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ from ._pixels import encode_png, write_bytes
 
 KEEPS: Final = frozenset({"holes", "components", "classes", "exact-mask", "image-size", "empty-images", "pixels"})
 PALETTE: Final = Option("palette", "v1", "v1, v2, binary or Class=#RRGGBB,…")
-LOST_IDS: Final = 10  # the published generator drew only pixels whose instance id is larger
+LOST_IDS: Final = 10  # the published generator drew only pixels with larger instance ids
 LOST: Final = f"as published: cells with ids up to {LOST_IDS} not drawn"
-MIXED: Final = "as published: pixels of two classes whose colours were added up"
+MIXED: Final = "as published: pixels of two classes whose colours were added"
 _SPLITS: Final = ("train", "valid", "test")
 _FILE = re.compile(r"^(?:.*?/)??(?:(train|valid|test)/)?(images|masks)/([^/]+)\.(png|jpe?g|tiff?|bmp)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How the files are made."""
+    """Settings for writing the files."""
 
     palette: Mapping[str, Colour]
     size: int
@@ -58,22 +58,22 @@ class _Plan:
 
 @dataclass(slots=True)
 class _Done:
-    """The images written so far, and the part that each ends up in."""
+    """The images written so far, and the part that each one goes to."""
 
     images: list[Image] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
 
     def own(self) -> list[str]:
-        """The part that each image says it is of; train where it names another."""
+        """Return the stated part of each image; train if it is not one of the three."""
         return [{"val": "valid", "valid": "valid", "test": "test"}.get(i.split or "", "train") for i in self.images]
 
     def table(self) -> bytes:
-        """The rows of ids.csv."""
+        """Return the rows of ids.csv."""
         rows = enumerate(zip(self.places, self.images, strict=True), FIRST)
         return _csv(("number", "split", "image_id"), [(n, place, i.image_id) for n, (place, i) in rows])
 
     def state(self, report: ConversionReport) -> None:
-        """Say where each image went, and what became of their own splits and groups."""
+        """Report where each image went, and what happened to their own splits and groups."""
         groups: dict[str, set[str]] = {}
         for place, image in zip(self.places, self.images, strict=True):
             report.parts[image.image_id] = place
@@ -95,21 +95,21 @@ def write(
 ) -> ConversionReport:
     """Write ``{train,valid,test}/{images,masks}/<N>.png``, ``ids.csv`` and ``classes.csv``.
 
-    ``ids.csv`` says which image each number is, ``classes.csv`` which colour each class has.
+    ``ids.csv`` lists the image of each number, ``classes.csv`` the colour of each class.
 
     Parameters
     ----------
     palette
-        ``v1``, ``v2``, ``binary`` or ``Class=#RRGGBB,…``; ``*`` is every class that is not named. Cells of other
-        classes are not drawn, which is stated as a loss.
+        ``v1``, ``v2``, ``binary`` or ``Class=#RRGGBB,…``; ``*`` stands for all other classes. Cells of other
+        classes are not drawn, which is reported as a loss.
     size
-        Edge of the written images (512 in the published sets); 0 leaves them as they are. Images are interpolated
-        bilinearly, masks take the nearest pixel.
+        Edge of the written images (512 in the published sets); 0 keeps their size. Images are interpolated bilinearly,
+        masks by the nearest pixel.
     split
         Shares of train, valid and test of the images, shuffled by `seed`; ``keep`` takes each image's own split.
-        Images that are moved and leakage groups that are divided are stated as losses.
+        Images that are moved and leakage groups that are divided are reported as losses.
     as_published
-        Reproduces the defects of the published generator (ImageMaskDatasetGenerator.py): cells whose published id is
+        Reproduce the defects of the published generator (ImageMaskDatasetGenerator.py): cells whose published id is
         at most 10 are missing, red and blue of the images are swapped, classes that share a pixel add up their
         colours, masks are interpolated like images and, in V1, images and masks are stored as JPEG. Its shuffle had no
         seed; this one has.
@@ -156,7 +156,7 @@ def _shares(text: str) -> list[float]:
 
 
 def shuffled_places(n: int, shares: Sequence[float], seed: int) -> list[str]:
-    """The split of each of `n` images: shares rounded down, the rest to test, as 2,656 give 2,124, 398 and 134."""
+    """Assign `n` images to splits: shares rounded down, the rest to test, so that 2,656 give 2,124, 398 and 134."""
     order = np.random.default_rng(seed).permutation(n)
     train, valid = (int(n * share / 100) for share in shares[:2])
     places = np.array([""] * n, dtype="U5")
@@ -172,7 +172,7 @@ def _move(waiting: Path, place: Path, name: str) -> None:
 
 
 def _complete(folder: Path) -> None:
-    """All six folders, also where a share of few images came to none."""
+    """Create all six folders, even those that get no images."""
     for split in _SPLITS:
         for kind in ("images", "masks"):
             (folder / split / kind).mkdir(parents=True, exist_ok=True)
@@ -191,7 +191,7 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
 
 
 def _mask(report: ConversionReport, sample: Sample, plan: _Plan) -> tuple[NDArray[np.uint8], Sample]:
-    """The colour mask of an image, and the sample with the cells that are in it."""
+    """Draw the colour mask of an image, and return it with the sample of the cells drawn."""
     cells = sample.instances
     rest = "*" if "*" in plan.palette else None
     names = np.array([n if n in plan.palette else rest for n in cells.column("class_name")], dtype=object)
@@ -213,12 +213,12 @@ def _mask(report: ConversionReport, sample: Sample, plan: _Plan) -> tuple[NDArra
     left = replace(sample, instances=cells)
     report.add(IDENTITY, len(cells))
     keeps = (KEEPS | {"ids"}) - (set() if rest is None else {"classes"})
-    tally(report, left, keeps, ("split",))  # the split is counted when all images have found their parts
+    tally(report, left, keeps, ("split",))  # the split is counted once all images have their parts
     return canvas, left
 
 
 def _published_ids(cells: Instances) -> NDArray[np.int64]:
-    """The ids of PanNuke's masks, which its reader keeps as ``channel:id``; elsewhere the instance ids."""
+    """Return the ids in PanNuke's masks, which its reader keeps as ``channel:id``; otherwise the instance ids."""
     hits = [re.fullmatch(r"\d:(\d+)", source or "") for source in cells.column("source_id")]
     return np.array([int(h[1]) if h else i for h, i in zip(hits, cells.ids.tolist(), strict=True)], np.int64)
 
@@ -226,7 +226,7 @@ def _published_ids(cells: Instances) -> NDArray[np.int64]:
 def _added_up(
     report: ConversionReport, cells: Instances, names: NDArray[Any], palette: Mapping[str, Colour]
 ) -> NDArray[np.uint8]:
-    """The colours of the classes added up in 8 bits, where 255 and 255 make 254, as the generator did."""
+    """Add the colours of the classes in 8 bits, where 255 + 255 gives 254, as the generator did."""
     canvas = np.zeros((*cells.size, 3), np.uint8)
     claimed = np.zeros(cells.size, np.uint8)
     for name, colour in palette.items():
@@ -250,7 +250,7 @@ def _picture(report: ConversionReport, sample: Sample, plan: _Plan) -> NDArray[n
 
 
 def _eight_bit(pixels: NDArray[Any]) -> tuple[NDArray[np.uint8], bool]:
-    """Pixels of 8 bits and whether they had to be scaled: PanNuke's float64 holds whole numbers up to 255."""
+    """Convert pixels to 8 bits, and say whether they had to be scaled; PanNuke's float64 holds integers up to 255."""
     if pixels.dtype == np.uint8:
         return pixels, False
     low, top = float(pixels.min(initial=0)), float(pixels.max(initial=0))
@@ -287,7 +287,7 @@ def read(
     tolerance: int = 0,
     swap_rb: bool = False,
 ) -> Reading:
-    """Read such a set: the cells are 8-connected components of one colour, which merges cells that touch.
+    """Read a set of this layout: cells are 8-connected components of one colour, so touching cells are merged.
 
     Parameters
     ----------
@@ -297,7 +297,7 @@ def read(
         A pixel belongs to the nearest colour of the palette if no channel differs by more; interpolated and JPEG masks
         need about 64. Other pixels that are not near black are counted in a finding.
     swap_rb
-        Swap red and blue of the images, which the published sets have the wrong way round.
+        Swap red and blue of the images, which are the wrong way round in the published sets.
     """
     colours = palette_of(palette)
     with open_files(path) as files:
@@ -336,7 +336,7 @@ def _read_ids(files: Files) -> dict[str, str]:
 
 
 def _swapped(sample: Sample, load: Load, known: bool) -> Sample:
-    """The sample with red and blue exchanged; also for whoever reads the file later, if its place is not known."""
+    """Exchange red and blue of a sample and, unless the image is known, of its recorded pixel locations."""
     image = sample.image
     if not known:
         picks = [(where, *pick) for where in image.pixels for pick in (("red", 2), ("green", 1), ("blue", 0))]
@@ -385,7 +385,7 @@ def _components(classes: NDArray[np.uint8], names: Sequence[str], size: tuple[in
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """Folders images and masks with files of the same names, the masks in a few colours."""
+    """Recognise folders images and masks with files of the same names, the masks in a few colours."""
     found: dict[str, set[str]] = {"images": set(), "masks": set()}
     masks = []
     for hit in peek.matches(_FILE):
@@ -400,7 +400,7 @@ def recognise(peek: Peek) -> Recognition | None:
 
 
 def _few_colours(mask: NDArray[Any] | None) -> bool:
-    """Whether a mask is black and colours of full or no intensity in each channel; blurred edges do not count."""
+    """Whether a mask has only colours of full or no intensity in each channel; blurred edges do not count."""
     if mask is None or mask.ndim != 3 or mask.dtype != np.uint8:
         return False
     rgb = mask[..., :3]
@@ -414,8 +414,8 @@ FORMAT = Format(
     name="image-mask-png",
     title="ImageMask (colour-coded PNG)",
     description=(
-        "{train,valid,test}/{images,masks}/<N>.png with a colour per class, as the ImageMask-Dataset-PanNuke sets have "
-        "it (https://github.com/sarah-antillia/ImageMask-Dataset-PanNuke), with ids.csv, classes.csv and the figure "
+        "{train,valid,test}/{images,masks}/<N>.png with a colour per class, like the ImageMask-Dataset-PanNuke sets "
+        "(https://github.com/sarah-antillia/ImageMask-Dataset-PanNuke), with ids.csv, classes.csv and the figure "
         "statistics.svg. Semantic: touching cells of a class are one. The data set pannuke_imagemask reads the "
         "published sets, whose red and blue are exchanged; read one made without --as-published by this format."
     ),
@@ -430,14 +430,14 @@ FORMAT = Format(
     ),
     write_options=(
         PALETTE,
-        Option("size", 0, "edge of the written images; 0 leaves them as they are", low=0, unit="px"),
+        Option("size", 0, "edge of the written images; 0 keeps their size", low=0, unit="px"),
         Option("split", "80/15/5", "shares of train, valid and test, or keep"),
         Option("seed", 0, "seed of the shuffle", low=0),
         Option(
             "as_published",
             False,
             "with the defects of the published generator: ids up to 10 missing, red and blue "
-            "swapped, colours of classes that share pixels added up, masks interpolated, JPEG in v1",
+            "swapped, colours of classes that share pixels added, masks interpolated, JPEG in v1",
         ),
     ),
     limits=Limits(semantic=True, divides=True, classes=CLASS_NAMES),

@@ -1,4 +1,4 @@
-"""Label maps as 16-bit PNG: one file per image, 0 is background, every other value is the number of a cell."""
+"""Label maps as 16-bit PNG: one file per image, 0 is background, every other value is a cell."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEEPS: Final = frozenset({"holes", "components", "ids", "exact-mask", "image-siz
 def write(
     samples: Iterable[Sample], out: Path, *, policy: str = "last-wins", overwrite: bool = False
 ) -> ConversionReport:
-    """Write ``<id>.png`` per image, always 16 bit: in 8 bits the 256th cell would become background."""
+    """Write ``<id>.png`` per image, always 16-bit, since in 8 bits the 256th cell would become background."""
     report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
@@ -38,7 +38,7 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """PNG files whose pixels are cell ids, all of them."""
+    """Recognise PNG files that are all label maps."""
     labels = named(peek.names, ".png")
     judged = label_maps(peek, labels)
     if labels and judged is not False:
@@ -49,7 +49,7 @@ def recognise(peek: Peek) -> Recognition | None:
 FORMAT = Format(
     name="label-png",
     title="Label maps, PNG",
-    description="One 16-bit grey PNG an image; 0 is background and every other value one cell.",
+    description="One 16-bit grey PNG per image; 0 is background and every other value is a cell.",
     keeps=KEEPS,
     read=read,
     write=write,

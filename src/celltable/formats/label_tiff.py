@@ -1,4 +1,4 @@
-"""Label maps as TIFF: one file per image, 0 is background, every other value is the number of a cell."""
+"""Label maps as TIFF: one file per image, 0 is background, every other value is a cell."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def write(
     bits: int = 0,
     overwrite: bool = False,
 ) -> ConversionReport:
-    """Write ``<id>.tif`` an image: 16 bit where the ids fit, 32 bit otherwise, or always `bits` wide.
+    """Write ``<id>.tif`` per image: 16-bit if the ids fit, 32-bit otherwise, or always `bits` wide.
 
     Parameters
     ----------
     policy
-        Who keeps a pixel that several cells claim (see `celltable.geometry.masks.Masks.flatten`).
+        Which cell keeps a pixel that several cells claim (see `celltable.geometry.masks.Masks.flatten`).
     compression
-        A TIFF compression that tifffile knows: zlib, lzw, zstd, none, ….
+        A TIFF compression supported by tifffile: zlib, lzw, zstd, none, ….
     bits
-        16 or 32; 0 takes what the ids of each image need.
+        16 or 32; 0 for what the ids of each image need.
     """
     report = ConversionReport()
     with new_folder(out, overwrite) as folder:
@@ -58,7 +58,7 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """TIFF files whose pixels are cell ids, all of them."""
+    """Recognise TIFF files that are all label maps."""
     labels = named(peek.names, ".tif", ".tiff")
     judged = label_maps(peek, labels)
     if labels and judged is not False:
@@ -70,8 +70,8 @@ FORMAT = Format(
     name="label-tiff",
     title="Label maps, TIFF",
     description=(
-        "One TIFF an image, 16 or 32 bit, compressed; 0 is background and every other value one cell. What ImageJ, "
-        "napari, CellProfiler and most segmentation tools read and write."
+        "One compressed 16- or 32-bit TIFF per image; 0 is background and every other value is a cell. ImageJ, napari, "
+        "CellProfiler and most segmentation tools read and write it."
     ),
     keeps=KEEPS,
     read=read,

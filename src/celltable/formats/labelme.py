@@ -1,4 +1,4 @@
-"""LabelMe JSON: one file per image, polygons that a person can edit, masks for cells with holes."""
+"""LabelMe JSON: one file per image, with polygons that a person can edit and masks for cells with holes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KEEPS: Final = frozenset(
         *("empty-images", "pixels"),
     }
 )
-VERSION: Final = "5.4.1"  # of the format, as LabelMe writes it
+VERSION: Final = "5.4.1"  # version of the format, as LabelMe writes it
 _FILE = re.compile(r"^(?:.*/)?([^/]+)\.json$", re.IGNORECASE)
 POINTS: Final = Layout(
     *(b"", b"", b"", b"", b"", b"", b"[\n", b"\n   ]"),
@@ -49,7 +49,7 @@ _POLYGON: Final = b',\n   "shape_type": "polygon",\n   "mask": null'
 def write(
     samples: Iterable[Sample], out: Path, *, default_label: str = "nucleus", overwrite: bool = False
 ) -> ConversionReport:
-    """Write ``<id>.json`` beside ``<id>.png``: a polygon per part (joined by ``group_id``), a mask for a hole."""
+    """Write ``<id>.json`` beside ``<id>.png``: a polygon per part (joined by ``group_id``), or a mask for a hole."""
     report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
@@ -68,7 +68,7 @@ def write(
 
 
 def _document(sample: Sample, picture: str, report: ConversionReport, default: str) -> bytes:
-    """The JSON of one image, a space for each level, as LabelMe's own files are laid out to be read."""
+    """Format the JSON of one image, indented like LabelMe's own files."""
     head: dict[str, Any] = {"version": VERSION, "flags": {}, "shapes": [], "imagePath": picture, "imageData": None}
     head |= {"imageHeight": sample.image.height, "imageWidth": sample.image.width}
     frame = msgspec.json.format(msgspec.json.encode(head), indent=1)
@@ -77,7 +77,7 @@ def _document(sample: Sample, picture: str, report: ConversionReport, default: s
 
 
 def _shapes(cells: Instances, report: ConversionReport, default: str) -> bytes:
-    """One row per part of a cell, or one with a mask for a cell with a hole."""
+    """Make one row per part of a cell, or one row with a mask for a cell with a hole."""
     n, names = len(cells), cells.column("class_name")
     report.add(GIVEN_CLASS, names.count(None))
     drawn = published(cells)
@@ -105,7 +105,7 @@ def _shapes(cells: Instances, report: ConversionReport, default: str) -> bytes:
 
 
 def _by_row(shapes: Shapes, has_part: NDArray[np.bool_]) -> Shapes:
-    """The parts as rows of their own, none in the other rows."""
+    """Spread the parts over rows of their own, leaving the other rows empty."""
     return replace(shapes, cell_first=np.concatenate([[0], np.cumsum(has_part)]))
 
 
@@ -200,7 +200,7 @@ def _cells(shapes: list[Any], image: Image, findings: list[Finding]) -> Instance
 
 
 def _draw(shapes: list[Mapping[str, Any]], size: tuple[int, int]) -> tuple[bytes, bytes | None]:
-    """The mask of the shapes of one cell, and its polygons where it has nothing else."""
+    """Return the mask of one cell's shapes, and its polygons if it has only polygons."""
     rings, masks = [], []
     for shape in shapes:
         kind = shape.get("shape_type", "polygon")
@@ -237,7 +237,7 @@ def _rectangle(points: NDArray[np.float64]) -> list[float]:
 
 
 def _placed(shape: Mapping[str, Any], points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """A mask shape on the canvas of the image."""
+    """Decode a mask shape onto the canvas of the image."""
     try:
         crop = read_pixels(base64.b64decode(str(shape.get("mask")), validate=True), "mask.png") > 0
     except binascii.Error as exc:
@@ -252,7 +252,7 @@ def _placed(shape: Mapping[str, Any], points: NDArray[np.float64], size: tuple[i
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """JSON with ``shapes`` and the size or path of an image, per file."""
+    """Recognise JSON files with ``shapes`` and the size or path of an image."""
     looked = [peek.outline(name) for name in spread(named(peek.names, ".json"), 3)]
     if looked and all("shapes" in o.members and {"imagePath", "imageHeight"} & set(o.members) for o in looked):
         return Recognition(Strength.SIGNATURE, "JSON with the keys shapes and imagePath of LabelMe")
@@ -263,13 +263,13 @@ FORMAT = Format(
     name="labelme",
     title="LabelMe",
     description=(
-        "One JSON per image beside the image, a polygon per part and a mask where a cell has a hole "
+        "One JSON file beside each image, with a polygon per part, or a mask for a cell with a hole "
         "(https://github.com/wkentaro/labelme). Parts of one cell share a group_id."
     ),
     keeps=KEEPS,
     read=read,
     write=write,
     recognise=recognise,
-    write_options=(Option("default_label", "nucleus", "label of cells without a class"),),
+    write_options=(Option("default_label", "nucleus", "label for cells without a class"),),
     limits=Limits(class_name="nucleus"),
 )

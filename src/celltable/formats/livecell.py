@@ -1,4 +1,4 @@
-"""The annotation files of LIVECell: wide, of single cell types and of nested training-set sizes, all from one store."""
+"""LIVECell's annotation files: all cell types, single cell types and nested training-set sizes, from one store."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ LICENCES: Final = [
     }
 ]
 ANNOTATION: Final = ("id", "image_id", "category_id", "segmentation", "area", "bbox", "iscrowd")
-UNLABELLED: Final = "unlabelled images: images nobody annotated left out"
-NO_PART: Final = "split: images of no part (train, val, test) put into train"
-NO_TYPE: Final = "cell type: images without one, which are in the wide files only"
+UNLABELLED: Final = "unlabelled images: unannotated images left out"
+NO_PART: Final = "split: images without a part (train, val, test) put into train"
+NO_TYPE: Final = "cell type: images without one, which are only in the files of all types"
 
 
 def _image_record(image: Image, number: int) -> bytes:
@@ -62,7 +62,7 @@ def _image_record(image: Image, number: int) -> bytes:
 
 
 def _annotations(cells: Instances, image_number: int, ids: list[int], report: ConversionReport) -> list[Piece]:
-    """The pieces of the rows of an image's cells: published polygons, and outlines of the masks that have none."""
+    """Make the rows of an image's cells: published polygons, and outlines of masks without one."""
     drawn = np.fromiter((p is not None for p in cells.column("polygon")), bool, len(cells))
     traced = outlines(cells.rle, ~drawn)
     report.add(HOLES, int(np.count_nonzero(traced.holed)))
@@ -80,7 +80,7 @@ def _annotations(cells: Instances, image_number: int, ids: list[int], report: Co
 
 
 def _filled(shapes: Shapes) -> Shapes:
-    """The outer rings alone."""
+    """Keep only the outer rings."""
     lengths, outer = np.diff(shapes.ring_first), np.zeros(len(shapes.ring_first) - 1, bool)
     outer[shapes.part_first[:-1]] = True
     xy: Any = shapes.xy.reshape(-1, 2)[np.repeat(outer, lengths)].ravel()
@@ -89,7 +89,7 @@ def _filled(shapes: Shapes) -> Shapes:
 
 
 def _areas(shapes: Shapes) -> NDArray[np.float64]:
-    """Shoelace area of each cell, px², 0 where it has no part; every ring is an outer one."""
+    """Compute the shoelace area of each cell in px², 0 for a cell without parts; all rings are outer rings."""
     x, y = shapes.xy.reshape(-1, 2).astype(np.float64).T
     following = np.arange(1, len(x) + 1)
     following[shapes.ring_first[1:] - 1] = shapes.ring_first[:-1]
@@ -107,7 +107,7 @@ def _published_or(measured: NDArray[np.float64], given: list[Any]) -> list[Any]:
 
 @dataclass(slots=True)
 class _Export:
-    """An export in the making: the open files, and the training images written so far, of which subsets are drawn."""
+    """An export in progress: the open files, and the training images written so far, from which subsets are drawn."""
 
     folder: Path
     stack: ExitStack
@@ -115,7 +115,7 @@ class _Export:
     as_published: bool
     pixels: bool
     train: IO[bytes] = field(init=False)
-    numbers: Numbers = field(default_factory=Numbers)  # of images and cells of all files
+    numbers: Numbers = field(default_factory=Numbers)  # ids of images and cells across all files
     writers: dict[str, CocoWriter] = field(default_factory=dict)
     spans: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # training image → its bytes in `train`
     types: dict[str, str] = field(default_factory=dict)
@@ -125,7 +125,7 @@ class _Export:
         self.train = self.stack.enter_context(TemporaryFile(dir=self.folder))  # noqa: SIM115
 
     def add(self, sample: Sample) -> None:
-        """One image, to the wide file of its part and to the one of its cell type."""
+        """Add one image to the file of its part and to the file of its cell type."""
         image = sample.image
         if not image.annotated:
             self.report.add(UNLABELLED)
@@ -148,7 +148,7 @@ class _Export:
             self._picture(sample)
 
     def _records(self, sample: Sample) -> tuple[bytes, bytes]:
-        """The record of an image, and those of its cells, one per line."""
+        """Format the record of an image and those of its cells, one per line."""
         image, cells = sample.image, sample.instances
         from_coco = "coco_id" in image.metadata
         number = self.numbers.take(image.metadata.get("coco_id"), lowest=0)
@@ -181,7 +181,7 @@ class _Export:
         return self.writers[name]
 
     def finish(self, seed: int) -> None:
-        """Draw the training sets of 2, 4, 5, 25 and 50 %, and put the heads on all files."""
+        """Draw the training sets of 2, 4, 5, 25 and 50 %, and complete all files."""
         if self.spans:
             ids = list(self.spans)
             drawn = nested(ids, LIVECELL_PERCENTS, strata=[self.types[i] for i in ids], seed=seed)
@@ -210,17 +210,17 @@ def write(
 
     ``LIVECell/livecell_coco_{train,val,test}.json`` hold all images of a part,
     ``LIVECell_single_cells/<type>/{train,val,test}.json`` those of one cell type, and
-    ``LIVECell_dataset_size_split/{0_train2,1_train4,2_train5,3_train25,4_train50}percent.json`` random training sets
-    that contain each other, with every cell type in proportion. Keys, their order, ids and polygons are those of the
+    ``LIVECell_dataset_size_split/{0_train2,1_train4,2_train5,3_train25,4_train50}percent.json`` nested random
+    training sets, with every cell type in proportion. Keys, their order, ids and polygons are those of the
     release; the order of the images is that of their names. A mask without a published polygon is outlined. Images
     that nobody annotated are left out, as in the release; annotated ones of no part go to train.
 
     Parameters
     ----------
     seed
-        Seed of the training sets. The published ones were drawn at random, too: theirs are other images.
+        Seed of the training sets. The published ones were also drawn at random and contain other images.
     pixels
-        Write ``images/livecell_{train_val,test}_images/<type>/<name>.tif``, too.
+        Also write ``images/livecell_{train_val,test}_images/<type>/<name>.tif``.
     as_published
         Single-type files as they were first published: ``livecell_<type>_<part>.json``, annotations an object by id.
 
@@ -235,13 +235,13 @@ def write(
         for sample in samples:
             export.add(sample)
         if not export.writers:
-            raise InputError("no image is annotated; the files of LIVECell name images with annotations only.")
+            raise InputError("no image is annotated; LIVECell's files list only annotated images.")
         export.finish(seed)
     return report
 
 
 def type_folder(cell_type: str) -> str:
-    """The folder of a cell type.
+    """Name the folder of a cell type.
 
     >>> type_folder("SH-SY5Y"), type_folder("SkBr3"), type_folder("")
     ('shsy5y', 'skbr3', '')
@@ -250,12 +250,12 @@ def type_folder(cell_type: str) -> str:
 
 
 def _stem(image: Image) -> str:
-    """The file name without its ending; an image that is listed twice has its number at the end of its id."""
+    """Return the file name without its extension; the id of an image listed twice ends in its number."""
     return to_name(image.image_id.removesuffix(f"#{image.metadata.get('coco_id')}"))
 
 
 def _outlined(cells: Instances, report: ConversionReport) -> Instances:
-    """The cells that have a pixel or a published polygon; the others are counted as lost."""
+    """Keep the cells with pixels or a published polygon, and count the others as lost."""
     drawn = np.fromiter((p is not None for p in cells.column("polygon")), bool, len(cells))
     keep = (np.asarray(cells.area) > 0) | drawn
     report.add(EMPTY_MASKS, int(np.count_nonzero(~keep)))
@@ -263,7 +263,7 @@ def _outlined(cells: Instances, report: ConversionReport) -> Instances:
 
 
 def _tally(report: ConversionReport, sample: Sample, pixels: bool) -> None:
-    """Count what is lost; published areas and boxes stay, and what the names of the release say is read from them."""
+    """Count what is lost; published areas and boxes are kept, and what file names state can be read back."""
     cells = sample.instances.with_columns(published_area=None, published_bbox=None, crowd=False)
     if set(cells.column("annotator")) <= {"manual"}:
         cells = cells.with_columns(annotator=None)

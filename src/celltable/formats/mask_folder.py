@@ -27,7 +27,7 @@ from ._pixels import encode, encode_mask, write_bytes
 KEEPS: Final = frozenset(
     {"overlap", "holes", "components", "ids", "exact-mask", "image-size", "empty-images", "pixels"}
 )
-_PARTS: Final = ("train", "valid", "val", "test")  # folders of semantic masks, not of an image
+_PARTS: Final = ("train", "valid", "val", "test")  # folders of semantic masks, not of one image
 _MASK = re.compile(r"^(?:.*/)?([^/]+)/masks/([^/]+)\.(?:png|tiff?|bmp)$", re.IGNORECASE)
 _IMAGE = re.compile(r"^(?:.*/)?([^/]+)/images/([^/]+)\.(?:png|tiff?|bmp|jpe?g)$", re.IGNORECASE)
 
@@ -35,7 +35,7 @@ _IMAGE = re.compile(r"^(?:.*/)?([^/]+)/images/([^/]+)\.(?:png|tiff?|bmp|jpe?g)$"
 def write(samples: Iterable[Sample], out: Path, *, names: str = "ids", overwrite: bool = False) -> ConversionReport:
     """Write ``<id>/images/<id>.png`` and one ``<id>/masks/<cell>.png`` (0 and 255) per cell.
 
-    ``names="source"`` names a mask by the cell's id in the release, if it has one, instead of by its number.
+    ``names="source"`` names masks by the cell's id in the release, if it has one, instead of its number.
     """
     report = ConversionReport()
     with new_folder(out, overwrite) as folder:
@@ -65,9 +65,9 @@ def _stems(cells: Instances, names: str) -> list[str]:
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
-    """Read such a folder or a zip of it; a mask that cannot be read becomes a finding and is left out.
+    """Read a folder or zip of this layout; a mask that cannot be read becomes a finding and is left out.
 
-    Masks named by numbers keep them as instance ids; others are numbered in the order of their names.
+    Masks named by numbers keep these as instance ids; others are numbered in the order of their names.
     """
     with open_files(path) as files:
         masks: dict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -106,7 +106,7 @@ def _sample(
 
 
 def _read(members: list[str], files: Files) -> list[tuple[bytes, tuple[int, int]] | str]:
-    """Run lengths and size of each mask, or what is wrong with its file."""
+    """Read the run lengths and size of each mask, or say what is wrong with its file."""
     if all(m.lower().endswith(".png") for m in members):
         batch = files.masks(members)
         wrong = dict(batch.errors)
@@ -132,7 +132,7 @@ def _ids(names: list[str]) -> list[int] | None:
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """A folder per image with masks/ of binary PNGs, and images/ with a picture named as the folder."""
+    """Recognise a folder per image with masks/ of binary PNGs, and images/ with a picture named like the folder."""
     masks = [hit for hit in peek.matches(_MASK) if hit[1].lower() not in _PARTS]
     if masks and all(_binary(peek.picture(hit[0])) for hit in spread_matches(masks)):
         return Recognition(Strength.LAYOUT, "a folder per image with one binary mask per cell in masks/")
@@ -140,13 +140,13 @@ def recognise(peek: Peek) -> Recognition | None:
 
 
 def spread_matches(masks: list[re.Match[str]]) -> list[re.Match[str]]:
-    """A few of the masks."""
+    """Pick a few of the masks."""
     chosen = set(spread([hit[0] for hit in masks], 6))
     return [hit for hit in masks if hit[0] in chosen]
 
 
 def _binary(mask: NDArray[Any] | None) -> bool:
-    """Whether a mask has no more than two values; one that cannot be read says nothing."""
+    """Whether a mask has at most two values; True if it cannot be read."""
     if mask is None:
         return True
     plane = mask if mask.ndim == 2 else mask[..., 0]

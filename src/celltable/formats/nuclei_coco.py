@@ -1,4 +1,4 @@
-"""The hierarchy of the COCO collection of nuclei sets: one folder and one JSON per source, large images tiled."""
+"""The layout of the COCO collection of nuclei sets: one folder and one JSON per source, large images tiled."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ KEEPS: Final = frozenset(
 )
 TILE: Final = 512
 RESIZE: Final = 0.4
-JPEG_QUALITY: Final = 75  # what imageio and Pillow write unless asked otherwise
+JPEG_QUALITY: Final = 75  # default of imageio and Pillow
 TILED: Final = frozenset({"kumar", "monuseg", "tnbc", "janowczyk"})
 RESIZED: Final = frozenset({"bbbc020", "isbi2009"})
 OUTLINED: Final[Mapping[str, bool]] = {"bbbc007": True, "bbbc018": True, "isbi2009": False, "cluster_nuclei": False}
-MIN_CELLS: Final = 3  # the collection drops tiles with fewer
-MIN_AREA_PX: Final = 5  # and smaller masks
+MIN_CELLS: Final = 3  # the collection drops tiles with fewer nuclei
+MIN_AREA_PX: Final = 5  # the collection drops smaller masks
 SOURCES: Final = {  # data set → folder of images and name of the JSON
     "cluster_nuclei": "cluster_nuclei",
     "bbbc006": "BBBC006",
@@ -63,9 +63,9 @@ SOURCES: Final = {  # data set → folder of images and name of the JSON
 DEFECTS: Final = {
     "jpeg": "images are stored as JPEG of 8 bits and three channels",
     "zero-ids": "ids begin at 0; stock evaluation never matches annotation 0",
-    "swapped-axes": "tile names give the rows first, and rows are cut as far as the image is wide, columns as far as "
-    "it is high: of images that are not square a part is in no tile",
-    "ragged-tiles": "the rest of an image narrower than a tile is a smaller tile; else the last tile reaches back",
+    "swapped-axes": "tile names give the rows first, and rows are cut up to the image's width, columns up to its "
+    "height, so that parts of images that are not square are in no tile",
+    "ragged-tiles": "the rest of an image becomes a smaller tile; otherwise the last tile reaches back",
     "sparse-tiles": f"tiles with fewer than {MIN_CELLS} nuclei are left out",
     "tiny-masks": f"masks under {MIN_AREA_PX} px are left out of tiles",
     "redrawn-outlines": "nuclei of BBBC007, BBBC018, ISBI and cluster_nuclei lose the outermost rows and columns, are "
@@ -77,10 +77,10 @@ DEFECTS: Final = {
 }
 NUCLEAR: Final = ("dna", "dapi", "hoechst", "nucleus", "nuclei")
 WHOLE_CELLS: Final = "kind: whole cells left out, the collection has nuclei"
-ONE_CHANNEL: Final = "pixels: images of which only the nuclear channel was written"
-PIECES: Final = "tiles: rows that are a piece of a nucleus, cut by the border of a tile"
-AGAIN: Final = "tiles: rows of a nucleus that is in another tile too"
-OUTSIDE: Final = "tiles: nuclei in no tile that was written"
+ONE_CHANNEL: Final = "pixels: images reduced to their nuclear channel"
+PIECES: Final = "tiles: rows with a piece of a nucleus cut by a tile's border"
+AGAIN: Final = "tiles: rows of a nucleus that is also in another tile"
+OUTSIDE: Final = "tiles: nuclei that are not in any written tile"
 DROPPED: Final = f"as published: tiles left out, with fewer than {MIN_CELLS} nuclei"
 BARE: Final = "as published: nuclei of stage 2 left out"
 REDRAWN: Final = "as published: nuclei lost in redrawing outlines"
@@ -89,7 +89,7 @@ SHRUNK: Final = f"masks: nuclei redrawn at {RESIZE} of their size"
 
 @dataclass(slots=True)
 class _Export:
-    """An export in the making: the open JSON of each source."""
+    """An export in progress: the open JSON of each source."""
 
     folder: Path
     stack: ExitStack
@@ -119,7 +119,7 @@ class _Export:
             self._write(self._flagged(piece), folder, name)
 
     def _named(self, sample: Sample, folder: str) -> Sample:
-        """The sample under a name that is its own in the folder: that of its release, also after a merge."""
+        """Give the sample a unique name in the folder: that of its release, even after a merge."""
         image = sample.image
         bare = image.image_id.removeprefix(f"{image.dataset}/")
         name = image.image_id if f"{folder}/{bare}" in self.names else bare
@@ -127,8 +127,8 @@ class _Export:
         return replace(sample, image=replace(image, image_id=name))
 
     def _write(self, sample: Sample, folder: str, name: str) -> None:
-        tally(self.report, sample, KEEPS | {"details", "kind", "polygons"})  # of these, `_nuclei` said what is lost
-        if sample.load_pixels is not None:  # read and shrunk once, looked at twice
+        tally(self.report, sample, KEEPS | {"details", "kind", "polygons"})  # losses of these are counted by `_nuclei`
+        if sample.load_pixels is not None:  # read and shrunk once, used twice
             pixels = sample.pixels()
             sample = replace(sample, load_pixels=lambda: pixels)
         file_name = self._picture(sample, folder)
@@ -141,7 +141,7 @@ class _Export:
         if name == "stage1_train":
             part = "val" if kind.startswith("purple_") else "train"
             local = self._writer(f"stage_1_local_{part}_split")
-            first = 0 if "zero-ids" in self.defects else 1  # the same records as in the whole, ids included
+            first = 0 if "zero-ids" in self.defects else 1  # the same records as in the whole file, ids included
             local.image_numbers, local.cell_numbers = Numbers(n_images + first - 1), Numbers(n_cells + first - 1)
             local.add(sample, file_name, nuclei_class=kind)
 
@@ -183,7 +183,7 @@ class _Export:
         return self.writers[name]
 
     def _tiles(self, sample: Sample) -> Iterator[Sample]:
-        """The tiles of an image; an image that is no larger than one stays as it is, unless names are to be wrong."""
+        """Cut an image into tiles; one no larger than a tile stays whole, unless wrong names are to be reproduced."""
         swapped = "swapped-axes" in self.defects
         if max(sample.image.size) <= self.tile and not swapped:
             tiles = [sample]
@@ -201,7 +201,7 @@ class _Export:
         yield from tiles
 
     def _account(self, cells: Instances, tiles: Sequence[Instances]) -> None:
-        """Say what tiling did: nuclei cut, written more than once, or in no tile."""
+        """Report what tiling did: nuclei cut, written more than once, or not in any tile."""
         ids = np.concatenate([np.zeros(0, np.int64), *(t.ids for t in tiles)])
         areas = np.concatenate([np.zeros(0, np.int64), *(np.asarray(t.area) for t in tiles)])
         full = dict(zip(cells.ids.tolist(), np.asarray(cells.area).tolist(), strict=True))
@@ -229,7 +229,7 @@ def write(
     Parameters
     ----------
     defects
-        Known defects of the published collection to reproduce, or ``all``; see DEFECTS.
+        Known defects of the published collection to reproduce (see DEFECTS), or ``all``.
     as_published
         The same as ``defects="all"``.
     tile
@@ -247,7 +247,7 @@ def write(
 
 
 def nuclei_class(sample: Sample) -> str:
-    """``<foreground>_<background>_<width>_<height>_<density>``: the image's own where it has one, else derived.
+    """Return ``<foreground>_<background>_<width>_<height>_<density>``: the image's own class, or else derived.
 
     The rule is `celltable.geometry.look.image_class`: colours of a grid of pixels, density by covered area and size.
     """
@@ -262,7 +262,7 @@ def nuclei_class(sample: Sample) -> str:
 
 
 def _place(sample: Sample) -> tuple[str, str]:
-    """The folder of the images and the name of the JSON."""
+    """Return the folder of the images and the name of the JSON."""
     name = sample.image.dataset or "nuclei"
     if name not in ("dsb2018", "dsb2018_fixes"):
         return SOURCES.get(name, to_name(name)), SOURCES.get(name, to_name(name))
@@ -275,7 +275,7 @@ def _place(sample: Sample) -> tuple[str, str]:
 
 
 def _nuclei(report: ConversionReport, sample: Sample) -> Sample:
-    """The nuclei alone, as masks: published polygons, areas and boxes are replaced by measured ones."""
+    """Keep only the nuclei, as masks: published polygons, areas and boxes are replaced by measured ones."""
     nucleus = np.array([k == "nucleus" for k in sample.instances.column("kind")], bool)
     report.add(WHOLE_CELLS, int(np.count_nonzero(~nucleus)))
     cells = sample.instances if nucleus.all() else sample.instances.take(nucleus)
@@ -288,7 +288,7 @@ def _nuclei(report: ConversionReport, sample: Sample) -> Sample:
 
 
 def _one_channel(report: ConversionReport, sample: Sample) -> Sample:
-    """The sample with the channel that shows nuclei, where its channels are stains."""
+    """Reduce the sample to the channel that shows nuclei, if its channels are stains."""
     names = [c.lower() for c in sample.image.channels]
     stains = "blue" if set(names) >= {"red", "green", "blue", "yellow"} else None  # the quartets of the Protein Atlas
     at = next((k for k, n in enumerate(names) if n == stains or any(word in n for word in NUCLEAR)), None)
@@ -301,7 +301,7 @@ def _one_channel(report: ConversionReport, sample: Sample) -> Sample:
 
 
 def _tile(sample: Sample, pixels: NDArray[Any] | None, window: Window, swapped: bool) -> Sample:
-    """One tile as an image of its own."""
+    """Make one tile an image of its own."""
     top, bottom, left, right = window
     image = sample.image
     place = f"{top}_{bottom}_x_{left}_{right}" if swapped else f"x{left}_{right}_y{top}_{bottom}"
@@ -319,7 +319,7 @@ def _tile(sample: Sample, pixels: NDArray[Any] | None, window: Window, swapped: 
 
 
 def _shrunk(report: ConversionReport, sample: Sample) -> Sample:
-    """The sample at 0.4 of its size: pixels by area, masks by nearest pixel."""
+    """Scale the sample to 0.4 of its size: pixels by area, masks by nearest pixel."""
     image = sample.image
     height, width = (max(1, round(n * RESIZE)) for n in image.size)
     cells = shrunk(sample.instances, (height, width))
@@ -339,7 +339,7 @@ def _shrunk(report: ConversionReport, sample: Sample) -> Sample:
 
 
 def _jpeg(pixels: NDArray[Any]) -> bytes:
-    """8-bit colour JPEG without alpha, grey repeated, as the collection stores every image."""
+    """Encode an 8-bit colour JPEG without alpha, grey repeated, like all images of the collection."""
     import imagecodecs
 
     rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
@@ -353,10 +353,10 @@ FORMAT = Format(
     name="nuclei-coco",
     title="COCO collection of nuclei sets",
     description=(
-        "The folder hierarchy and JSONs of the collection that NucleiDetectron was trained on: one folder and one JSON "
-        "a source, masks as run lengths, nuclei_class an image, local splits of stage1_train. Nuclei only; Kumar, "
+        "The folders and JSON files of the collection that NucleiDetectron was trained on: one folder and one JSON per "
+        "source, masks as run lengths, a nuclei_class per image, local splits of stage1_train. Nuclei only; Kumar, "
         f"TNBC and Janowczyk in tiles of {TILE} px, BBBC020 and ISBI at {RESIZE} of their size. Corrected unless "
-        "defects are asked for. Read back by the data set nuclei_coco, each JSON also by the format coco."
+        "defects are requested. Read back by the data set nuclei_coco, each JSON also by the format coco."
     ),
     keeps=KEEPS,
     write=write,

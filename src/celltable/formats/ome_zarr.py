@@ -1,4 +1,4 @@
-"""OME-Zarr with labels: one image group per image, its cells a label image with properties."""
+"""OME-Zarr with labels: one image group per image, with its cells as a label image with properties."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KEEPS: Final = frozenset(
         *("image-size", "empty-images", "pixels"),
     }
 )
-VERSION: Final = "0.4"  # on Zarr 2, which every reader of OME-Zarr knows; 0.5 on Zarr 3 is younger than most of them
+VERSION: Final = "0.4"  # on Zarr 2, which all OME-Zarr readers support; many do not support 0.5 on Zarr 3
 PROPERTIES: Final = {
     "class_name": None,
     "class_names": None,
@@ -103,7 +103,7 @@ def read(path: Path, images: Mapping[str, Image] | None = None, *, label: str = 
             if hit := _LABEL.match(member):
                 found.setdefault(hit[2], {})[hit[3]] = hit[1]
         if not found and any(m.endswith("zarr.json") for m in files.names):
-            raise InputError(f"{files.path} is Zarr 3 (OME-Zarr 0.5); this reads Zarr 2 (OME-Zarr 0.4)")
+            raise InputError(f"{files.path} is Zarr 3 (OME-Zarr 0.5); expected Zarr 2 (OME-Zarr 0.4)")
         files.expect(found, "<image>.ome.zarr/labels/<name>/.zattrs")
         for name in sorted(found, key=from_name):
             chosen = label if label in found[name] else sorted(found[name])[0]
@@ -114,7 +114,7 @@ def read(path: Path, images: Mapping[str, Image] | None = None, *, label: str = 
 
 
 def _under(files: Files) -> list[str]:
-    """Members as if the folder above had been opened, so that one image group can be given as well."""
+    """List members as if the parent folder had been opened, so that a single image group can also be given."""
     inside = files.path.name.endswith(".zarr")
     return [f"{files.path.name}/{m}" for m in files.names] if inside else files.names
 
@@ -159,11 +159,11 @@ def _columns(cells: Instances, said: Mapping[Any, Mapping[str, Any]]) -> dict[st
 
 
 def _first(files: Files, group: str) -> str:
-    """The path of the full resolution in a group with multiscales."""
+    """Return the path of the full resolution in a multiscales group."""
     try:
         return str(_attributes(files, group)["multiscales"][0]["datasets"][0]["path"])
     except (KeyError, IndexError, TypeError) as exc:
-        raise InputError(f"{group}/.zattrs holds no multiscales of OME-Zarr") from exc
+        raise InputError(f"{group}/.zattrs has no OME-Zarr multiscales") from exc
 
 
 def _attributes(files: Files, group: str) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def _read(files: Files, member: str) -> bytes | None:
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """Zarr groups with labels."""
+    """Recognise Zarr groups with labels."""
     if peek.is_file:
         return None
     inside = f"{peek.path.name}/" if peek.path.name.endswith(".zarr") else ""
@@ -205,6 +205,6 @@ FORMAT = Format(
     read=read,
     write=write,
     recognise=recognise,
-    read_options=(Option("label", "cells", "name of the label image; the first one if there is none of this name"),),
+    read_options=(Option("label", "cells", "name of the label image; the first one if this name does not exist"),),
     write_options=(POLICY,),
 )

@@ -51,8 +51,9 @@ def write(
 ) -> ConversionReport:
     """Write ``Fold k/images/foldk/{images,types,ids}.npy`` and ``Fold k/masks/foldk/masks.npy``, float64 as published.
 
-    Cells of one class may not overlap (`policy` decides), cells of two classes may. `default_class` is the channel of
-    cells whose class is none of the five. ``ids.npy`` holds the image ids and is an addition to the published layout.
+    Cells of one class must not overlap (`policy` decides), cells of different classes may. `default_class` is the
+    channel for cells with none of the five classes. ``ids.npy`` holds the image ids, in addition to the published
+    layout.
     """
     report, size = ConversionReport(), None
     ids: list[str] = []
@@ -83,14 +84,14 @@ def write(
 def _same_size(image: Image, size: tuple[int, int] | None) -> tuple[int, int]:
     if size is not None and image.size != size:
         raise InputError(
-            f"image {image.image_id} is {image.height} × {image.width}, those before {size[0]} × {size[1]}: one array "
+            f"image {image.image_id} is {image.height} × {image.width}, earlier ones {size[0]} × {size[1]}: one array "
             "holds images of one size. Cut them into tiles first (celltable tile)."
         )
     return image.size
 
 
 def _header(stream: IO[bytes], shape: tuple[int, ...]) -> None:
-    """(Re)write the header of an .npy; NumPy leaves room for the first axis to grow."""
+    """Write or rewrite the header of an .npy; NumPy leaves room for the first axis to grow."""
     stream.seek(0)
     np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": shape})
 
@@ -111,7 +112,7 @@ def _rgb(report: ConversionReport, sample: Sample) -> NDArray[Any]:
 
 
 def _planes(report: ConversionReport, sample: Sample, default_class: str, policy: str) -> NDArray[np.float64]:
-    """The six mask channels of one image: instance ids by class, then background."""
+    """Draw the six mask channels of one image: instance ids by class, then background."""
     sample = drop_empty(report, sample)
     cells = sample.instances
     names = cells.column("class_name")
@@ -136,10 +137,10 @@ def _planes(report: ConversionReport, sample: Sample, default_class: str, policy
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Reading:
-    """Read the folds of a folder or zip by memory map, one patch at a time; pickled arrays are refused.
+    """Read the folds of a folder or zip by memory map, one patch at a time; refuse pickled arrays.
 
-    An instance is one value of one of the channels 0 to 4. Its value is its id where values are distinct across
-    channels; otherwise cells are numbered in the order of channel and value.
+    An instance is one value in one of the channels 0 to 4. The value is its id if values are distinct across channels;
+    otherwise cells are numbered by channel and value.
     """
     path = Path(path)
     alone = path.is_file() and path.name == "masks.npy"
@@ -174,7 +175,7 @@ def _fold(files: Files, member: str, known: Mapping[str, Image]) -> Iterator[Sam
 
 
 def _beside(files: Files, member: str, name: str) -> str | None:
-    """The array of that name that belongs to a masks.npy: in the images folder of the same fold, or beside it."""
+    """Find the array of that name for a masks.npy: in the images folder of the same fold, or beside it."""
     folder = member.rpartition("/")[0]
     places = (folder.replace("masks", "images"), folder)
     paths = [f"{place}/{name}.npy".lstrip("/") for place in places]
@@ -186,7 +187,7 @@ def _tissue(arrays: Mapping[str, NDArray[Any]], row: int) -> str | None:
 
 
 def _cells(masks: NDArray[Any], image_id: str, findings: list[Finding]) -> Instances:
-    """The cells of one patch (rows, columns, 6); a channel that holds anything but ids is left out whole."""
+    """Read the cells of one patch (rows, columns, 6); a channel with anything but ids is left out entirely."""
     found = label_map.layers(masks, len(CLASS_NAMES))
     odd = np.flatnonzero(found.strange[: len(CLASS_NAMES)])
     for channel in odd.tolist():
@@ -203,7 +204,7 @@ def _cells(masks: NDArray[Any], image_id: str, findings: list[Finding]) -> Insta
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """A masks.npy of shape (patches, rows, columns, 6)."""
+    """Recognise a masks.npy of shape (patches, rows, columns, 6)."""
     masks = [hit[0] for hit in peek.matches(_MASKS)]
     info = peek.info(masks[0]) if masks else None
     if masks and (info is None or info.channels == BACKGROUND + 1):
@@ -217,7 +218,7 @@ FORMAT = Format(
     description=(
         "Three arrays per fold: images.npy (N, rows, columns, 3), masks.npy (N, rows, columns, 6: a channel per class, "
         "then background) and types.npy (tissues), float64 (https://warwick.ac.uk/fac/cross_fac/tia/data/pannuke). "
-        "Read by memory map, so any size goes."
+        "Read by memory map, whatever its size."
     ),
     keeps=KEEPS,
     read=read,
@@ -225,8 +226,8 @@ FORMAT = Format(
     recognise=recognise,
     write_options=(
         Option("fold", 1, "number of the fold", low=1),
-        Option("default_class", "Neoplastic", "channel of cells whose class is none of the five", choices=CLASS_NAMES),
-        replace(POLICY, about="who keeps a pixel that two cells of one class claim"),
+        Option("default_class", "Neoplastic", "channel for cells with none of the five classes", choices=CLASS_NAMES),
+        replace(POLICY, about="which cell keeps a pixel that two cells of one class claim"),
     ),
     limits=Limits(class_name="Neoplastic", classes=CLASS_NAMES, one_size=True),
 )

@@ -1,4 +1,4 @@
-"""The training layout of StarDist: images/ and masks/ with TIFFs of the same name, masks as label maps."""
+"""The training layout of StarDist: TIFFs of the same names in images/ and masks/, masks as label maps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FILE = re.compile(r"^(?:.*/)?(images|masks)/([^/]+)\.tiff?$", re.IGNORECASE)
 def write(
     samples: Iterable[Sample], out: Path, *, policy: str = "last-wins", overwrite: bool = False
 ) -> ConversionReport:
-    """Write ``images/<id>.tif`` (pixels as they are) and ``masks/<id>.tif`` (16-bit label maps)."""
+    """Write ``images/<id>.tif`` (pixels unchanged) and ``masks/<id>.tif`` (16-bit label maps)."""
     report = ConversionReport()
     with new_folder(out, overwrite) as folder:
         for sample in samples:
@@ -40,7 +40,7 @@ def write(
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Sample]:
-    """Read such a folder, or a zip of it."""
+    """Read a folder or zip of this layout."""
     with open_files(path) as files:
         found: dict[str, dict[str, str]] = {"images": {}, "masks": {}}
         for member in files.names:
@@ -51,7 +51,7 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Iterator[Samp
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """Folders images and masks of TIFF files, the masks label maps."""
+    """Recognise folders images and masks of TIFF files, where the masks are label maps."""
     masks = [hit[0] for hit in peek.matches(_FILE) if hit[1].lower() == "masks"]
     if masks and label_maps(peek, masks) is not False:
         return Recognition(Strength.LAYOUT, "label maps in a folder masks, beside a folder images")
@@ -62,7 +62,7 @@ FORMAT = Format(
     name="stardist",
     title="StarDist training folders",
     description=(
-        "images/*.tif and masks/*.tif of the same names, masks as 16-bit label maps: what the examples of StarDist "
+        "images/*.tif and masks/*.tif of the same names, masks as 16-bit label maps: the layout of StarDist's examples "
         "read (https://github.com/stardist/stardist#annotating-images)."
     ),
     keeps=KEEPS,

@@ -1,4 +1,4 @@
-"""YOLO segmentation: a text file per image, a line per cell with its class and a polygon in fractions of the image."""
+"""YOLO segmentation: a text file per image, a line per cell with class and polygon in fractions of the image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ._out import new_folder
 from ._pixels import encode, write_bytes
 
 KEEPS: Final = frozenset({"overlap", "classes", "scores", "exact-mask", "empty-images", "image-size", "pixels"})
-DECIMALS: Final = 4  # of a pixel, restored when read
+DECIMALS: Final = 4  # of a pixel, as restored when read
 LINE: Final = Layout(between=b" ", next_point=b" ")
 SPLITS: Final = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 _FILE = re.compile(r"^(?:.*/)?(images|labels)/(?:.*/)?([^/]+)\.(txt|png|tiff?|jpe?g|bmp)$", re.IGNORECASE)
@@ -36,8 +36,8 @@ def write(
 ) -> ConversionReport:
     """Write ``images/<split>/<id>.png``, ``labels/<split>/<id>.txt`` and ``data.yaml`` with the class names.
 
-    A line holds one ring: of a cell of several parts the largest is kept, holes are filled, and both are counted. The
-    split is that of the image, ``train`` where it has none. Scores follow the polygon, as ``save_conf`` writes them.
+    A line holds one ring: only the largest part of a cell is kept and holes are filled, and both are counted. The split
+    is that of the image, or ``train`` without one. Scores follow the polygon, like those written by ``save_conf``.
     """
     report = ConversionReport()
     classes: dict[str, int] = {}
@@ -71,9 +71,9 @@ def _lines(report: ConversionReport, cells: Instances, classes: dict[str, int], 
 
 
 def _rings(report: ConversionReport, cells: Instances) -> tuple[Shapes, Shapes]:
-    """Published polygons of one ring that the decimals hold, and the outlines of the other cells' largest part.
+    """Take published polygons of one ring that survive rounding, and outline the largest part of the other cells.
 
-    A polygon that leaves the image is left out, too: Ultralytics refuses the whole file for one fraction above 1.
+    Polygons that leave the image are also outlined, since Ultralytics refuses a whole file for one fraction above 1.
     """
     drawn = published(cells)
     single = drawn.parts == 1
@@ -94,7 +94,7 @@ def _yaml(classes: Mapping[str, int], folder: Path) -> str:
     lines = [f"{split}: images/{split}" for split in found]
     if found and not {"train", "val"} <= set(found):
         instead = next(s for s in ("train", "val", "test") if s in found)
-        lines.append(f"# Ultralytics demands train and val: images of {instead} stand in for what there is not")
+        lines.append(f"# Ultralytics requires train and val: images of {instead} replace a missing split")
         lines += [f"{split}: images/{instead}" for split in ("train", "val") if split not in found]
     lines.append("names:")
     lines += [f"  {k}: {_quote(name)}" for name, k in classes.items()]
@@ -106,7 +106,7 @@ def _quote(text: str) -> str:
 
 
 def read(path: Path, images: Mapping[str, Image] | None = None) -> Reading:
-    """Read such a folder or zip; an image without a text file has no cells, as YOLO takes it."""
+    """Read a folder or zip of this layout; an image without a text file has no cells, as in YOLO."""
     with open_files(path) as files:
         pictures, labels = pictures_and_labels(files, _FILE, "txt")
         files.expect(labels, "labels/*.txt and images/*.png")
@@ -118,7 +118,7 @@ def read(path: Path, images: Mapping[str, Image] | None = None) -> Reading:
 
 
 def _class_names(files: Files) -> dict[int, str]:
-    """Names of data.yaml: ``names:`` as a block of ``0: name`` or ``- name``, or as ``[a, b]`` on one line."""
+    """Read the names of data.yaml: ``names:`` as a block of ``0: name`` or ``- name``, or as ``[a, b]`` on one line."""
     member = next((m for m in files.names if m.rpartition("/")[2] in ("data.yaml", "dataset.yaml")), None)
     lines = files.read(member).decode("utf-8", "replace").splitlines() if member else []
     start = next((k for k, line in enumerate(lines) if line.startswith("names:")), len(lines))
@@ -187,7 +187,7 @@ def _parse(line: str, size: tuple[int, int], names: Mapping[int, str]) -> tuple[
         raise InputError(f"'{line[:40]}' is not a class number and coordinates") from None
     score = values.pop() if len(values) % 2 else None
     if len(values) == 4:
-        raise InputError("four numbers are a box, not a polygon: this is a file for detection")
+        raise InputError("four numbers are a box, not a polygon: this is a detection file")
     if len(values) < 6 or not np.isfinite(values).all():
         raise InputError(f"{len(values)} coordinates; expected three points or more, all finite")
     ring = [round(v * size[1 - k % 2], DECIMALS) for k, v in enumerate(values)]
@@ -195,7 +195,7 @@ def _parse(line: str, size: tuple[int, int], names: Mapping[int, str]) -> tuple[
 
 
 def recognise(peek: Peek) -> Recognition | None:
-    """Text files in a folder labels, with lines of a class number and fractions of a polygon."""
+    """Recognise text files in a folder labels whose lines are a class number and a polygon in fractions."""
     labels = [hit[0] for hit in peek.matches(_FILE) if hit[1].lower() == "labels" and hit[3].lower() == "txt"]
     lines = [line for name in spread(labels, 8) for line in peek.text(name).splitlines()[:20] if line.strip()]
     if labels and all(_is_polygon(line) for line in lines):
@@ -204,7 +204,7 @@ def recognise(peek: Peek) -> Recognition | None:
 
 
 def _is_polygon(line: str) -> bool:
-    """Whether a line is a class number and at least three points, the numbers fractions."""
+    """Whether a line is a class number and at least three points given as fractions."""
     try:
         number, *values = map(float, line.split())
     except ValueError:
@@ -223,6 +223,6 @@ FORMAT = Format(
     read=read,
     write=write,
     recognise=recognise,
-    write_options=(Option("default_class", "nucleus", "class of cells that have none"),),
+    write_options=(Option("default_class", "nucleus", "class for cells without one"),),
     limits=Limits(class_name="nucleus", one_part=True),
 )

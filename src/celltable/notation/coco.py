@@ -97,7 +97,7 @@ def load(path: Path) -> Document:
     from celltable._native.cocojson import CocoFile
 
     if not path.is_file():
-        raise NotFoundError(f"There is no file {path}.")
+        raise NotFoundError(f"{path} does not exist.")
     file = CocoFile.open(str(path))
     if not file.results and "images" not in file.members:
         found = ", ".join(list(file.members)[:5])

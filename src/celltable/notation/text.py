@@ -23,7 +23,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
         If it is not UTF-8 text, or a damaged gzip file.
     """
     if not path.is_file():
-        raise NotFoundError(f"There is no file {path}.")
+        raise NotFoundError(f"{path} does not exist.")
     try:
         if path.suffix == ".gz":
             with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as stream:

@@ -69,7 +69,7 @@ class Peek:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.exists():
-            raise NotFoundError(f"There is nothing at {self.path}.")
+            raise NotFoundError(f"{self.path} does not exist.")
         self._release: Release | None = None
         self._outlines: dict[str, Outline] = {}
         self._pictures: dict[str, NDArray[Any]] = {}
