@@ -92,7 +92,7 @@ def test_without_any_size_one_sentence_says_what_is_missing(tmp_path: Path) -> N
 def test_a_file_of_another_kind_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected ImageId, EncodedPixels"):
         list(dsb_csv.read(csv_of(tmp_path, "1,2", header="x,y"), SIZE))
-    with pytest.raises(NotFoundError, match="no file"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         list(dsb_csv.read(tmp_path / "missing.csv", SIZE))
     (tmp_path / "binary.csv").write_bytes(b"ImageId,EncodedPixels\n\xff\xfe,\x80\n")
     with pytest.raises(InputError, match="not UTF-8"):

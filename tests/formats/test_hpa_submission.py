@@ -73,7 +73,7 @@ def test_the_b_quotes_that_python_leaves_are_stripped_and_imageid_is_taken(tmp_p
         ("0 nan {good}", "confidence"),
         ("0 1 !!!", "not a packed mask"),
         ("0 1 aGVsbG8=", "not a packed mask"),
-        ("0 1 {short}", "cut short"),
+        ("0 1 {short}", "truncated"),
         ("0 1 {other_size}", "triple 1"),
     ],
 )

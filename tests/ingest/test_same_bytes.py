@@ -45,7 +45,7 @@ def test_a_copied_store_needs_the_release_no_more(name: str, tmp_path: Path) -> 
         again = copy[image_id].pixels
         assert again.dtype == pixels.dtype
         np.testing.assert_array_equal(again, pixels)
-    with pytest.raises(CelltableError, match="not there now"):
+    with pytest.raises(CelltableError, match="no longer exists"):
         _ = plain[readable[0]].pixels
 
 

@@ -103,7 +103,7 @@ def test_without_pixels_the_checks_that_need_them_are_named_as_left_out(store: S
     found = check(store, pixels=False)
     assert "probable-missed" in found.skipped
     assert "hole" in found.rules
-    with pytest.raises(StoreError, match="not there now"):
+    with pytest.raises(StoreError, match="no longer exists"):
         check(store)
 
 

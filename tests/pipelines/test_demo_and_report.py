@@ -126,7 +126,7 @@ def test_a_condition_chooses_the_images(bowl: Store, tmp_path: Path) -> None:
     [
         ({"to": "cocoo"}, UnknownPluginError, "Did you mean coco"),
         ({"to": "coco", "segmentatoin": "rle"}, InputError, "Did you mean segmentation"),
-        ({"to": "coco", "where": "selekt"}, InputError, "does not run"),
+        ({"to": "coco", "where": "selekt"}, InputError, "the query failed"),
     ],
 )
 def test_an_export_that_cannot_be_served_says_why(

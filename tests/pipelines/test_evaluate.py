@@ -155,7 +155,7 @@ def test_what_cannot_be_scored_is_refused_with_a_hint(stores: tuple[Store, Store
 def test_a_kind_that_there_is_not_is_an_error_and_no_zero(stores: tuple[Store, Store]) -> None:
     there = set(stores[0].columns("kind").column(0).to_pylist())
     (absent,) = {"nucleus", "cell"} - there
-    with pytest.raises(InputError, match=f"has no cell of the kind '{absent}'"):
+    with pytest.raises(InputError, match=f"has no cells of kind '{absent}'"):
         evaluate(*stores, "mae", kind=absent)
     with pytest.raises(InputError, match="kind is 'nuclei'; expected 'nucleus' or 'cell'"):
         evaluate(*stores, "mae", kind="nuclei")
