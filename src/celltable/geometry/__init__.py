@@ -1,4 +1,4 @@
-"""Pure functions on arrays: masks, polygons, label maps, outlines, overlaps, shapes, looks and fingerprints.
+"""Pure functions on arrays: masks, polygons, label maps, outlines, overlaps, shapes, image looks and fingerprints.
 
 One mask is its *compressed COCO counts* as bytes, with the size (height, width) beside it; the masks of one image are a
 `masks.Masks`. Nothing is imported until it is used.

@@ -1,4 +1,4 @@
-"""Arrays in the few types and layouts that the compiled core takes."""
+"""Convert arrays to the types and layouts that the compiled core accepts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WIDER = {"b": np.uint8, "i1": np.int32, "i2": np.int32, "u4": np.int64}
 
 
 def checked_size(size: Any) -> tuple[int, int]:
-    """Return (height, width) as integers, or raise MaskError where no mask can have that size."""
+    """Return (height, width) as integers, or raise MaskError if no mask can have that size."""
     height, width = (int(v) for v in size)
     if not (0 <= height < 1 << 31 and 0 <= width < 1 << 31 and height * width <= 1 << 40):
         raise MaskError(f"a mask of {height} × {width} px: expected sides of 0 or more and at most 2^40 pixels")
@@ -22,12 +22,12 @@ def checked_size(size: Any) -> tuple[int, int]:
 
 
 def label_array(label_map: ArrayLike) -> tuple[NDArray[Any], bool]:
-    """Return a label map as a C-contiguous array of a native type, and whether it is the transpose of what was given.
+    """Return a label map as a C-contiguous array of a native type, and whether it was transposed.
 
     Raises
     ------
     MaskError
-        If it is not 2-D or holds anything but integers.
+        If it is not 2-D or contains anything but integers.
     """
     array = np.asarray(label_map)
     if array.ndim != 2:
@@ -42,13 +42,13 @@ def label_array(label_map: ArrayLike) -> tuple[NDArray[Any], bool]:
 
 
 def _converted(array: NDArray[Any]) -> NDArray[Any]:
-    kind = array.dtype.newbyteorder("=")
-    if kind in _NATIVE:
-        return array.astype(kind)
-    if kind.kind == "b":
+    dtype = array.dtype.newbyteorder("=")
+    if dtype in _NATIVE:
+        return array.astype(dtype)
+    if dtype.kind == "b":
         return array.view(np.uint8)
-    if kind == np.uint32 and (not array.size or int(array.max()) <= np.iinfo(np.int32).max):
-        return array.astype(kind, copy=False).view(np.int32)  # the same bits, not twice as many
-    if kind == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
+    if dtype == np.uint32 and (not array.size or int(array.max()) <= np.iinfo(np.int32).max):
+        return array.astype(dtype, copy=False).view(np.int32)  # the same bits, not twice as many
+    if dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise MaskError(f"a label map holds the label {int(array.max())}; expected at most 2^63 - 1")
-    return array.astype(np.int32 if kind.kind == "i" or kind.itemsize < 4 else np.int64)
+    return array.astype(np.int32 if dtype.kind == "i" or dtype.itemsize < 4 else np.int64)

@@ -1,8 +1,8 @@
-"""How alike two images look: a 64-bit perceptual hash, and all pairs of a collection that differ in few bits.
+"""Similarity of images: a 64-bit perceptual hash, and all pairs of a collection that differ in few bits.
 
-The hash is the sign pattern of the lowest 64 spatial frequencies (without the mean) of the image shrunk to 32 × 32
+The hash is the sign pattern of the lowest 64 spatial frequencies (without the mean) of the image reduced to 32 × 32
 (Zauner 2010, "Implementation and benchmarking of perceptual image hash functions", section 3.2.1): it survives
-re-compression, scaling, and changes of brightness and contrast.
+re-compression, scaling, and changes in brightness and contrast.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _SIDE = 32
-NEAR_BITS = 6  # of 64: unrelated images of one assay differ in 20 and more
+NEAR_BITS = 6  # of 64: unrelated images of one assay differ in 20 or more
 
 
 def perceptual_hash(pixels: ArrayLike) -> int:
-    """64-bit hash of an image (row, column) or (row, column, channel); an alpha channel (the 2nd or 4th) is ignored.
+    """Compute the 64-bit hash of an image (row, column) or (row, column, channel), without alpha (2nd or 4th channel).
 
     Constant images hash to 0.
 
@@ -27,7 +27,7 @@ def perceptual_hash(pixels: ArrayLike) -> int:
     if image.ndim == 3:
         colours = image.shape[2] - 1 if image.shape[2] in (2, 4) else image.shape[2]
         image = image[..., :colours]
-    step = max(1, min(image.shape[0], image.shape[1]) // 256)  # 256 samples a side lose nothing at 32
+    step = max(1, min(image.shape[0], image.shape[1]) // 256)  # 256 samples per side are plenty for 32
     small = _shrink(image[::step, ::step].astype(np.float64))
     if image.ndim == 3:
         small = small.mean(axis=2)
@@ -61,13 +61,13 @@ _DCT = _dct_rows()
 
 
 def near_pairs(hashes: ArrayLike, max_bits: int = NEAR_BITS) -> list[tuple[int, int, int]]:
-    """All pairs (i, j, bits), i < j, of hashes that differ in at most `max_bits` of 64; hash 0 (constant) is left out.
+    """Find all pairs (i, j, bits), i < j, of hashes that differ in at most `max_bits` of 64; skip 0 (constant images).
 
     >>> near_pairs([0b1100, 0b1101, 0xFFFF << 20], max_bits=2)
     [(0, 1, 1)]
     """
     values = np.asarray(hashes, dtype=np.uint64)
-    found: list[tuple[int, int, int]] = []
+    pairs: list[tuple[int, int, int]] = []
     for start in range(0, len(values), 512):
         block = values[start : start + 512]
         bits = np.bitwise_count(block[:, None] ^ values[None, :])
@@ -75,5 +75,5 @@ def near_pairs(hashes: ArrayLike, max_bits: int = NEAR_BITS) -> list[tuple[int, 
         bits[:, values == 0] = 65
         for i, j in np.argwhere(bits <= max_bits).tolist():
             if i + start < j:
-                found.append((i + start, j, int(bits[i, j])))
-    return found
+                pairs.append((i + start, j, int(bits[i, j])))
+    return pairs

@@ -14,7 +14,7 @@ from ._arrays import label_array
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """Of each label: `ids` int64 ascending, `areas` px², `boxes` int32 (n, 4) x y w h, `centroids_xy` float (n, 2)."""
+    """Per label: `ids` int64 ascending, `areas` px², `boxes` int32 (n, 4) x y w h, `centroids_xy` float (n, 2)."""
 
     ids: NDArray[np.int64]
     areas: NDArray[np.int64]
@@ -23,7 +23,7 @@ class Measures:
 
 
 def measure(label_map: ArrayLike) -> Measures:
-    """Areas, tight boxes and centroids of all labels of a label map (row, column), 0 = background.
+    """Measure areas, tight boxes and centroids of all labels of a label map (row, column), 0 = background.
 
     >>> measure(np.array([[0, 3, 3], [0, 0, 3]])).areas.tolist()
     [3]
@@ -36,11 +36,11 @@ def measure(label_map: ArrayLike) -> Measures:
 class Layers:
     """The cells of a stack of label maps, numbered 1, 2, … in the order of layer and value.
 
-    `layer` int32 (n,) and `value` int64 (n,) say where each comes from. `flat` int32 (row, column) holds the numbers,
-    later layers on top; `planes` int32 (layer, row, column) holds them layer by layer where two layers share a pixel,
-    and has no layers otherwise. `strange` int64 (layers + 1,) counts in each layer, and in the background behind them,
-    the values that are no whole numbers of 0 or more, which are left out; `shared` the pixels of several layers;
-    `unclaimed` those of none, nor of the background, where there is one.
+    `layer` int32 (n,) and `value` int64 (n,) say where each cell comes from. `flat` int32 (row, column) holds the
+    numbers, later layers on top; `planes` int32 (layer, row, column) holds them layer by layer if layers share pixels,
+    and is empty otherwise. `strange` int64 (layers + 1,) counts the values in each layer, and in the background after
+    them, that are not whole numbers of 0 or more, and are left out; `shared` counts the pixels of several layers, and
+    `unclaimed` those that are in no layer and not in the background, if the stack has one.
     """
 
     flat: NDArray[np.int32]
@@ -53,15 +53,15 @@ class Layers:
 
     @property
     def maps(self) -> tuple[NDArray[np.int32], ...]:
-        """Label maps that hold every cell whole: one, or one a layer where layers share pixels."""
+        """Return label maps that hold every cell whole: one, or one per layer if layers share pixels."""
         return tuple(self.planes) if self.shared else (self.flat,)
 
 
 def layers(stack: ArrayLike, n: int) -> Layers:
-    """The first n layers of a stack (row, column, layer) of label maps, whatever their number type.
+    """Read the first n layers of a stack (row, column, layer) of label maps of any number type.
 
-    >>> found = layers(np.array([[[7.0, 0, 0], [0, 0, 1], [7, 2, 0], [0, 0, 0]]]), 2)
-    >>> found.flat.tolist(), found.layer.tolist(), found.value.tolist(), found.shared, found.unclaimed
+    >>> cells = layers(np.array([[[7.0, 0, 0], [0, 0, 1], [7, 2, 0], [0, 0, 0]]]), 2)
+    >>> cells.flat.tolist(), cells.layer.tolist(), cells.value.tolist(), cells.shared, cells.unclaimed
     ([[1, 0, 2, 0]], [0, 1], [7, 2], 1, 1)
     """
     array = np.ascontiguousarray(stack)
@@ -76,9 +76,9 @@ _LAYER_TYPES = [np.dtype(t) for t in (np.uint16, np.int32, np.int64, np.float32,
 
 
 def areas_boxes(label_map: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
-    """Ids, areas and boxes of all labels."""
-    found = measure(label_map)
-    return found.ids, found.areas, found.boxes
+    """Measure ids, areas and boxes of all labels."""
+    measures = measure(label_map)
+    return measures.ids, measures.areas, measures.boxes
 
 
 def components(label_map: ArrayLike, connectivity: int = 8) -> NDArray[np.int32]:
@@ -106,18 +106,18 @@ def components(label_map: ArrayLike, connectivity: int = 8) -> NDArray[np.int32]
 
 
 def relabel(label_map: ArrayLike) -> NDArray[np.int32]:
-    """The same cells with labels 1..n in ascending order of the old labels.
+    """Relabel the cells 1..n in ascending order of the old labels.
 
     >>> relabel(np.array([[0, 9, 4, 9]])).tolist()
     [[0, 2, 1, 2]]
     """
     array = np.asarray(label_map)
     label_array(array[:0])
-    found = measure(array).ids
-    if found.size and int(found[-1]) < 1 << 22:
-        table = np.zeros(int(found[-1]) + 1, np.int32)
-        table[found] = np.arange(1, found.size + 1, dtype=np.int32)
+    old = measure(array).ids
+    if old.size and int(old[-1]) < 1 << 22:
+        table = np.zeros(int(old[-1]) + 1, np.int32)
+        table[old] = np.arange(1, old.size + 1, dtype=np.int32)
         return table[array.astype(np.int64, copy=False)]
-    new = np.searchsorted(found, array).astype(np.int32) + 1
+    new = np.searchsorted(old, array).astype(np.int32) + 1
     new[array == 0] = 0
     return new

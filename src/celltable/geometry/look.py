@@ -1,8 +1,8 @@
-"""What kind of picture an image is, from a few thousand of its pixels: modality, colours, image class, derived group.
+"""Classify an image from a few thousand of its pixels: modality, colours, image class, derived group.
 
-The statistics are those of a regular grid of some 4,000 pixels, so that they cost a fraction of decoding. Nothing here
-looks at other images: two images of one acquisition get the same group because their statistics fall into the same
-coarse steps (see `Look.group`), and near duplicates on both sides of a step are left to the dataset-wide check.
+The statistics are taken on a regular grid of about 4,000 pixels, which costs a fraction of decoding. Nothing here looks
+at other images: two images of one acquisition get the same group because their statistics fall in the same coarse steps
+(see `Look.group`); near duplicates on different sides of a step are left to the dataset-wide check.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLES: Final = 4096  # pixels looked at; percentiles move by less than one grey level from here on
+SAMPLES: Final = 4096  # pixels read; with more, percentiles change by less than one grey level
 COLOURED: Final = 4.0  # mean max-min of R, G, B: 0 in every grey image of stage1_train, 11.8 in the palest stain
 BRIGHT: Final = 100  # median grey level of a bright background; at most 44 in its dark, 226 in its bright images
-PALE: Final = 30.0  # max-min of a background called white; stage1_train has none between 18 and 40
-SPARSE: Final = 0.1  # covered share of an image below which cells are "sparce", the COCO collection's own spelling
-SMALL, MEDIUM = 400.0, 1000.0  # median cell area in px² that ends small and medium
+PALE: Final = 30.0  # max-min up to which a background is white; stage1_train has none between 18 and 40
+SPARSE: Final = 0.1  # covered share of an image below which cells are "sparce" (the COCO collection's spelling)
+SMALL, MEDIUM = 400.0, 1000.0  # upper bounds of the median cell area of small and medium, px²
 _HUES: Final = (
     (20, "red"),
     (45, "brown"),
@@ -44,7 +44,7 @@ class Look:
     levels: tuple[int, int]
 
     def group(self, size: tuple[int, int]) -> str:
-        """Key that images of one acquisition share: modality, size, and both levels in coarse steps.
+        """Return a key that images of one acquisition share: modality, size, and both levels in coarse steps.
 
         Steps are powers of two for dark images, 32 grey levels for bright ones. `size` is (height, width).
         """
@@ -81,11 +81,11 @@ def look_at(pixels: NDArray[Any]) -> Look:
 
 
 def image_class(look: Look, size: tuple[int, int], areas: NDArray[np.int64] | None) -> str:
-    """The nuclei_class of the COCO nuclei collection: ``<foreground>_<background>_<width>_<height>_<density>``.
+    """Make the nuclei_class of the COCO nuclei collection: ``<foreground>_<background>_<width>_<height>_<density>``.
 
-    The collection's classes were sorted by hand after clustering colours; this is a rule that comes close. Density is
-    ``sparce`` where cells cover less than a tenth of the image, else small, medium or large by their median area; it is
-    left out where `areas` (px², one a cell) is None because the image is not annotated. `size` is (height, width).
+    The collection's classes were sorted by hand after clustering colours; this rule comes close. Density is ``sparce``
+    if cells cover less than a tenth of the image, else small, medium or large by their median area; it is left out if
+    `areas` (px², one per cell) is None because the image is not annotated. `size` is (height, width).
 
     >>> image_class(Look("histology", "purple", "purple", (90, 180)), (256, 320), np.full(37, 170))
     'purple_purple_320_256_sparce'
@@ -100,7 +100,7 @@ def image_class(look: Look, size: tuple[int, int], areas: NDArray[np.int64] | No
 
 
 def colour_name(rgb: list[float]) -> str:
-    """White, black, or the name of the hue of a colour of three values 0-255.
+    """Name a colour of three values 0-255: white, black, or its hue.
 
     >>> colour_name([127.0, 88.0, 198.0]), colour_name([209.0, 213.0, 215.0])
     ('purple', 'white')
@@ -119,7 +119,7 @@ def colour_name(rgb: list[float]) -> str:
 
 
 def _sampled(pixels: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    """Red, green and blue of a grid of pixels in 8 bits, each of one axis."""
+    """Return red, green and blue of a grid of pixels, 8-bit and one-dimensional."""
     step = max(1, int((pixels.shape[0] * pixels.shape[1] / SAMPLES) ** 0.5))
     start = step // 2
     grid = pixels[start::step, start::step]
@@ -136,12 +136,12 @@ def _sampled(pixels: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
 
 def _percentiles(counts: NDArray[np.intp], percents: tuple[int, ...]) -> list[int]:
     sums = np.cumsum(counts)
-    found: list[int] = np.searchsorted(sums, np.array(percents) / 100 * sums[-1]).tolist()
-    return found
+    levels: list[int] = np.searchsorted(sums, np.array(percents) / 100 * sums[-1]).tolist()
+    return levels
 
 
 def _otsu(counts: NDArray[np.intp]) -> int:
-    """Grey level that parts dark from light with the greatest variance between them (Otsu 1979)."""
+    """Return the grey level that separates dark from light with the largest variance between them (Otsu 1979)."""
     weight = np.cumsum(counts)
     moment = np.cumsum(counts * np.arange(256))
     rest = weight[-1] - weight

@@ -1,7 +1,7 @@
 """The masks of one image: compressed COCO run lengths in one buffer, measured, combined and cut without decoding them.
 
-`RunLengths` is an immutable sequence of run lengths as bytes. `Masks` adds the size of the image they belong to, and
-with it everything that can be computed. Slices are views; `take` copies only what it takes.
+`RunLengths` is an immutable sequence of run lengths as bytes. `Masks` adds the size of their image, and with it all
+computations. Slices are views; `take` copies only what it takes.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ POLICIES: Final = ("last-wins", "first-wins", "smallest-wins", "largest-wins")
 
 
 class RunLengths(Sequence[bytes]):
-    """Compressed COCO run lengths of n masks, one after the other in one buffer.
+    """Compressed COCO run lengths of n masks, one after another in one buffer.
 
-    Item i is the bytes ``data[offsets[i]:offsets[i + 1]]``. The buffer may hold more than these.
+    Item i is the bytes ``data[offsets[i]:offsets[i + 1]]``. The buffer may contain other bytes too.
 
     Attributes
     ----------
@@ -54,12 +54,12 @@ class RunLengths(Sequence[bytes]):
 
     @classmethod
     def joined(cls, parts: Iterable[RunLengths]) -> RunLengths:
-        """Put several sequences one after the other."""
+        """Concatenate several sequences."""
         return RunLengths(*_joined(list(parts)))
 
     @classmethod
     def from_arrow(cls, array: pa.Array) -> RunLengths:
-        """Read an Arrow binary array without copying its bytes; it may not hold nulls."""
+        """Read an Arrow binary array without copying its bytes; it must not contain nulls."""
         if array.null_count:
             raise MaskError(f"{array.null_count} of {len(array)} masks are null; expected run lengths")
         _, ends, data = array.buffers()
@@ -69,7 +69,7 @@ class RunLengths(Sequence[bytes]):
         return RunLengths(np.frombuffer(data or b"", np.uint8), offsets)
 
     def _with(self, data: NDArray[np.uint8], offsets: Ints, part: Any) -> Self:
-        """Make the same kind of sequence from some of the items; `part` indexes arrays of one entry per item."""
+        """Make a sequence of the same type from some of the items; `part` indexes arrays of one entry per item."""
         return type(self)(data, offsets)
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class RunLengths(Sequence[bytes]):
     @overload
     def __getitem__(self, index: slice) -> Self: ...
     def __getitem__(self, index: int | slice) -> bytes | Self:
-        """One item as bytes, or a slice: a view unless it has a step."""
+        """Return one item as bytes, or a slice, which is a view unless it has a step."""
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
             if step != 1:
@@ -112,7 +112,7 @@ class RunLengths(Sequence[bytes]):
         return type(self), self._compact()
 
     def _compact(self) -> tuple[NDArray[np.uint8], Ints]:
-        """The buffer without what lies before and behind the items, and the offsets in it."""
+        """Return the buffer without the bytes before and after the items, and the offsets in it."""
         first, last = int(self.offsets[0]), int(self.offsets[-1])
         return self.data[first:last], self.offsets - first
 
@@ -154,7 +154,7 @@ class Masks(RunLengths):
     size
         (height, width) of the image.
     areas, boxes
-        int64 (n,) and int32 (n, 4), where they are known already; computed when asked for otherwise.
+        int64 (n,) and int32 (n, 4), if already known; otherwise computed on demand.
 
     >>> masks = Masks.from_arrays([np.array([[0, 1], [0, 1]]), np.array([[1, 0], [0, 0]])], (2, 2))
     >>> list(masks), masks.areas.tolist(), masks.boxes.tolist()
@@ -188,7 +188,7 @@ class Masks(RunLengths):
         areas: Ints | None = None,
         boxes: Boxes | None = None,
     ) -> Masks:
-        """Make masks of `size` from run lengths; a buffer is shared, single texts are copied into one."""
+        """Make masks of `size` from run lengths; a buffer is shared, separate byte strings are copied into one."""
         data, offsets = (counts.data, counts.offsets) if isinstance(counts, RunLengths) else _packed(counts)
         return cls(data, offsets, size, areas, boxes)
 
@@ -201,7 +201,7 @@ class Masks(RunLengths):
 
     @classmethod
     def concat(cls, parts: Sequence[Masks]) -> Masks:
-        """Put the masks of several sequences of one size, at least one, after each other."""
+        """Concatenate the masks of one or more sequences of the same size."""
         sizes = {part.size for part in parts}
         if len(sizes) != 1:
             raise MaskError(f"masks of {len(sizes)} sizes cannot be put together: {sorted(sizes)}; expected one size")
@@ -227,7 +227,7 @@ class Masks(RunLengths):
 
     @cached_property
     def areas(self) -> Ints:
-        """Pixels of each mask, int64 (n,), px². Raises MaskError, naming the mask, where run lengths are not valid."""
+        """Area of each mask, int64 (n,), px². Raises MaskError, naming the mask, if run lengths are not valid."""
         return self._measures[0]
 
     @cached_property
@@ -237,7 +237,7 @@ class Masks(RunLengths):
 
     @property
     def measured(self) -> bool:
-        """Whether areas and boxes are known, and asking for them costs nothing."""
+        """Whether areas and boxes are known already, so that they cost nothing."""
         return "areas" in self.__dict__ and "boxes" in self.__dict__
 
     def check(self) -> None:
@@ -245,7 +245,7 @@ class Masks(RunLengths):
         _ = self._measures
 
     def faults(self) -> dict[int, str]:
-        """Which run lengths are not a mask of this size, and why; empty if all are valid."""
+        """Say which run lengths are not a mask of this size, and why; empty if all are valid."""
         return _core.faults(self, *self.size)
 
     def decode(self, index: int) -> NDArray[np.bool_]:
@@ -279,22 +279,22 @@ class Masks(RunLengths):
         return Flattened(*_core.paint(self, *self.size, labels, order))
 
     def union(self) -> bytes:
-        """All pixels of any of the masks; an empty mask if there are none."""
+        """Return the union of all masks; an empty mask if there are none."""
         return _core.merge(self, *self.size, False)
 
     def intersection(self) -> bytes:
-        """The pixels that all masks share; an empty mask if there are none."""
+        """Return the pixels that all masks share; an empty mask if there are none."""
         return _core.merge(self, *self.size, True)
 
     @cached_property
     def disjoint(self) -> bool:
-        """Whether no two masks share a pixel."""
+        """Return whether no two masks share pixels."""
         return _core.disjoint(self, *self.size)
 
     def iou(self, others: Masks, iscrowd: ArrayLike | None = None) -> NDArray[np.float64]:
-        """Intersection over union of each mask with each of `others`, float64 (n, m), as pycocotools computes it.
+        """Compute the IoU of each mask with each of `others` as pycocotools does, float64 (n, m).
 
-        Where `iscrowd` (one entry per mask of `others`) is set, the intersection over the area of the mask itself.
+        Where `iscrowd` (one entry per mask of `others`) is set, it is the intersection over the mask's own area.
         """
         self.need_same_size(others)
         crowd = np.zeros(len(others), np.uint8) if iscrowd is None else np.ascontiguousarray(iscrowd, dtype=np.uint8)
@@ -323,25 +323,25 @@ class Masks(RunLengths):
         return Masks(*_core.window(self, *size, x, y, width, height, True), size)
 
     def components(self, connectivity: int = 8) -> list[Masks]:
-        """The connected parts of each mask (4: by edges, 8: also by corners), in column-major order of first pixels."""
+        """Return each mask's connected parts (4: by edges, 8: also by corners), column-major by first pixel."""
         parts, first = _core.parts(self, *self.size, connectivity)
         masks, bounds = Masks(*parts, self.size), first.tolist()
         return [masks[a:b] for a, b in pairwise(bounds)]
 
     def count_components(self) -> tuple[Ints, Ints]:
-        """The number of parts of each mask under 4- and under 8-connectivity, int64 (n,) each."""
+        """Count the 4-connected and the 8-connected parts of each mask, int64 (n,) each."""
         return _core.part_numbers(self, *self.size)
 
     def holes(self, connectivity: int = 4) -> Holes:
-        """Background that a mask encloses; `connectivity` is the background's (4: a diagonal gap does not open it)."""
+        """Measure the background enclosed by each mask; `connectivity` is its own (4: a diagonal gap stays closed)."""
         return Holes(*_core.holes(self, *self.size, connectivity, False)[:3])
 
     def fill_holes(self, connectivity: int = 4) -> Masks:
-        """The masks with the holes that `holes` counts filled."""
+        """Return the masks with the holes that `holes` counts filled."""
         return Masks(*_core.holes(self, *self.size, connectivity, True)[3], self.size)
 
     def hull_areas(self) -> NDArray[np.float64]:
-        """Area of the convex hull of all pixel corners of each mask, px²; solidity is area over this."""
+        """Compute the area of the convex hull of each mask's pixel corners, px²; solidity is area over this."""
         return _core.hull_areas(self, *self.size)
 
 
@@ -363,7 +363,7 @@ def from_label_map(label_map: ArrayLike) -> Labelled:
     Raises
     ------
     MaskError
-        If it is not 2-D, not of integers, or holds a negative label.
+        If it is not 2-D, not of integers, or contains a negative label.
 
     >>> ids, masks = from_label_map(np.array([[0, 7, 7, 2]]))
     >>> ids.tolist(), masks.areas.tolist(), masks.boxes.tolist()
@@ -379,7 +379,8 @@ def from_label_map(label_map: ArrayLike) -> Labelled:
 class Flattened:
     """A label map made of masks: int32 (height, width), and what it could not hold.
 
-    `lost_pixels` counts pixels of cells that another cell has in the map, `lost_instances` cells with no pixel left.
+    `lost_pixels` counts pixels of cells that the map gives to another cell, `lost_instances` cells without any pixels
+    left.
     """
 
     label_map: NDArray[np.int32]
@@ -389,7 +390,7 @@ class Flattened:
 
 @dataclass(frozen=True, slots=True)
 class Holes:
-    """Holes of each mask: their number, their pixels in all, and those of the largest; int64 (n,)."""
+    """Holes of each mask: their number, their total area, and the area of the largest; int64 (n,)."""
 
     number: Ints
     pixels: Ints

@@ -1,4 +1,4 @@
-"""Outlines of masks as polygons along pixel edges, and drawn outlines closed into cells."""
+"""Trace masks as polygons along pixel edges, and turn drawn outlines into cells."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def polygons(masks: Masks, connectivity: int = 4) -> list[list[Ring]]:
     """Trace the rings of each mask along the edges of its pixels: the polygons whose pixels are exactly the mask.
 
     Coordinates are those of pixel corners, so the single pixel (0, 0) is (0, 0), (1, 0), (1, 1), (0, 1). Drawn by
-    pycocotools' rule, outer rings less holes give the mask back. Outer rings run clockwise on the screen, holes the
-    other way.
+    pycocotools' rule, the outer rings minus the holes are the mask again. Outer rings run clockwise on the screen,
+    holes counterclockwise.
 
     Parameters
     ----------
     masks
         The masks of one image.
     connectivity
-        4: pixels that meet in a corner only are rings of their own; 8: one ring that touches itself.
+        4: pixels that meet only at a corner get separate rings; 8: one ring that touches itself.
     """
     xy, ring_first, mask_first, is_hole = _core.outlines(masks, *masks.size, connectivity)
     bounds = zip(ring_first[:-1].tolist(), ring_first[1:].tolist(), is_hole.tolist(), strict=True)
@@ -50,7 +50,7 @@ def polygons(masks: Masks, connectivity: int = 4) -> list[list[Ring]]:
 
 
 def grouped(rings: Sequence[Ring]) -> list[tuple[Ring, list[Ring]]]:
-    """Give each outer ring of one mask the holes directly inside it."""
+    """Group each outer ring of one mask with the holes directly inside it."""
     outer = sorted((r for r in rings if not r.hole), key=lambda r: r.area)
     held: list[list[Ring]] = [[] for _ in outer]
     for hole in (r for r in rings if r.hole):
@@ -63,7 +63,7 @@ def grouped(rings: Sequence[Ring]) -> list[tuple[Ring, list[Ring]]]:
 
 
 def _inner_point(ring: Ring) -> tuple[float, float]:
-    """The centre of the pixel inside the ring at its uppermost, then leftmost corner."""
+    """Return the centre of the pixel inside the ring at its uppermost, then leftmost corner."""
     points = ring.points_xy
     top = points[np.lexsort((points[:, 0], points[:, 1]))[0]]
     return float(top[0]) + 0.5, float(top[1]) + 0.5
@@ -83,18 +83,18 @@ def fill_outlines(
     drop: Literal["border", "largest", "none"] = "border",
     min_area: int = 1,
 ) -> NDArray[np.int32]:
-    """Cells that drawn outlines enclose: the components of what is not line, the background dropped.
+    """Label the cells that drawn outlines enclose: the components of non-line pixels, without the background.
 
     Parameters
     ----------
     line
-        Booleans (row, column), True on the outlines, which belong to no cell.
+        Booleans (row, column), True on the outlines, which do not belong to any cell.
     connectivity
-        Of the cells: 4 where one-pixel diagonal lines must separate.
+        Connectivity of the cells: 4 if one-pixel diagonal lines must separate them.
     drop
-        Which components are background: all that touch the image's ``border``, the ``largest`` one, or ``none``.
+        Which components are background: those that touch the image's ``border``, the ``largest`` one, or ``none``.
     min_area
-        Smaller components are specks and are dropped, px².
+        Smaller components are dropped as specks, px².
 
     Returns
     -------
@@ -104,13 +104,13 @@ def fill_outlines(
     [[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
     """
     free = components(~np.asarray(line, dtype=bool), connectivity)
-    found = measure(free)
-    keep = found.areas >= min_area
+    measures = measure(free)
+    keep = measures.areas >= min_area
     if drop == "border" and free.size:
         edge = np.unique(np.concatenate([free[0], free[-1], free[:, 0], free[:, -1]]))
-        keep &= ~np.isin(found.ids, edge)
-    elif drop == "largest" and found.ids.size:
-        keep[np.argmax(found.areas)] = False
-    table = np.zeros(found.ids.size + 1, np.int32)
-    table[found.ids[keep]] = np.arange(1, int(keep.sum()) + 1, dtype=np.int32)
+        keep &= ~np.isin(measures.ids, edge)
+    elif drop == "largest" and measures.ids.size:
+        keep[np.argmax(measures.areas)] = False
+    table = np.zeros(measures.ids.size + 1, np.int32)
+    table[measures.ids[keep]] = np.arange(1, int(keep.sum()) + 1, dtype=np.int32)
     return table[free]

@@ -60,7 +60,7 @@ class Overlap:
 
 
 def overlap_of_label_maps(gt: ArrayLike, pred: ArrayLike) -> Overlap:
-    """The overlap table of two label maps (row, column) of one size, 0 = background; labels may be sparse and large.
+    """Compute the overlap table of two label maps (row, column) of equal size, 0 = background; labels may be sparse.
 
     >>> table = overlap_of_label_maps(np.array([[1, 1, 0]]), np.array([[0, 9, 9]]))
     >>> table.intersection.tolist(), table.gt_areas.tolist(), table.pred_areas.tolist()
@@ -70,7 +70,7 @@ def overlap_of_label_maps(gt: ArrayLike, pred: ArrayLike) -> Overlap:
 
 
 def overlap_of_strips(strips: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> Overlap:
-    """As `overlap_of_label_maps`, of maps that come as horizontal strips from top to bottom (from disk, say)."""
+    """Like `overlap_of_label_maps`, for maps read in horizontal strips from top to bottom, for example from disk."""
     table = _core.Overlaps()
     row = 0
     for gt, pred in strips:
@@ -92,7 +92,7 @@ def _rows(labels: ArrayLike) -> NDArray[Any]:
 
 
 def overlap_of_masks(a: Masks, b: Masks) -> Overlap:
-    """The overlap table of the masks of two sides of one image; masks of one side may overlap each other.
+    """Compute the overlap table of the masks of two sides of one image; masks of one side may overlap.
 
     Raises
     ------

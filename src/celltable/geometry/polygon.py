@@ -46,7 +46,7 @@ def _short(points: int) -> str:
 
 
 def flat_to_masks(xy: ArrayLike, part_first: ArrayLike, mask_first: ArrayLike, size: Size) -> Masks:
-    """Draw cells given as flat arrays: coordinates; first point of each part; first part of each cell; both ended."""
+    """Draw cells from flat arrays: coordinates, first point per part, first part per cell, both with a final end."""
     counts = _core.polygons_to_rle(
         np.ascontiguousarray(xy, np.float64).ravel(), np.ascontiguousarray(part_first, np.int64),
         np.ascontiguousarray(mask_first, np.int64), int(size[0]), int(size[1]),
@@ -63,9 +63,9 @@ def boxes_to_masks(boxes: ArrayLike, size: Size) -> Masks:
 
 
 def flat(cells: Sequence[Parts]) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
-    """Cells as flat arrays: coordinates, first point of each part, first part of each cell, both with an end."""
-    if found := _core.flat_polygons(cells):
-        return found
+    """Flatten cells into arrays: coordinates, first point per part, first part per cell, both with a final end."""
+    if arrays := _core.flat_polygons(cells):
+        return arrays
     arrays = [_part(p) for parts in cells for p in parts]
     lengths = [a.size // 2 for a in arrays]
     xy = np.concatenate(arrays) if arrays else np.zeros(0)
@@ -80,7 +80,7 @@ def _part(points: ArrayLike) -> Floats:
 
 
 def areas(cells: Sequence[Parts]) -> Floats:
-    """Area of each cell's polygon, px²: the sum of the absolute shoelace areas of its parts."""
+    """Compute the area of each cell's polygon, px²: the sum of the absolute shoelace areas of its parts."""
     return np.array([sum(_shoelace(_part(p)) for p in parts) for parts in cells], np.float64)
 
 
@@ -90,7 +90,7 @@ def _shoelace(part: Floats) -> float:
 
 
 def pack(parts: Parts) -> bytes:
-    """Pack one cell's polygon into a few bytes, lossless: differences of hundredths where these are exact.
+    """Pack one cell's polygon losslessly into a few bytes: as differences in hundredths if these are exact.
 
     >>> unpack(pack([[0, 0, 10.5, 0, 10.5, 7.25]]))[0].tolist()
     [[0.0, 0.0], [10.5, 0.0], [10.5, 7.25]]

@@ -20,7 +20,7 @@ Size = tuple[int, int]
 
 
 def encode(mask: ArrayLike) -> bytes:
-    """Counts of one mask (row, column); any non-zero pixel belongs to it.
+    """Encode one mask (row, column) as counts; any non-zero pixel belongs to it.
 
     >>> encode(np.array([[0, 1], [0, 1]]))
     b'22'
@@ -35,25 +35,25 @@ def encode(mask: ArrayLike) -> bytes:
 
 
 def decode(counts: bytes, size: Size) -> NDArray[np.bool_]:
-    """The mask as booleans (height, width).
+    """Decode counts to booleans (height, width).
 
     Raises
     ------
     MaskError
-        If the counts are not valid for that size.
+        If the counts are not valid for the size.
     """
     return _core.decode(counts, *checked_size(size)).view(np.bool_)
 
 
 def to_runs(counts: bytes, size: Size) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Starts and lengths of a mask's runs, positions counted column by column from 0; neighbouring runs are joined."""
+    """Convert counts to starts and lengths of runs, column by column from 0; adjacent runs are joined."""
     height, width = checked_size(size)
     starts, lengths = _core.to_runs(counts, height * width)
     return starts, lengths
 
 
 def from_runs(starts: ArrayLike, lengths: ArrayLike, size: Size) -> bytes:
-    """Counts of a mask from ascending, disjoint runs; the inverse of `to_runs`."""
+    """Convert ascending, disjoint runs to counts; the inverse of `to_runs`."""
     height, width = checked_size(size)
     return _core.from_runs(
         np.ascontiguousarray(starts, np.int64), np.ascontiguousarray(lengths, np.int64), height * width
@@ -61,7 +61,7 @@ def from_runs(starts: ArrayLike, lengths: ArrayLike, size: Size) -> bytes:
 
 
 def to_uncompressed(counts: bytes, size: Size | None = None) -> list[int]:
-    """COCO's uncompressed counts: lengths of alternating runs, the first of zeros (possibly 0).
+    """Convert to COCO's uncompressed counts: lengths of alternating runs, the first of zeros (possibly 0).
 
     >>> to_uncompressed(b'22')
     [2, 2]
@@ -88,12 +88,12 @@ def to_uncompressed(counts: bytes, size: Size | None = None) -> list[int]:
 
 
 def from_uncompressed(counts: Sequence[int], size: Size) -> bytes:
-    """Compressed counts from COCO's uncompressed ones.
+    """Convert from COCO's uncompressed counts.
 
     Raises
     ------
     MaskError
-        If a count is negative or no whole number, or they do not add up to height × width.
+        If a count is negative or not a whole number, or they do not add up to height × width.
     """
     values = np.asarray(counts)
     height, width = checked_size(size)
@@ -111,13 +111,13 @@ def from_uncompressed(counts: Sequence[int], size: Size) -> bytes:
 
 
 def from_kaggle(text: str, size: Size) -> bytes:
-    """Counts of a mask from Kaggle's ``start length …`` text: 1-based, column-major (Data Science Bowl 2018).
+    """Convert from Kaggle's ``start length …`` text: 1-based, column-major (Data Science Bowl 2018).
 
     Raises
     ------
     MaskError
-        With the first rule that is broken: an odd number of tokens, a token that is no number, a length of 0 or less, a
-        start below 1, runs that are not ascending, that overlap, or that leave the image.
+        With the first rule that is broken: an odd number of tokens, a token that is not a number, a length of 0 or
+        less, a start below 1, runs that are not ascending, overlap, or leave the image.
 
     >>> to_uncompressed(from_kaggle("1 3 10 5", (4, 5)))
     [0, 3, 6, 5, 6]
@@ -143,16 +143,16 @@ def from_kaggle(text: str, size: Size) -> bytes:
     if (np.diff(starts) <= 0).any():
         raise MaskError("the run lengths are not sorted by start")
     if (starts[1:] < (starts + lengths)[:-1]).any():
-        raise MaskError("the run lengths hold a pixel twice")
+        raise MaskError("the run lengths contain a pixel twice")
     return from_runs(starts - 1, lengths, (height, width))
 
 
 def to_kaggle(counts: bytes, size: Size) -> str:
-    """Kaggle's ``start length …`` text of a mask; empty for an empty mask."""
+    """Convert to Kaggle's ``start length …`` text; empty for an empty mask."""
     starts, lengths = to_runs(counts, size)
     return " ".join(map(str, np.stack([starts + 1, lengths], axis=1).ravel().tolist()))
 
 
 def difference(a: bytes, b: bytes, size: Size) -> bytes:
-    """The pixels of `a` that are not in `b`."""
+    """Return the pixels of `a` that are not in `b`."""
     return _core.subtract(a, b, *checked_size(size))

@@ -1,4 +1,4 @@
-"""Shapes of the cells of one image, measured once and when asked for: holes, parts, solidity, overlaps and contacts."""
+"""Shapes of the cells of one image, measured once and on demand: holes, parts, solidity, overlaps and contacts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Shapes:
     masks
         The masks of one image. Those whose run lengths are not valid count as empty; `valid` says which.
     kinds
-        One value per mask: overlaps and contacts are those of one kind only, for a nucleus is inside its cell.
+        One value per mask: overlaps and contacts are only counted within a kind, because a nucleus is inside its cell.
 
     >>> ring = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
     >>> Shapes(Masks.from_arrays([ring], (3, 3))).hole_area.tolist()
@@ -52,7 +52,7 @@ class Shapes:
 
     @classmethod
     def of(cls, cells: Any) -> Shapes:
-        """The shapes of Instances."""
+        """Measure the shapes of Instances."""
         return cls(cells.rle, None if isinstance(cells.kind, str) else cells.column("kind"))
 
     def __len__(self) -> int:
@@ -69,12 +69,12 @@ class Shapes:
         return self.masks.boxes
 
     def crop(self, i: int) -> Mask:
-        """Mask `i` inside its box, decoded."""
+        """Decode mask `i` inside its box."""
         box = self.boxes[i].tolist()
         return self.masks[i : i + 1].crop(box).decode(0)
 
     def placed(self, part: Mask, i: int) -> bytes:
-        """Run lengths of a mask that is drawn inside the box of mask `i`."""
+        """Return the run lengths of a mask drawn inside the box of mask `i`."""
         shape = (int(part.shape[0]), int(part.shape[1]))
         return Masks.from_arrays([part], shape).paste(self.boxes[i].tolist(), self.size)[0]
 
@@ -84,12 +84,12 @@ class Shapes:
 
     @property
     def hole_count(self) -> Ints:
-        """Holes of each mask: background parts (joined by edges) that do not reach its outside."""
+        """Number of holes of each mask: 4-connected background components that do not reach the outside."""
         return self._holes.number
 
     @property
     def hole_area(self) -> Ints:
-        """Pixels of all holes of each mask, px²."""
+        """Total area of the holes of each mask, px²."""
         return self._holes.pixels
 
     @cached_property
@@ -98,25 +98,25 @@ class Shapes:
 
     @property
     def parts4(self) -> Ints:
-        """Parts of each mask whose pixels are joined by edges."""
+        """Number of 4-connected parts of each mask."""
         return self._parts[0]
 
     @property
     def parts8(self) -> Ints:
-        """Parts of each mask whose pixels are joined by edges or corners."""
+        """Number of 8-connected parts of each mask."""
         return self._parts[1]
 
     def components(self, indices: ArrayLike, connectivity: int = 4) -> list[list[Part]]:
-        """The parts of some masks, under 4- or 8-connectivity."""
-        found = self._some(indices).components(connectivity)
-        return [[Part(*part) for part in zip(parts, parts.areas.tolist(), strict=True)] for parts in found]
+        """Return the 4- or 8-connected parts of some masks."""
+        components = self._some(indices).components(connectivity)
+        return [[Part(*part) for part in zip(parts, parts.areas.tolist(), strict=True)] for parts in components]
 
     def filled(self, indices: ArrayLike) -> Masks:
-        """Some masks with their holes filled."""
+        """Return some masks with their holes filled."""
         return self._some(indices).fill_holes()
 
     def solidity(self, indices: ArrayLike) -> NDArray[np.float64]:
-        """Share of the convex hull of their pixels that some masks fill (0 to 1); 1 for an empty mask."""
+        """Compute the solidity of some masks, the share of their convex hull that they fill (0 to 1; 1 if empty)."""
         some = self._some(indices)
         hulls = some.hull_areas()
         return np.where(hulls > 0, some.areas / np.maximum(hulls, 1), 1.0)
@@ -131,12 +131,12 @@ class Shapes:
 
     @cached_property
     def overlaps(self) -> Pairs:
-        """As `all_overlaps`, of masks of one kind."""
+        """Like `all_overlaps`, but only between masks of the same kind."""
         return [p for p in self.all_overlaps if self._alike(p[0], p[1])]
 
     @cached_property
     def contacts(self) -> Pairs:
-        """(i, j, length) of pairs i < j of one kind that touch and share no pixel; length in pixel edges."""
+        """(i, j, length) of pairs i < j of one kind that touch but do not overlap; length in pixel edges."""
         (height, width), wide = self.size, (self.size[0] + 1, self.size[1] + 1)
         here, down, right = (self.masks.paste((x, y, width, height), wide) for x, y in ((0, 0), (0, 1), (1, 0)))
         edges: dict[tuple[int, int], int] = {}
@@ -151,24 +151,24 @@ class Shapes:
         return self.kinds is None or self.kinds[i] == self.kinds[j]
 
     def taken(self, i: int, mask: bytes) -> list[tuple[int, int]]:
-        """(j, pixels) of the other masks of its kind whose pixels `mask`, a mask `i` that has grown, takes."""
+        """Return (j, pixels) of other masks of the same kind that `mask`, a grown mask `i`, overlaps."""
         grown = rle.difference(mask, self.masks[i], self.size)
         return [(j, n) for _, j, n in _shared(Masks.of([grown], self.size), self.masks) if j != i and self._alike(i, j)]
 
     def without(self, i: int, others: Iterable[int]) -> tuple[bytes, int]:
-        """Mask `i` less other masks, and the area that is left."""
+        """Subtract other masks from mask `i`; return the rest and its area."""
         left = rle.difference(self.masks[i], self._some(list(others)).union(), self.size)
         return left, int(Masks.of([left], self.size).areas[0])
 
 
 def on_border(boxes: ArrayLike, size: tuple[int, int]) -> Mask:
-    """Whether each tight box (x, y, width, height) reaches the first or last row or column; an empty one does not."""
+    """Flag tight boxes (x, y, width, height) that reach the first or last row or column; empty ones do not."""
     x, y, w, h = np.asarray(boxes, dtype=np.int64).reshape(-1, 4).T
     return np.asarray((w > 0) & ((x <= 0) | (y <= 0) | (x + w >= size[1]) | (y + h >= size[0])))
 
 
 def _shared(a: Masks, b: Masks) -> Pairs:
-    """(i, j, pixels) of masks of two sides that share pixels, in order."""
+    """Return (i, j, pixels) of masks of two sides that share pixels, in order."""
     table = overlap_of_masks(a, b)
     columns = (table.gt_index.tolist(), table.pred_index.tolist(), table.intersection.tolist())
     return list(zip(*columns, strict=True))

@@ -1,4 +1,4 @@
-"""Counting: what a run computes from each image, as numbers small enough to send between processes."""
+"""Counting: what a run computes per image, as numbers small enough to send between processes."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ Partial = Literal["skip", "score"]
 
 @dataclass(frozen=True, slots=True)
 class Unscored:
-    """Why a metric has no numbers of an image."""
+    """Why a metric has no numbers for an image."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class ImageCounts:
-    """What one image adds to an evaluation.
+    """What one image contributes to an evaluation.
 
     Attributes
     ----------
     image_id, meta
         The image and its columns.
     numbers
-        What each metric counted, by metric; `Unscored` where it does not apply, None where the image is only partially
+        What each metric counted, by metric; `Unscored` if it does not apply, None if the image is only partially
         annotated and the metric counts false positives.
     parts
         The same for each group of cells, by (column, group): ("size", "0-324 px²").
     n_gt, n_pixels
         Ground-truth cells, and pixels of the image.
     scores
-        The least and the largest score of the predictions, and how many there are; None without scores.
+        The smallest and the largest score of the predictions, and their number; None without scores.
     exhaustive
         Whether every cell of the image is annotated.
     remarks
-        What to tell the reader about the masks of both sides.
+        What to note about the masks of both sides.
     """
 
     image_id: str
@@ -71,9 +71,9 @@ class Plan:
     cell_columns
         Columns of cells to break scores down by: "size", "class".
     size_edges
-        Areas in px² that bound the groups of "size".
+        Areas in px² that separate the groups of "size".
     strictly
-        Raise where a metric does not apply, instead of recording why.
+        Raise if a metric does not apply, instead of recording why.
     """
 
     metrics: tuple[Metric, ...]
@@ -89,7 +89,7 @@ class Plan:
         if pair.ignored:
             return None
         if pair.gt.map is not None and pair.pred.map is not None and pair.gt.size == pair.pred.size:
-            _ = pair.overlap  # both maps are read once, before a metric asks either for its cells alone
+            _ = pair.overlap  # reads both maps once, before a metric reads the cells of either
         parts = {(c, g): self._numbers(part, False) for c in self.cell_columns for g, part in self._split(pair, c)}
         scores = pair.pred.scores
         return ImageCounts(

@@ -1,4 +1,4 @@
-"""Numbers of cells per image: what is counted, means of an error, and the coefficient of determination."""
+"""Numbers of cells per image: the counts, mean errors, and the coefficient of determination."""
 
 from __future__ import annotations
 
@@ -81,18 +81,18 @@ def _nothing(true: Floats, pred: Floats) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class MeanError:
-    """The mean over images of an error of the count.
+    """The mean of a count error over images.
 
     Attributes
     ----------
     name
-        The metric's name, which is that of its headline number.
+        The name of the metric and of its headline number.
     error
-        ``error(counts, mode)`` → the error of one image, NaN where it is undefined.
+        ``error(counts, mode)`` → the error of one image, NaN if undefined.
     also
-        ``also(true, pred)`` → further numbers of all true and predicted counts.
+        ``also(true, pred)`` → further numbers from all true and predicted counts.
     left_out
-        What images with an undefined error are called where they are counted.
+        The label under which images with an undefined error are counted.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Means over images that metrics share: of all values, or without undefined ones, and of resampled images."""
+"""Means over images, shared by metrics: of all values, of defined values, and of resampled images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def nanmean(values: ArrayLike) -> float:
     >>> nanmean([1.0, float("nan"), 2.0])
     1.5
     """
-    if isinstance(values, list | tuple) and len(values) < 8:  # numpy sums so few one after another, too
+    if isinstance(values, list | tuple) and len(values) < 8:  # numpy also sums so few one by one
         known = [v for v in values if v == v]
         return float(sum(known) / len(known)) if known else float("nan")
     array = np.asarray(values, np.float64)
@@ -28,12 +28,12 @@ def nanmean(values: ArrayLike) -> float:
 
 
 def ratio(top: float, bottom: float) -> float:
-    """Divide; NaN for a bottom of zero."""
+    """Divide; NaN if the denominator is zero."""
     return top / bottom if bottom else float("nan")
 
 
 def divided(top: ArrayLike, bottom: ArrayLike, nothing: float = float("nan")) -> Floats:
-    """Divide arrays element by element; `nothing` where the bottom is zero.
+    """Divide arrays element-wise; `nothing` where the denominator is zero.
 
     >>> divided([1.0, 2.0], [2.0, 0.0])
     array([0.5, nan])
