@@ -64,8 +64,8 @@ def boxes_to_masks(boxes: ArrayLike, size: Size) -> Masks:
 
 def flat(cells: Sequence[Parts]) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
     """Flatten cells into arrays: coordinates, first point per part, first part per cell, both with a final end."""
-    if arrays := _core.flat_polygons(cells):
-        return arrays
+    if flattened := _core.flat_polygons(cells):
+        return flattened
     arrays = [_part(p) for parts in cells for p in parts]
     lengths = [a.size // 2 for a in arrays]
     xy = np.concatenate(arrays) if arrays else np.zeros(0)
