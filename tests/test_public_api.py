@@ -33,7 +33,7 @@ def test_every_public_name_is_there_and_documented() -> None:
     assert set(dir(celltable)) >= set(celltable.__all__)
 
 
-def test_a_name_that_is_not_public_is_no_attribute() -> None:
+def test_a_name_that_is_not_public_is_not_an_attribute() -> None:
     with pytest.raises(AttributeError, match="no attribute 'frobnicate'"):
         _ = celltable.frobnicate
 
@@ -42,7 +42,7 @@ def test_importing_celltable_loads_nothing_heavy() -> None:
     assert loaded_after("import celltable; celltable.__version__; celltable.CelltableError") == set()
 
 
-def test_the_measure_of_what_is_loaded_sees_numpy() -> None:
+def test_the_test_for_loaded_modules_sees_numpy() -> None:
     assert "numpy" in loaded_after("import celltable; celltable.Instances")
 
 

@@ -75,7 +75,7 @@ def test_parts_that_touch_at_corners_are_a_note_and_apart_a_warning() -> None:
     assert [(f.instance_id, f.value, f.severity) for f in found] == [(1, 2.0, "note"), (2, 2.0, "warning")]
 
 
-def test_an_outline_is_told_from_a_cell_with_a_hole() -> None:
+def test_an_outline_is_distinguished_from_a_cell_with_a_hole() -> None:
     outline = disc(20, 15, 10) & ~disc(20, 15, 8.5)
     holed = disc(20, 42, 10) & ~disc(20, 42, 4)
     (found,) = run("outline-mask", sample_of([outline, holed]))
@@ -83,7 +83,7 @@ def test_an_outline_is_told_from_a_cell_with_a_hole() -> None:
     assert found.value == pytest.approx(1 - outline.sum() / disc(20, 15, 10).sum())
 
 
-def test_an_overlap_stands_at_the_later_cell_with_its_pixels() -> None:
+def test_an_overlap_is_reported_at_the_later_cell_with_its_pixels() -> None:
     a, b = disc(20, 20, 8), disc(20, 32, 8)
     (found,) = run("overlap", sample_of([a, b]))
     assert (found.instance_id, found.value) == (2, float((a & b).sum()))
@@ -129,7 +129,7 @@ def test_cells_at_the_border_name_their_sides() -> None:
     assert "left and top" in found[0].message
 
 
-def test_a_mask_of_another_size_is_an_error_and_stops_no_other_check() -> None:
+def test_a_mask_of_another_size_is_an_error_and_does_not_stop_other_checks() -> None:
     sample = sample_of(CLEAN[:2])
     huge = Instances.from_masks([np.ones((90, 90), bool)], (90, 90)).rle[0]
     own = sample.instances
@@ -141,7 +141,7 @@ def test_a_mask_of_another_size_is_an_error_and_stops_no_other_check() -> None:
         run(rule, broken)
 
 
-def test_published_areas_and_boxes_are_held_against_the_mask() -> None:
+def test_published_areas_and_boxes_are_compared_with_the_mask() -> None:
     area = float(CLEAN[0].sum())
     right, wrong = [4.0, 4.0, 13.0, 13.0], [9.0, 4.0, 13.0, 13.0]
     sample = sample_of([CLEAN[0]] * 3, published_area=[area - 6, 3 * area, None], published_bbox=[right, wrong, None])
@@ -218,7 +218,7 @@ def test_two_ids_of_one_file_are_found() -> None:
     assert [f.image_id for f in run_all("image-listed-twice", [a, b, other])] == ["q"]
 
 
-def test_an_image_with_far_fewer_cells_than_its_kind_is_found_unless_it_is_partial() -> None:
+def test_an_image_with_far_fewer_cells_than_similar_ones_is_found_unless_it_is_partial() -> None:
     def of(name: str, n: int, **changes: Any) -> Sample:
         cells = Instances.from_masks([disc(10, 10, 3)] * n, SIZE)
         return Sample(Image(name, *SIZE, cell_type="A172", **changes), cells)
@@ -231,7 +231,7 @@ def test_an_image_with_far_fewer_cells_than_its_kind_is_found_unless_it_is_parti
     assert run_all("nearly-unannotated", few[:1]) == []
 
 
-def test_counts_are_held_against_the_published_ones_of_their_part() -> None:
+def test_counts_are_compared_with_the_published_ones_of_their_part() -> None:
     info = {"published_counts": [["train", "images", 2], ["train", "instances", 13], ["test", "images", 9]]}
     samples = many(2, split="train")
     (found,) = run_all("count-differs", samples, info)
@@ -241,7 +241,7 @@ def test_counts_are_held_against_the_published_ones_of_their_part() -> None:
     assert [(f.image_id, f.value) for f in run_all("count-differs", [weak])] == [("i0", 1.0)]
 
 
-def test_a_split_that_cuts_a_group_is_an_error_where_the_test_part_is_concerned() -> None:
+def test_a_split_that_divides_a_group_is_an_error_if_a_test_part_is_involved() -> None:
     def at(name: str, split: str | None, group: str | None) -> Sample:
         return sample_of([], image=Image(name, *SIZE, split=split, leakage_group=group))
 

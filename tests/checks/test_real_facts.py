@@ -14,7 +14,9 @@ from celltable.pipelines.ingest import ingest
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_the_known_facts_of_the_data_science_bowl_come_out(sample: Callable[[str], Path], tmp_path: Path) -> None:
+def test_the_known_facts_about_the_data_science_bowl_are_reproduced(
+    sample: Callable[[str], Path], tmp_path: Path
+) -> None:
     store = ingest("dsb2018", sample("dsb2018/stage1_train.zip"), tmp_path / "dsb.celltable")
     found = check(store, pixels=False)
     n: Counter[str] = Counter()
@@ -31,7 +33,7 @@ def test_the_known_facts_of_the_data_science_bowl_come_out(sample: Callable[[str
 
 
 @pytest.mark.real
-def test_the_specks_of_tnbc_come_out(sample: Callable[[str], Path], tmp_path: Path) -> None:
+def test_the_known_specks_of_tnbc_are_found(sample: Callable[[str], Path], tmp_path: Path) -> None:
     store = ingest("tnbc", sample("tnbc/TNBC_NucleiSegmentation.zip"), tmp_path / "tnbc.celltable")
     rows = check(store, rules=["speck", "hole"]).findings.to_pylist()
     specks = {f["image_id"] for f in rows if f["rule"] == "speck" and f["value"] < 10}

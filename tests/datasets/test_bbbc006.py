@@ -35,7 +35,7 @@ def test_labels_hold_for_every_plane_and_were_made_by_software(pristine: Path) -
     assert len(samples["b24_s1_z16"].instances) == len(np.unique(labels)) - 1
 
 
-def test_published_counts_stand_beside_the_labels(pristine: Path) -> None:
+def test_published_counts_are_kept_beside_the_labels(pristine: Path) -> None:
     samples, _ = read_all(NAME, pristine)
     differing = [i for i, s in samples.items() if s.image.annotated and s.image.count != len(s.instances)]
     assert differing == ["a01_s2_z16", "a01_s2_z17"]  # the example's table is one off there

@@ -37,7 +37,7 @@ def test_annotation_is_partial_and_a_series_is_one_group(pristine: Path) -> None
     assert not samples["jw-30min 1"].image.annotated
 
 
-def test_false_colour_becomes_one_channel_a_stain(pristine: Path) -> None:
+def test_false_colour_becomes_one_channel_per_stain(pristine: Path) -> None:
     sample = read_all(NAME, pristine)[0]["jw-1h 2"]
     c1, c5 = (pixels_of(only(pristine, f"jw-1h 2_{c}.TIF")) for c in ("c1", "c5"))
     assert [p.channel for p in sample.image.pixels] == [0, 2]

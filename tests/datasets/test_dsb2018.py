@@ -208,7 +208,7 @@ def test_bad_runs_become_a_finding_and_the_other_rows_are_read(bowl: Path, case:
     assert {k: len(s.instances) for k, s in after.items()} == {k: len(s.instances) for k, s in before.items()}
 
 
-def test_a_row_for_an_image_that_is_not_there_keeps_its_cells_where_the_size_is_known(bowl: Path) -> None:
+def test_a_row_for_a_missing_image_keeps_its_cells_if_the_size_is_known(bowl: Path) -> None:
     with (bowl / "stage1_solution.csv").open("a") as table:
         table.write(f"{'e' * 64},1 3 10 5,20,30,Public\n")
     with (bowl / "stage1_train_labels.csv").open("a") as table:

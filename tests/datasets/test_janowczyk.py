@@ -32,7 +32,7 @@ def test_a_bad_pair_is_a_finding_and_the_rest_is_read(case: str, pristine: Path,
     check_case("janowczyk", pristine, tmp_path, CASES[case])
 
 
-def test_annotation_is_partial_and_said_so(pristine: Path) -> None:
+def test_annotation_is_marked_as_partial(pristine: Path) -> None:
     samples, findings = read_all("janowczyk", pristine)
     assert not any(s.image.exhaustive for s in samples.values())
     labelled = {i for i, s in samples.items() if s.image.annotated}

@@ -87,7 +87,9 @@ def test_line_colour_and_windows_line_ends_do_not_matter(pristine: Path, tmp_pat
     ("folder", "part", "split"),
     [("MoNuSeg 2018 Training Data", "monuseg_train", "train"), ("MoNuSegTestData", "monuseg_test", "test")],
 )
-def test_monuseg_is_told_by_its_folder(folder: str, part: str, split: str, pristine: Path, tmp_path: Path) -> None:
+def test_monuseg_is_recognised_by_its_folder(
+    folder: str, part: str, split: str, pristine: Path, tmp_path: Path
+) -> None:
     root = Path(shutil.copytree(pristine / BENCHMARK, tmp_path / folder))
     (root / "Tissue images").rename(root / "Tissue Images")
     samples, _ = read_all("kumar", root, (part,))

@@ -72,12 +72,12 @@ def test_an_annotation_file_that_cannot_be_read_ends_the_command(
         read_all("livecell", root)
 
 
-def test_a_part_that_is_not_there_is_named(pristine: Path) -> None:
+def test_a_missing_part_is_named(pristine: Path) -> None:
     with pytest.raises(InputError, match=r"a172_train.*found"):
         read_all("livecell", pristine, ("a172_train",))
 
 
-def test_images_lie_flat_or_in_folders_of_their_type(pristine: Path, tmp_path: Path) -> None:
+def test_images_are_in_one_folder_or_in_a_folder_per_type(pristine: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(pristine, tmp_path / pristine.name))
     for path in list((root / "images").rglob("*.tif")):
         path.rename(path.parents[1] / path.name)

@@ -33,7 +33,7 @@ def test_what_is_a_count(value: Any, count: float | None) -> None:
 
 
 @pytest.mark.parametrize("value", ["NaN", "many", None, -1, "inf"])
-def test_a_count_that_is_no_number_is_a_finding_and_its_pair_left_out(value: Any, root: Path) -> None:
+def test_a_count_that_is_not_a_number_is_a_finding_and_its_pair_is_left_out(value: Any, root: Path) -> None:
     before, findings_before = read_all("livecell_counts", root)
     counts = json.loads((root / COUNTS).read_text())
     (root / COUNTS).write_text(json.dumps({**counts, f"{FIRST}.tif": value}))
@@ -54,7 +54,7 @@ def test_counts_come_with_the_image_and_without_cells(root: Path) -> None:
     }
 
 
-def test_fluorescent_images_are_never_taken_for_the_label_free_ones(root: Path) -> None:
+def test_fluorescence_images_are_never_taken_for_label_free_ones(root: Path) -> None:
     samples, _ = read_all("livecell_counts", root)
     assert all("fluor" not in p.source.lower() for s in samples.values() for p in s.image.pixels)
 

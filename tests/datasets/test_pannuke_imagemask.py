@@ -50,7 +50,7 @@ def test_a_bad_pair_is_a_finding_and_the_rest_is_read(case: str, pristine: Path,
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_each_colour_is_its_class_and_blends_are_none(version: str) -> None:
+def test_each_colour_is_its_class_and_blends_have_no_class(version: str) -> None:
     colours = PALETTES[version]
     row = np.array([[(0, 0, 0), *colours.values(), (127, 127, 127)]], np.uint8)
     classes, blended = assign(row, version)
@@ -60,7 +60,7 @@ def test_each_colour_is_its_class_and_blends_are_none(version: str) -> None:
     assert assign(noisy, version)[0].tolist() == [classes.tolist()[0][:-1]]
 
 
-def test_a_folder_that_names_no_version_must_be_told(pristine: Path, tmp_path: Path) -> None:
+def test_the_version_must_be_given_for_a_folder_that_does_not_name_it(pristine: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(pristine, tmp_path / "data"))
     with pytest.raises(InputError, match="--part v1 or --part v2"):
         read_all("pannuke_imagemask", root)
@@ -69,7 +69,7 @@ def test_a_folder_that_names_no_version_must_be_told(pristine: Path, tmp_path: P
     assert [list(s.instances.rle) for s in requested.values()] == [list(s.instances.rle) for s in known.values()]
 
 
-def test_red_and_blue_are_put_right(pristine: Path) -> None:
+def test_red_and_blue_are_swapped_back(pristine: Path) -> None:
     samples, findings = read_all("pannuke_imagemask", pristine)
     np.testing.assert_array_equal(samples["10040"].pixels(), pixels_of(pristine / IMAGE)[..., ::-1])
     assert rules(findings)["red-blue-swapped"] == len(samples)

@@ -177,7 +177,7 @@ def test_images_of_two_sizes_do_not_fit_one_array(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line", ["0 0.1 0.2 0.3 0.4", "x 0.1 0.2 0.3 0.4 0.5 0.6", "0 nan 0.2 0.3 0.4 0.5 0.6", "0 0.1"]
 )
-def test_a_yolo_line_that_is_no_polygon_is_a_finding(tmp_path: Path, line: str) -> None:
+def test_a_yolo_line_that_is_not_a_polygon_is_a_finding(tmp_path: Path, line: str) -> None:
     form, out = one("yolo-seg", tmp_path)
     text = out / "labels" / "train" / "a.txt"
     text.write_text(line + "\n" + text.read_text())
@@ -209,11 +209,11 @@ def test_no_switches_an_option_off_and_bad_values_end_in_one_sentence() -> None:
             settle(form.write_options, wrong, "it")
 
 
-def test_the_matrix_has_a_row_for_each_format() -> None:
+def test_the_matrix_has_one_row_per_format() -> None:
     assert [row["format"] for row in matrix()] == list(plugins.names("formats"))
 
 
-def test_sixteen_bit_files_number_cells_anew_beyond_65535(tmp_path: Path) -> None:
+def test_sixteen_bit_files_renumber_cells_beyond_65535(tmp_path: Path) -> None:
     form: Format = plugins.load("formats", "label-png")
     size = (16, 16)
     given = sample("a", [disc(size, 4, 4, 2), disc(size, 11, 11, 2)], size, columns={"instance_id": [5, 70_000]})
@@ -283,5 +283,5 @@ def test_the_collection_tiles_its_large_sources_and_splits_stage1_by_colour(tmp_
     )
 
 
-def test_every_sample_of_the_corpus_is_something_the_formats_can_be_asked_for() -> None:
+def test_every_sample_of_the_corpus_can_be_written_by_some_format() -> None:
     assert len({s.image.image_id for s in corpus()}) == 12

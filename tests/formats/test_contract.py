@@ -42,13 +42,13 @@ def greedy(peek: Peek) -> Recognition | None:
     return Recognition(Strength.SIGNATURE, "it being there")
 
 
-def test_a_format_that_forgets_cells_in_silence_fails(tmp_path: Path) -> None:
+def test_a_format_that_silently_drops_cells_fails(tmp_path: Path) -> None:
     form = Format("lossy", "Lossy", "A file.", COCO.keeps, read, forgetful, greedy, extensions=(".json",))
     with pytest.raises(AssertionError, match="is gone with its cells|cells are missing|COVERED|hidden"):
         FormatTests().test_what_comes_back_differs_by_exactly_the_stated_loss(form, tmp_path)
 
 
-def test_a_format_that_takes_every_path_for_its_own_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_format_that_recognises_every_path_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     form = Format("greedy", "Greedy", "A file.", COCO.keeps, read, None, greedy)
     every = plugins.load_all("formats") | {"greedy": form}
     monkeypatch.setattr(plugins, "load_all", lambda family: every)

@@ -73,7 +73,7 @@ def test_a_byte_order_mark_and_other_line_ends_do_not_matter(tmp_path: Path) -> 
     assert found.instances.area.tolist() == [3, 2]
 
 
-def test_rows_of_one_image_need_not_stand_together(tmp_path: Path) -> None:
+def test_rows_of_one_image_need_not_be_adjacent(tmp_path: Path) -> None:
     known = {**SIZE, "b": Image("b", 5, 4)}
     found = list(dsb_csv.read(csv_of(tmp_path, "a,1 1", "b,2 2", "a,5 3"), known))
     assert {s.image.image_id: s.instances.area.tolist() for s in found} == {"a": [1, 3], "b": [2]}
@@ -112,7 +112,7 @@ def test_ignored_images_of_a_solution_are_kept_and_flagged(tmp_path: Path) -> No
     assert out.read_text() == path.read_text()
 
 
-def test_a_solution_whose_sizes_contradict_each_other_or_the_image_says_so(tmp_path: Path) -> None:
+def test_contradictory_sizes_in_a_solution_are_reported(tmp_path: Path) -> None:
     path = csv_of(tmp_path, "a,1 3,5,4,Public", "a,4 1,6,4,Public", header=HEADER)
     (found,) = dsb_csv.read(path)
     assert [f.rule for f in found.findings] == ["size-mismatch"]

@@ -114,7 +114,7 @@ def test_each_cell_has_its_own_mask_with_holes_and_parts(form: str, samples: lis
 
 
 @pytest.mark.parametrize("form", ONE_RING)
-def test_one_ring_a_cell_is_its_largest_part_and_filled_holes_are_counted(
+def test_one_ring_per_cell_keeps_its_largest_part_and_counts_filled_holes(
     form: str, samples: list[Sample], tmp_path: Path
 ) -> None:
     out, loss = written(form, samples, tmp_path)
@@ -148,7 +148,9 @@ def test_pillow_opens_the_pictures_and_sees_the_same_values(form: str, samples: 
 CHANNELS = ("Neoplastic", "Inflammatory", "Connective", "Dead", "Epithelial")
 
 
-def test_pannuke_arrays_have_a_channel_a_class_and_the_background_last(samples: list[Sample], tmp_path: Path) -> None:
+def test_pannuke_arrays_have_one_channel_per_class_and_the_background_last(
+    samples: list[Sample], tmp_path: Path
+) -> None:
     same = [s for s in samples if s.image.size == samples[0].image.size]
     out, _ = written("pannuke-npy", same, tmp_path)
     masks = np.load(next(out.rglob("masks.npy")), allow_pickle=False)

@@ -101,7 +101,7 @@ def test_other_columns_are_refused(tmp_path: Path) -> None:
         list(hpa_submission.read(row(tmp_path, "", "a,b,c,d")))
 
 
-def test_cells_without_class_or_score_get_the_default_and_it_is_said(tmp_path: Path) -> None:
+def test_cells_without_class_or_score_get_the_default_and_are_reported(tmp_path: Path) -> None:
     sample = Sample(Image("x", 4, 6), Instances.from_masks([MASK], (4, 6), kind="cell"))
     loss = hpa_submission.write([sample], tmp_path / "o.csv", default_class=5)
     assert (tmp_path / "o.csv").read_text().splitlines()[1].startswith("x,6,4,5 1 ")
@@ -111,7 +111,7 @@ def test_cells_without_class_or_score_get_the_default_and_it_is_said(tmp_path: P
     }
 
 
-def test_locations_of_the_atlas_are_written_as_the_class_that_holds_them_and_it_is_said(tmp_path: Path) -> None:
+def test_locations_of_the_atlas_are_written_as_the_class_that_contains_them_and_reported(tmp_path: Path) -> None:
     names = ["Peroxisomes", "Cytosol", "Midbody", "cell junctions", "16"]
     cells = Instances.from_masks([MASK] * 5, (4, 6), kind="cell").with_columns(class_name=names, score=[0.5] * 5)
     loss = hpa_submission.write([Sample(Image("x", 4, 6), cells)], tmp_path / "o.csv")

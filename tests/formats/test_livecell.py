@@ -171,7 +171,7 @@ def test_stock_pycocotools_reads_every_file_and_ids_are_of_one_sequence(
     capsys.readouterr()
 
 
-def test_masks_become_polygons_whose_area_is_stated_and_what_they_cannot_say_is_a_loss(tmp_path: Path) -> None:
+def test_masks_become_polygons_with_a_stated_area_and_what_they_cannot_express_is_a_loss(tmp_path: Path) -> None:
     samples = [
         Sample(
             Image(s.image.image_id, *s.image.size, split="train", cell_type="SH-SY5Y"),

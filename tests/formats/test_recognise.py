@@ -279,7 +279,7 @@ def test_bad_options_of_an_export_end_in_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
-def test_reading_has_options_of_its_own(tmp_path: Path) -> None:
+def test_reading_has_its_own_options(tmp_path: Path) -> None:
     out = written("image-mask-png", samples(True), tmp_path)
     with pytest.raises(OptionError, match="has no option 'size'"):
         ct.import_annotations(None, out, tmp_path / "s", size=3)

@@ -36,7 +36,7 @@ def by_numpy(stack: np.ndarray[Any, Any], n: int) -> tuple[np.ndarray[Any, Any],
     ),
     st.data(),
 )  # fmt: skip
-def test_cells_of_layers_are_numbered_painted_and_told_apart(stack: np.ndarray[Any, Any], data: st.DataObject) -> None:
+def test_cells_of_layers_are_numbered_painted_and_kept_apart(stack: np.ndarray[Any, Any], data: st.DataObject) -> None:
     n = data.draw(st.integers(0, stack.shape[2]))
     if stack.dtype.kind == "f" and data.draw(st.booleans()):
         at = tuple(data.draw(st.integers(0, k - 1)) for k in stack.shape)

@@ -69,7 +69,7 @@ def test_the_polygon_vectors_hold(vectors: Path) -> None:
         ([[0.0, 0.0, 1e300, 4.0, 5.0, 5.0]], "beyond any image"),
     ],
 )
-def test_what_is_no_polygon_is_refused(parts: list[list[float]], message: str) -> None:
+def test_lists_that_are_not_polygons_are_refused(parts: list[list[float]], message: str) -> None:
     with pytest.raises(MaskError, match=message):
         polygon.to_rle(parts, (10, 10))
 

@@ -86,7 +86,7 @@ def test_views_big_endian_and_large_labels_are_read() -> None:
         (np.zeros((2, 2, 2), int), "two axes"),
     ],
 )
-def test_what_is_no_label_map_is_refused(labels: np.ndarray[Any, Any], message: str) -> None:
+def test_arrays_that_are_not_label_maps_are_refused(labels: np.ndarray[Any, Any], message: str) -> None:
     with pytest.raises(MaskError, match=message):
         from_label_map(labels)
 

@@ -98,7 +98,7 @@ def make_zip(path: Path, files: dict[str, bytes]) -> Path:
 
 
 @pytest.mark.parametrize("prefix", ["", "stage1_train/", "stage1_train/stage1_train/", "any/where/stage1_train/"])
-def test_a_pattern_finds_its_members_whatever_lies_above_them(prefix: str, tmp_path: Path) -> None:
+def test_a_pattern_finds_its_members_in_any_parent_folder(prefix: str, tmp_path: Path) -> None:
     archive = make_zip(
         tmp_path / "stage1_train.zip", {f"{prefix}abc/images/x.png": b"1", f"{prefix}abc/other.txt": b""}
     )
@@ -112,7 +112,7 @@ def test_a_pattern_finds_its_members_whatever_lies_above_them(prefix: str, tmp_p
             assert not release.match(r"mages/[^/]+")
 
 
-def test_the_optional_start_of_a_pattern_is_taken_where_it_is_there(tmp_path: Path) -> None:
+def test_the_optional_start_of_a_pattern_is_matched_if_present(tmp_path: Path) -> None:
     make_zip(tmp_path / "data.zip", {"train/a/1.png": b"", "b/2.png": b""})
     with open_release(tmp_path / "data.zip") as release:
         matches = release.match(r"(?:(?P<part>train|test)/)?(?P<id>[ab])/\d\.png")
@@ -304,7 +304,7 @@ def test_a_tar_that_is_cut_short_or_a_bomb_is_refused(tmp_path: Path) -> None:
     assert not left
 
 
-def test_what_is_no_release_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_release_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "void").mkdir()
     with pytest.raises(ReleaseError, match="is an empty folder; expected a release"):
         open_release(tmp_path / "void")
@@ -342,7 +342,7 @@ def npy(array: np.ndarray) -> bytes:
 
 
 @pytest.mark.parametrize("pack", ["stored", "deflated", "tar", "tgz", "folder"])
-def test_npy_members_are_memory_mapped_wherever_they_lie(pack: str, tmp_path: Path) -> None:
+def test_npy_members_are_memory_mapped_wherever_they_are(pack: str, tmp_path: Path) -> None:
     array = np.arange(3 * 40 * 50, dtype=np.float32).reshape(3, 40, 50)
     path = tmp_path / ("x" if pack == "folder" else f"x.{'zip' if 'd' in pack else pack}")
     if pack == "folder":
@@ -422,7 +422,7 @@ def test_a_file_that_is_gone_is_an_error_of_that_member(tmp_path: Path) -> None:
                 read(entry)
 
 
-def test_gzip_of_something_else_is_no_tar(tmp_path: Path) -> None:
+def test_gzip_of_something_else_is_not_a_tar(tmp_path: Path) -> None:
     (tmp_path / "a.tgz").write_bytes(gzip.compress(b"hello" * 300))
     with pytest.raises(ArchiveError, match="damaged or cut short"):
         open_release(tmp_path / "a.tgz")

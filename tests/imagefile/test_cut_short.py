@@ -61,7 +61,7 @@ FILES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_whole_file_is_never_told_to_be_cut(name: str) -> None:
+def test_a_complete_file_is_never_reported_as_cut_short(name: str) -> None:
     data = FILES[name]
     assert cut_short(data, format_of(data) or "") == ""
     assert read_pixels(data, name, 0).shape == PIXELS.shape
@@ -69,7 +69,7 @@ def test_a_whole_file_is_never_told_to_be_cut(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_cut_anywhere_that_cannot_be_decoded_is_told(name: str) -> None:
+def test_a_file_cut_anywhere_that_cannot_be_decoded_is_reported(name: str) -> None:
     data = FILES[name]
     for n in sorted({*np.linspace(300, len(data) - 1, 12).astype(int).tolist(), len(data) - 40}):
         piece = data[:n]
@@ -86,7 +86,7 @@ def test_a_file_cut_anywhere_that_cannot_be_decoded_is_told(name: str) -> None:
             assert f"{n:,} bytes" in said
 
 
-def test_a_release_tells_it_in_folders_and_archives_and_reads_no_more_than_it_must(tmp_path: Path) -> None:
+def test_cut_files_are_found_in_folders_and_archives_without_reading_more_than_necessary(tmp_path: Path) -> None:
     members = {**FILES, **{f"cut/{name}": data[: len(data) * 2 // 3] for name, data in FILES.items()}}
     folder = tmp_path / "folder"
     for name, data in members.items():
@@ -106,7 +106,7 @@ def test_a_release_tells_it_in_folders_and_archives_and_reads_no_more_than_it_mu
         assert reported == expected - unseen, path.name
 
 
-def test_a_directory_that_points_to_itself_ends() -> None:
+def test_a_directory_that_points_to_itself_does_not_loop_forever() -> None:
     data = bytearray(FILES["plain.tif"])
     first = int.from_bytes(data[4:8], "little")
     entries = int.from_bytes(data[first : first + 2], "little")
@@ -115,7 +115,7 @@ def test_a_directory_that_points_to_itself_ends() -> None:
 
 
 @pytest.mark.parametrize("name", ["plain.tif", "tiles.tif", "big.tif", "grey.png", "grey.jpg", "grey.bmp"])
-def test_no_damage_of_single_bytes_is_more_than_an_answer(name: str) -> None:
+def test_damage_to_single_bytes_never_causes_more_than_an_error(name: str) -> None:
     rng = np.random.default_rng(1)
     for _ in range(200):
         data = bytearray(FILES[name])
@@ -129,7 +129,7 @@ def test_no_damage_of_single_bytes_is_more_than_an_answer(name: str) -> None:
     "path",
     ["bbbc039/bbbc039.zip", "hpa", "livecell/LIVECell_dataset_2021", "tnbc", "kumar", "isbi2009", "pannuke_imagemask"],
 )
-def test_no_published_file_is_told_to_be_cut(path: str, sample: Callable[[str], Path]) -> None:
+def test_no_published_file_is_reported_as_cut_short(path: str, sample: Callable[[str], Path]) -> None:
     with open_release(sample(path)) as release:
         images = [e for e in release.entries if e.name.lower().endswith((".png", ".tif", ".jpg", ".bmp"))]
         assert images

@@ -186,7 +186,7 @@ def test_jpegs_are_read_and_cut_ones_refused() -> None:
             read_pixels(data[: len(data) // 2], "a.jpg")
 
 
-def test_the_content_decides_and_a_wrong_suffix_can_be_told(tmp_path: Path) -> None:
+def test_the_content_decides_and_the_format_can_be_given_despite_a_wrong_suffix(tmp_path: Path) -> None:
     data = saved(Image.fromarray(np.eye(9, dtype=np.uint8)), "PNG")
     (tmp_path / "a.tif").write_bytes(data)
     with open_release(tmp_path) as release:

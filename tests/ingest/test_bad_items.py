@@ -124,7 +124,7 @@ def test_a_bad_item_becomes_a_finding_and_the_rest_goes_on(
     assert set(named["image_id"].to_pylist()) <= {*bad, None}
 
 
-def test_a_damaged_image_is_a_finding_also_where_pixels_are_copied(bowl: Path, tmp_path: Path) -> None:
+def test_a_damaged_image_is_a_finding_even_if_pixels_are_copied(bowl: Path, tmp_path: Path) -> None:
     claims(100_000)(bowl)
     store = ingest("dsb2018", bowl, tmp_path / "s.celltable", copy=True)
     assert (rules(store)["unreadable-image"], rules(store)["not-copied"]) == (1, 1)

@@ -30,7 +30,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("options", [(), ("--copy",)], ids=["tables", "copied-pixels"])
-def test_a_full_disk_is_said_and_the_old_store_stays(
+def test_a_full_disk_is_reported_and_the_old_store_stays(
     options: tuple[str, ...], bowl: Path, old: Path, small_disk: Path, celltable: Callable[..., Outcome]
 ) -> None:
     kept = Path(shutil.copytree(old, small_disk / "s.celltable"))
@@ -47,7 +47,7 @@ def test_a_full_disk_is_said_and_the_old_store_stays(
     assert litter(small_disk) == []
 
 
-def test_a_read_only_disk_is_said_and_the_old_store_stays(
+def test_a_read_only_disk_is_reported_and_the_old_store_stays(
     bowl: Path, old: Path, small_disk: Path, celltable: Callable[..., Outcome]
 ) -> None:
     kept = Path(shutil.copytree(old, small_disk / "s.celltable"))
@@ -83,7 +83,7 @@ def _full_for(table: str, write: Callable[..., None]) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("out", ["file/s.celltable", "missing/s.celltable", "n" * 300 + ".celltable"])
-def test_an_output_that_cannot_be_written_is_said(
+def test_an_output_that_cannot_be_written_is_reported(
     out: str, bowl: Path, tmp_path: Path, celltable: Callable[..., Outcome]
 ) -> None:
     (tmp_path / "file").write_text("a file, no folder")

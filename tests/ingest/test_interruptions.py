@@ -109,7 +109,7 @@ def test_an_ingest_that_was_stopped_at_any_moment_goes_on_to_the_same_bytes(
     assert litter(old.parent) == []
 
 
-def test_ctrl_c_says_how_to_go_on_and_keeps_what_is_done(
+def test_ctrl_c_says_how_to_continue_and_keeps_what_is_done(
     pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, celltable: Callable[..., Outcome]
 ) -> None:
     out = tmp_path / "s.celltable"

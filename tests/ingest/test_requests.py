@@ -68,7 +68,7 @@ END_THE_COMMAND: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", END_THE_COMMAND)
-def test_a_request_that_cannot_be_served_ends_with_one_sentence_and_the_old_store_stays(
+def test_an_impossible_request_ends_with_one_sentence_and_the_old_store_stays(
     case: str, bowl: Path, old: Path, celltable: Callable[..., Outcome]
 ) -> None:
     spoil, words = END_THE_COMMAND[case]
@@ -100,7 +100,7 @@ def test_a_folder_too_high_is_found_or_named(bowl: Path, tmp_path: Path, celltab
         (("dsb2018", __file__), ("expected a zip or tar",)),
     ],
 )
-def test_a_wrong_argument_is_named_with_what_is_right(
+def test_a_wrong_argument_is_named_with_what_was_expected(
     arguments: tuple[str, ...], words: tuple[str, ...], bowl: Path, tmp_path: Path, celltable: Callable[..., Outcome]
 ) -> None:
     given = [str(bowl) if a == "." else a for a in arguments]
@@ -108,7 +108,7 @@ def test_a_wrong_argument_is_named_with_what_is_right(
     assert litter(tmp_path) == ["bowl"]
 
 
-def test_an_existing_store_is_kept_unless_overwrite_is_said(
+def test_an_existing_store_is_kept_unless_overwrite_is_given(
     bowl: Path, old: Path, celltable: Callable[..., Outcome]
 ) -> None:
     before = digest(old)

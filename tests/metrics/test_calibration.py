@@ -69,12 +69,12 @@ def test_a_detection_of_score_one_that_hits_is_calibrated() -> None:
     assert score_pairs(METRIC, [pair([bar(0, 4)], [bar(0, 4)], [1.0])]).value == 0
 
 
-def test_nothing_found_or_nothing_to_be_found() -> None:
+def test_nothing_detected_or_nothing_to_detect() -> None:
     none = score_pairs(METRIC, [pair([bar(0, 4)], [], [])])
     assert np.isnan(none.value)
     assert none.fields["oLRP"] == 1
     assert np.isnan(score_pairs(METRIC, [pair([], [bar(0, 4)], [0.5])]).fields["oLRP"])
 
 
-def test_scores_that_are_no_probabilities_are_counted() -> None:
+def test_scores_that_are_not_probabilities_are_counted() -> None:
     assert score_pairs(METRIC, [pair([bar(0, 4)], [bar(0, 4)], [7.0])]).skipped == {"scores outside 0 to 1": 1}

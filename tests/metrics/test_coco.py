@@ -257,7 +257,7 @@ def test_a_resample_of_any_verdicts_is_bit_for_bit_each_image_listed_as_often(se
         assert np.isnan(ar) if expected[1] == -1 else ar == expected[1]
 
 
-def test_copies_of_an_image_stand_one_after_another_among_equal_scores() -> None:
+def test_copies_of_an_image_are_consecutive_among_equal_scores() -> None:
     """Two copies of hit, miss, hit of one score are hit, miss, hit, hit, miss, hit; not hit, hit, miss, miss, …."""
     counts, far = COUNTS, coco_mask.encode(np.asfortranarray(np.eye(8, dtype=np.uint8)))["counts"]
     second = np.zeros((8, 8), np.uint8, order="F")
@@ -369,7 +369,7 @@ def test_a_perfect_detection_is_perfect(metric: Metric) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
-def test_nothing_to_be_found_is_undefined(metric: Metric) -> None:
+def test_nothing_to_detect_is_undefined(metric: Metric) -> None:
     assert np.isnan(score_pairs(metric, [one(0, [0.5])]).value)
     assert score_pairs(metric, [one(0, [0.5])], "strict").value == (2 if metric is AFNR else -1)  # 1 - (-1)
 
@@ -388,7 +388,7 @@ def test_an_ignored_cell_is_a_region_in_corrected_mode_only() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
-def test_an_image_has_its_own_number_as_if_alone_also_without_detections(metric: Metric) -> None:
+def test_an_image_has_its_own_number_as_if_alone_even_without_detections(metric: Metric) -> None:
     for mode in MODES:
         for pair in (one(2, [0.9, 0.2]), one(0, [0.5, 0.4])):
             numbers = metric.count(pair, mode, **metric.defaults)

@@ -220,7 +220,7 @@ def test_a_truncated_file_is_refused_with_the_byte(length: int) -> None:
         (b'{"a": ' + b"[" * 2000 + b"]" * 2000 + b"}", "nested more than 900 deep"),
     ],
 )
-def test_what_is_no_coco_document_is_said(text: bytes, message: str) -> None:
+def test_documents_that_are_not_coco_are_reported(text: bytes, message: str) -> None:
     with pytest.raises(InputError, match="a.json") as caught:
         CocoFile.parse(text, "a.json")
     assert message in str(caught.value)
@@ -238,7 +238,7 @@ def test_a_file_is_read_like_the_text_in_it(tmp_path: Path) -> None:
         file.polygons(np.array([0]))
 
 
-def test_requests_that_cannot_be_served_are_errors_not_crashes(tmp_path: Path) -> None:
+def test_impossible_requests_are_errors_not_crashes(tmp_path: Path) -> None:
     file = CocoFile.parse(DOCUMENT)
     for row in (-1, 2):
         with pytest.raises(InputError, match="does not exist"):
@@ -299,7 +299,7 @@ slip = st.sampled_from(
     ["12345678901234567890.5", "0.12345678901234567890123456789012345678901234567890123456789012345678"], 1, None, ","
 )
 @example(["0.12345678901234567890123456789012345678901234567890123456789012345678.5"], 0, None, ",")
-def test_lists_of_numbers_are_read_or_refused_as_json_does_wherever_a_slip_stands(
+def test_lists_of_numbers_are_read_or_refused_as_in_json_wherever_the_error_is(
     values: list[str], at: int, wrong: str | None, comma: str
 ) -> None:
     texts = [*values[:at], wrong, *values[at:]] if wrong is not None else values

@@ -114,7 +114,7 @@ BY_IMAGE_DIFFERS: dict[str, set[str]] = {
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_stardist_pools_alike_and_leaves_undefined_ratios_out_of_means_over_images(
+def test_stardist_pools_the_same_way_and_leaves_undefined_ratios_out_of_means_over_images(
     vectors: Path, expected: dict[str, Any], name: str
 ) -> None:
     entry = expected[name]

@@ -65,7 +65,7 @@ def test_order_of_images_and_number_of_workers_change_nothing(mode: Any) -> None
         assert other.to_json() == one.to_json()
 
 
-def test_a_metric_is_counted_once_an_image_and_pooled_by_its_protocol() -> None:
+def test_a_metric_is_counted_once_per_image_and_pooled_by_its_protocol() -> None:
     pairs = images()
     scores = evaluate_pairs(pairs, FEW, rounds=0)
     for name in FEW:
@@ -74,7 +74,7 @@ def test_a_metric_is_counted_once_an_image_and_pooled_by_its_protocol() -> None:
     assert scores["ap_dsb2018"].value == pytest.approx(np.mean(list(scores["ap_dsb2018"].images.values())))
 
 
-def test_ignored_images_are_never_scored_and_counted_aloud() -> None:
+def test_ignored_images_are_never_scored_but_are_reported() -> None:
     pairs = images()
     some = [replace(p, ignored=k == 0) for k, p in enumerate(pairs)]
     scores = evaluate_pairs(some, FEW, rounds=0)
@@ -98,7 +98,7 @@ def test_partially_annotated_images_are_left_out_where_false_positives_count() -
     assert "partially annotated" in evaluate_pairs(none, "all", rounds=0).unavailable["ap_dsb2018"]
 
 
-def test_ignore_regions_take_cells_and_what_lies_on_them_out_of_the_corrected_score() -> None:
+def test_the_corrected_score_leaves_out_ignore_regions_and_the_predictions_on_them() -> None:
     gt = np.array([[1, 1, 0, 2, 2, 0, 0]], np.int32)
     pred = np.array([[1, 1, 0, 4, 4, 0, 5]], np.int32)
     plain = pairs_from_arrays(gt, pred)[0]
@@ -188,7 +188,7 @@ def test_comparison_uses_the_images_both_models_have() -> None:
         compare_pairs(images()[:2], images()[2:], ["mae"])
 
 
-def test_what_cannot_be_asked_for_is_refused_with_a_hint() -> None:
+def test_impossible_requests_are_refused_with_a_hint() -> None:
     pairs = images()
     with pytest.raises(UnknownPluginError, match="Did you mean pq_pannuke"):
         evaluate_pairs(pairs, ["pq_panuke"])
@@ -249,7 +249,7 @@ def test_scores_read_as_a_table_and_as_json() -> None:
         (np.array([["a", "b"]]), "expected integers"),
     ],
 )
-def test_arrays_that_are_no_label_maps_are_refused(gt: NDArray[Any], message: str) -> None:
+def test_arrays_that_are_not_label_maps_are_refused(gt: NDArray[Any], message: str) -> None:
     with pytest.raises(MaskError, match=message):
         pairs_from_arrays([gt], [np.array([[0, 1]])])
 
@@ -283,7 +283,7 @@ def test_scores_and_classes_are_taken_in_each_of_their_forms() -> None:
         assert found.gt.class_codes.tolist() == [0, 1]
 
 
-def test_whole_numbered_float_maps_and_maps_without_background_are_taken() -> None:
+def test_whole_numbered_float_maps_and_maps_without_background_are_accepted() -> None:
     pairs = pairs_from_arrays(np.array([[1.0, 2.0]]), np.array([[1, 2]]))
     scores = evaluate_pairs(pairs, ["ap_cellpose", "pq_hovernet"])
     assert scores["ap_cellpose"].value == 1.0
@@ -306,7 +306,7 @@ def test_a_pannuke_stack_becomes_cells_with_classes() -> None:
         pairs_from_arrays(stack + 0.5, stack)
 
 
-def test_images_of_only_one_side_are_an_error_or_counted_aloud() -> None:
+def test_images_of_only_one_side_are_an_error_or_counted_and_reported() -> None:
     with pytest.raises(NotFoundError, match="1 of 2 images have no prediction: b"):
         join_images(["a", "b"], ["a"])
     with pytest.raises(NotFoundError, match="does not have: c"):
@@ -339,13 +339,13 @@ def test_a_column_that_nothing_has_is_an_error_of_compare_too() -> None:
         compare_pairs(images(), images(), ["mae"], by=["class"])
 
 
-def test_a_headline_keeps_its_name_where_other_fields_are_equal() -> None:
+def test_a_headline_keeps_its_name_if_other_fields_are_equal() -> None:
     perfect, empty = np.array([[1, 0, 2]]), np.zeros((1, 3), np.int32)
     for gt, pred in ((perfect, perfect), (perfect, empty), (empty, empty)):
         assert evaluate_pairs(pairs_from_arrays(gt, pred), ["pq_hovernet"])["pq_hovernet"].headline == "pq"
 
 
-def test_overlapping_masks_are_counted_aloud_where_a_metric_paints_them() -> None:
+def test_overlapping_masks_are_reported_if_a_metric_paints_them() -> None:
     def side(*spans: tuple[int, int]) -> Side:
         masks = [np.array([[start <= x < end for x in range(8)]]) for start, end in spans]
         return Side.from_rle([rle.encode(m) for m in masks], (1, 8), scores=np.linspace(0, 1, len(spans)))
@@ -359,14 +359,14 @@ def test_overlapping_masks_are_counted_aloud_where_a_metric_paints_them() -> Non
     assert notes("ap_coco") == ()
 
 
-def test_a_map_without_background_is_pointed_out() -> None:
+def test_a_map_without_background_is_reported() -> None:
     gt = np.array([[0, 1, 2]])
     assert evaluate_pairs(pairs_from_arrays(gt, gt), ["ap_dsb2018"]).notes == ()
     (said,) = evaluate_pairs(pairs_from_arrays(gt, gt + 1), ["ap_dsb2018"]).notes
     assert said.startswith("Warning: 1 image of the predictions has no background pixel (0).")
 
 
-def test_equal_scores_are_warned_of_once() -> None:
+def test_equal_scores_give_one_warning() -> None:
     pairs = pairs_from_arrays(blobs(1), blobs(1), scores=np.full(len(np.unique(blobs(1))) - 1, 0.5))
     with pytest.warns(UserWarning, match="have the score") as heard:
         scores = evaluate_pairs(pairs, ["ap_coco", "ar_coco", "ap_livecell"])
@@ -387,7 +387,7 @@ def test_a_breakdown_by_many_groups_stays_readable_and_whole() -> None:
     assert text.count("by tissue") > 1
 
 
-def test_reasons_are_said_once_with_all_the_metrics_they_hold_for() -> None:
+def test_reasons_are_given_once_with_all_the_metrics_they_apply_to() -> None:
     lines = str(evaluate_pairs(images(1), "all", rounds=0)).splitlines()
     (said,) = [line for line in lines if "the predictions have no scores" in line]
     assert {n.strip() for n in said.split(":")[1].split(",")} == OTHERS
@@ -395,7 +395,7 @@ def test_reasons_are_said_once_with_all_the_metrics_they_hold_for() -> None:
     assert "  1 image without cells on either side: dice_pixel" in str(evaluate_pairs(empty, ["dice_pixel"]))
 
 
-def test_a_warning_of_a_metric_is_a_note_too_and_heard_once() -> None:
+def test_a_warning_of_a_metric_is_also_a_note_and_is_issued_once() -> None:
     cells = np.array([[1, 0, 2, 0, 3]])
     pairs = pairs_from_arrays(cells, cells, classes=(["a"] * 3, ["a"] * 3), scores=[0.5, 0.5, 0.9])
     with pytest.warns(UserWarning, match="2 of 3 detections share their score") as heard:

@@ -44,25 +44,25 @@ def test_scores_of_two_images_need_a_list_each(scores: Any) -> None:
         ct.evaluate([GT, GT], [PRED, PRED], "ap_coco", scores=scores)
 
 
-def test_a_table_of_scores_has_a_row_an_image() -> None:
+def test_a_table_of_scores_has_one_row_per_image() -> None:
     rows = [[0.5, 0.6, 0.7], [0.1, 0.3, 0.2]]
     made = [ct.evaluate([GT, GT], [PRED, PRED], "ap_coco", scores=s) for s in (rows, np.array(rows))]
     assert made[0]["ap_coco"].value == made[1]["ap_coco"].value == pytest.approx(0.638, abs=1e-3)
 
 
-def test_classes_of_one_side_alone_are_no_classes_of_both() -> None:
+def test_classes_of_one_side_are_not_classes_of_both() -> None:
     found = ct.evaluate(GT, PRED, classes=(list("aba"), None), scores=[0.1, 0.2, 0.3])
     assert found.unavailable["map_hpa2021"] == "the cells have no classes on both sides"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.5, -1.0])
-def test_a_float_map_that_is_no_label_map_is_refused(value: float) -> None:
+def test_a_float_map_that_is_not_a_label_map_is_refused(value: float) -> None:
     with pytest.raises(CelltableError, match="image 0, prediction: found"):
         ct.evaluate(GT, np.where(PRED > 0, value, 0.0), "ap_dsb2018")
 
 
 @pytest.mark.parametrize("given", [{"a": GT}, 3, None])
-def test_what_is_no_image_and_no_path_is_named_by_its_type(given: Any) -> None:
+def test_an_object_that_is_neither_image_nor_path_is_named_by_its_type(given: Any) -> None:
     with pytest.raises(CelltableError, match=f"{type(given).__name__}.*; expected"):
         ct.evaluate(given, given, "ap_dsb2018")
 

@@ -80,7 +80,7 @@ def test_several_numbers_come_as_a_sequence_or_as_text_with_commas(given: Any) -
     assert found.options["thresholds"] == (0.5, 0.7)
 
 
-def test_one_number_stands_for_several() -> None:
+def test_one_number_can_be_given_for_several() -> None:
     found = evaluate(GT, PRED, ["ap_stardist"], options={"thresholds": 0.7}, rounds=0)["ap_stardist"]
     assert found.fields["tp"] == [1]
 
@@ -130,7 +130,7 @@ def pairs(scores: list[float]) -> list[Pair]:
     return [Pair("a", (1, 10), Side.from_label_map(GT), found)]
 
 
-def test_percent_is_said_wherever_the_number_is_printed_and_fields_keep_their_names() -> None:
+def test_the_unit_percent_is_printed_with_the_number_and_fields_keep_their_names() -> None:
     scores = evaluate_pairs(pairs([0.9, 0.8]), ["tide", "ap_coco"], rounds=0)
     tide = next(line for line in str(scores).splitlines() if line.startswith("tide"))
     assert tide.split()[1:4] == ["AP", "(percent)", "100.0000"]
@@ -157,7 +157,7 @@ def test_a_report_says_percent_of_the_headline() -> None:
     assert html.count(">value</td>") == 1
 
 
-def test_one_prediction_has_no_order_and_two_of_one_score_do() -> None:
+def test_the_order_matters_for_two_predictions_of_equal_score_but_not_for_one() -> None:
     one = np.where(PRED == 1, PRED, 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -177,7 +177,7 @@ def store(path: Path, label_map: NDArray[Any]) -> Store:
         return writer.finish({"name": path.stem})
 
 
-def test_two_stores_of_one_file_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+def test_two_stores_with_the_same_file_name_are_distinguished_by_their_folders(tmp_path: Path) -> None:
     truth = store(tmp_path / "gt.celltable", GT)
     a, b = (store(tmp_path / model / "fold" / "pred.celltable", PRED) for model in ("unet", "yolo"))
     expected = ("unet/fold/pred.celltable", "yolo/fold/pred.celltable")
@@ -211,7 +211,7 @@ def square(x: int, side: int) -> bytes:
     return rle.encode(mask)
 
 
-def test_livecell_takes_areas_from_masks_where_coco_takes_them_from_the_boxes_of_results() -> None:
+def test_livecell_takes_areas_from_masks_and_coco_from_the_boxes_of_results() -> None:
     """A false detection of 400 px, medium by its mask and small by its stated box, ranks before the only hit.
 
     By the mask it is a false positive among medium cells, so precision is 1/2 at every recall; by the box it is none.

@@ -86,7 +86,7 @@ def test_sides_of_a_row_group_are_those_of_its_images(class_names: tuple[str, ..
                     np.testing.assert_equal(found, expected, err_msg=name)
 
 
-def test_columns_that_an_image_has_not_are_none_there() -> None:
+def test_columns_that_an_image_does_not_have_are_none() -> None:
     rows = Rows(TABLE)
     bare = Side.from_instances(viewed(rows, 2))
     assert [bare.class_codes, bare.scores, bare.crowd, bare.ignore, bare.published_area, bare.several] == [None] * 6

@@ -86,7 +86,7 @@ def test_an_iou_of_exactly_one_half_is_a_hit() -> None:
     assert score_pairs(METRIC, [pair([CELL], [(bar(0, 5), 0)])]).value == pytest.approx(100)
 
 
-def test_mending_the_only_error_reaches_the_top() -> None:
+def test_fixing_the_only_error_gives_a_perfect_score() -> None:
     result = score_pairs(METRIC, [pair([CELL], [(bar(0, 4), 0)])])
     assert result.value == 0
     assert result.fields["dAP"]["Loc"] == pytest.approx(100)
@@ -98,7 +98,7 @@ def test_mending_a_class_moves_the_detection_to_its_class() -> None:
     assert result.fields["dAP"]["Cls"] == pytest.approx(100 - result.value)
 
 
-def test_only_the_best_scored_error_of_a_cell_is_mended() -> None:
+def test_only_the_best_scored_error_of_a_cell_is_fixed() -> None:
     result = score_pairs(METRIC, [pair([CELL], [(bar(0, 4), 0), (bar(0, 3), 0)])])
     assert result.fields["counts"]["Loc"] == 2
     assert result.fields["dAP"]["Loc"] == pytest.approx(100)
@@ -166,7 +166,7 @@ def test_a_resample_is_each_image_listed_as_often(seed: int, classes: int) -> No
         np.testing.assert_allclose(found, literal, rtol=1e-14)
 
 
-def test_an_image_has_its_own_ap_also_where_strict_mode_refuses_the_whole() -> None:
+def test_an_image_has_its_own_ap_even_if_strict_mode_refuses_the_whole_set() -> None:
     for mode in ("strict", "corrected"):
         numbers = METRIC.count(pair([CELL], [(bar(0, 4), 0), CELL]), mode)
         assert METRIC.one(numbers, mode) == METRIC.pool([numbers], mode).value

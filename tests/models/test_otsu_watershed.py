@@ -76,7 +76,7 @@ def test_four_discs_are_found_in_every_kind_of_image(kind: str) -> None:
     assert min(agree(labels, truth())) > 0.7
 
 
-def test_polarity_and_stain_are_told_apart() -> None:
+def test_polarity_and_stain_are_distinguished() -> None:
     fields = {kind: nucleus_signal(make())[1] for kind, make in IMAGES.items()}
     assert fields["bright field"] == "bright"
     assert fields["H&E"] == "stain"
@@ -100,7 +100,7 @@ def test_the_channel_that_is_named_a_nuclear_stain_is_used() -> None:
     assert len(predict(np.dstack([other, other, cells, other]), quartet)) == 4
 
 
-def test_scores_are_higher_where_contrast_is() -> None:
+def test_scores_are_higher_where_contrast_is_higher() -> None:
     pixels = noisy(10 + np.array([0, 230, 80, 230, 80])[truth()], 6.0)
     cells = predict(pixels, Image("a", 96, 96))
     scores = np.asarray(cells.column("score"))
@@ -128,7 +128,7 @@ def test_any_small_image_gives_disjoint_cells_of_its_size_twice_the_same(pixels:
 
 
 @pytest.mark.parametrize("pixels", [np.zeros(4), np.zeros((0, 3)), np.zeros((2, 2, 2, 2)), np.array([["a"]])])
-def test_what_is_no_image_is_refused(pixels: NDArray[Any]) -> None:
+def test_files_that_are_not_images_are_refused(pixels: NDArray[Any]) -> None:
     with pytest.raises(InputError, match="cannot be segmented"):
         predict(pixels, Image("a", 2, 2))
 

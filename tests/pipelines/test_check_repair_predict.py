@@ -98,7 +98,7 @@ def test_only_the_rules_that_were_run_are_replaced(store: Store) -> None:
     assert rules_of(store) == {"hole", "unexpected-name"}
 
 
-def test_without_pixels_the_checks_that_need_them_are_named_as_left_out(store: Store, tmp_path: Path) -> None:
+def test_without_pixels_the_checks_that_need_them_are_reported_as_skipped(store: Store, tmp_path: Path) -> None:
     (tmp_path / "pixels").rename(tmp_path / "gone")
     found = check(store, pixels=False)
     assert "probable-missed" in found.skipped
@@ -126,7 +126,7 @@ def test_unknown_rules_and_options_are_refused_before_anything_is_done(store: St
     assert rules_of(store) == {"unexpected-name"}
 
 
-def test_a_dry_run_tells_the_edits_and_writes_nothing(store: Store) -> None:
+def test_a_dry_run_lists_the_edits_and_writes_nothing(store: Store) -> None:
     before = digest(store)
     planned = repair(store, rules=["hole", "several-components"], dry_run=True)
     assert planned.counts == [("fill-holes", "replace", 5), ("keep-largest-component", "replace", 5)]
@@ -198,7 +198,7 @@ def test_a_patch_makes_another_copy_the_same_and_holds_no_pixels(tmp_path: Path,
     assert digest(theirs) == original
 
 
-def test_a_patch_that_is_cut_short_or_no_patch_is_refused(store: Store, tmp_path: Path) -> None:
+def test_a_patch_that_is_cut_short_or_not_a_patch_is_refused(store: Store, tmp_path: Path) -> None:
     repair(store, rules=["hole"])
     patch = tmp_path / "patch.jsonl"
     export_patch(store.path, patch)

@@ -49,7 +49,7 @@ class Page(HTMLParser):
 
 
 @pytest.mark.slow
-def test_the_demo_runs_the_whole_chain_and_names_the_report(tmp_path: Path) -> None:
+def test_the_demo_runs_the_whole_workflow_and_names_the_report(tmp_path: Path) -> None:
     lines: list[str] = []
     path = demo(tmp_path / "demo", say=lines.append)
     text = "\n".join(lines)
@@ -62,7 +62,7 @@ def test_the_demo_runs_the_whole_chain_and_names_the_report(tmp_path: Path) -> N
         demo(tmp_path / "demo", say=lines.append)
 
 
-def test_the_demo_leaves_a_folder_of_somebody_else_alone(tmp_path: Path) -> None:
+def test_the_demo_does_not_touch_a_folder_that_it_did_not_create(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("words")
     with pytest.raises(CelltableError, match="left untouched"):
         demo(tmp_path, overwrite=True, say=lambda line: None)
@@ -129,7 +129,7 @@ def test_a_condition_chooses_the_images(bowl: Store, tmp_path: Path) -> None:
         ({"to": "coco", "where": "selekt"}, InputError, "the query failed"),
     ],
 )
-def test_an_export_that_cannot_be_served_says_why(
+def test_an_impossible_export_says_why(
     bowl: Store, tmp_path: Path, arguments: dict[str, str], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -137,7 +137,7 @@ def test_an_export_that_cannot_be_served_says_why(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_existing_file_is_not_replaced_unasked(bowl: Store, tmp_path: Path) -> None:
+def test_an_existing_file_is_not_replaced_unless_requested(bowl: Store, tmp_path: Path) -> None:
     (tmp_path / "out.json").write_text("mine")
     with pytest.raises(CelltableError, match="--overwrite"):
         export(bowl, "coco", tmp_path / "out.json")

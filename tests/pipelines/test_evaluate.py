@@ -78,7 +78,7 @@ def test_columns_of_the_store_break_scores_down(stores: tuple[Store, Store]) -> 
         evaluate(*stores, METRICS, where="tissue = 'z'")
 
 
-def test_images_of_only_one_side_are_refused_or_counted_aloud(tmp_path: Path) -> None:
+def test_images_of_only_one_side_are_refused_or_counted_and_reported(tmp_path: Path) -> None:
     gt, pred = maps()
     truth, some = store(tmp_path / "gt.celltable", gt), store(tmp_path / "pred.celltable", pred[:3])
     with pytest.raises(NotFoundError, match="1 of 4 images have no prediction: image_3"):
@@ -92,7 +92,7 @@ def test_images_of_only_one_side_are_refused_or_counted_aloud(tmp_path: Path) ->
     assert len(evaluate(fewer, some, METRICS, unknown="ignore", rounds=0)["pq_hovernet"].images) == 2
 
 
-def test_results_for_unknown_images_are_refused_or_counted_aloud(tmp_path: Path) -> None:
+def test_results_for_unknown_images_are_refused_or_counted_and_reported(tmp_path: Path) -> None:
     gt, pred = maps()
     export(store(tmp_path / "gt.celltable", gt), "coco", tmp_path / "gt.json")
     export(store(tmp_path / "pred.celltable", pred), "coco", tmp_path / "pred.json")
@@ -120,7 +120,7 @@ def test_images_that_are_not_annotated_or_ignored_are_not_scored(tmp_path: Path)
         evaluate(store(tmp_path / "out.celltable", gt, ignore=True), found, METRICS)
 
 
-def test_scores_are_written_into_the_store_of_predictions_once_a_metric(stores: tuple[Store, Store]) -> None:
+def test_scores_are_written_into_the_store_of_predictions_once_per_metric(stores: tuple[Store, Store]) -> None:
     scores = evaluate(*stores, METRICS, write=True, rounds=20)
     evaluate(stores[0], open_store(stores[1].path), ["pq_hovernet"], write=True, rounds=20)
     rows = open_store(stores[1].path).scores.to_pylist()
@@ -152,7 +152,7 @@ def test_what_cannot_be_scored_is_refused_with_a_hint(stores: tuple[Store, Store
         evaluate(stores[0], tmp_path / "empty", METRICS)
 
 
-def test_a_kind_that_there_is_not_is_an_error_and_no_zero(stores: tuple[Store, Store]) -> None:
+def test_a_kind_that_does_not_occur_is_an_error_and_not_a_zero(stores: tuple[Store, Store]) -> None:
     there = set(stores[0].columns("kind").column(0).to_pylist())
     (absent,) = {"nucleus", "cell"} - there
     with pytest.raises(InputError, match=f"has no cells of kind '{absent}'"):

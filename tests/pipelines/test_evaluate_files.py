@@ -35,7 +35,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("said", BAD)
-def test_a_predicted_map_that_is_none_is_an_error_or_counted_as_empty(said: str, tmp_path: Path) -> None:
+def test_a_predicted_map_that_is_not_a_label_map_is_an_error_or_counts_as_empty(said: str, tmp_path: Path) -> None:
     gt, pred = folder(tmp_path / "gt", a=MAP, b=MAP), folder(tmp_path / "pred", a=MAP, b=BAD[said])
     with pytest.raises(
         CelltableError, match=f"pred, predictions: 1 of 2 images cannot be scored, the first b: .*{said}"
@@ -62,7 +62,7 @@ def coco(at: Path, ids: tuple[int, int]) -> Path:
     return at
 
 
-def test_ids_that_occur_twice_in_the_ground_truth_are_said_aloud(tmp_path: Path) -> None:
+def test_ids_that_occur_twice_in_the_ground_truth_are_reported(tmp_path: Path) -> None:
     twice, once = coco(tmp_path / "twice.json", (5, 5)), coco(tmp_path / "once.json", (5, 6))
     assert any("repeat the id" in n for n in ct.evaluate(twice, once, "mae").notes)
     assert not ct.evaluate(once, once, "mae").notes

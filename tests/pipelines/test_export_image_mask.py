@@ -160,7 +160,7 @@ def test_the_format_reads_its_own_set_with_ids_and_colours_right(pannuke: Store,
         np.testing.assert_array_equal(other[image_id].sample.pixels(), original[..., ::-1])
 
 
-def test_as_published_every_defect_of_the_generator_is_there(folds: Path, pannuke: Store, tmp_path: Path) -> None:
+def test_as_published_reproduces_every_defect_of_the_generator(folds: Path, pannuke: Store, tmp_path: Path) -> None:
     said = run(pannuke.path, tmp_path / "set", *COMMAND, "--as-published")
     patches = planes(folds)
     lost = sum(len(np.unique(p[..., c][(p[..., c] > 0) & (p[..., c] <= 10)])) for p in patches for c in range(5))

@@ -364,7 +364,7 @@ CASES: dict[str, tuple[tuple[str, ...], int, Check]] = {
 }
 
 
-def test_every_defect_has_a_case_and_stands_in_the_list_of_formats() -> None:
+def test_every_defect_has_a_case_and_is_in_the_list_of_formats() -> None:
     assert CASES.keys() == DEFECTS.keys()
     for more in ((), ("--to", "nuclei-coco")):
         result = CliRunner().invoke(build(["export", "import"]), ["export", "--list", *more])
@@ -374,7 +374,7 @@ def test_every_defect_has_a_case_and_stands_in_the_list_of_formats() -> None:
 
 
 @pytest.mark.parametrize("defect", CASES)
-def test_a_defect_is_there_when_asked_for(defect: str, native: Stores, tmp_path: Path) -> None:
+def test_a_requested_defect_is_present(defect: str, native: Stores, tmp_path: Path) -> None:
     names, tile, check = CASES[defect]
     more = ("-O", f"tile={tile}") if tile else ()
     said = run(*(native(n).path for n in names), tmp_path / "out", "-O", f"defects={defect}", *more)
@@ -382,7 +382,7 @@ def test_a_defect_is_there_when_asked_for(defect: str, native: Stores, tmp_path:
 
 
 @pytest.mark.parametrize("defect", CASES)
-def test_a_defect_is_not_there_unless_asked_for(defect: str, native: Stores, tmp_path: Path) -> None:
+def test_a_defect_is_absent_unless_requested(defect: str, native: Stores, tmp_path: Path) -> None:
     names, tile, check = CASES[defect]
     more = ("-O", f"tile={tile}") if tile else ()
     said = run(*(native(n).path for n in names), tmp_path / "out", *more)

@@ -86,7 +86,7 @@ def test_a_download_is_verified_and_named_at_the_end(server: ThreadingHTTPServer
     assert len(server.seen) == 1  # type: ignore[attr-defined]
 
 
-def test_a_file_may_belong_into_a_folder_of_the_release(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+def test_a_file_may_belong_in_a_folder_of_the_release(server: ThreadingHTTPServer, tmp_path: Path) -> None:
     assert (
         fetch(File(url(server, "/good"), "annotations/wide/a.json"), tmp_path) == tmp_path / "annotations/wide/a.json"
     )
@@ -115,7 +115,7 @@ def test_a_wrong_checksum_goes_to_the_mirror(server: ThreadingHTTPServer, tmp_pa
 @pytest.mark.parametrize(
     ("path", "message"), [("/other", "SHA-256 is"), ("/lies", "connection broke"), ("/gone", "answered 404")]
 )
-def test_what_cannot_be_had_whole_has_no_name(
+def test_a_download_that_is_incomplete_does_not_get_its_name(
     server: ThreadingHTTPServer, tmp_path: Path, path: str, message: str
 ) -> None:
     with pytest.raises(DownloadError, match=message):
@@ -123,12 +123,12 @@ def test_what_cannot_be_had_whole_has_no_name(
     assert not (tmp_path / "a").exists()
 
 
-def test_a_file_that_is_there_but_damaged_is_fetched_again(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+def test_an_existing_but_damaged_file_is_downloaded_again(server: ThreadingHTTPServer, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"half")
     assert fetch(File(url(server, "/good"), "a", len(BODY)), tmp_path).read_bytes() == BODY
 
 
-def test_where_a_login_is_needed_each_step_has_its_line(tmp_path: Path) -> None:
+def test_downloads_that_need_a_login_list_each_step_on_a_line(tmp_path: Path) -> None:
     with pytest.raises(CelltableError) as told:
         get("hpa_single_cell", tmp_path / "hpa", accept=True)
     first, *steps = str(told.value).splitlines()

@@ -20,7 +20,7 @@ from celltable.pipelines.torch_dataset import training_items
 from celltable.store import open_store
 
 
-def test_images_without_pixels_are_counted_aloud(tmp_path: Path) -> None:
+def test_images_without_pixels_are_counted_and_reported(tmp_path: Path) -> None:
     commands = build(["import", "export"])
     store = ingest("tnbc", plugins.load("datasets", "tnbc").example(tmp_path / "r", 0), tmp_path / "a.celltable")
     export(store, "coco", tmp_path / "a.json")

@@ -80,7 +80,7 @@ def test_pixels_are_found_after_everything_was_moved_together(tmp_path: Path) ->
         assert all((store[i].pixels == expected[i]).all() for i in store)
 
 
-def test_look_alikes_that_a_store_knew_of_are_counted_once(tmp_path: Path) -> None:
+def test_look_alikes_that_a_store_already_lists_are_counted_once(tmp_path: Path) -> None:
     picture = np.random.default_rng(1).integers(0, 255, (64, 64), dtype=np.uint8)
     first = small(tmp_path / "a", "a", {"one": picture, "two": picture}, {})
     second = small(tmp_path / "b", "b", {"three": picture.T.copy()}, {})
@@ -148,7 +148,7 @@ def test_a_rule_for_one_data_set_comes_before_the_rule_for_all(tmp_path: Path) -
     assert merged["b/i"].instances.column("class_name") == ["other"]
 
 
-def test_several_classes_of_a_cell_are_renamed_together_and_each_stands_once(tmp_path: Path) -> None:
+def test_several_classes_of_a_cell_are_renamed_together_and_listed_once(tmp_path: Path) -> None:
     store = small(tmp_path / "a", "a", {"i": np.zeros((8, 8), np.uint8)}, {"i": ["x", "y"]})
     cells = store.instances.arrow
     at = cells.schema.get_field_index("class_names")

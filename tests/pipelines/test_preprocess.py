@@ -150,7 +150,7 @@ def test_requests_that_make_no_sense_end_in_one_sentence(tmp_path: Path) -> None
 
 
 @pytest.mark.real
-def test_the_images_of_livecell_have_the_look_already(sample: Callable[[str], Path]) -> None:
+def test_the_images_of_livecell_already_have_the_look(sample: Callable[[str], Path]) -> None:
     with open_release(sample("livecell/LIVECell_dataset_2021/images.zip")) as release:
         images = [release.read_pixels(e) for e in release.entries if e.name.endswith(".tif")][::9]
     for image in images:
@@ -170,7 +170,7 @@ def test_masks_beside_the_images_can_be_left_out_by_name(tmp_path: Path) -> None
         preprocess(tmp_path / "mine", tmp_path / "no", only=("pictures/*",))
 
 
-def test_the_command_says_when_nothing_told_it_the_scale(tmp_path: Path) -> None:
+def test_the_command_says_when_the_scale_is_unknown(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", scene(0, (40, 40)))
     arguments = ["preprocess", str(tmp_path), str(tmp_path.with_name("out"))]
     result = CliRunner().invoke(build(["preprocess", "get"]), arguments)

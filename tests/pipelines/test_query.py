@@ -58,7 +58,7 @@ def test_metadata_are_keys_and_values_and_columns_of_one_name_are_all_printed(st
     assert values.split() == ["1", "2", "3"]
 
 
-def test_an_unknown_table_is_told_with_those_that_there_are(store: Path) -> None:
+def test_an_unknown_table_is_reported_with_the_existing_ones(store: Path) -> None:
     with pytest.raises(Exception, match="images, instances, findings, edits, scores") as told:
         CliRunner().invoke(
             build(["query", "datasets"]), ["query", str(store), "select 1 from cells"], catch_exceptions=False

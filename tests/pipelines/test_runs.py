@@ -119,7 +119,7 @@ def test_scores_of_version_1_name_no_ground_truth_and_are_not_shown(gt: Store, p
     assert "are not shown" in page
 
 
-def test_a_mended_mask_is_no_open_error_until_check_looks_again(tmp_path: Path) -> None:
+def test_a_repaired_mask_is_not_an_open_error_until_check_runs_again(tmp_path: Path) -> None:
     store = write(tmp_path / "s.celltable", 0, hole=True)
     check(store, rules=["hole"])
     assert summary(store.path)["findings"] == {"hole": 2}

@@ -27,7 +27,7 @@ def pannuke(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.mark.parametrize("n", [1, 4, 10_000])
-def test_each_class_has_as_many_cells_as_asked_or_all_there_are(tmp_path: Path, pannuke: Store, n: int) -> None:
+def test_each_class_has_as_many_cells_as_requested_or_all_of_them(tmp_path: Path, pannuke: Store, n: int) -> None:
     there = Counter(pannuke.columns("class_name")["class_name"].to_pylist())
     store = sample(pannuke, tmp_path / "s", n=n)
     found = Counter(store.columns("class_name")["class_name"].to_pylist())

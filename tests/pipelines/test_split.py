@@ -58,7 +58,7 @@ def count_again(card: Certificate, store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["tnbc", "pannuke", "livecell", "bbbc039"])
-def test_the_certificate_says_what_counting_again_says(tmp_path: Path, name: str) -> None:
+def test_the_certificate_agrees_with_a_recount(tmp_path: Path, name: str) -> None:
     store = ingested(name, tmp_path)
     card = split(store, test=0.4, seed=3)
     assert card.clean
@@ -83,7 +83,7 @@ def test_the_three_published_rotations_of_pannuke(tmp_path: Path) -> None:
     assert parts_of(store.path) == fold
 
 
-def test_the_published_split_survives_others_and_is_not_made_up(tmp_path: Path) -> None:
+def test_the_published_split_survives_others_and_is_never_invented(tmp_path: Path) -> None:
     store = ingested("livecell", tmp_path)
     had = dict(zip(store, store.images["split"].to_pylist(), strict=True))
     for seed in (0, 1):
@@ -181,7 +181,7 @@ def subsets_of(path: Path) -> dict[str, str]:
     return {i: s for i, s in found.items() if s is not None}
 
 
-def test_a_request_that_cannot_be_served_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+def test_an_impossible_request_leaves_the_store_unchanged(tmp_path: Path) -> None:
     store = ingested("tnbc", tmp_path)
     before = {p.name: p.read_bytes() for p in store.path.iterdir()}
     requests: list[tuple[dict[str, object], str]] = [

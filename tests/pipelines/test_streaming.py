@@ -88,7 +88,7 @@ def test_folders_pair_by_name_and_need_the_same_size(tmp_path: Path) -> None:
         ct.evaluate(tmp_path / "gt", tmp_path / "pred", ["pq_hovernet"])
 
 
-def test_two_files_of_one_map_need_not_be_named_alike(tmp_path: Path) -> None:
+def test_two_files_of_one_map_need_not_have_the_same_name(tmp_path: Path) -> None:
     gt, pred = cells(0)
     tifffile.imwrite(tmp_path / "gt.tif", gt)
     tifffile.imwrite(tmp_path / "pred.tif", pred)

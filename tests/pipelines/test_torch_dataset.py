@@ -49,7 +49,7 @@ def store(tmp_path: Path) -> Store:
         return writer.finish({"name": "made", "classes": ["flat", "round"], "sources": {}})
 
 
-def test_an_item_holds_what_may_be_learnt_and_where(store: Store) -> None:
+def test_an_item_says_what_may_be_learnt_and_where(store: Store) -> None:
     items = {item["image_id"]: item for item in training_items(store)}
     assert list(items) == ["a", "b", "e"], "neither unlabelled nor ignored images"
     expected = np.zeros(SIZE, np.int32)

@@ -226,7 +226,7 @@ def test_a_value_is_read_in_the_type_of_its_option(option: Option, given: Any, v
 
 
 @pytest.mark.parametrize("given", ["inf", "1e400", float("inf"), "nan", "", "0x10", "1,5"])
-def test_a_whole_number_is_neither_endless_nor_undefined(given: Any) -> None:
+def test_a_whole_number_is_neither_infinite_nor_undefined(given: Any) -> None:
     with pytest.raises(OptionError, match="option n is .* expected a whole number"):
         Option("n", 3, "how many").value(given)
 
@@ -292,7 +292,7 @@ def test_no_is_no_in_every_spelling(store: Path, tmp_path: Path, text: str, same
     assert (exported("-O", f"as_published={text}") == exported()) is same
 
 
-def test_pixels_are_written_only_where_they_are_asked_for(store: Path, tmp_path: Path) -> None:
+def test_pixels_are_written_only_on_request(store: Path, tmp_path: Path) -> None:
     for text, written in (("no", False), ("yes", True)):
         out = tmp_path / text
         shell("export", store, out, "--to", "livecell", "-O", f"pixels={text}")

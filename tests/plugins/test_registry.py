@@ -99,7 +99,7 @@ def test_a_broken_plug_in_is_named_with_its_package_and_the_cause(install: Insta
     assert message in str(caught.value)
 
 
-def test_two_plug_ins_of_one_name_are_refused_and_both_packages_named(install: Install) -> None:
+def test_two_plug_ins_with_the_same_name_are_refused_and_both_packages_named(install: Install) -> None:
     install("halo", "[celltable.checks]\nhole = halo:CHECK\n", CHECK.format(name="CHECK", rule="hole", more=""))
     with pytest.raises(PluginError, match="2 packages have a check called 'hole': celltable, the package halo"):
         plugins.load("checks", "hole")

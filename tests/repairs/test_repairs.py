@@ -69,7 +69,7 @@ def test_holes_are_filled_but_not_over_a_cell_inside() -> None:
     )
 
 
-def test_an_outline_is_filled_and_a_small_hole_is_not_its_business() -> None:
+def test_an_outline_is_filled_and_a_small_hole_is_left_alone() -> None:
     outline, holed = disc(20, 15, 10) & ~disc(20, 15, 8.5), disc(20, 42, 10) & ~disc(20, 42, 3)
     after = masks_of(mend("fill-outlines", sample_of([outline, holed])))
     assert (after[1] == disc(20, 15, 10)).all()

@@ -147,7 +147,7 @@ def test_shares_are_of_each_store_and_the_rest_is_counted_together() -> None:
     assert not any(t.startswith("none") for t in titles)
 
 
-def test_several_stores_stand_side_by_side_with_classes_and_tissues(stores: list[Store], tmp_path: Path) -> None:
+def test_several_stores_are_shown_side_by_side_with_classes_and_tissues(stores: list[Store], tmp_path: Path) -> None:
     page = Tables(report(stores[0], tmp_path / "r.html", others=stores[1:]).read_text(encoding="utf-8"))
     classes = page.headed("class")
     assert classes[0] == ["class", "pannuke", "pannuke_imagemask"]
@@ -197,9 +197,7 @@ def _only(store: Store, images: pa.Table) -> Store:
     return write_store(store.path.with_name("bare.celltable"), store.info, images, cells)
 
 
-def test_the_gallery_prefers_annotated_images_and_says_where_there_are_none(
-    stores: list[Store], tmp_path: Path
-) -> None:
+def test_the_gallery_prefers_annotated_images_and_says_if_there_are_none(stores: list[Store], tmp_path: Path) -> None:
     store = next(s for s in stores if s.name == "livecell")
     text = report(store, tmp_path / "r.html").read_text(encoding="utf-8")
     gallery = text[text.index('id="gallery"') :]
@@ -248,7 +246,7 @@ def test_places_that_a_finding_names_are_circled(tmp_path: Path) -> None:
     assert re.findall(r'<circle cx="(\d+)" cy="(\d+)"', text) == [("13", "40"), ("29", "7")]
 
 
-def test_show_prints_one_table_a_category_for_several_stores(stores: list[Store]) -> None:
+def test_show_prints_one_table_per_category_for_several_stores(stores: list[Store]) -> None:
     result = CliRunner().invoke(build(["show", "split"]), ["show", *(str(s.path) for s in stores)])
     assert result.exit_code == 0, result.output
     lines = [line.split() for line in result.output.splitlines()]

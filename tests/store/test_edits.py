@@ -89,7 +89,7 @@ CHANGES = st.lists(
 
 @settings(max_examples=15, deadline=None)
 @given(changes=CHANGES)
-def test_a_pending_change_and_a_rewritten_table_read_alike(
+def test_a_pending_change_and_a_rewritten_table_read_the_same(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int, str]]
 ) -> None:
     folder = tmp_path_factory.mktemp("edits")
@@ -153,7 +153,7 @@ def test_undo_restores_cells_findings_and_content(tmp_path: Path) -> None:
             store.fresh().undo()
 
 
-def test_an_edit_of_a_cell_that_is_otherwise_by_now_is_refused(tmp_path: Path) -> None:
+def test_an_edit_of_a_cell_that_has_changed_in_the_meantime_is_refused(tmp_path: Path) -> None:
     store = write(tmp_path / "s")
     mine = edits_table([edit(store, "i0", 2, one(2, 2))])
     store.edit(edits_table([edit(store, "i0", 2, None)]), compact=False)

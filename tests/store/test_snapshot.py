@@ -86,7 +86,7 @@ def test_every_write_makes_a_new_generation_with_a_higher_number(tmp_path: Path)
     assert len(set(seen)) == 4
 
 
-def test_findings_leave_the_content_what_it_is_and_cells_do_not(tmp_path: Path) -> None:
+def test_findings_do_not_change_the_content_but_cells_do(tmp_path: Path) -> None:
     store = write(tmp_path / "s")
     looked = store.update({"findings": pa.Table.from_pylist([FINDING], schema=schema.FINDINGS)})
     assert looked.content == store.content
@@ -149,7 +149,7 @@ def test_a_store_travels_to_other_processes_until_its_cells_change(tmp_path: Pat
         reference.open()
 
 
-def test_a_worker_that_does_not_see_the_store_says_which_and_where(tmp_path: Path) -> None:
+def test_a_worker_that_cannot_see_the_store_names_the_store_and_itself(tmp_path: Path) -> None:
     reference = replace(write(tmp_path / "s").reference, path="/on/another/machine")
     with pytest.raises(StoreError, match=r"\(process \d+\) cannot see /on/another/machine; every worker needs"):
         reference.open()

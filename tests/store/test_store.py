@@ -86,7 +86,7 @@ def test_columns_that_were_set_come_back_and_the_others_stay_empty(tmp_path: Pat
     assert back.ignore is False
 
 
-def test_values_of_a_column_are_counted_nulls_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_of_a_column_are_counted_without_nulls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("celltable.store._tables.ROWS_PER_GROUP", 4)
     classes = [["b", None, "a"], [None, None, None], ["a", "a", "c"], ["c", "b", "d"]]
     ds = write(tmp_path / "a", [make_sample(f"i{k}", 3, k, class_name=names) for k, names in enumerate(classes)])
@@ -173,7 +173,7 @@ def test_an_unfinished_store_says_how_to_finish_it(
         open_store(tmp_path / "s")
 
 
-def test_two_writers_of_one_store_do_not_meet(tmp_path: Path) -> None:
+def test_two_writers_of_one_store_do_not_interfere(tmp_path: Path) -> None:
     with (
         StoreWriter(tmp_path / "s", {}),
         pytest.raises(StoreError, match="Another process is writing"),
@@ -182,7 +182,7 @@ def test_two_writers_of_one_store_do_not_meet(tmp_path: Path) -> None:
         pass
 
 
-def test_an_existing_store_is_not_overwritten_unasked(tmp_path: Path, samples: list[Sample]) -> None:
+def test_an_existing_store_is_not_overwritten_unless_requested(tmp_path: Path, samples: list[Sample]) -> None:
     write(tmp_path / "s", samples)
     before = digest(tmp_path / "s")
     with pytest.raises(StoreError, match="--overwrite"):
@@ -191,7 +191,7 @@ def test_an_existing_store_is_not_overwritten_unasked(tmp_path: Path, samples: l
     assert len(write(tmp_path / "s", samples[:3], overwrite=True)) == 3
 
 
-def test_a_folder_that_is_no_store_is_never_replaced(tmp_path: Path, samples: list[Sample]) -> None:
+def test_a_folder_that_is_not_a_store_is_never_replaced(tmp_path: Path, samples: list[Sample]) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("words")
     with pytest.raises(StoreError, match="not a celltable store"):

@@ -22,7 +22,7 @@ def ids(label_map: NDArray[Any]) -> list[int]:
 
 @settings(max_examples=40, deadline=None)
 @given(rows=st.integers(1, 80), cols=st.integers(1, 80), share=st.floats(0, 0.25), seed=st.integers(0, 10**9))
-def test_ground_truth_has_exactly_the_cells_asked_for(rows: int, cols: int, share: float, seed: int) -> None:
+def test_ground_truth_has_exactly_the_requested_cells(rows: int, cols: int, share: float, seed: int) -> None:
     n = int(rows * cols * share)
     gt, pred = label_maps(n, (rows, cols), seed)
     assert gt.shape == pred.shape == (rows, cols)
@@ -83,7 +83,7 @@ def test_no_flaws_renumber_only_and_leave_the_input_alone() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.zeros((2, 2)), np.zeros(4, int), np.array([[-1]]), np.zeros((0, 3), int)])
-def test_what_is_no_label_map_is_refused(bad: NDArray[Any]) -> None:
+def test_arrays_that_are_not_label_maps_are_refused(bad: NDArray[Any]) -> None:
     with pytest.raises(InputError):
         perturb(bad)
 

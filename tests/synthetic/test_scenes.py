@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_bytes(look: s
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_a_default_scene_holds_nearly_all_the_cells_asked_for(look: str) -> None:
+def test_a_default_scene_contains_nearly_all_the_requested_cells(look: str) -> None:
     scene = generate(look, seed=2)
     assert scene.pixels.shape[:2] == (256, 256)
     assert 32 <= len(scene.masks) <= 40
@@ -110,7 +110,7 @@ def test_masks_lie_on_their_cells(look: str) -> None:
         )
 
 
-def test_masks_in_phase_contrast_hold_the_texture_and_the_rims() -> None:
+def test_masks_in_phase_contrast_cover_the_texture_and_the_rims() -> None:
     for variant in variants("phase-contrast"):
         scene = generate("phase-contrast", seed=3, variant=variant, noise=0, size=(300, 300))
         inside, outside = (scene.pixels[scene.label_map > 0], scene.pixels[scene.label_map == 0])
@@ -119,7 +119,7 @@ def test_masks_in_phase_contrast_hold_the_texture_and_the_rims() -> None:
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_cells_touch_and_more_of_them_when_asked(look: str) -> None:
+def test_cells_touch_and_more_of_them_on_request(look: str) -> None:
     apart, together = (
         sum(touching_pairs(generate(look, seed=s, touching=t, cells=30).label_map) for s in range(4)) for t in (0, 1)
     )
@@ -128,7 +128,7 @@ def test_cells_touch_and_more_of_them_when_asked(look: str) -> None:
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_overlapping_cells_share_pixels_only_where_asked_for(look: str) -> None:
+def test_overlapping_cells_share_pixels_only_on_request(look: str) -> None:
     stacked, flat = (generate(look, seed=1, overlap=o, touching=1.0) for o in (True, False))
     shared = [sum(m.area for m in s.masks) - np.count_nonzero(s.label_map) for s in (stacked, flat)]
     assert shared[0] > 50
@@ -164,7 +164,7 @@ def test_every_location_looks_different() -> None:
     assert len({green.tobytes() for green in greens}) == 19
 
 
-def test_an_image_label_need_not_hold_in_every_cell() -> None:
+def test_an_image_label_need_not_apply_to_every_cell() -> None:
     many = [s for s in scenes("four-channel", 12, seed=3, size=(128, 128), cells=10) if len(s.labels) > 1]
     assert many
     assert any(len(set(s.class_sets)) > 1 for s in many)

@@ -52,7 +52,7 @@ def as_set(cells: Instances) -> list[bytes]:
 
 @few
 @given(sizes, st.integers(1, 70), st.integers(0, 30))
-def test_a_grid_covers_every_pixel_with_tiles_of_one_size_and_the_overlap_asked_for(
+def test_a_grid_covers_every_pixel_with_tiles_of_one_size_and_the_requested_overlap(
     size: tuple[int, int], tile: int, overlap: int
 ) -> None:
     overlap = min(overlap, tile - 1)
@@ -136,7 +136,7 @@ def test_label_maps_numbered_tile_by_tile_are_joined_as_the_components_of_the_wh
     assert ((made > 0) == (whole > 0)).all()
 
 
-def test_a_small_cell_on_a_large_one_stays_a_cell_of_its_own() -> None:
+def test_a_small_cell_on_a_large_one_stays_a_separate_cell() -> None:
     large, small = np.zeros((20, 40), bool), np.zeros((20, 40), bool)
     large[4:16, 12:28], small[7:12, 17:23] = True, True
     truth = Instances.from_masks([large, small], (20, 40))

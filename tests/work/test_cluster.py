@@ -125,7 +125,7 @@ def chain(release: Path, folder: Path, **how: Any) -> tuple[dict[str, bytes], di
     return made
 
 
-def test_the_whole_chain_on_a_cluster_writes_the_bytes_of_one_thread_though_workers_are_killed(
+def test_the_whole_workflow_on_a_cluster_writes_the_bytes_of_one_thread_even_if_workers_are_killed(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = plugins.load("datasets", "dsb2018").example(tmp_path / "release", 0)

@@ -167,7 +167,7 @@ def gone(pids: set[int]) -> bool:
     return False
 
 
-def test_ctrl_c_ends_the_workers_and_says_nothing_of_them(busy: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_workers_without_mentioning_them(busy: subprocess.Popen[str], tmp_path: Path) -> None:
     pids = workers_of(tmp_path)
     os.killpg(busy.pid, signal.SIGINT)  # as a terminal does: to the parent and its workers
     _, said = busy.communicate(timeout=30)
