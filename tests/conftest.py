@@ -1,4 +1,4 @@
-"""What all tests share: where the published samples lie, and a skip that says so when they do not."""
+"""Shared by all tests: the folder of published samples, and a skip that says what is missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# The same examples in every run; HYPOTHESIS_PROFILE=explore looks for new ones.
+# The same examples in every run; HYPOTHESIS_PROFILE=explore tries new ones.
 settings.register_profile("repeat", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", deadline=None, max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
@@ -19,7 +19,7 @@ SHARED = Path(os.environ.get("CELLTABLE_SHARED", Path(__file__).resolve().parent
 
 @pytest.fixture(scope="session")
 def sample() -> Callable[[str], Path]:
-    """``sample("dsb2018/stage1_train.zip")``: a real release, or a skip that names what is missing."""
+    """``sample("dsb2018/stage1_train.zip")``: the path of a real release, or a skip that names what is missing."""
 
     def find(relative: str) -> Path:
         path = SHARED / "data" / relative
@@ -32,7 +32,7 @@ def sample() -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def vectors() -> Path:
-    """The folder of reference metric values, or a skip."""
+    """Return the folder of reference metric values, or skip."""
     path = SHARED / "metric_vectors"
     if not path.exists():
         pytest.skip("the reference metric vectors are not on this machine")

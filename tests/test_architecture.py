@@ -21,7 +21,7 @@ def graph() -> grimp.ImportGraph:
 
 
 def test_no_modules_import_each_other_in_a_circle(graph: grimp.ImportGraph) -> None:
-    """Imports inside functions and under TYPE_CHECKING count too."""
+    """List all imports, including those inside functions and under TYPE_CHECKING."""
     left = {(a, b) for a in graph.modules for b in graph.find_modules_directly_imported_by(a)}
     while done := {a for a, _ in left} ^ {b for _, b in left}:
         left = {(a, b) for a, b in left if a not in done and b not in done}
@@ -29,7 +29,7 @@ def test_no_modules_import_each_other_in_a_circle(graph: grimp.ImportGraph) -> N
 
 
 def private_imports(path: Path) -> Iterator[str]:
-    """The private modules and names of a package of celltable that a file outside that package imports."""
+    """List the private modules and names that a file imports from other packages of celltable."""
     here = ".".join(path.relative_to(ROOT / "src").parts) if path.is_relative_to(ROOT / "src") else ""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

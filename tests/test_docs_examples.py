@@ -19,7 +19,7 @@ PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *ROOT.glob("README.md")]
 
 
 def examples(text: str) -> str:
-    """The blocks of a page that have prompts, one after another."""
+    """Return the blocks of a page that have prompts, in order."""
     return "\n".join(block for block in BLOCK.findall(text) if ">>>" in block)
 
 
@@ -40,7 +40,7 @@ OWN = [n for n in plugins.names("metrics") if (Path(celltable.__file__).parent /
 
 
 def lacking(name: str, folder: Path) -> str:
-    """What the page of a metric lacks, said so that its author knows what to write; empty if it lacks nothing."""
+    """Say what the page of a metric lacks, so that its author knows what to write; empty if it is complete."""
     page = folder / f"{name}.md"
     model = "docs/metrics/ap_coco.md is one to follow"
     if not page.exists():

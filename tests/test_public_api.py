@@ -1,4 +1,4 @@
-"""The public names, what importing them costs, and what every verb of the command line offers."""
+"""The public names, the cost of importing them, and what every command offers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEAVY = ("numpy", "torch", "pyarrow", "duckdb", "scipy", "PIL", "tifffile", "ima
 
 
 def loaded_after(code: str) -> set[str]:
-    """Which heavy packages a fresh interpreter has loaded after some code."""
+    """Return the heavy packages that a fresh interpreter has loaded after running some code."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     script = (
         f"import sys, json\n{code}\nprint('\\n' + json.dumps(sorted({{m.partition('.')[0] for m in sys.modules}})))"

@@ -1,4 +1,4 @@
-"""Rules of findings: each is declared once, by who reports it, and the same defect has one name under every verb."""
+"""Rules of findings: each is declared once, by whoever reports it, and a defect has the same name in every command."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_every_rule_says_what_it_means_and_who_reports_it() -> None:
 
 
 def reported() -> Iterator[tuple[str, str, str]]:
-    """(package, module, rule) of every literal rule name that the source gives to a Finding."""
+    """Yield (package, module, rule) of every literal rule name that the source passes to a Finding."""
     for path in sorted(SOURCE.rglob("*.py")):
         package, _, module = path.relative_to(SOURCE).with_suffix("").as_posix().partition("/")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -65,7 +65,7 @@ def reported() -> Iterator[tuple[str, str, str]]:
 
 
 def built_in() -> list[rules.Rule]:
-    """The rules of celltable itself; other tests declare their own."""
+    """Return the rules of celltable itself; other tests declare their own."""
     names = {name for _, _, name in reported()} | set(plugins.names("checks"))
     return [one for one in rules.all_rules() if one.name in names]
 

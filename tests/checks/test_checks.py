@@ -1,4 +1,4 @@
-"""Every check finds the defect it is for, at the cell it is at, and nothing in clean cells."""
+"""Every check finds its defect at the right cell, and nothing in clean cells."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_mask_of_another_size_is_an_error_and_does_not_stop_other_checks() -> 
     sample = sample_of(CLEAN[:2])
     huge = Instances.from_masks([np.ones((90, 90), bool)], (90, 90)).rle[0]
     own = sample.instances
-    masks = Masks.of([own.rle[0], huge], own.size, own.area, own.bbox)  # as a store holds them
+    masks = Masks.of([own.rle[0], huge], own.size, own.area, own.bbox)  # as in a store
     broken = replace(sample, instances=own.with_masks(masks))
     (found,) = run("outside-image", broken)
     assert (found.instance_id, found.severity) == (2, "error")

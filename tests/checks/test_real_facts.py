@@ -1,4 +1,4 @@
-"""What is known of published releases comes out of the checks, through the reader, the store and the pipeline."""
+"""The checks reproduce known facts about published releases, through reader, store and pipeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Helpers of the tests of readers: an example to spoil, and what reading it gives."""
+"""Helpers for the tests of readers: an example to damage, and what reading it gives."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from celltable.imagefile import open_release, read_pixels
 
 
 def make_example(name: str, folder: Path, seed: int = 0) -> Path:
-    """The generated example of a data set."""
+    """Write the generated example of a data set."""
     path: Path = plugins.load("datasets", name).example(folder, seed)
     return path
 
 
 def read_all(name: str, path: Path, parts: tuple[str, ...] = ()) -> tuple[dict[str, Sample], list[Finding]]:
-    """Samples by image id, and all findings."""
+    """Return samples by image id, and all findings."""
     dataset = plugins.load("datasets", name)
     with open_release(path) as release:
         scan = dataset.scan(release, parts)
@@ -32,12 +32,12 @@ def read_all(name: str, path: Path, parts: tuple[str, ...] = ()) -> tuple[dict[s
 
 
 def rules(findings: list[Finding]) -> Counter[str]:
-    """How often each rule was found."""
+    """Count the findings per rule."""
     return Counter(f.rule for f in findings)
 
 
 def only(folder: Path, pattern: str) -> Path:
-    """The first file of that pattern, in the order of names."""
+    """Return the first file by name that matches the pattern."""
     return sorted(p for p in folder.rglob(pattern) if "__MACOSX" not in p.parts)[0]
 
 
@@ -47,7 +47,7 @@ def cut(path: Path) -> None:
 
 
 def resave(path: Path, pixels: NDArray[Any]) -> None:
-    """Write pixels in the format that the file's name says."""
+    """Write pixels in the format given by the file name."""
     from PIL import Image as Picture
 
     if path.suffix.lower() in (".tif", ".tiff"):
@@ -59,7 +59,7 @@ def resave(path: Path, pixels: NDArray[Any]) -> None:
 
 
 def pixels_of(path: Path) -> NDArray[Any]:
-    """The pixels of an image file."""
+    """Read the pixels of an image file."""
     return read_pixels(path.read_bytes(), path.name)
 
 
@@ -70,17 +70,17 @@ def remove(paths: Iterable[Path]) -> None:
 
 
 def cropped(path: Path) -> None:
-    """Take three rows from an image file."""
+    """Remove three rows from an image file."""
     resave(path, np.ascontiguousarray(pixels_of(path)[:-3]))
 
 
 Spoil = Callable[[Path], object]
 Lost = Callable[[dict[str, Sample]], int]
-Case = tuple[Spoil, str, int, Lost | int]  # what is done → rule, how many such findings more, how many cells fewer
+Case = tuple[Spoil, str, int, Lost | int]  # change → rule, number of additional findings, number of cells lost
 
 
 def cells_of(*images: str, kind: str = "") -> Lost:
-    """The number of cells, of one kind or all, of images whose ids begin so."""
+    """Count the cells, of one kind or all, of images whose ids start with a prefix."""
 
     def count(samples: dict[str, Sample]) -> int:
         chosen = [s.instances.column("kind") for i, s in samples.items() if i.startswith(images)]
@@ -92,7 +92,7 @@ def cells_of(*images: str, kind: str = "") -> Lost:
 
 
 def check_case(name: str, pristine: Path, tmp_path: Path, case: Case) -> None:
-    """Spoil a copy of the example: the rule comes out so often more, so many cells are lost, the rest stays."""
+    """Damage a copy of the example and expect more findings of a rule, fewer cells, and no other change."""
     spoil, rule, n_findings, lost = case
     root = Path(shutil.copytree(pristine, tmp_path / pristine.name))
     before, found_before = read_all(name, root)

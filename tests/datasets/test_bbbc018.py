@@ -1,4 +1,4 @@
-"""The reader of BBBC018: ArrayScan bitmaps, outlines upside down, the field without, and bad input."""
+"""The reader of BBBC018: ArrayScan bitmaps, upside-down outlines, the field without outlines, and bad input."""
 
 from __future__ import annotations
 

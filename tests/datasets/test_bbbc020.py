@@ -1,4 +1,4 @@
-"""The reader of BBBC020: one file an object, names with spaces, the corrupt one, and bad input."""
+"""The reader of BBBC020: one file per object, names with spaces, the corrupt file, and bad input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every built-in data set keeps the contract, and the contract notices a reader that breaks it."""
+"""Every built-in data set fulfils the contract, and the contract notices a reader that breaks it."""
 
 from __future__ import annotations
 

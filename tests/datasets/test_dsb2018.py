@@ -1,4 +1,4 @@
-"""The readers of the 2018 Data Science Bowl: the published facts on the real release, and what bad input becomes."""
+"""The readers of the 2018 Data Science Bowl: published facts on the real release, and bad input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .releases import make_example, only, read_all, rules
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example with its archives unpacked."""
+    """Write the example with its archives unpacked."""
     root = make_example("dsb2018", tmp_path_factory.mktemp("bowl"))
     for archive in sorted(root.glob("*.zip")):
         shutil.unpack_archive(archive, root / archive.stem)
@@ -33,7 +33,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bowl(pristine: Path, tmp_path: Path) -> Path:
-    """A copy of the example that may be spoilt."""
+    """A copy of the example that a test may damage."""
     return Path(shutil.copytree(pristine, tmp_path / pristine.name))
 
 
@@ -150,7 +150,7 @@ def _renamed(bowl: Path) -> None:
 
 
 BAD_FILES: dict[str, tuple[Callable[[Path], object], str, int]] = {
-    # what is done to the release → the rule that is found, and how many nuclei are lost (-1: those of an image)
+    # change to the release → rule that is reported, and number of nuclei lost (-1: all of an image)
     "a mask cut short": (lambda b: _cut(_mask(b)), "unreadable-mask", 1),
     "an empty mask file": (lambda b: _mask(b).write_bytes(b""), "unreadable-mask", 1),
     "a mask of another size": (lambda b: _rewrite(_mask(b), _crop), "size-mismatch", 1),

@@ -1,4 +1,4 @@
-"""HPA single cells: quartets, weak labels and predicted masks of the real sample, and what damaged ones become."""
+"""HPA single cells: quartets, weak labels and predicted masks of the real sample, and damaged ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .releases import Case, check_case, cropped, cut, make_example, only, pixels
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example with its archives unpacked."""
+    """Write the example with its archives unpacked."""
     root = make_example("hpa_single_cell", tmp_path_factory.mktemp("hpa"))
     for archive in sorted(root.glob("*.zip")):
         shutil.unpack_archive(archive, root / archive.stem)
@@ -59,7 +59,7 @@ def _deep(path: Path) -> None:
 
 
 def _of_first(samples: dict[str, Sample]) -> int:
-    """The cells of the first image that has some."""
+    """Return the cells of the first image that has any."""
     return next(len(s.instances) for _, s in sorted(samples.items()) if len(s.instances))
 
 
@@ -129,12 +129,12 @@ ATLAS = (
     "Cell Junctions 13, Mitochondria 14, Aggresome 15, Cytosol 16, Vesicles 17, Peroxisomes 17, Endosomes 17, "
     "Lysosomes 17, Lipid droplets 17, Cytoplasmic bodies 17, No staining 18"
 )
-# What becomes of the 28 numbers of 2018, by the same table; -1 where the challenge of 2021 has no class.
+# The class of 2021 for each of the 28 numbers of 2018, by the same table; -1 if there is none.
 OF_2018 = (0, 1, 2, 3, 4, 5, 6, 7, 17, 17, 17, 8, 9, 9, 10, -1, -1, 11, -1, 12, 17, 13, 13, 14, 15, 16, 17, -1)
 
 
 def _table(pristine: Path, tmp_path: Path, name: str, text: str) -> Path:
-    """The example with another table in the place of train.csv."""
+    """Write the example with another table instead of train.csv."""
     root = Path(shutil.copytree(pristine, tmp_path / pristine.name))
     (root / "train.csv").unlink()
     (root / name).write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""ISBI 2009: label images against hand outlines on the real files, and XCF files that nobody should trust."""
+"""ISBI 2009: label images against hand-drawn outlines on the real files, and malicious XCF files."""
 
 from __future__ import annotations
 

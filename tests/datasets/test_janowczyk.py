@@ -1,4 +1,4 @@
-"""Janowczyk: partial masks stay partial, and what damaged pairs become."""
+"""Janowczyk: partial masks stay partial, and damaged pairs become findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kumar and MoNuSeg: regions of the real XML counted, and what damaged or hostile documents become."""
+"""Kumar and MoNuSeg: regions of the real XML counted, and damaged or hostile documents."""
 
 from __future__ import annotations
 

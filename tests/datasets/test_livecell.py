@@ -1,4 +1,4 @@
-"""LIVECell: the cut-down real annotation files counted, and what damaged files and records become."""
+"""LIVECell: reduced real annotation files counted, and damaged files and records."""
 
 from __future__ import annotations
 

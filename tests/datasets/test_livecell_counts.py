@@ -1,4 +1,4 @@
-"""LIVECell's counts: which values are counts, how names are matched, and what damaged files become."""
+"""LIVECell's counts: which values are counts, how names are matched, and damaged files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PanNuke: ids, classes and defects of its arrays counted against brute force, and what damaged folds become."""
+"""PanNuke: ids, classes and defects of its arrays against brute force, and damaged folds."""
 
 from __future__ import annotations
 

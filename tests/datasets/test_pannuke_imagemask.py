@@ -1,4 +1,4 @@
-"""ImageMask-PanNuke: how versions are distinguished and colours assigned, and what damaged pairs become."""
+"""ImageMask-PanNuke: how versions are distinguished and colours assigned, and damaged pairs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_each_colour_is_its_class_and_blends_have_no_class(version: str) -> None
     classes, blended = assign(row, version)
     assert classes.tolist() == [[0, *(CLASS_NAMES.index(name) + 1 for name in colours), 0]]
     assert blended == 1
-    noisy = np.clip(row[:, :-1].astype(int) + 20, 0, 255).astype(np.uint8)  # what JPEG does to pure colours
+    noisy = np.clip(row[:, :-1].astype(int) + 20, 0, 255).astype(np.uint8)  # JPEG artefacts in pure colours
     assert assign(noisy, version)[0].tolist() == [classes.tolist()[0][:-1]]
 
 

@@ -20,13 +20,13 @@ Damage = Callable[[Path], object]
 
 
 def rules_of_import(format_name: str, root: Path, known: dict[str, Image]) -> set[str]:
-    """The rules that importing a folder or file reports."""
+    """Return the rules reported when importing a folder or file."""
     samples = plugins.load("formats", format_name).read(root, known)
     return {f.rule for s in samples for f in s.findings}
 
 
 def rules_of_ingest(name: str, root: Path) -> set[str]:
-    """The rules that ingesting a release reports."""
+    """Return the rules reported when ingesting a release."""
     return {f.rule for f in read_all(name, root)[1]}
 
 
@@ -78,14 +78,14 @@ def _listed_again(document: dict) -> None:  # type: ignore[type-arg]
 
 
 def unpacked(root: Path) -> Path:
-    """The release with each of its archives replaced by a folder of the same name."""
+    """Replace each archive of the release by a folder of the same name."""
     for archive in [p for p in sorted(root.rglob("*")) if is_archive(p.name)]:
         shutil.unpack_archive(archive, archive.with_suffix(""))
         archive.unlink()
     return root
 
 
-# Only the release has a CSV to compare with; without a size no outline can be drawn.
+# Only the release has a CSV to compare with; without a size, outlines cannot be drawn.
 CONSEQUENCES = {
     "unreadable-mask": {"csv-differs"},
     "size-mismatch": {"csv-differs"},
@@ -93,7 +93,7 @@ CONSEQUENCES = {
 }
 FILES = {"coco": "a.json", "dsb-csv": "a.csv"}  # formats of one file
 
-# data set, format → what is done to both, and the rule that both report
+# data set, format → change to both, and the rule that both report
 CASES: dict[tuple[str, str], dict[str, tuple[Damage, Damage, str]]] = {
     ("dsb2018", "mask-folder"): {
         "a mask cut short": (_file("*/masks/*.png", cut), _file("*/masks/*.png", cut), "unreadable-mask"),

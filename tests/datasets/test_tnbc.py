@@ -1,4 +1,4 @@
-"""TNBC: components of its real masks counted as published, and what damaged pairs become."""
+"""TNBC: components of its real masks counted as published, and damaged pairs."""
 
 from __future__ import annotations
 

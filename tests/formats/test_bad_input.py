@@ -1,4 +1,4 @@
-"""What becomes a finding and what ends the command, for every format that reads a layout of files."""
+"""What becomes a finding and what ends the command, for every format that reads several files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FOLDERS = [
 
 
 def one(name: str, folder: Path) -> tuple[Format, Path]:
-    """A layout of two small images, written where spaces and umlauts are in the path."""
+    """Write two small images at a path with spaces and umlauts."""
     form: Format = plugins.load("formats", name)
     size = (32, 32)
     masks = [disc(size, 8, 8, 4), disc(size, 22, 20, 5)]

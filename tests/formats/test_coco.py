@@ -1,4 +1,4 @@
-"""COCO: what goes in comes out, what others wrote is read, what is wrong is a finding."""
+"""COCO: round trips, files by other writers, and findings for what is wrong."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_the_fiftyone_layout_has_data_and_labels_and_comes_back_with_pixels(tmp_
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["data", "labels.json"]
     named = {i["file_name"] for i in json.loads((tmp_path / "out" / "labels.json").read_text())["images"]}
     written = {p.name for p in (tmp_path / "out" / "data").iterdir()}
-    assert written == named  # FiftyOne refuses labels of an image that is not there
+    assert written == named  # FiftyOne refuses labels of a missing image
     assert loss.items[GIVEN_PIXELS] == sum(s.load_pixels is None for s in samples) > 0
     back = {s.image.image_id: s for s in coco.read(tmp_path / "out")}
     for sample in samples:

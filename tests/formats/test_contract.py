@@ -1,4 +1,4 @@
-"""Every format of celltable keeps to the contract that formats of others are held to."""
+"""Every format of celltable fulfils the contract for third-party formats."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COCO: Format = plugins.load("formats", "coco")
 
 
 def forgetful(samples: Iterable[Sample], out: Path, *, overwrite: bool = False) -> ConversionReport:
-    """Write COCO without the first cell of each image and say nothing of it."""
+    """Write COCO without the first cell of each image and do not report it."""
     assert COCO.write is not None
     kept = (replace(s, instances=s.instances.take(s.instances.ids > 1)) for s in samples)
     return COCO.write(kept, out, overwrite=overwrite)

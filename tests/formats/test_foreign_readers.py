@@ -71,13 +71,13 @@ def written(form: str, samples: list[Sample], folder: Path, **options: Any) -> t
 
 
 def decoder(form: str) -> Callable[[Path, list[Sample]], Any]:
-    """The decoder of a format: `decode` in the file of its name."""
+    """Return the decoder of a format: `decode` in the file of its name."""
     found: Callable[[Path, list[Sample]], Any] = import_module(f"{decoders.__name__}.{form.replace('-', '_')}").decode
     return found
 
 
 def last_wins(sample: Sample) -> NDArray[np.int64]:
-    """The label map by the rule that needs no library: later cells are painted over earlier ones."""
+    """Paint a label map without any library: later cells over earlier ones."""
     painted = np.zeros(sample.image.size, np.int64)
     for k, mask in enumerate(sample.instances.masks()):
         painted[mask] = k + 1
@@ -96,7 +96,7 @@ def test_label_maps_hold_the_cell_that_was_painted_last(form: str, samples: list
         np.testing.assert_array_equal(maps[s.image.image_id], last_wins(s))
 
 
-# Masks, each of its own ----------------------------------------------------------------------------------------------
+# Separate masks ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", SEPARATE)
@@ -110,7 +110,7 @@ def test_each_cell_has_its_own_mask_with_holes_and_parts(form: str, samples: lis
             np.testing.assert_array_equal(found, mask)
 
 
-# One ring a cell -----------------------------------------------------------------------------------------------------
+# One ring per cell ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", ONE_RING)
@@ -129,7 +129,7 @@ def test_one_ring_per_cell_keeps_its_largest_part_and_counts_filled_holes(
     assert loss.items[kinds.HOLES] == filled
 
 
-# Pictures ------------------------------------------------------------------------------------------------------------
+# Images ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", WITH_PICTURES)
@@ -182,5 +182,5 @@ def test_the_colours_of_imagemask_are_those_of_the_published_generator(samples: 
 
 def test_every_format_that_is_written_is_decoded_here() -> None:
     by_hand = {"pannuke-npy", "image-mask-png"}  # above: their classes are channels and colours
-    read = {name for name, form in PLUGINS.items() if form.read is not None}  # others: COCO in layouts of their own
+    read = {name for name, form in PLUGINS.items() if form.read is not None}  # others: COCO in their own layouts
     assert read - by_hand == set(DECODED)

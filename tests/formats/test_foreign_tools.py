@@ -1,6 +1,6 @@
 """What celltable writes opens in the tools it is written for, where they are installed, and obeys the rules they state.
 
-FiftyOne, `datasets`, LabelMe, shapely and geojson are no dependencies: without one of them its test is skipped.
+FiftyOne, `datasets`, LabelMe, shapely and geojson are not dependencies: if one is missing, its test is skipped.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def test_fiftyone_imports_every_image_with_its_boxes_masks_and_classes(tmp_path:
 @pytest.mark.slow
 def test_datasets_loads_the_parquet_file_with_images_and_sequences(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
-    if not hasattr(datasets, "load_dataset"):  # the tests of our own data sets go by that name, too
+    if not hasattr(datasets, "load_dataset"):  # our own test package also has that name
         pytest.skip("Hugging Face's datasets is not installed")
     samples = corpus()
     out = _written("hf-parquet", tmp_path, samples)
@@ -96,11 +96,11 @@ def test_labelme_opens_every_file_that_has_its_image(tmp_path: Path) -> None:
             assert np.allclose(theirs["points"], mine["points"])
             if mine["mask"] is not None:
                 (x1, y1), (x2, y2) = mine["points"]
-                assert theirs["mask"].shape == (y2 - y1 + 1, x2 - x1 + 1)  # what it demands of a mask
+                assert theirs["mask"].shape == (y2 - y1 + 1, x2 - x1 + 1)  # its requirements for a mask
 
 
 def _ragged() -> Sample:
-    """Masks with specks, holes and pixels that meet in corners only."""
+    """Draw masks with specks, holes and pixels that meet only at corners."""
     rng, size = np.random.default_rng(3), (60, 70)
     return sample("ragged", [m & (rng.random(size) < 0.8) for m in blobs(size, 12, 5)], size)
 
@@ -121,7 +121,7 @@ def _features(tmp_path: Path, **options: Any) -> Iterator[tuple[Sample, dict[str
 
 @pytest.mark.parametrize("objects", ["detection", "annotation"])
 def test_geojson_is_what_qupath_reads_as_objects(tmp_path: Path, objects: str) -> None:
-    """The keys and types that QuPath's reader asks for (qupath.lib.io, QuPathTypeAdapters and ROITypeAdapters)."""
+    """Check the keys and types that QuPath's reader needs (qupath.lib.io, QuPathTypeAdapters and ROITypeAdapters)."""
     seen = 0
     for given, feature in _features(tmp_path, objects=objects):
         assert feature["type"] == "Feature"
@@ -154,7 +154,7 @@ def test_geojson_is_valid_geometry_of_the_area_of_the_mask(tmp_path: Path) -> No
 
 
 def _yaml(text: str) -> dict[str, str]:
-    """The keys of the first level."""
+    """Return the top-level keys."""
     lines = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
     return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 

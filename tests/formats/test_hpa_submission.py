@@ -1,4 +1,4 @@
-"""HPA submissions: byte-equal re-writing, packed masks, and what happens to strings that are none."""
+"""HPA submissions: byte-equal rewriting, packed masks, and invalid strings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_published_sample_submission_is_written_again_byte_for_byte(
 
 
 def text_of(mask: NDArray[Any]) -> str:
-    """As the competition's own example packs a mask."""
+    """Pack a mask as in the competition's own example."""
     counts = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
     return base64.b64encode(zlib.compress(counts, zlib.Z_BEST_COMPRESSION)).decode()
 

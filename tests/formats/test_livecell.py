@@ -29,7 +29,7 @@ SIZES = {"0_train2percent": 2, "1_train4percent": 4, "2_train5percent": 5, "3_tr
 
 
 def read(root: Path, *parts: str) -> dict[str, Sample]:
-    """What the reader of the data set sees, by image."""
+    """Return what the reader of the data set sees, by image."""
     data = plugins.load("datasets", "livecell")
     with open_release(root) as release:
         scan = data.scan(release, parts)
@@ -198,12 +198,12 @@ def test_masks_become_polygons_with_a_stated_area_and_what_they_cannot_express_i
 
 
 def drawn(row: Any, image: Image) -> Any:
-    """The run lengths of a record, drawn by pycocotools."""
+    """Draw the polygons of a record with pycocotools."""
     return masks_of_coco.merge(masks_of_coco.frPyObjects(row["segmentation"], *image.size))["counts"]
 
 
 def _filled(sample: Sample) -> list[Any]:
-    """The masks of the cells that have a pixel, their holes filled."""
+    """Return the masks of non-empty cells, with holes filled."""
     from scipy import ndimage
 
     return [ndimage.binary_fill_holes(m) for m in sample.instances.masks() if m.any()]

@@ -1,4 +1,4 @@
-"""OME-Zarr held against the zarr library and the models of the specification: each opens what the other wrote."""
+"""OME-Zarr against the zarr library and the models of the specification: each opens what the other wrote."""
 
 from __future__ import annotations
 

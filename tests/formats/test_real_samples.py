@@ -1,4 +1,4 @@
-"""Published samples go out in every format and back; what differs is exactly what the format says it lost."""
+"""Published samples are exported and read back in every format; they differ exactly by the reported loss."""
 
 from __future__ import annotations
 

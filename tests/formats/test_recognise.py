@@ -39,7 +39,7 @@ def png(pixels: NDArray[Any]) -> bytes:
 
 
 def picture(colour: bool, noise: float = 6) -> NDArray[np.uint8]:
-    """A smooth field with bright discs and noise, on a background that is black in part: fluorescence in small."""
+    """Draw a small fluorescence image: bright discs and noise on a partly black background."""
     rng = np.random.default_rng(0)
     field = np.zeros(SIZE)
     for row, column in ((12, 12), (30, 38)):
@@ -199,7 +199,7 @@ def test_cell_ids_in_one_channel_of_a_colour_image_are_not_taken_for_class_colou
 def test_large_files_and_folders_are_not_read_whole(tmp_path: Path) -> None:
     table = tmp_path / "runs.csv"
     table.write_text("ImageId,EncodedPixels\na,1 3\n")
-    os.truncate(table, 1 << 36)  # 64 GiB without a block on the disk
+    os.truncate(table, 1 << 36)  # 64 GiB that occupy no disk blocks
     assert detect(table).name == "dsb-csv"
     results = tmp_path / "results.json"
     results.write_text('[{"image_id": 1, "category_id": 1, "score": 0.5, "segmentation": {"size": [1, 1]')

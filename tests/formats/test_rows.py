@@ -1,4 +1,4 @@
-"""Text written from columns in the core, held to msgspec, to Python's own formatting and to the pixels it came from."""
+"""Text written from columns by the core, against msgspec, Python's formatting and the original pixels."""
 
 from __future__ import annotations
 

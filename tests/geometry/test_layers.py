@@ -1,4 +1,4 @@
-"""Stacks of label maps, as PanNuke has them, told apart as NumPy tells them, whatever number type they come in."""
+"""Stacks of label maps, as in PanNuke, against NumPy, in every number type."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ whole = [np.uint8, np.uint16, np.uint32, np.int8, np.int16, np.int32, np.int64, 
 
 
 def by_numpy(stack: np.ndarray[Any, Any], n: int) -> tuple[np.ndarray[Any, Any], list[int], int, int]:
-    """Planes, strange values, shared and unclaimed pixels, slowly."""
+    """Compute planes, strange values, shared and unclaimed pixels by brute force."""
     looked_at = stack[..., : n + 1].astype(np.float64)
     good = (looked_at >= 0) & (looked_at == np.floor(looked_at)) & (looked_at < 2**31)
     planes = np.where(good, looked_at, 0)

@@ -32,7 +32,7 @@ def described(masks: Masks) -> tuple[list[bytes], list[int], list[Any], tuple[in
 
 
 def expected(counts: list[bytes]) -> tuple[list[bytes], list[int], list[Any], tuple[int, int]]:
-    """The same by pycocotools."""
+    """Compute the same with pycocotools."""
     encoded = [{"size": list(SIZE), "counts": c} for c in counts]
     return counts, [int(coco.area(r)) for r in encoded], [coco.toBbox(r).tolist() for r in encoded], SIZE
 

@@ -42,7 +42,7 @@ def test_overlaps_are_those_of_every_pair_of_masks(masks: Stack) -> None:
 
 
 def edges_between(a: Masks, b: Masks) -> int:
-    """Pixels of `a` above, below, left or right of one of `b`, each side counted."""
+    """Count the pixel edges that `a` and `b` share."""
     wide = np.pad(b, 1)
     return sum(int((a & wide[1 + r : wide.shape[0] - 1 + r, 1 + c : wide.shape[1] - 1 + c]).sum()) for r, c in SIDES)
 

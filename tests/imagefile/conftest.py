@@ -1,4 +1,4 @@
-"""Makes the PNG maker beside these tests importable."""
+"""Make the PNG writer beside these tests importable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PNGs written from the specification, byte for byte: the oracle's side of the decoder tests."""
+"""PNGs written from the specification, byte by byte: the oracle of the decoder tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def filtered(rows: NDArray[np.uint8], filters: NDArray[np.integer], bpp: int = 1) -> bytes:
-    """PNG row filters, as the specification writes them: an encoder of its own."""
+    """Apply the PNG row filters of the specification, independently of any library."""
     out = []
     before = np.zeros(rows.shape[1], int)
     for row, kind in zip(rows.astype(int), filters, strict=True):
@@ -30,7 +30,7 @@ def filtered(rows: NDArray[np.uint8], filters: NDArray[np.integer], bpp: int = 1
 
 
 def png(size: tuple[int, ...], raw: bytes, depth: int = 8, colour: int = 0, level: int = 6, parts: int = 1) -> bytes:
-    """A PNG of (height, width) around filtered rows."""
+    """Wrap filtered rows as a PNG of (height, width)."""
     height, width = size
     stream = zlib.compress(raw, level)
     step = -(-len(stream) // parts)

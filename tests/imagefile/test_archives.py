@@ -1,4 +1,4 @@
-"""Releases in every packing read the same; damaged and malicious archives are refused in one sentence."""
+"""Releases read the same however they are packed; damaged and malicious archives are refused in one sentence."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def pillow(kind: str, **options: Any) -> bytes:
 
 
 def thumbnailed() -> bytes:
-    """A JPEG that holds a whole other one in its EXIF segment, as cameras write them."""
+    """Make a JPEG with a complete thumbnail JPEG in its EXIF segment, as cameras do."""
     inner = pillow("jpeg")[:4000] + b"\xff\xd9"
     data = pillow("jpeg")
     return data[:2] + b"\xff\xe1" + (len(inner) + 8).to_bytes(2, "big") + b"Exif\0\0" + inner + data[2:]

@@ -1,4 +1,4 @@
-"""The own inflate and CRC-32 against zlib: equal on every valid stream, an error (never a crash) on every other."""
+"""Our inflate and CRC-32 against zlib: equal on every valid stream, an error (never a crash) on all others."""
 
 from __future__ import annotations
 

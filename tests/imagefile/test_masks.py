@@ -1,4 +1,4 @@
-"""Mask PNGs to run lengths in bulk: byte-equal to pycocotools, whatever the PNG's kind; broken ones become errors."""
+"""Mask PNGs to run lengths in bulk: byte-equal to pycocotools, for every type of PNG; broken ones become errors."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def packed_rows(values: NDArray[np.integer], depth: int) -> NDArray[np.uint8]:
-    """Samples (row, column, sample) as the bytes of PNG rows."""
+    """Convert samples (row, column, sample) to the bytes of PNG rows."""
     flat = values.reshape(len(values), -1)
     if depth == 16:
         return flat.astype(">u2").view(np.uint8).reshape(len(values), -1)
@@ -59,7 +59,7 @@ def packed_rows(values: NDArray[np.integer], depth: int) -> NDArray[np.uint8]:
 
 
 def png_of(values: NDArray[np.integer], depth: int, colour: int, *, interlaced: bool, palette: bytes = b"") -> bytes:
-    """A PNG made from scratch, with random row filters."""
+    """Make a PNG from scratch, with random row filters."""
     height, width, samples = values.shape
     bpp = max(1, samples * depth // 8)
     starts = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
@@ -198,7 +198,7 @@ def test_the_content_decides_and_the_format_can_be_given_despite_a_wrong_suffix(
 
 
 def attempt(call: Callable[[bytes, str], object], data: bytes) -> Any:
-    """What the call returns, or the message of its ImageFileError; any other exception passes."""
+    """Return the call's result, or the message of its ImageFileError; let other exceptions pass."""
     try:
         return call(data, "x.img")
     except ImageFileError as exc:

@@ -1,4 +1,4 @@
-"""A label map read by strips of rows is the map read whole, whatever its packing, and damage is an error."""
+"""A label map read in strips of rows equals the whole map, however it is packed, and damage is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An example release to spoil, a store that must survive, and the command line in this process."""
+"""An example release to damage, a store that must survive, and the command line in this process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bowl(pristine: Path, tmp_path: Path) -> Path:
-    """A copy of the example that may be spoilt."""
+    """A copy of the example that a test may damage."""
     return Path(shutil.copytree(pristine, tmp_path / "bowl"))
 
 

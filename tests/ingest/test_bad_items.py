@@ -24,7 +24,7 @@ def _rezip(bowl: Path, change: Callable[[str, bytes], bytes | None]) -> None:
 
 
 def _nth(n: int, folder: str, how: Callable[[bytes], bytes | None]) -> Callable[[Path], None]:
-    """Change the n-th member that lies in such a folder."""
+    """Change the n-th member in a folder of that name."""
 
     def spoil(bowl: Path) -> None:
         seen = iter(range(10_000))
@@ -49,7 +49,7 @@ def _as(fmt: str, crop: int = 0) -> Callable[[bytes], bytes]:
 
 
 def _bomb(_: bytes) -> bytes:
-    """A PNG of a few hundred bytes whose header announces 60,000 × 60,000 px."""
+    """Make a PNG of a few hundred bytes whose header claims 60,000 × 60,000 px."""
     import struct
     import zlib
 
@@ -73,7 +73,7 @@ def _row(text: str) -> Callable[[Path], None]:
 
 
 def _flip(bowl: Path) -> None:
-    """One bit of the packed bytes of one mask."""
+    """Flip one bit of the packed bytes of a mask."""
     path = bowl / "stage1_train.zip"
     with zipfile.ZipFile(path) as archive:
         info = next(i for i in archive.infolist() if "/masks/" in i.filename and "MACOSX" not in i.filename)
@@ -83,7 +83,7 @@ def _flip(bowl: Path) -> None:
 
 
 FINDINGS: dict[str, tuple[Callable[[Path], object], str, int]] = {
-    # what is done → the rule that is found once more, and how many cells fewer there are
+    # change → rule that is reported once more, and number of cells lost
     "a mask cut short": (_nth(5, "masks", lambda d: d[: len(d) // 2]), "unreadable-mask", 1),
     "a flipped bit in a mask": (_flip, "unreadable-mask", 1),
     "an image cut short": (_nth(2, "images", lambda d: d[: len(d) // 2]), "unreadable-image", 0),

@@ -1,4 +1,4 @@
-"""Ingest on disks that are full, read-only or in the way: it is said, and the old store stays."""
+"""Ingest on full or read-only disks and blocked paths: the error is reported, and the old store stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An ingest that was stopped, killed or overtaken goes on to the same bytes, and nothing is ever lost."""
+"""An ingest that was stopped, killed or overtaken continues to the same bytes, and nothing is ever lost."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _takes_interrupts() -> None:
 
 
 def start(where: str, *arguments: object) -> subprocess.Popen[str]:
-    """Run a command in a process of its own that stops at a certain moment; returns when it has come there."""
+    """Run a command in a separate process that stops at a given point; return when it gets there."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     command = [sys.executable, "-c", DRIVER, where, *map(str, arguments)]
     process = subprocess.Popen(
@@ -75,14 +75,14 @@ MOMENTS = ("flush1", "flush4", "table8", "assemble10", "seal11", "exchange12")
 
 @pytest.fixture(scope="module")
 def uninterrupted(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The bytes of the store that nothing disturbed, made with copied pixels."""
+    """The bytes of an undisturbed store with copied pixels."""
     folder = tmp_path_factory.mktemp("whole")
     store = ingest("dsb2018", pristine, folder / "s.celltable", copy=True)
     return _without_place(store.path)
 
 
 def _without_place(path: Path) -> dict[str, str]:
-    """The digest of a store, its folder's name taken out of dataset.json."""
+    """Compute the digest of a store, without its folder's name in dataset.json."""
     info = (path / "dataset.json").read_text()
     relative = [line for line in info.splitlines() if '"relative"' not in line]
     return {**digest(path), "dataset.json": "\n".join(relative)}

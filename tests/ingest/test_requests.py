@@ -1,4 +1,4 @@
-"""Ingest through the command line: a request that cannot be served ends with one sentence, and no store is lost."""
+"""Ingest through the command line: an impossible request ends with one sentence, and no store is lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _cut(path: Path, share: float) -> None:
 
 
 def _tar_bomb(bowl: Path) -> None:
-    """A compressed tar of zeros that unpacks to far more than its size allows: bz2 packs them 10,000 to one."""
+    """Make a compressed tar of zeros that unpacks to far more than allowed: bz2 packs them 10,000 to one."""
     import bz2
 
     shutil.rmtree(bowl)
@@ -43,7 +43,7 @@ def _something_else(bowl: Path) -> None:
 
 
 def _only_deep(bowl: Path) -> None:
-    """The archives lie three folders deeper than what is passed."""
+    """Put the archives three folders below the given path."""
     deep = bowl / "a" / "b" / "c"
     deep.mkdir(parents=True)
     for path in [p for p in bowl.iterdir() if p.is_file()]:

@@ -1,4 +1,4 @@
-"""What the tests of ingest share: what a folder holds, what a refusal looks like, archives spoilt on purpose."""
+"""Shared by the tests of ingest: the contents of a folder, what a refusal looks like, damaged archives."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def digest(folder: Path) -> dict[str, str]:
 
 
 def litter(folder: Path) -> list[str]:
-    """What lies in a folder besides finished stores."""
+    """List what is in a folder besides finished stores."""
     return sorted(p.name for p in folder.iterdir() if p.suffix != ".celltable" or p.name.startswith("."))
 
 
 def refused(outcome: Outcome, *words: str) -> None:
-    """Exit status 2 and one sentence on standard error that holds the words."""
+    """Expect exit status 2 and one sentence on standard error that contains the words."""
     status, _, err = outcome
     assert status == 2, err
     assert err.startswith("celltable: ")
@@ -61,7 +61,7 @@ def first_image(bowl: Path) -> tuple[str, bytes]:
 
 
 def claims(size: int) -> Callable[[Path], None]:
-    """The listing of stage1_train.zip claims that the third image unpacks to that many bytes."""
+    """Let the directory of stage1_train.zip claim that the third image unpacks to that many bytes."""
 
     def spoil(bowl: Path) -> None:
         path = bowl / "stage1_train.zip"

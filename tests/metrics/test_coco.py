@@ -69,7 +69,7 @@ def same_arrays(found: Evaluation, expected: COCOeval) -> None:
 
 
 def pairs_of(gt: Document, dt: Results) -> list[Pair]:
-    """The data as pairs, for the metric plug-ins."""
+    """Convert the data to pairs for the metric plug-ins."""
     keys = sorted(c["id"] for c in gt["categories"])
     made = []
     for image in sorted(gt["images"], key=lambda r: r["id"]):
@@ -123,7 +123,7 @@ def masks(draw: st.DrawFn, size: tuple[int, int]) -> Any:
 
 @st.composite
 def data_sets(draw: st.DrawFn) -> tuple[Document, Results]:
-    """Small data sets: crowd, several categories, empty images, duplicates, equal scores, annotations in any order."""
+    """Generate small data sets: crowd, categories, empty images, duplicates, equal scores, annotations in any order."""
     images = [
         {"id": k, "height": draw(st.integers(4, 9)), "width": draw(st.integers(4, 9))}
         for k in draw(st.lists(st.integers(1, 50), min_size=1, max_size=4, unique=True))

@@ -101,7 +101,7 @@ def compressed(counts: list[int]) -> bytes:
     from pycocotools import mask
 
     column = np.repeat(np.arange(len(counts)) % 2, counts).astype(np.uint8)
-    if 0 in counts[1:] or not len(column):  # the reference merges empty runs when it encodes; take its other way in
+    if 0 in counts[1:] or not len(column):  # the reference merges empty runs when it encodes; avoid that
         made = mask.frPyObjects({"size": [max(sum(counts), 1), 1], "counts": counts}, max(sum(counts), 1), 1)
     else:
         made = mask.encode(np.asfortranarray(column[:, None]))
@@ -195,7 +195,7 @@ def test_damaged_text_is_refused_exactly_where_json_refuses_it(at: int, cut: int
 
 
 def refusal(text: bytes, window: int) -> str:
-    """What the reader says against the text; nothing if it reads it."""
+    """Return the reader's error message for the text; empty if it reads it."""
     try:
         CocoFile.parse(text, "a.json", window)
     except InputError as exc:

@@ -1,4 +1,4 @@
-"""Which pairs COCO's matching compares: as by comparing all of them, whatever the sizes of boxes and images."""
+"""COCO's matching finds the same pairs as comparing all of them, whatever the sizes of boxes and images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def evaluate(gt: dict[str, Any], dt: dict[str, Any], scores: NDArray[np.float64]
 def all_pairs(
     gt: NDArray[np.float64], dt: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Every pair of boxes that shares an area, with its IoU, by COCO's formula on the whole matrix."""
+    """Find all overlapping pairs of boxes with their IoU by COCO's formula on the whole matrix."""
     with np.errstate(over="ignore", invalid="ignore"):
         low = np.maximum(gt[:, None, :2], dt[None, :, :2])
         high = np.minimum((gt[:, :2] + gt[:, 2:])[:, None], (dt[:, :2] + dt[:, 2:])[None])

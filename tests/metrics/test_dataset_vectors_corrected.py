@@ -58,7 +58,7 @@ def expected(vectors: Path) -> dict[str, Any]:
 
 
 class Images:
-    """The images of a data set as pairs, and what the references said of each alone."""
+    """Return the images of a data set as pairs, and the reference numbers of each image."""
 
     def __init__(self, vectors: Path, names: Sequence[str]) -> None:
         cases = json.loads((vectors / "expected_cases.json").read_text())["cases"]
@@ -97,7 +97,7 @@ RATIOS = ("precision", "recall", "accuracy", "f1", "mean_true_score", "mean_matc
 
 
 def stardist_ratios(row: Mapping[str, Any]) -> dict[str, float]:
-    """The fields of one image from the counts that stardist gave; 0/0 is undefined, not 0."""
+    """Compute the fields of one image from stardist's counts; 0/0 is undefined, not 0."""
     tp, fp, fn, n_true, n_pred = (row[k] for k in ("tp", "fp", "fn", "n_true", "n_pred"))
     total = row["mean_true_score"] * n_true
     values = (over(tp, n_pred), over(tp, n_true), over(tp, tp + fp + fn), over(2 * tp, n_true + n_pred))
@@ -105,7 +105,7 @@ def stardist_ratios(row: Mapping[str, Any]) -> dict[str, float]:
     return dict(zip(RATIOS, (*values, *more), strict=True))
 
 
-# Fields of by_image=True that depart from the reference, as some image has 0/0 at some threshold.
+# Fields of by_image=True that differ from the reference because some image has 0/0 at some threshold.
 BY_IMAGE_DIFFERS: dict[str, set[str]] = {
     "dataset_synth8": set(),
     "dataset_dsb_real": set(),
@@ -185,7 +185,7 @@ def test_pannuke_touches_no_quirk(vectors: Path, expected: dict[str, Any]) -> No
 
 
 def type_pairs(inputs: Sequence[Mapping[str, Any]]) -> list[Pair]:
-    """Pairs whose centres are those given; their masks are never looked at."""
+    """Make pairs with the given centres; their masks are never read."""
     words, made = tuple("12345"), []
     for k, image in enumerate(inputs):
         sides = []
@@ -203,7 +203,7 @@ def type_pairs(inputs: Sequence[Mapping[str, Any]]) -> list[Pair]:
 def type_counts(
     inputs: Sequence[Mapping[str, Any]], phantom: bool
 ) -> tuple[list[tuple[int, int]], list[int], list[int]]:
-    """Types of all pairs, of cells nothing pairs with, and of such predictions; `phantom` is the official quirk."""
+    """Return the types of all pairs, of unpaired cells and of unpaired predictions; `phantom` is the official quirk."""
     pairs: list[tuple[int, int]] = []
     left: list[int] = []
     over_: list[int] = []
@@ -269,7 +269,7 @@ STEPS = np.linspace(0.5, 0.95, 10).tolist()
 
 
 def decoded(text: str, height: int, width: int) -> NDArray[np.bool_]:
-    """Compressed COCO counts as a mask: five bits a character, low first, differences to the count before the last."""
+    """Decode compressed COCO counts: five bits per character, low first, differences to the count before the last."""
     counts: list[int] = []
     at = 0
     while at < len(text):
@@ -299,7 +299,7 @@ def coco_iou(cell: Document, found: Document, shape: str) -> float:
 def verdicts(
     cells: list[Document], found: list[Document], iou: NDArray[Any], t: float, low: float, high: float
 ) -> list[bool | None]:
-    """Of each detection (by falling score) whether it hits; None where it is not counted."""
+    """Say for each detection, by decreasing score, whether it hits; None if it is not counted."""
     region = [bool(c["iscrowd"]) or not low <= c["area"] <= high for c in cells]
     taken: set[int] = set()
     out: list[bool | None] = []
@@ -318,7 +318,7 @@ def verdicts(
 
 
 def curve(ranked: Sequence[tuple[float, bool | None]], n_gt: int) -> tuple[float, float]:
-    """AP and final recall; undefined where there is no cell."""
+    """Compute AP and the final recall; undefined without cells."""
     if not n_gt:
         return NAN, NAN
     order = sorted(ranked, key=lambda r: -r[0])  # stable
@@ -330,7 +330,7 @@ def curve(ranked: Sequence[tuple[float, bool | None]], n_gt: int) -> tuple[float
 
 
 class SlowCoco:
-    """COCO's rule on full masks and dense matrices; whatever id an annotation has, it can be found."""
+    """Apply COCO's rule to full masks and dense matrices; an annotation can be found whatever its id."""
 
     def __init__(self, gt: Document, dt: list[Document], shape: str) -> None:
         self.keys = sorted(c["id"] for c in gt["categories"])
@@ -354,7 +354,7 @@ class SlowCoco:
         return {"iscrowd": 0, "bbox": tight, **row, "mask": mask, "area": area}
 
     def of_class(self, key: int, area: tuple[float, float], limits: Sequence[int]) -> NDArray[Any]:
-        """(AP, recall) by threshold and limit."""
+        """Compute (AP, recall) by threshold and limit."""
         out = np.full((len(STEPS), len(limits), 2), NAN)
         for k, t in enumerate(STEPS):
             ranked: list[list[tuple[float, bool | None]]] = [[] for _ in limits]
@@ -410,7 +410,7 @@ RUNS: dict[str, tuple[str, dict[str, Any], Mapping[str, tuple[float, float]], tu
     "bbox_coco": ("ap_coco", {"shape": "bbox"}, COCO_AREAS, (1, 10, 100)),
     "livecell": ("ap_livecell", {}, LIVECELL_AREAS, (100, 500, 2000)),
 }
-# An annotation with the id 0 can never be found in the official code; LIVECell's code reads only the category 1.
+# The official code never finds an annotation with id 0; LIVECell's code reads only category 1.
 COCO_DIFFERS = {("annotation_id_zero", run) for run in RUNS} | {("absent_category", "livecell")}
 
 
@@ -423,7 +423,7 @@ def test_coco_is_the_rule_on_full_masks_and_the_reference_unless_an_annotation_h
     data = json.loads((vectors / "datasets" / f"coco_{case}.json").read_text())
     gt, dt = data["gt"], data["dt"]
     name, options, areas, limits = RUNS[run]
-    if (case, run) == ("absent_category", "livecell"):  # one class there is: all categories pooled
+    if (case, run) == ("absent_category", "livecell"):  # a single class: all categories pooled
         gt, dt = only_one_class(gt), only_one_class({"annotations": dt})["annotations"]
     found = fields(name, coco_pairs(gt, dt), **options)
     rule = SlowCoco(gt, dt, options.get("shape", "segm")).summary(areas, limits)
@@ -445,7 +445,7 @@ def only_one_class(document: Document) -> Document:
 
 
 def undefined(value: Any) -> Any:
-    """pycocotools' -1 as NaN."""
+    """Convert pycocotools' -1 to NaN."""
     return [undefined(v) for v in value] if isinstance(value, list) else NAN if value == -1 else value
 
 

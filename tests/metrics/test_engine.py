@@ -171,7 +171,7 @@ def test_comparison_says_which_model_is_better_whichever_way_the_metric_points()
     assert whole["pq_hovernet"].verdict == whole["errors_caicedo"].verdict == "b"
     assert whole["pq_hovernet"].difference > 0 > whole["errors_caicedo"].difference
     tissues = {r.group: r for r in result.rows if r.metric == "pq_hovernet" and r.group}
-    assert tissues["a"].verdict == "no clear difference"  # even images are alike in both
+    assert tissues["a"].verdict == "no clear difference"  # even images are the same in both
     assert tissues["b"].verdict == "b"
     assert "new" in str(result)
     json.dumps(result.to_dict(), allow_nan=False)

@@ -1,4 +1,4 @@
-"""HPA scores equal the reference vectors and a slow, transparent version of the Open Images rule on full masks."""
+"""HPA scores equal the reference vectors and a slow implementation of the Open Images rule on full masks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORDS = tuple(str(k) for k in range(19))
 
 @dataclass
 class Scene:
-    """One image: masks, their classes and the scores of the predictions."""
+    """Generate an image: masks, their classes and the scores of the predictions."""
 
     gt: list[NDArray[Any]]
     gt_classes: list[int]
@@ -50,7 +50,7 @@ class Scene:
 
 
 def slow_map(scenes: list[Scene], threshold: float, absent: str) -> float:
-    """The rule as it is written, with full masks and dense matrices."""
+    """Apply the rule as published, with full masks and dense matrices."""
     bar, found = np.float32(threshold), []
     for c in range(19):
         rows, n_gt = [], 0
@@ -87,7 +87,7 @@ def area(a: NDArray[Any]) -> np.float32:
 
 
 def voc(hits: NDArray[np.bool_], n_gt: int) -> float:
-    """Area under the envelope, rectangle by rectangle."""
+    """Compute the area under the envelope, rectangle by rectangle."""
     total = 0.0
     for k in range(1, int(hits.sum()) + 1):
         at = np.flatnonzero(np.cumsum(hits) >= k)[0]

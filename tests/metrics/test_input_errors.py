@@ -1,4 +1,4 @@
-"""What a user gives by mistake ends in one sentence that names it, and never in a number or a traceback."""
+"""A user's mistake ends in one sentence that names it, never in a number or a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options have a default, a meaning and a kind, numbers say their unit, and the command line prints both."""
+"""Options have a default, a meaning and a type, numbers have a unit, and the command line prints both."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def test_calibration_differs_by_mode_where_its_card_says() -> None:
 
 
 def test_hpa_reads_an_ignore_mark_in_corrected_mode_only_and_crowd_in_both() -> None:
-    """One cell found, one marked and missed, and a detection inside the marked one that ranks first."""
+    """Draw a cell that is found, a marked one that is missed, and a detection in the marked one that ranks first."""
     words = ("a",)
 
     def value(mode: Any, **marks: NDArray[Any]) -> float:

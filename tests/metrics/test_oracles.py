@@ -57,7 +57,7 @@ def pair(gt: Map, pred: Map, image_id: str = "a", **side: Any) -> Pair:
 
 @st.composite
 def maps(draw: st.DrawFn) -> tuple[Map, Map]:
-    """Two small maps of rectangles; the second is partly the first, moved and cut."""
+    """Draw two small maps of rectangles; the second is partly the first, moved and cut."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     h, w = rng.integers(8, 24, 2)
     gt, pred = np.zeros((h, w), np.int32), np.zeros((h, w), np.int32)
@@ -72,7 +72,7 @@ def maps(draw: st.DrawFn) -> tuple[Map, Map]:
 
 
 def overlaps(gt: Map, pred: Map) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Areas and the dense overlap matrix, by comparing every label with every other."""
+    """Compute areas and the dense overlap matrix by comparing every label with every other."""
     g, p = (np.unique(m)[np.unique(m) > 0] for m in (gt, pred))
     c = np.array([[np.sum((gt == i) & (pred == j)) for j in p] for i in g], np.float64).reshape(len(g), len(p))
     return np.array([np.sum(gt == i) for i in g], np.float64), np.array([np.sum(pred == j) for j in p], np.float64), c
@@ -165,7 +165,7 @@ def test_assignment_refuses_edges_outside_the_graph() -> None:
 
 
 def outline_by_flood(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Object pixels beside the outside that is connected to the frame."""
+    """Find object pixels next to background that is connected to the frame."""
     from skimage.measure import label
 
     framed = np.pad(mask, 1)

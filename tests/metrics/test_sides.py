@@ -43,7 +43,7 @@ def test_overlapping_cells_are_painted_for_label_map_protocols_and_kept_for_the_
     assert pair.gt.overlapping
     assert pair.overlap.gt_areas.tolist() == [4, 4]
     assert pair.overlap.intersection.tolist() == [4, 2]
-    assert pair.table.gt_areas.tolist() == [2, 4]  # the later cell lies on top
+    assert pair.table.gt_areas.tolist() == [2, 4]  # the later cell is on top
     assert pair.table.intersection.tolist() == [2, 2]
 
 

@@ -1,4 +1,4 @@
-"""TIDE numbers equal the reference vectors, and each kind of error is named on a picture of a few pixels."""
+"""TIDE numbers equal the reference vectors, and each type of error is recognised on a few pixels."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_strict_mode_reads_a_hundred_detections_and_refuses_nothing_at_all() -> 
 
 
 def random_images(rng: np.random.Generator, classes: int) -> list[Pair]:
-    """Images of bars with equal scores, regions, several classes, and some without cells or detections."""
+    """Generate images of bars with equal scores, regions, several classes, some without cells or detections."""
     made = []
     for _ in range(int(rng.integers(2, 7))):
         cells, found = ([bars(rng, classes) for _ in range(int(rng.integers(0, 6)))] for _ in range(2))

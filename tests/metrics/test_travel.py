@@ -17,7 +17,7 @@ from celltable.scoring.text import plain
 
 
 def two_images() -> list[Pair]:
-    """Two images of cells with scores and classes; one predicted cell is shifted and one is missed."""
+    """Make two images of cells with scores and classes; one predicted cell is shifted and one is missed."""
     gt = np.zeros((2, 24, 30), np.int32)
     gt[:, 2:8, 2:9], gt[:, 10:18, 3:10], gt[1, 3:12, 15:24] = 1, 2, 3
     pred = np.roll(gt, 1, axis=2)

@@ -40,7 +40,7 @@ def same(found: Any, expected: Any, rel: float = 0.0) -> bool:
 
 
 class Case:
-    """One case: its label maps and what each reference said of them."""
+    """One case: its label maps and the numbers of each reference."""
 
     def __init__(self, name: str, folder: Path, refs: dict[str, Any]) -> None:
         with np.load(folder / "cases" / f"{name}.npz") as data:
@@ -74,7 +74,7 @@ def refuses(case: Case, name: str, **options: Any) -> bool:
 
 
 def needing_background(cases: list[Case], *, gt_only: bool = False) -> Iterator[Case]:
-    """The cases that the reference handles; the others must be refused."""
+    """Return the cases that the reference handles; the others must be refused."""
     for case in cases:
         if not case.full(case.gt) and (gt_only or not case.full(case.pred)):
             yield case
@@ -150,7 +150,7 @@ def test_one_number_metrics_are_bit_equal_or_refuse(cases: list[Case], name: str
         expected = case.refs.get(reference)
         if expected is None:
             continue
-        dropped = name == "aji_plus" and case.full(case.gt)  # the reference took the only cell for background
+        dropped = name == "aji_plus" and case.full(case.gt)  # the reference took the only cell for the background
         if isinstance(expected, dict) or dropped:
             assert refuses(case, name), case.name
         else:
@@ -180,7 +180,7 @@ def test_cellvit_panoptic_quality_is_bit_equal_where_its_inference_computes_it(
             assert refuses(case, "pq_cellvit", match_iou=match_iou), case.name
             continue
         found = fields("pq_cellvit", [case.pair()], match_iou=match_iou)
-        if case.refs["counts"]["n_gt"] == 0:  # the inference script leaves such images out before it asks for PQ
+        if case.refs["counts"]["n_gt"] == 0:  # the inference script leaves out such images before computing PQ
             assert math.isnan(found["bPQ"])
             continue
         assert all(same(found[k], expected[k[1:].lower()]) for k in ("bDQ", "bSQ", "bPQ")), case.name

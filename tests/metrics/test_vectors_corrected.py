@@ -33,7 +33,7 @@ Fields = dict[str, Any]
 
 
 class Case:
-    """One case: its maps, what the references said, and the dense tables that the rules below read."""
+    """One case: its maps, the numbers of the references, and the dense tables that the rules below use."""
 
     def __init__(self, name: str, maps: Mapping[str, NDArray[Any]], refs: dict[str, Any]) -> None:
         self.gt, self.pred, self.score_of_label = (maps[key] for key in ("gt", "pred", "scores"))
@@ -48,7 +48,7 @@ class Case:
 
     @cached_property
     def c(self) -> NDArray[np.float64]:
-        """Shared pixels of every cell and every prediction."""
+        """Count the pixels shared by every cell and every prediction."""
         table = np.zeros((len(self.g), len(self.p)))
         for i, label in enumerate(self.g):
             found, pixels = np.unique(self.pred[self.gt == label], return_counts=True)
@@ -85,18 +85,18 @@ def over(top: float, bottom: float) -> float:
 
 
 def best_pairs(weights: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """The one-to-one pairs with the largest sum of weights."""
+    """Find the one-to-one pairs with the largest sum of weights."""
     return list(zip(*(x.tolist() for x in linear_sum_assignment(-weights)), strict=True)) if weights.size else []
 
 
 def hits_over(case: Case, threshold: float) -> list[float]:
-    """IoU of the pairs of IoU > threshold, one to one."""
+    """Return the IoUs of the one-to-one pairs above a threshold."""
     pairs = best_pairs(case.iou) if threshold < 0.5 else np.argwhere(case.iou > threshold).tolist()
     return [float(case.iou[i, j]) for i, j in pairs if case.iou[i, j] > threshold]
 
 
 def dsb(case: Case) -> Fields:
-    """No small constant in the denominators; 0/0 is undefined."""
+    """Divide without a small constant in the denominators; 0/0 is undefined."""
     rows = []
     for t in np.arange(0.5, 1.0, 0.05):
         tp = len(hits_over(case, float(t)))
@@ -151,13 +151,13 @@ def stardist_reference(case: Case, criterion: str) -> Fields:
 
 
 def cellpose_hits(case: Case, threshold: float) -> int:
-    """The largest number of one-to-one pairs of IoU >= threshold."""
+    """Find the largest number of one-to-one pairs of IoU >= threshold."""
     hit = case.iou >= threshold
     return sum(bool(hit[i, j]) for i, j in best_pairs(hit.astype(float)))
 
 
 def cellpose(case: Case) -> Fields:
-    """Every cell counts, also where a map has no background."""
+    """Every cell counts, even if a map has no background."""
     tp = [cellpose_hits(case, t) for t in T10]
     n, m = len(case.g), len(case.p)
     with np.errstate(invalid="ignore"):
@@ -238,7 +238,7 @@ def cellvit_reference(case: Case, threshold: float) -> Fields | None:
     expected = case.refs[f"cellvit_pq_{threshold}"]
     if "error" in expected:
         return None
-    if not case.g:  # the function says 0, but the script never asks it
+    if not case.g:  # the function returns 0, but the script never calls it
         return {"bDQ": NAN, "bSQ": NAN, "bPQ": NAN}
     return {"bDQ": expected["dq"], "bSQ": expected["sq"], "bPQ": expected["pq"]}
 
@@ -254,7 +254,7 @@ def ctc_matches(case: Case) -> list[tuple[int, int]]:
 
 
 def seg(case: Case) -> Fields:
-    """No reference cell: undefined, not 0."""
+    """Without reference cells the score is undefined, not 0."""
     return {"SEG": over(sum(case.iou[i, j] for i, j in ctc_matches(case)), len(case.g))}
 
 
@@ -276,7 +276,7 @@ SCALES = (0.05, 0.1, 0.25)
 
 
 def outlines(label_map: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Pixels of each cell that have a neighbour in what surrounds it (holes do not count)."""
+    """Find the pixels of each cell next to the background around it (holes do not count)."""
     cross = ndimage.generate_binary_structure(2, 1)
     out = np.zeros(label_map.shape, bool)
     for label in np.unique(label_map)[np.unique(label_map) > 0]:
@@ -288,7 +288,7 @@ def outlines(label_map: NDArray[np.int32]) -> NDArray[np.bool_]:
 
 
 def boundary(case: Case, scales: Sequence[float] = SCALES) -> Fields:
-    """All cells count in the median diameter, and a disc holds outline pixels however many they are."""
+    """All cells count in the median diameter, and a disc may contain any number of outline pixels."""
     middle = float(np.median(case.a**0.5)) / (np.pi**0.5 / 2) if case.g else 0.0
     thin = outlines(case.gt), outlines(case.pred)
     out: Fields = {"precision": [], "recall": [], "fscore": []}
@@ -316,7 +316,7 @@ LIVECELL_AREAS = {"": (0.0, 1e10), "s": (0.0, 18.0**2), "m": (18.0**2, 31.0**2),
 
 
 def coco_verdicts(case: Case, t: float, area: tuple[float, float], most: int) -> tuple[list[bool | None], int]:
-    """Of each detection by falling score whether it hits (None: not counted), and the cells that count."""
+    """Say for each detection, by decreasing score, whether it hits (None: not counted); return the cells that count."""
     outside = [not area[0] <= v <= area[1] for v in case.a]
     scores = case.score_of_label[case.p]
     verdicts: list[bool | None] = []
@@ -324,7 +324,7 @@ def coco_verdicts(case: Case, t: float, area: tuple[float, float], most: int) ->
     for j in sorted(range(len(case.p)), key=lambda j: -scores[j])[:most]:  # sorted() is stable
         best, chosen = min(t, 1 - 1e-10), -1
         free = [i for i in np.flatnonzero(case.iou[:, j]).tolist() if i not in taken]
-        for skipped in (False, True):  # cells outside the range are looked at last, and only if none inside fits
+        for skipped in (False, True):  # cells outside the range come last, and only if none inside matches
             if chosen < 0:
                 for i in (i for i in free if outside[i] is skipped):
                     if case.iou[i, j] >= best:
@@ -336,7 +336,7 @@ def coco_verdicts(case: Case, t: float, area: tuple[float, float], most: int) ->
 
 
 def coco_curve(verdicts: list[bool | None], n_gt: int) -> tuple[float, float]:
-    """AP and final recall of one threshold; undefined where there is no cell."""
+    """Compute AP and the final recall at one threshold; undefined without cells."""
     if not n_gt:
         return NAN, NAN
     hits = np.array([v for v in verdicts if v is not None], bool)
@@ -347,7 +347,7 @@ def coco_curve(verdicts: list[bool | None], n_gt: int) -> tuple[float, float]:
 
 
 def coco(case: Case, areas: Mapping[str, tuple[float, float]], limits: tuple[int, ...]) -> Fields:
-    """Undefined numbers are NaN, not -1, and no detection at all is a score of 0, not an error."""
+    """Undefined numbers are NaN, not -1, and no detections at all score 0 and are not an error."""
     steps, most = np.linspace(0.5, 0.95, 10).tolist(), limits[-1]
     verdicts = {s: [coco_verdicts(case, t, area, most) for t in steps] for s, area in areas.items()}
     table = {s: np.array([coco_curve(*v) for v in rows]) for s, rows in verdicts.items()}
@@ -476,7 +476,7 @@ BACKGROUND = "a map without background loses its first cell in the official code
 ZERO = "the official code divides by zero and raises"
 NO_HIT = {"edge_disjoint", "tie_iou_1_2", "tie_merge_half", "aji_argmax_tie"}  # no IoU over 0.5
 
-# Protocol, why corrected mode departs from the reference there, and on which cases; elsewhere it is the same number.
+# Protocol, why corrected mode differs from the reference, and on which cases; elsewhere the numbers are equal.
 DIFFERS: dict[str, dict[str, set[str]]] = {
     "ap_stardist, iou": {
         "ratios of 0/0 are 0: no cell on a side": NO_CELLS | NO_GT | NO_PRED,
@@ -520,7 +520,7 @@ DIFFERS: dict[str, dict[str, set[str]]] = {
 
 
 def differs(name: str, cases: list[Case]) -> set[str]:
-    """The cases that are listed; DSB's small constant shows on all with a cell but those where no IoU is over 0.5."""
+    """The listed cases; DSB's small constant changes all with cells, except those where no IoU is over 0.5."""
     if name == "ap_dsb2018":
         return {c.name for c in cases} - NO_HIT
     listed = [case for where in DIFFERS.get(name, {}).values() for case in where]
@@ -589,7 +589,7 @@ def test_strict_coco_scores_of_single_images_are_bit_equal_or_refused(cases: lis
 
 
 def test_a_disc_of_a_multiple_of_256_outline_pixels_is_empty_in_strict_mode_only() -> None:
-    """No vector touches this quirk: cells of one pixel, wholly outline, and discs that hold hundreds of them."""
+    """No vector touches this quirk: cells of one pixel, all outline, and discs that contain hundreds of them."""
     gt = np.arange(1, 40 * 40 + 1).reshape(40, 40) * (np.random.default_rng(0).random((40, 40)) < 0.9)
     pred = np.where(np.arange(40) < 20, gt, 0)
     case = Case("discs", {"gt": gt, "pred": pred, "scores": np.ones(1601)}, {})

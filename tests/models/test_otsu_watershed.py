@@ -22,7 +22,7 @@ DISCS = [(20, 20, 9), (20, 60, 8), (60, 30, 12), (70, 76, 7)]
 
 
 def truth(size: tuple[int, int] = (96, 96)) -> NDArray[np.int32]:
-    """Label map of four discs apart from each other."""
+    """Draw a label map of four separate discs."""
     y, x = np.mgrid[: size[0], : size[1]]
     labels = np.zeros(size, np.int32)
     for k, (r, c, radius) in enumerate(DISCS, start=1):
@@ -36,7 +36,7 @@ def noisy(levels: NDArray[Any], sigma: float = 4.0) -> NDArray[np.uint8]:
 
 
 def stained() -> NDArray[np.uint8]:
-    """Haematoxylin in the discs, pale eosin around, by the absorption law."""
+    """Draw haematoxylin in the discs and pale eosin around them, by the absorption law."""
     h, e = np.array([0.65, 0.704, 0.286]), np.array([0.072, 0.99, 0.105])
     nuclei = (truth() > 0)[..., None]
     density = np.where(nuclei, 1.0 * h, 0.12 * e)
@@ -44,7 +44,7 @@ def stained() -> NDArray[np.uint8]:
 
 
 def agree(found: NDArray[Any], labels: NDArray[Any]) -> list[float]:
-    """Best intersection over union of each true label."""
+    """Compute the best IoU of each true label."""
     scores = []
     for k in range(1, int(labels.max()) + 1):
         mask = labels == k
@@ -138,7 +138,7 @@ def test_the_options_of_the_plug_in_are_those_of_the_function() -> None:
 
 
 def average_precision(labels: NDArray[Any], found: NDArray[Any]) -> float:
-    """Mean over IoU > 0.5, 0.55, … 0.95 of TP / (TP + FP + FN), by brute force."""
+    """Average TP / (TP + FP + FN) over IoU > 0.5, 0.55, … 0.95 by brute force."""
     n, m = int(labels.max()), int(found.max())
     joint = np.histogram2d(labels.ravel(), found.ravel(), bins=(np.arange(n + 2) - 0.5, np.arange(m + 2) - 0.5))[0]
     shared = joint[1:, 1:]

@@ -32,7 +32,7 @@ def disc(r: float, c: float, radius: float) -> Mask:
 
 
 def masks_of(seed: int) -> list[Mask]:
-    """Cells with a hole, several parts, an overlap and a speck among clean ones."""
+    """Draw cells with a hole, several parts, an overlap and a speck among clean ones."""
     speck = np.zeros(SIZE, bool)
     speck[60, 70 + seed] = True
     holed = disc(12, 12, 7) & ~disc(12, 12, 2)

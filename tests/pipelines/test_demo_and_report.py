@@ -1,4 +1,4 @@
-"""The demo runs the whole chain; the report needs no network; export and import are each other's inverse."""
+"""The demo runs the whole workflow; the report needs no network; import is the inverse of export."""
 
 from __future__ import annotations
 

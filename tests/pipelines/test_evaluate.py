@@ -1,4 +1,4 @@
-"""Evaluation of whatever predictions come as: stores, COCO files, submissions, folders of label images, arrays."""
+"""Evaluation of predictions in every form: stores, COCO files, submissions, folders of label images, arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files given to evaluate: what cannot be read is an error or counted aloud, and never a silent zero."""
+"""Files given to evaluate: what cannot be read is an error or a note, never a silent zero."""
 
 from __future__ import annotations
 

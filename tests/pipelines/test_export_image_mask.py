@@ -1,4 +1,4 @@
-"""PanNuke goes out as an ImageMask set, right and as published, with its statistics figure, and is read back."""
+"""PanNuke is exported as an ImageMask set, corrected and as published, with its statistics figure, and read back."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def pannuke(folds: Path) -> Store:
 
 
 def planes(folds: Path) -> list[NDArray[Any]]:
-    """The six channels of each patch, as published."""
+    """Read the six channels of each patch, as published."""
     arrays = [np.load(folds / f"Fold {k}" / "masks" / f"fold{k}" / "masks.npy") for k in (1, 2)]
     return [patch.astype(np.int64) for array in arrays for patch in array]
 
@@ -66,7 +66,7 @@ def run(*arguments: str | Path) -> dict[str, Any]:
 
 
 def parts_of(folder: Path) -> dict[str, str]:
-    """Image id → part, from ids.csv."""
+    """Map image ids to parts, from ids.csv."""
     with (folder / "ids.csv").open(encoding="utf-8") as stream:
         return {row["image_id"]: row["split"] for row in csv.DictReader(stream)}
 
@@ -80,7 +80,7 @@ def pixels(path: Path) -> NDArray[np.uint8]:
 
 
 def classes_of(store: Store, image_id: str) -> dict[str, NDArray[np.bool_]]:
-    """Pixels of each class of an image."""
+    """Return the pixels of each class of an image."""
     cells = store[image_id].sample.instances
     found = {name: np.zeros(cells.size, bool) for name in CLASSES}
     for mask, name in zip(cells.masks(), cells.column("class_name"), strict=True):
@@ -89,7 +89,7 @@ def classes_of(store: Store, image_id: str) -> dict[str, NDArray[np.bool_]]:
 
 
 def blended(store: Store) -> int:
-    """Of how many images the reader found pixels that are near no colour of the palette."""
+    """Count the images in which the reader found pixels that are not near any colour of the palette."""
     return sum(rule == "unassigned-pixels" for rule in store.findings.column("rule").to_pylist())
 
 
@@ -132,7 +132,7 @@ def test_the_masks_are_the_folds_enlarged_and_read_back_equal(folds: Path, pannu
     parts = parts_of(tmp_path / "set")
     for k, (image_id, patch) in enumerate(zip(pannuke, planes(folds), strict=True)):
         number = str(10001 + k)
-        winner = np.zeros(patch.shape[:2], int)  # the later channel keeps a pixel that two claim
+        winner = np.zeros(patch.shape[:2], int)  # the later channel keeps a shared pixel
         for channel in range(5):
             winner[patch[..., channel] > 0] = channel + 1
         winner = winner.repeat(8, axis=0).repeat(8, axis=1)
@@ -144,7 +144,7 @@ def test_the_masks_are_the_folds_enlarged_and_read_back_equal(folds: Path, pannu
         n = sum(ndimage.label(winner == c, np.ones((3, 3)))[1] for c in range(1, 6))
         assert len(back[number].sample.instances) == n
         assert back.image(number).split == {"valid": "val"}.get(parts[image_id], parts[image_id])
-        # this reader puts the published files' swapped colours right, so it swaps those of a set that has them right
+        # this reader corrects the swapped colours of the published files, so it swaps those of a correct set
         image = bilinear(pannuke[image_id].sample.pixels(), 8)
         assert np.abs(back[number].sample.pixels()[..., ::-1] - image).max() <= 1
 
@@ -206,7 +206,7 @@ def test_the_loss_says_that_the_shuffle_moves_images_and_divides_folds(pannuke: 
     loss = export(pannuke, "image-mask-png", tmp_path / "a", seed=0)
     moved, divided = (f"split: {t}" for t in (
         "images moved to another part", "leakage groups divided among parts"))  # fmt: skip
-    assert loss.items[moved] == 6  # no fold is called train, valid or test
+    assert loss.items[moved] == 6  # none of the folds is called train, valid or test
     parts = parts_of(tmp_path / "a")
     own = {i: pannuke.image(i).leakage_group for i in pannuke}
     groups = {g: {parts[i] for i in parts if own[i] == g} for g in own.values()}
@@ -230,7 +230,7 @@ def test_the_shuffle_is_that_of_its_seed(pannuke: Store, tmp_path: Path) -> None
 
 
 def table(figure: str, title: str) -> tuple[list[str], dict[str, list[int]]]:
-    """The header of one table of the figure, and its rows: name → numbers."""
+    """Parse a table of the figure: its header, and its rows as name → numbers."""
     root = ET.fromstring(figure)
     for part in root.iter("{http://www.w3.org/2000/svg}svg"):
         texts = [(t.text or "", t.get("y")) for t in part.findall("{http://www.w3.org/2000/svg}text")]

@@ -1,4 +1,4 @@
-"""Native releases go out as the COCO collection of nuclei sets and come back; each of its defects only when asked."""
+"""Native releases are exported as the COCO collection of nuclei sets and read back; its defects only on request."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Stores = Callable[[str], Store]
 
 @pytest.fixture(scope="module")
 def native(tmp_path_factory: pytest.TempPathFactory) -> Stores:
-    """The example of a native release as a store, read once."""
+    """Ingest the example of a native release once."""
     made: dict[str, Store] = {}
 
     def of(name: str) -> Store:
@@ -120,7 +120,7 @@ def test_two_sources_are_shrunk_and_say_so(name: str, native: Stores, tmp_path: 
             np.asarray(Picture.fromarray(m).resize(new.image.size[::-1], Picture.Resampling.NEAREST))
             for m in nuclei(store, image_id)
         ]
-        clear = np.ix_(*(  # where the centre of a pixel lies on the border of two, either is the nearest
+        clear = np.ix_(*(  # if the centre of a pixel is on the border of two, either is the nearest
             np.flatnonzero((2 * np.arange(n) + 1) * old % (2 * n))
             for n, old in zip(new.image.size, (height, width), strict=True)
         ))  # fmt: skip
@@ -179,12 +179,12 @@ def test_images_are_named_by_colour_and_density(native: Stores, tmp_path: Path) 
     assert all(k.split("_")[1] == "purple" for k in kinds["TNBC_NucleiSegmentation"])
     assert {k.rpartition("_")[0] for k in kinds["BBBC018"]} == {"white_black_128_128", "white_black_128"}
     unlabelled = next(i for i in documents(tmp_path / "out")["BBBC018"]["images"] if i["file_name"] == "10779.png")
-    assert unlabelled["nuclei_class"] == "white_black_128_128"  # a density would claim to know the cells
+    assert unlabelled["nuclei_class"] == "white_black_128_128"  # a density would imply that the cells are known
     assert unlabelled["annotated"] is False
 
 
 def crops(store: Store, image_id: str, windows: list[tuple[int, int, int, int]]) -> list[list[NDArray[np.bool_]]]:
-    """The masks of each window (top, bottom, left, right), those without a pixel left out."""
+    """Cut the masks of each window (top, bottom, left, right), without empty ones."""
     masks = nuclei(store, image_id)
     return [[m[t:b, s:e] for m in masks if m[t:b, s:e].any()] for t, b, s, e in windows]
 
@@ -235,7 +235,7 @@ def _plain(record: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in record.items() if k not in ("leakage_group", "group_source")}
 
 
-# What each defect does, looked at by itself: (stores, further options, check of the folder and the loss).
+# The effect of each defect alone: (stores, further options, check of the folder and the loss).
 Check = Callable[[Stores, Path, dict[str, Any], Store], None]
 
 

@@ -24,7 +24,7 @@ SHA = hashlib.sha256(BODY).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One path, one misbehaviour; every request is noted."""
+    """A server with one misbehaviour per path; it records every request."""
 
     def do_GET(self) -> None:
         server: Any = self.server

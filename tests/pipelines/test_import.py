@@ -35,7 +35,7 @@ def test_images_without_pixels_are_counted_and_reported(tmp_path: Path) -> None:
 
 
 def annotated(at: Path, names: list[str], **head: Any) -> Path:
-    """A COCO file of one image with a cell of each category but the last."""
+    """Write a COCO file of one image with a cell of each category except the last."""
     mask = {"size": [4, 6], "counts": rle.encode(np.eye(4, 6, dtype=bool)).decode()}
     rows = [{"id": k, "image_id": 1, "category_id": k, "segmentation": mask} for k in range(1, len(names))]
     categories = [{"id": k, "name": name} for k, name in enumerate(names, 1)]

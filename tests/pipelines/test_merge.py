@@ -1,4 +1,4 @@
-"""Merged stores: classes by file, the strictest terms, near-duplicates in one group, pixels that are still found."""
+"""Merged stores: classes by file, the strictest terms, near-duplicates in one group, pixels that can still be read."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def scene(seed: int, size: tuple[int, int] = (200, 260)) -> Any:
 
 
 def by_the_rule(image: Any, factor: float) -> Any:
-    """The released rule, step by step and slowly: scaled median, area means, clipping, median filter, clipping."""
+    """Apply the released rule step by step: scaled median, area means, clipping, median filter, clipping."""
     brightened = image.astype(float) * (128.0 / float(np.median(image)))
     rows, columns = (overlaps(n, int(n * factor)) for n in image.shape)
     small = rows @ brightened @ columns.T / (rows.sum(1)[:, None] * columns.sum(1))
@@ -40,7 +40,7 @@ def by_the_rule(image: Any, factor: float) -> Any:
 
 
 def overlaps(many: int, few: int) -> Any:
-    """How much of each of many pixels each of a few wider ones covers."""
+    """Compute how much of each narrow pixel each wider pixel covers."""
     step = many / few
     return np.array(
         [[max(0.0, min((i + 1) * step, k + 1) - max(i * step, k)) for k in range(many)] for i in range(few)]

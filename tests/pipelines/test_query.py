@@ -1,4 +1,4 @@
-"""``celltable query`` prints what was asked for, as text, CSV and JSON."""
+"""``celltable query`` prints results as text, CSV and JSON."""
 
 from __future__ import annotations
 

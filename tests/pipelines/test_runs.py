@@ -1,4 +1,4 @@
-"""Scores in a store are known by their run: none overwrites others, and a report shows those of the present cells."""
+"""Scores in a store are identified by their run: none overwrites others; a report shows those of the present cells."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ METRIC = "ap_stardist"
 
 
 def write(path: Path, grown: int, hole: bool = False) -> Store:
-    """Two images of two squares each, in train and in test; those of test are larger by `grown` pixels."""
+    """Make two images of two squares each, in train and in test; those in test are larger by `grown` pixels."""
     with StoreWriter(path, {}) as writer:
         (writer.extra / "pixels").mkdir()
         for k, part in enumerate(("train", "test")):

@@ -1,4 +1,4 @@
-"""Samples: so many of each value, the same for the same seed, and honest about what was left out."""
+"""Samples: a number of each value, the same for the same seed, with a report of what was left out."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_edits_of_what_is_drawn_go_along_and_can_be_taken_back(tmp_path: Path, n
     found = plugins.load("datasets", name).example(tmp_path / "release", 2)
     source = ingest(name, found or tmp_path / "release", tmp_path / "s")
     published = {(r["image_id"], r["instance_id"]): r for r in source.instances.arrow.to_pylist()}
-    if name == "bbbc020":  # nuclei with parents, of which not all are drawn
+    if name == "bbbc020":  # nuclei with parents; not all of them are drawn
         edited = _flagged(source)
     else:
         edited = repair(source, rules=("fill-holes", "drop-specks")).edits

@@ -36,7 +36,7 @@ def parts_of(path: Path) -> dict[str, str]:
 
 
 def count_again(card: Certificate, store: Store) -> None:
-    """Every number of the certificate from the tables and pixels themselves."""
+    """Recompute every number of the certificate from the tables and pixels."""
     parts = parts_of(store.path)
     records = {i: store.image(i) for i in parts}
     assert card.images == dict(Counter(parts.values()))

@@ -1,4 +1,4 @@
-"""Large label maps on disk are scored by strips of rows: the same numbers, in less memory than the maps would take."""
+"""Large label maps on disk are scored in strips of rows: the same numbers, in less memory than the maps need."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PACKINGS: dict[str, dict[str, Any]] = {
 
 
 def cells(seed: int, size: tuple[int, int] = (190, 140)) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Rectangles, some long, with holes, over several strips; the prediction is moved, merged, cut and dropped."""
+    """Draw rectangles, some long, with holes, over several strips; predictions are moved, merged, cut and dropped."""
     rng = np.random.default_rng(seed)
     gt, pred = np.zeros((2, *size), np.uint32)
     for k in range(1, 60):
@@ -46,7 +46,7 @@ def cells(seed: int, size: tuple[int, int] = (190, 140)) -> tuple[NDArray[Any], 
 
 @pytest.fixture
 def by_strips(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every map counts as large, and is read some rows at a time."""
+    """Treat every map as large, and read a few rows at a time."""
     monkeypatch.setattr(sources, "LARGE", 0)
     monkeypatch.setattr(sources, "SMALL_FILE", 0)
     monkeypatch.setattr(strips, "STRIP", 140 * 17)
@@ -119,7 +119,7 @@ print(scores["mae"].fields["n"], scores["pq_hovernet"].value, peak)
 
 
 def write_tissue(path: Path, side: int, shift: int, **packing: Any) -> None:
-    """A square map of discs 28 px apart, made tile by tile."""
+    """Draw a square map of discs 28 px apart, tile by tile."""
     cell = 28
     y, x = np.mgrid[:cell, :cell] - cell / 2
     disc = np.tile(y**2 + x**2 <= 150, (1, side // cell + 1))[:, :side]

@@ -26,7 +26,7 @@ HPA = "hpa-single-cell-image-classification"
 
 @pytest.fixture
 def celltable(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Celltable:
-    """Run a command that must succeed, in an empty folder; returns what it printed."""
+    """Run a command that must succeed in an empty folder; return what it printed."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object) -> str:
@@ -44,7 +44,7 @@ def celltable(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
 
 
 def runs_of(mask: NDArray[np.bool_]) -> str:
-    """The Kaggle rule, from its text alone: pixels numbered from 1 top to bottom, then left to right; start, length."""
+    """Encode by the Kaggle rule, from its text alone: pixels count from 1 down, then right; start, length."""
     columns = np.flatnonzero(mask.any(axis=0))
     if not len(columns):
         return ""
@@ -55,7 +55,7 @@ def runs_of(mask: NDArray[np.bool_]) -> str:
 
 
 def pixels_of(runs: str, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """The same rule backwards, a pixel at a time."""
+    """Decode by the same rule, one pixel at a time."""
     plane = np.zeros(size, bool)
     numbers = list(map(int, runs.split()))
     for start, length in zip(numbers[::2], numbers[1::2], strict=True):
@@ -65,7 +65,7 @@ def pixels_of(runs: str, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def rows_of_masks(archive: Path) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """(image id, mask) of each mask file of a stage1_train.zip."""
+    """Yield (image id, mask) of each mask file of a stage1_train.zip."""
     with zipfile.ZipFile(archive) as files:
         for name in files.namelist():
             parts = name.split("/")
@@ -134,7 +134,7 @@ def test_a_sample_submission_of_the_bowl_comes_out_byte_for_byte(
 
 
 def packed(mask: NDArray[Any]) -> str:
-    """As the HPA competition's own example packs a mask."""
+    """Pack a mask as in the HPA competition's own example."""
     counts = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
     return base64.b64encode(zlib.compress(counts, zlib.Z_BEST_COMPRESSION)).decode()
 

@@ -26,7 +26,7 @@ from celltable.work import Runner
 
 
 def made(folder: Path, images: dict[str, NDArray[Any]], cells: dict[str, Instances], **fields: Any) -> Store:
-    """A store with pixels of its own as .npy."""
+    """Make a store with its own pixels as .npy."""
     with StoreWriter(folder, {"made": 1}) as writer:
         (writer.extra / "pixels").mkdir()
         for k, (name, pixels) in enumerate(images.items()):
@@ -191,7 +191,7 @@ def test_requests_that_make_no_sense_end_in_one_sentence(tmp_path: Path) -> None
 
 
 def seam_defects(whole: Store, tiled: Store, borders: set[int], on: bool = True) -> tuple[int, int]:
-    """Cells of the untiled reference on a tile border (or off all); of these, split, doubled, joined or lost ones."""
+    """Count reference cells on (or off) tile borders, and those of them that are split, doubled, joined or lost."""
     counted = wrong = 0
     for name in whole:
         a, b = (np.array(s[name].instances.masks()).reshape(-1, 384 * 384).astype(np.float32) for s in (whole, tiled))
@@ -205,7 +205,7 @@ def seam_defects(whole: Store, tiled: Store, borders: set[int], on: bool = True)
 
 
 def predicted_on_tiles(store: Store, folder: Path, overlap: int) -> tuple[Store, set[int]]:
-    """The stitched predictions, and where tiles begin and end."""
+    """Return the stitched predictions and the borders of the tiles."""
     tiles = tile(store, folder / f"t{overlap}", size=160, overlap=overlap)
     found = stitch(predict(tiles, folder / f"p{overlap}"), folder / f"found{overlap}", images=store)
     starts = {int(dict(m)[k]) for m in tiles.images["metadata"].to_pylist() for k in ("tile_row", "tile_col")}
@@ -226,7 +226,7 @@ def test_predictions_of_tiles_have_hardly_a_seam(tmp_path: Path) -> None:
     assert on_border > 80
     assert wrong / on_border < 0.05
     assert wrong / on_border <= other / off_border + 0.02, "hardly more than the model differs from itself elsewhere"
-    assert torn[1] / torn[0] > 5 * wrong / on_border, "the measure must see seams where there are some"
+    assert torn[1] / torn[0] > 5 * wrong / on_border, "the measure must see existing seams"
 
 
 @pytest.mark.real

@@ -26,7 +26,7 @@ def box(top: int, left: int, bottom: int, right: int) -> Any:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Images a (whole), b (partial annotation), c (unlabelled), d (to be ignored), e (16 bit, colour, empty)."""
+    """Make images a (complete), b (partial annotation), c (unlabelled), d (ignored), e (16 bit, colour, empty)."""
     masks = [box(1, 1, 5, 5), box(4, 4, 9, 9), box(8, 10, 12, 16), box(0, 12, 3, 16)]
     columns: dict[str, Any] = {
         "class_name": ["round", None, "flat", "round"], "ignore": [False, False, True, False],

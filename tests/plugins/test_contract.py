@@ -1,4 +1,4 @@
-"""A plug-in whose options and functions do not agree is refused where it is made, with its name."""
+"""A plug-in whose options and functions do not agree is refused when it is created, with its name."""
 
 from __future__ import annotations
 

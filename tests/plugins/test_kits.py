@@ -1,4 +1,4 @@
-"""Every check, repair, metric and model of celltable keeps to the contract that plug-ins of others are held to."""
+"""Every check, repair, metric and model of celltable fulfils the contract for third-party plug-ins."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shell(*arguments: str | Path) -> str:
-    """What the command says: its output, or the message with which it ends; anything else fails the test."""
+    """Return the command's output, or the message with which it ends; anything else fails the test."""
     result = CliRunner().invoke(build([str(arguments[0]), "metrics"]), [str(a) for a in arguments])
     if result.exception is None or isinstance(result.exception, SystemExit):
         return result.output
@@ -61,7 +61,7 @@ def shell(*arguments: str | Path) -> str:
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb that takes options, called from Python and from the shell."""
+    """A command that takes options, called from Python and from the shell."""
 
     python: Callable[[Path, dict[str, Any], Path], Any]
     arguments: Callable[[Path, Path], list[str | Path]] = field(repr=False)

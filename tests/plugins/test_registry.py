@@ -1,4 +1,4 @@
-"""The registry: both spellings, near misses, and what is said of a package whose plug-in is broken."""
+"""The registry: both spellings, near misses, and the error for a package with a broken plug-in."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Install = Callable[[str, str, str], None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """``install(package, entry_points, source)``: a package of another author on the path, as pip leaves it."""
+    """``install(package, entry_points, source)``: put a third-party package on the path, as pip does."""
 
     def clear() -> None:
         registry._third_party.cache_clear()

@@ -1,4 +1,4 @@
-"""A package outside of the tree adds a plug-in of each family: they pass the contract tests and work in every verb."""
+"""A package outside the repository adds plug-ins: they pass the contract tests and work in every command."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "petri"
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as pip installs it: modules and a .dist-info with its entry points, in a folder of its own."""
+    """Install the package as pip does: modules and a .dist-info with its entry points, in a separate folder."""
     site = tmp_path_factory.mktemp("site")
     shutil.copytree(EXAMPLE / "petri", site / "petri", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(EXAMPLE / "test_petri.py", site)
@@ -53,7 +53,7 @@ def run(package: Path, *arguments: str | Path, status: int = 0) -> str:
 
 
 def answer(package: Path, *arguments: str | Path, status: int = 0) -> Any:
-    """What a verb prints as JSON."""
+    """Return what a command prints as JSON."""
     return json.loads(run(package, "celltable", *arguments, "--json", status=status))
 
 

@@ -23,7 +23,7 @@ def test_a_plug_in_pickles(family: str, name: str) -> None:
     assert type(again) is type(plugin)
     for field in fields(plugin):
         sent, own = getattr(again, field.name), getattr(plugin, field.name)
-        assert sent == own or repr(sent) == repr(own), field.name  # a bound method equals only itself
+        assert sent == own or repr(sent) == repr(own), field.name  # a bound method is equal only to itself
 
 
 @pytest.mark.parametrize("name", plugins.names("datasets"))

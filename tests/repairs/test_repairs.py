@@ -1,4 +1,4 @@
-"""Every repair mends what it is for, touches nothing else, and leaves nothing for its check to find."""
+"""Every repair fixes its defect, changes nothing else, and leaves nothing for its check to find."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report's plots and tables say what counting again says; several stores are compared on common axes."""
+"""The report's plots and tables agree with a recount; several stores are compared on common axes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from celltable.store import Store, open_store, with_columns
 
 
 class Tables(HTMLParser):
-    """Every table of a page as rows of texts, and the titles (hover texts) of its marks."""
+    """Parse every table of a page as rows of texts, and the titles (hover texts) of its marks."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Tables(HTMLParser):
             self._into[-1] += data
 
     def headed(self, first: str) -> list[list[str]]:
-        """The table whose first column has that title."""
+        """Return the table whose first column has that title."""
         return next(t for t in self.tables if t and t[0][0] == first)
 
 
@@ -77,7 +77,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> list[Store]:
 
 
 def _partly_unlabelled(store: Store) -> Store:
-    """Every image but each third loses its annotation."""
+    """Remove the annotation of all images except every third."""
     known = [k % 3 == 0 for k in range(len(store))]
     kept = pa.array([i for i, k in zip(store, known, strict=True) if k])
     cells = store.instances.arrow.filter(pc.is_in(store.instances["image_id"], kept))
@@ -115,7 +115,7 @@ def test_contours_drawn_as_steps_enclose_the_pixels_of_the_cells() -> None:
 
 
 def _filled(path: str, size: tuple[int, int]) -> Any:
-    """How often the rings of a path wind around each pixel's centre, by the even-odd rule, from its letters alone."""
+    """Rasterise an SVG path by the even-odd rule at pixel centres, from its commands alone."""
     crossings = np.zeros(size, int)
     for ring in re.findall(r"M[^M]*Z", path):
         x, y, *_ = map(float, re.findall(r"-?[\d.]+", ring[: re.search(r"[hvlZ]", ring).start()]))  # type: ignore[union-attr]

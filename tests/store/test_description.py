@@ -1,4 +1,4 @@
-"""dataset.json: it comes back as written, keeps unknown keys, explains damage, and passes on what it should."""
+"""dataset.json: it round-trips, keeps unknown keys, explains damage, and passes on what it should."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def test_a_store_made_from_another_inherits_terms_history_and_users_keys(tmp_pat
     assert (made.licence, made.non_commercial, made.classes, made.leakage_group) == ("CC0", True, ("b", "a"), "plate")
     assert made.history == ("made by hand", "drawn")
     assert made.extra == {"note": "x"}
-    assert (made.split, made.published_counts, made.tables) == ({}, (), {})  # they are about the whole
-    assert made.sources["from"].relative == "a/s"  # the folder whose copies of pixels the new store points to
+    assert (made.split, made.published_counts, made.tables) == ({}, (), {})  # they are about the whole data set
+    assert made.sources["from"].relative == "a/s"  # the folder with the pixel copies that the new store refers to
     assert made.sources["toy:a.zip"].path == "/there/a.zip"
 
 

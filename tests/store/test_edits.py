@@ -21,7 +21,7 @@ from celltable.store import Store, StoreWriter, open_store
 from celltable.store.edits import edits_table
 
 SIZE = (12, 16)
-COUNTS = [3, 0, 5, 0, 2, 4]  # cells of the images; row groups of 4 rows, so that changes fall on their borders
+COUNTS = [3, 0, 5, 0, 2, 4]  # cells per image; row groups of 4 rows, so that changes are at their boundaries
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def edit(store: Store, image_id: str, cell: int, after: Instances | None, rule: 
 
 
 def contents(store: Store) -> dict[str, object]:
-    """Everything that readers get, whichever way they ask."""
+    """Return everything that readers can get, in every way."""
     source = StoreSource(store)
     by_id = {i: store[i].instances for i in store}
     return {
@@ -200,7 +200,7 @@ def test_findings_are_stale_once_what_they_are_about_was_changed(tmp_path: Path)
     rows = [
         finding("hole", "i0", 1, 1),  # of the changed cell
         finding("hole", "i0", 2, 1),  # of another
-        finding("overlap", "i0", 3, 1),  # of another, by the rule that the edit mends
+        finding("overlap", "i0", 3, 1),  # of another, with the rule that the edit repairs
         finding("count-differs", "i0", None, 1),  # of the image's cells
         finding("unreadable-image", "i0", None, None),  # not of cells
         finding("overlap", "i2", 1, 1),  # of another image

@@ -1,6 +1,6 @@
-"""Stores written by earlier versions stay in the repository and are read with the contents they were made of.
+"""Stores written by earlier versions stay in the repository and are read with their original contents.
 
-``python tests/store/test_old_stores.py`` writes the fixture of the present schema version; one that is there is kept.
+``python tests/store/test_old_stores.py`` writes the fixture of the present schema version; an existing one is kept.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def pixels(k: int) -> np.ndarray:
 
 
 def masks() -> list[np.ndarray]:
-    """Two cells that share a pixel, one with a hole, one of two parts."""
+    """Draw two cells that share a pixel, one with a hole, one of two parts."""
     drawn = np.zeros((3, 5, 6), bool)
     drawn[0, 0:3, 0:3], drawn[0, 1, 1] = True, False
     drawn[1, 2:5, 2:5] = True
@@ -37,7 +37,7 @@ def masks() -> list[np.ndarray]:
 
 
 def samples() -> list[Sample]:
-    """One image that uses every column, and one without cells."""
+    """Make an image that uses every column, and one without cells."""
     where = [(Pixels("", f"pixels/toy/{k}.npy", role="dna"),) for k in (0, 1)]
     full = Image(
         "a/ä 1", 5, 6, pixels=where[0], dataset="toy", channels=("dna",), dtype="uint16", modality="fluorescence",

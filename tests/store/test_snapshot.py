@@ -23,7 +23,7 @@ FINDING = {"image_id": "i0", "rule": "hole", "severity": "warning", "message": "
 
 
 def write(path: Path) -> Store:
-    """Three images of two cells, each cell with a hole of a pixel."""
+    """Make three images of two cells, each cell with a hole of one pixel."""
     mask = np.zeros((2, 9, 9), bool)
     mask[0, :3, :3], mask[1, 5:8, 5:8] = True, True
     mask[0, 1, 1] = mask[1, 6, 6] = False
@@ -46,7 +46,7 @@ REPAIR = "ct.repair(sys.argv[1], rules=['fill-holes'])"
 
 
 def contents(store: Store) -> dict[str, object]:
-    """Everything that a store hands out."""
+    """Return everything that a store provides."""
     return {
         "images": store.images.to_pylist(),
         "instances": store.instances.to_pylist(),

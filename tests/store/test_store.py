@@ -1,4 +1,4 @@
-"""The store: what is written is read back, rows lie where the index says, changes are atomic, interruptions resume."""
+"""The store: what is written is read back, rows are where the index says, changes are atomic, interruptions resume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label maps in bulk: exact counts, and predictions flawed by as much as was asked for."""
+"""Label maps in bulk: exact counts, and predictions with the requested flaws."""
 
 from __future__ import annotations
 

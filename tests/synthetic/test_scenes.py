@@ -1,4 +1,4 @@
-"""Generated images: the truth that comes with them is exact, and finding it again from the pixels is a real task."""
+"""Generated images: their ground truth is exact, and finding it from the pixels is a real task."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def digest(scene: Scene) -> str:
 
 
 def grey(scene: Scene) -> NDArray[Any]:
-    """Brightness that a cell changes: nuclear dye for four channels, the red that haematoxylin takes for tissue."""
+    """Return the brightness that a cell changes: nuclear dye of four channels, red absorbed by haematoxylin."""
     pixels = scene.pixels.astype(float)
     if scene.look == "four-channel":
         return pixels[..., 2]

@@ -1,4 +1,4 @@
-"""Cut a large sparse image into tiles, stitch them, and print by how many MB the process grew, and the cells found."""
+"""Cut a large sparse image into tiles, stitch them, and print the growth of the process in MB and the cells found."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from celltable.geometry import rle
 
 
 def disks(side: int, n: int, seed: int = 0) -> Instances:
-    """Discs of 8 to 30 px radius, one in each cell of a raster, run by run: no mask is ever drawn."""
+    """Make discs of 8 to 30 px radius, one per cell of a grid, from runs: no mask is ever drawn."""
     rng = np.random.default_rng(seed)
     per_row = int(np.ceil(np.sqrt(n)))
     pitch = side // per_row
@@ -29,10 +29,10 @@ def disks(side: int, n: int, seed: int = 0) -> Instances:
 
 
 def main(side: int, n: int) -> None:
-    """Print the growth in MB and the number of cells; fail if a cell is not what it was."""
+    """Print the growth in MB and the number of cells; fail if a cell has changed."""
     truth = disks(side, n)
     tiles = tiling.grid(truth.size, 1024, 64)
-    tiling.stitch([(tiles[0], tiling.cut(truth, tiles[0]))], truth.size)  # load what is loaded late
+    tiling.stitch([(tiles[0], tiling.cut(truth, tiles[0]))], truth.size)  # load the lazy imports
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = tiling.stitch(((t, tiling.cut(truth, t)) for t in tiles), truth.size)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -23,7 +23,7 @@ few = settings(max_examples=40, deadline=None)
 
 
 def blobs(size: tuple[int, int], seed: int, n: int, reach: int) -> Instances:
-    """Rectangles and crosses with sides of at most `reach` px, which may overlap."""
+    """Draw rectangles and crosses with sides of at most `reach` px, which may overlap."""
     rng = np.random.default_rng(seed)
     masks = []
     for _ in range(n):
@@ -37,7 +37,7 @@ def blobs(size: tuple[int, int], seed: int, n: int, reach: int) -> Instances:
 
 
 def connected(size: tuple[int, int], seed: int) -> NDArray[Any]:
-    """A label map of connected cells of any size: components of smoothed noise."""
+    """Generate a label map of connected cells of any size: components of smoothed noise."""
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).random(size), 2)
     return np.asarray(ndimage.label(noise > np.median(noise), np.ones((3, 3)))[0], np.int32)
 

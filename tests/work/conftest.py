@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Any]:
-    """Three worker processes of one thread each, replaced when they die, and their scheduler."""
+    """Start a scheduler and three worker processes of one thread each, which are replaced when they die."""
     from distributed import LocalCluster
 
     make: Any = LocalCluster

@@ -97,7 +97,7 @@ def test_a_client_of_the_caller_is_used(cluster: Any) -> None:
 
 @dataclass(frozen=True)
 class KillsItsWorker:
-    """A model's function that kills the process it first runs in, over the third image."""
+    """Predict, but kill the first process that gets to the third image."""
 
     predict: Any
     mark: Path
@@ -114,7 +114,7 @@ def contents(store: Store) -> dict[str, bytes]:
 
 
 def chain(release: Path, folder: Path, **how: Any) -> tuple[dict[str, bytes], dict[str, bytes], str]:
-    """Ingest, check, predict and evaluate; the bytes of both stores, and the scores."""
+    """Ingest, check, predict and evaluate; return the bytes of both stores, and the scores."""
     folder.mkdir()
     truth = ingest("dsb2018", release, folder / "truth.celltable", copy=True, **how)
     check(truth, **how)

@@ -48,7 +48,7 @@ def killed(n: int) -> int:
 
 @dataclass(frozen=True)
 class Process(work.Reference[int]):
-    """What is opened is the id of the process that opens it, and a line in a file says that it did."""
+    """A reference that opens to the id of the opening process, and appends a line to a file."""
 
     log: Path
 
@@ -118,7 +118,7 @@ def running(pid: int) -> bool:
 
 @pytest.fixture
 def busy(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A script whose worker processes write their ids into a file and then work for a long time."""
+    """Start a script whose worker processes write their ids to a file and then work for a long time."""
     if not Path("/proc/self/stat").exists():
         pytest.skip("the states of processes are read from /proc")
     (tmp_path / "busy.py").write_text(

@@ -26,21 +26,21 @@ PROCESSES: dict[str, Any] = {"workers": 2, "how": "processes"}
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A release whose readers' `shared` and masks are of several kinds."""
+    """Write a release; its readers have different types of `shared` data and masks."""
     folder: Path = plugins.load("datasets", "dsb2018").example(tmp_path_factory.mktemp("release"), 0)
     return folder
 
 
 @pytest.fixture(scope="module")
 def stores(release: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
-    """Truth and predictions, made by threads."""
+    """Make ground truth and predictions with threads."""
     folder = tmp_path_factory.mktemp("stores")
     truth = ingest("dsb2018", release, folder / "truth.celltable", **THREADS)
     return {"truth": truth, "pred": predict(truth, folder / "pred.celltable", **THREADS)}
 
 
 def files(made: Path) -> dict[str, bytes]:
-    """The bytes of a file, or of every file in a folder."""
+    """Read the bytes of a file, or of every file in a folder."""
     inside = sorted(p for p in made.rglob("*") if p.is_file()) if made.is_dir() else [made]
     return {str(p.relative_to(made)): p.read_bytes() for p in inside}
 

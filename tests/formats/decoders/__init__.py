@@ -17,7 +17,7 @@ Maps = dict[str, NDArray[Any]]  # image → label map
 
 
 def inside(rings: list[list[list[float]]], size: tuple[int, int]) -> Mask:
-    """Pixels whose centre lies inside an odd number of rings; coordinates count the edges of pixels from the corner."""
+    """Fill the pixels whose centre is inside an odd number of rings; coordinates are those of pixel corners."""
     crossings = np.zeros(size, int)
     centres = np.arange(size[1]) + 0.5
     for ring in rings:
