@@ -1,4 +1,4 @@
-"""Generated cells for the benchmarks of scored metrics: blobs on a jittered grid, predictions, COCO files of both."""
+"""Generate cells for the benchmarks of scored metrics: blobs on a jittered grid, predictions, COCO files of both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Points = NDArray[np.float64]
 
 
 def outlines(rng: np.random.Generator, size: tuple[int, int], n: int, points: int = 40) -> list[Points]:
-    """`n` wobbly ellipses spread over an image, each (points, 2) x, y."""
+    """Draw `n` wobbly ellipses spread over an image, each (points, 2) x, y."""
     height, width = size
     pitch = np.sqrt(height * width / n)
     columns = int(np.ceil(width / pitch))
@@ -32,7 +32,7 @@ def outlines(rng: np.random.Generator, size: tuple[int, int], n: int, points: in
 
 
 def predicted(rng: np.random.Generator, cells: Sequence[Points], size: tuple[int, int], n: int) -> list[Points]:
-    """Shifted and scaled cells, some twice, and some that are not there, `n` in all."""
+    """Make `n` predictions: cells shifted and scaled, some twice, and some false positives."""
     found = []
     for k in range(n):
         cell = cells[k % len(cells)]
@@ -45,7 +45,7 @@ def predicted(rng: np.random.Generator, cells: Sequence[Points], size: tuple[int
 
 
 def counts_of(shapes: Sequence[Points], size: tuple[int, int]) -> list[bytes]:
-    """The shapes drawn as compressed run lengths."""
+    """Draw the shapes as compressed run lengths."""
     from celltable.geometry import polygon
 
     return list(polygon.to_masks([[s.ravel().tolist()] for s in shapes], size))
@@ -54,7 +54,7 @@ def counts_of(shapes: Sequence[Points], size: tuple[int, int]) -> list[bytes]:
 def write_coco(
     folder: Path, images: int, size: tuple[int, int], n_gt: int, n_pred: int, seed: int = 0, distinct: int = 50
 ) -> tuple[Path, Path]:
-    """A ground-truth file with polygons and a results file with run lengths; images repeat after `distinct`."""
+    """Make a ground-truth file with polygons and a results file with run lengths; images repeat after `distinct`."""
     rng = np.random.default_rng(seed)
     scenes: list[tuple[list[dict[str, Any]], list[dict[str, Any]]]] = []
     for _ in range(min(images, distinct)):

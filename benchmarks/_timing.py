@@ -1,4 +1,4 @@
-"""Timing side by side: each candidate once a round, in turns, so that a busy moment of the machine hits all of them."""
+"""Time candidates side by side: once per round, in turns, so that load on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Row:
 
 
 def compare(candidates: Mapping[str, Callable[[], Any]], *, rounds: int = 7, baseline: str | None = None) -> list[Row]:
-    """Call each candidate once to warm up, then once a round; ratios are to `baseline`, the first one by default."""
+    """Call each candidate once to warm up, then once per round; ratios are to `baseline`, by default the first one."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for call in candidates.values():
         call()

@@ -1,4 +1,4 @@
-"""Bootstrap intervals of scored metrics: resampling by weights against pooling each image as often as it is drawn.
+"""Bootstrap intervals of scored metrics: resampling by weights against pooling a copy of each image per draw.
 
 python benchmarks/bench_bootstrap.py [--images 670] [--cells 44] [--rounds 1000]
 """
@@ -17,11 +17,11 @@ from celltable.scoring import Pair, Side
 from celltable.scoring.bootstrap import draws, replicates
 
 METRICS = ("ap_coco", "ar_coco", "ap_livecell", "ar_livecell", "afnr_livecell", "tide")
-SIDE, LITERAL = 360, 10  # px of an image; rounds of the slow way, whose time is scaled
+SIDE, LITERAL = 360, 10  # px of an image; rounds of the slow method, whose time is scaled
 
 
 def image(rng: np.random.Generator, name: str, cells: int) -> Pair:
-    """Rectangles, and predictions that are moved or missing, with random scores."""
+    """Draw rectangles, and predictions that are moved or missing, with random scores."""
     gt, pred = np.zeros((2, SIDE, SIDE), np.int32)
     for k in range(1, cells + 1):
         (y, x), (h, w) = rng.integers(0, SIDE - 24, 2), rng.integers(8, 24, 2)
@@ -34,7 +34,7 @@ def image(rng: np.random.Generator, name: str, cells: int) -> Pair:
 
 
 def literal(metric: Metric, numbers: list[Any], rounds: int) -> list[float]:
-    """The score of each resample, pooled from as many copies of each image as were drawn."""
+    """Score each resample by pooling as many copies of each image as were drawn."""
     out = []
     for row in next(draws(len(numbers), rounds, 0)).tolist():
         copies = [n for n, times in zip(numbers, row, strict=True) for _ in range(times)]
@@ -65,7 +65,7 @@ def main() -> None:
         slow = (time.perf_counter() - started) * chosen.rounds / LITERAL
         few = replicates(metric, numbers, "corrected", metric.defaults, LITERAL, 0)
         if found is None or few is None or few.tolist() != expected:
-            raise SystemExit(f"{name}: the two ways differ")
+            raise SystemExit(f"{name}: the two methods differ")
         print(f"{name:14} {sorted(times)[1]:9.3f} {slow:9.1f} {slow / sorted(times)[1]:7.0f}")
 
 

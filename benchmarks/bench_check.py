@@ -1,9 +1,9 @@
-"""How long checking takes: every rule that needs no pixels, every rule, and the usual loop over full-frame masks.
+"""Time of checking: all rules that do not need pixels, all rules, and the usual loop over full-frame masks.
 
     python benchmarks/bench_check.py STAGE1_TRAIN.zip        # or a celltable folder
 
-The usual way decodes each mask to the full frame with pycocotools, labels it twice and fills its holes with scipy, and
-looks for overlaps by summing all masks of an image: the same holes, parts and overlaps, nothing else. It runs on every
+The usual method decodes each mask to the full frame with pycocotools, labels it twice, fills its holes with scipy, and
+finds overlaps by summing all masks of an image: the same holes, parts and overlaps, and nothing else. It runs on every
 48th image; the ratio is per cell, in one run, on one thread each.
 """
 
@@ -25,11 +25,11 @@ from celltable.pipelines.check import check
 from celltable.pipelines.ingest import ingest
 from celltable.store import Store, open_store
 
-ROUNDS = 3  # of what is fast; the usual way runs once
+ROUNDS = 3  # of the fast method; the usual one runs once
 
 
 def usual(store: Store, ids: list[str]) -> tuple[int, int, int]:
-    """Cells with holes, with several parts, and overlapping pixels, by full-frame masks."""
+    """Count cells with holes, with several parts, and overlapping pixels, by full-frame masks."""
     holes = parts = overlapping = 0
     for image_id in ids:
         cells = store.instances_of(image_id)
@@ -44,7 +44,7 @@ def usual(store: Store, ids: list[str]) -> tuple[int, int, int]:
 
 
 def measured(store: Store, ids: list[str]) -> tuple[int, int, int]:
-    """The same by celltable's shapes."""
+    """Count the same with celltable's shapes."""
     holes = parts = overlapping = 0
     for image_id in ids:
         shapes = Shapes.of(store.instances_of(image_id))
@@ -72,7 +72,7 @@ def main() -> None:
         store = open_store(path) if is_store else ingest("dsb2018", path, Path(folder) / "dsb.celltable")
         ids, n = list(store)[::48], store.instances.num_rows
         if measured(store, ids) != usual(store, ids):
-            raise SystemExit("the two ways disagree: the benchmark measures nothing")
+            raise SystemExit("the two methods disagree, so their times cannot be compared")
         slow, fast = seconds(lambda: usual(store, ids), rounds=1), seconds(lambda: measured(store, ids))
         bare = seconds(lambda: check(store, pixels=False, workers=2, write=False))
         full = seconds(lambda: check(store, workers=2, write=False), rounds=1)

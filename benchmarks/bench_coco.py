@@ -27,13 +27,13 @@ LIMITS = list(LIVECELL.max_dets)
 
 
 def ours(gt: Path, dt: Path, threads: int = 2) -> dict[str, Any]:
-    """The arrays of celltable."""
+    """Compute the arrays with celltable."""
     found = coco_arrays(gt, dt, protocol="livecell", mode="strict", threads=threads)
     return {"precision": found.precision, "recall": found.recall, "scores": found.scores}
 
 
 def with_package(coco: Any, evaluator: Any, gt: Path, dt: Path, **options: Any) -> dict[str, Any]:
-    """The arrays of a package with pycocotools' interface."""
+    """Compute the arrays with a package that has pycocotools' interface."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = coco(str(gt))
         run = evaluator(truth, truth.loadRes(str(dt)), "segm", **options)
@@ -45,7 +45,7 @@ def with_package(coco: Any, evaluator: Any, gt: Path, dt: Path, **options: Any) 
 
 
 def pycocotools(gt: Path, dt: Path) -> dict[str, Any]:
-    """The reference."""
+    """Run the reference."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -53,21 +53,21 @@ def pycocotools(gt: Path, dt: Path) -> dict[str, Any]:
 
 
 def faster_coco_eval(gt: Path, dt: Path) -> dict[str, Any]:
-    """faster-coco-eval, C++."""
+    """Run faster-coco-eval (C++)."""
     from faster_coco_eval import COCO, COCOeval_faster
 
     return with_package(COCO, COCOeval_faster, gt, dt, print_function=lambda *_: None)
 
 
 def hotcoco(gt: Path, dt: Path) -> dict[str, Any]:
-    """hotcoco, Rust."""
+    """Run hotcoco (Rust)."""
     from hotcoco import COCO, COCOeval
 
     return with_package(COCO, COCOeval, gt, dt)
 
 
 def timed(function: Callable[[Path, Path], dict[str, Any]], gt: Path, dt: Path, rounds: int) -> tuple[float, Any]:
-    """Median seconds, and the last result."""
+    """Return the median seconds and the last result."""
     seconds, found = [], {}
     for _ in range(rounds):
         start = time.perf_counter()

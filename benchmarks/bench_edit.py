@@ -1,7 +1,7 @@
-"""One changed cell of a store of a million: repair and undo of one image, and one edit as a viewer makes it.
+"""One changed cell in a store of a million: repair and undo of one image, and one edit as made by a viewer.
 
-The store is generated: images of 300 cells of about 100 px², the first one with a hole. Times are those of the calls,
-in one process each, opening the store included; memory is by how much the call raises the peak of its process.
+The store is generated: images of 300 cells of about 100 px², the first with a hole. Times are those of the calls,
+each in its own process, including opening the store; memory is the growth of the process's peak during the call.
 Run: python benchmarks/bench_edit.py [cells]
 """
 
@@ -22,7 +22,7 @@ PER_IMAGE, SIZE, ROUNDS = 300, (512, 704), 5
 
 
 def generate(path: Path, cells: int) -> None:
-    """Write a store of discs, no two of which touch."""
+    """Write a store of discs that do not touch."""
     from celltable.store import StoreWriter
 
     try:
@@ -46,7 +46,7 @@ def generate(path: Path, cells: int) -> None:
 
 
 def measured(call: Callable[[], object]) -> tuple[float, float, float]:
-    """Seconds, CPU seconds and growth of the peak memory (MB) of a call, made in a process of its own."""
+    """Return seconds, CPU seconds and growth of the peak memory (MB) of a call in its own process."""
     receive, send = os.pipe()
     if os.fork() == 0:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def viewer(path: Path) -> None:
-    """One cell changed in a store that is open, as an editor of masks would."""
+    """Change one cell in an open store, as a mask editor would."""
     import celltable as ct
     from celltable.cells import Edit
     from celltable.store.edits import edits_table

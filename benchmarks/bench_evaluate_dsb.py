@@ -28,7 +28,7 @@ Maps = dict[str, NDArray[np.int32]]
 
 
 def label_maps(store: Any) -> Maps:
-    """Image id → label map of 1..n."""
+    """Map image ids to label maps of 1..n."""
     maps = {}
     for sample in store.samples():
         painted = np.asarray(Side.from_instances(sample.instances).label_map)
@@ -37,7 +37,7 @@ def label_maps(store: Any) -> Maps:
 
 
 def moved(maps: Maps) -> Maps:
-    """Each map moved by up to two pixels."""
+    """Move each map by up to two pixels."""
     rng = np.random.default_rng(0)
     return {name: np.roll(m, rng.integers(-2, 3, 2), (0, 1)) for name, m in maps.items()}
 

@@ -1,4 +1,4 @@
-"""How long each writer takes, beside the time its own bytes need in the library that encodes them.
+"""Time of each writer, compared with the time that the encoding library needs for the same bytes.
 
     python benchmarks/bench_formats.py
 
@@ -41,7 +41,7 @@ Calls = list[Callable[[], object]]
 
 
 def data_set(size: tuple[int, int] = SIZE, cells: int = CELLS) -> list[Sample]:
-    """Smooth noisy pictures with discs, as many as a LIVECell image has cells."""
+    """Generate smooth noisy images with as many discs as a LIVECell image has cells."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[: size[0], : size[1]]
     found = []
@@ -61,7 +61,7 @@ def data_set(size: tuple[int, int] = SIZE, cells: int = CELLS) -> list[Sample]:
 
 @contextmanager
 def recorded(calls: Calls) -> Iterator[None]:
-    """Keep every encoder call of the block, to be replayed."""
+    """Record every encoder call of the block, to replay it."""
 
     def keep(function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -103,14 +103,14 @@ def recorded(calls: Calls) -> Iterator[None]:
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """Processor time of one call, which a busy machine disturbs less than wall time."""
+    """Measure the processor time of one call, which load on the machine disturbs less than wall time."""
     start = time.process_time()
     function()
     return time.process_time() - start
 
 
 def written_floor(folder: Path) -> Callable[[], None]:
-    """Writing the same bytes into files of the same names, nothing else."""
+    """Time writing the same bytes to files of the same names, and nothing else."""
     files = [(p.relative_to(folder), p.read_bytes()) for p in sorted(folder.rglob("*")) if p.is_file()]
 
     def again() -> None:
@@ -124,7 +124,7 @@ def written_floor(folder: Path) -> Callable[[], None]:
 
 
 def json_encoders(folder: Path) -> Calls:
-    """Encoding what the JSON files of a folder say, laid out as they are."""
+    """Time encoding the contents of a folder's JSON files in the same layout."""
     return [_encoder_of(p.read_bytes()) for p in sorted(folder.rglob("*")) if p.suffix in (".json", ".geojson")]
 
 
@@ -136,7 +136,7 @@ def _encoder_of(data: bytes) -> Callable[[], object]:
 
 
 def measure(name: str, samples: list[Sample], rounds: int) -> tuple[float, float, float, float]:
-    """Seconds of the writer, of its encoders alone, and of writing its files alone, and the ratio; medians."""
+    """Return the median seconds of the writer, of its encoders alone and of writing its files alone, and the ratio."""
     form = plugins.load("formats", name)
     with tempfile.TemporaryDirectory() as folder:
         count = iter(range(10**6))

@@ -1,9 +1,9 @@
-"""How long geometry takes, against the usual way of each job, in one run.
+"""Time of geometry functions, against the usual method for each task, in one run.
 
     python benchmarks/bench_geometry.py            # 500 cells at 520 × 704, overlap tables up to 5000²
     python benchmarks/bench_geometry.py --small    # without the 5000² maps
 
-The usual ways: one full-frame mask a cell through pycocotools (both directions, and polygons), scikit-image's
+The usual methods: one full-frame mask per cell with pycocotools (both directions, and polygons), scikit-image's
 regionprops, and reading both label maps once, which is the floor of any overlap table.
 """
 
@@ -27,7 +27,7 @@ N_CELLS = 500
 
 
 def ellipses(size: tuple[int, int], n: int, seed: int = 0) -> NDArray[np.int32]:
-    """A label map of `n` ellipses on a jittered grid that cover about half of it."""
+    """Draw a label map of `n` ellipses on a jittered grid that cover about half of it."""
     rng = np.random.default_rng(seed)
     height, width = size
     pitch = np.sqrt(height * width / n)
@@ -60,7 +60,7 @@ def paint_loop(masks: list[dict[str, object]]) -> NDArray[np.int32]:
 
 
 def circles(n: int, seed: int = 0) -> list[list[list[float]]]:
-    """`n` polygons of 50 points, as COCO lists them."""
+    """Generate `n` polygons of 50 points, as COCO lists them."""
     rng = np.random.default_rng(seed)
     angles = np.linspace(0, 2 * np.pi, 50, endpoint=False)
     points = []

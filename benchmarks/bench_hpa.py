@@ -25,7 +25,7 @@ Rows = list[tuple[int, float, bytes]]  # class, score, mask
 
 
 def scene(rng: np.random.Generator, cells: int, labels: int) -> tuple[Rows, Rows]:
-    """Ground truth and predictions of one image, a row for each label of a cell."""
+    """Generate ground truth and predictions of one image, one row per label of a cell."""
     truth = outlines(rng, SIZE, cells)
     found = predicted(rng, truth, SIZE, cells)
     gt, dt = [], []
@@ -37,7 +37,7 @@ def scene(rng: np.random.Generator, cells: int, labels: int) -> tuple[Rows, Rows
 
 
 def transcription(images: list[tuple[Rows, Rows]], threshold: float = 0.6) -> float:
-    """The rule on full frames."""
+    """Apply the rule on full frames."""
     hits: dict[int, list[tuple[float, bool]]] = {c: [] for c in range(CLASSES)}
     n_gt = dict.fromkeys(range(CLASSES), 0)
     for gt, dt in images:
@@ -58,19 +58,19 @@ def transcription(images: list[tuple[Rows, Rows]], threshold: float = 0.6) -> fl
 
 
 def full(counts: bytes) -> NDArray[Any]:
-    """One mask of the full frame."""
+    """Decode a mask to the full frame."""
     return np.asarray(coco_mask.decode({"size": list(SIZE), "counts": counts}))
 
 
 def overlap(a: NDArray[Any], b: NDArray[Any]) -> np.float32:
-    """IoU in float32, as np_mask_ops has it."""
+    """Compute the IoU in float32, as np_mask_ops does."""
     shared = np.float32(np.minimum(a, b).sum(dtype=np.float32))
     union = a.sum(dtype=np.float32) + b.sum(dtype=np.float32) - shared
     return np.float32(shared / np.maximum(union, np.float32(1e-7)))
 
 
 def voc(rows: list[tuple[float, bool]], n_gt: int) -> float:
-    """VOC 2010 average precision."""
+    """Compute the VOC 2010 average precision."""
     scores, hit = np.array([r[0] for r in rows]), np.array([r[1] for r in rows], bool)
     hit = hit[np.argsort(-scores, kind="stable")]
     true = np.cumsum(hit)
@@ -83,14 +83,14 @@ def voc(rows: list[tuple[float, bool]], n_gt: int) -> float:
 
 
 def ours(images: list[tuple[Rows, Rows]]) -> float:
-    """The same with celltable."""
+    """Compute the same with celltable."""
     return score_pairs(
         METRIC, [Pair(str(k), SIZE, side(gt), side(dt)) for k, (gt, dt) in enumerate(images)], "strict"
     ).value
 
 
 def side(rows: Rows) -> Side:
-    """Rows as cells; those with one mask are one cell with several classes."""
+    """Convert rows to cells; rows with the same mask become one cell with several classes."""
     cells: dict[bytes, list[tuple[str, float]]] = {}
     for c, score, counts in rows:
         cells.setdefault(counts, []).append((str(c), score))
@@ -118,8 +118,8 @@ def main() -> None:
     theirs = transcription(images[:2])
     base = (time.perf_counter() - start) / 2
     mine = statistics.median(seconds)
-    print(f"celltable             {mine * 1e3:9.2f} ms an image")
-    print(f"NumPy transcription   {base * 1e3:9.0f} ms an image   celltable is {base / mine:,.0f} times as fast")
+    print(f"celltable             {mine * 1e3:9.2f} ms per image")
+    print(f"NumPy transcription   {base * 1e3:9.0f} ms per image   celltable is {base / mine:,.0f} times as fast")
     print(f"mAP of two images: {ours(images[:2])!r} and {theirs!r}")
     assert ours(images[:2]) == theirs
 

@@ -44,7 +44,7 @@ json.dump({"images": images, "annotations": annotations, "categories": categorie
 
 
 def timed(command: list[str]) -> tuple[float, float]:
-    """Wall seconds and peak memory (MB) of a process."""
+    """Return the wall seconds and the peak memory (MB) of a process."""
     started = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - started
@@ -116,7 +116,7 @@ def opening(store: Path) -> None:
 def main() -> None:
     archive = Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT
     if not archive.exists():
-        print(f"{archive} is not there: pass the path of stage1_train.zip")
+        print(f"{archive} does not exist: pass the path of stage1_train.zip")
         return
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; numpy {np.__version__}")
     with tempfile.TemporaryDirectory() as folder:

@@ -4,7 +4,7 @@
 
 The usual script opens each mask of the unzipped tree with PIL, encodes it with pycocotools and writes JSON, in one
 process. celltable reads the same masks, from the same tree and straight from the zip, with every checksum verified.
-Rounds are interleaved; medians and their ratios are printed, after all results were found to be equal.
+Rounds are interleaved; medians and their ratios are printed once all results are found to be equal.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PATTERN = r"[0-9a-f]{64}/masks/[^/]+\.png"
 
 
 def the_usual_way(tree: Path) -> list[str]:
-    """PIL, numpy, pycocotools, json: what most people's ingest script does."""
+    """Do what most ingest scripts do, with PIL, numpy, pycocotools and json."""
     records = []
     for image in sorted(tree.iterdir()):
         for path in sorted((image / "masks").iterdir()):
@@ -47,13 +47,13 @@ def the_usual_way(tree: Path) -> list[str]:
 
 
 def ours(path: Path, workers: int) -> MaskBatch:
-    """Open, list, match, read: everything from the path to run lengths, areas and boxes."""
+    """Open, list, match and read: everything from the path to run lengths, areas and boxes."""
     with open_release(path) as release:
         return release.read_masks((entry for entry, _ in release.match(PATTERN)), workers)
 
 
 def unzipped(archive: Path, share: int, folder: Path) -> Path:
-    """Every share-th image of the release as a tree, and as a zip like the published one (stored)."""
+    """Write every share-th image of the release as a tree, and as a zip like the published one (stored)."""
     with zipfile.ZipFile(archive) as source, zipfile.ZipFile(folder / "part.zip", "w") as part:
         wanted = set(sorted({n.split("/")[0] for n in source.namelist()})[::share])
         names = [n for n in source.namelist() if n.split("/")[0] in wanted]
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     if not options.archive.exists():
-        sys.exit(f"{options.archive} is not there; pass the path of stage1_train.zip.")
+        sys.exit(f"{options.archive} does not exist; pass the path of stage1_train.zip.")
     with tempfile.TemporaryDirectory() as folder:
         tree = unzipped(options.archive, options.share, Path(folder))
         part = tree.parent / "part.zip"
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def agreement(tree: Path, part: Path) -> int:
-    """The number of masks, after every way was seen to give the same bytes."""
+    """Check that all methods give the same bytes; return the number of masks."""
     usual = [c.encode() for c in the_usual_way(tree)]
     for batch in (ours(tree, 1), ours(tree, 2), ours(part, 1), ours(part, 2)):
         if batch.counts != usual:
@@ -97,7 +97,7 @@ def agreement(tree: Path, part: Path) -> int:
 
 
 def measured(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Interleave rounds, so that other load on the machine affects all ways equally."""
+    """Interleave rounds, so that other load on the machine affects all methods equally."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, run in ways.items():
@@ -106,14 +106,14 @@ def measured(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, li
 
 
 def timed(run: Callable[[], object]) -> float:
-    """Seconds."""
+    """Return the seconds of a call."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
 def report(ways: dict[str, Callable[[], object]], times: dict[str, list[float]], masks: int) -> None:
-    """One line a way."""
+    """Print one line per method."""
     first = statistics.median(times[next(iter(ways))])
     print(f"{masks:,} masks, equal bytes from all; medians of {len(times[next(iter(ways))])} rounds")
     for name in ways:

@@ -1,6 +1,6 @@
 """COCO at LIVECell's scale: ingest, statistics and one image of the store, against opening the file with pycocotools.
 
-Each step is a process of its own, whose seconds and peak memory are reported; imports count for the whole processes and
+Each step is a separate process, whose seconds and peak memory are reported; imports count for the whole processes and
 not for the calls. Nothing is left behind. Run: python benchmarks/bench_livecell_ingest.py [--scale 1] [--rounds 1]
 """
 
@@ -57,20 +57,20 @@ print(json.dumps([seconds, int(status.split("VmHWM:")[1].split()[0]) / 1e6]))
 
 
 def measured(script: str, *words: str) -> tuple[float, float]:
-    """Seconds of the timed part and peak memory (GB) of the process."""
+    """Return the seconds of the timed part and the peak memory (GB) of the process."""
     done = subprocess.run([sys.executable, "-c", PRELUDE + script + REPORT, *words], check=True, stdout=subprocess.PIPE)
     seconds, peak = json.loads(done.stdout.splitlines()[-1])
     return seconds, peak
 
 
 def median(script: str, rounds: int, *words: str) -> tuple[float, float]:
-    """Medians of `rounds` processes."""
+    """Return the medians of `rounds` processes."""
     runs = [measured(script, *words) for _ in range(rounds)]
     return statistics.median(r[0] for r in runs), statistics.median(r[1] for r in runs)
 
 
 def compare(work: Path, scale: float, rounds: int) -> None:
-    """All steps on one generated file."""
+    """Run all steps on one generated file."""
     start = time.perf_counter()
     annotations = make(work, scale)
     release, store = str(work / "LIVECell_dataset_2021"), str(work / "livecell.celltable")
@@ -101,7 +101,7 @@ def _records(annotations: Path) -> list[dict[str, str]]:
 
 
 def main() -> None:
-    """Make, measure, remove."""
+    """Generate, measure and remove."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=1 / 8)
     parser.add_argument("--rounds", type=int, default=1)

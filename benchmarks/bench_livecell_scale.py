@@ -1,7 +1,7 @@
-"""The LIVECell test set's size (1,564 images, about 300 k cells, 450 k predictions, generated): to all 12 numbers.
+"""All 12 numbers of generated data like the LIVECell test set (1,564 images, about 300 k cells, 450 k predictions).
 
-Two starts: columns as a store holds them (run lengths, areas, scores), and the two JSON files. Each runs in a process
-of its own, which reports its seconds and its peak memory, beside the 136 s that the published evaluation needed.
+Two starting points: columns as in a store (run lengths, areas, scores), and the two JSON files. Each runs in a separate
+process, which reports its seconds and peak memory, compared with the 136 s that the published evaluation took.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100", "AR500", "AR2000"
 
 
 def from_columns(folder: Path) -> None:
-    """Annotations on disk, as Arrow holds them, to 12 numbers; reading them is part of the time."""
+    """Compute the 12 numbers from Arrow columns on disk; reading them is part of the time."""
     import pyarrow.parquet as pq
 
     from celltable.geometry.masks import RunLengths
@@ -52,7 +52,7 @@ def from_columns(folder: Path) -> None:
 
 
 def from_json(folder: Path) -> None:
-    """Two JSON files to 12 numbers."""
+    """Compute the 12 numbers from two JSON files."""
     from celltable.scoring.coco.files import coco_scores
 
     start = time.perf_counter()
@@ -62,7 +62,7 @@ def from_json(folder: Path) -> None:
 
 
 def report(name: str, start: float, fields: object) -> None:
-    """One line."""
+    """Print one line."""
     seconds = time.perf_counter() - start
     status = Path("/proc/self/status").read_text()  # ru_maxrss would hold the parent's memory as well
     peak = int(status.split("VmHWM:")[1].split()[0]) / 1e6
@@ -72,7 +72,7 @@ def report(name: str, start: float, fields: object) -> None:
 
 
 def write_columns(folder: Path) -> None:
-    """The two files as Parquet columns."""
+    """Convert the two files to Parquet columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -3,8 +3,8 @@
     python benchmarks/bench_metrics_label_maps.py            # stardist is measured where it is installed
     python benchmarks/bench_metrics_label_maps.py --quick
 
-The HoVer-Net and PanNuke loops are transcribed below with their algorithm unchanged: one full-frame mask an instance,
-one full-frame product a pair.
+The HoVer-Net and PanNuke loops are transcribed below with their algorithm unchanged: one full-frame mask per instance,
+one full-frame product per pair.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ LABEL_MAP_METRICS = (
 
 
 def cells(rng: np.random.Generator, height: int, width: int, n: int) -> tuple[Map, Map]:
-    """n discs on a jittered grid, and a prediction in which most are moved by up to two pixels."""
+    """Draw n discs on a jittered grid, and a prediction in which most are moved by up to two pixels."""
     rows = max(1, round((n * height / width) ** 0.5))
     columns = max(1, -(-n // rows))
     ry, rx = height / rows, width / columns
@@ -77,7 +77,7 @@ def pair(gt: NDArray[Any], pred: NDArray[Any], name: str = "0") -> Pair:
 
 
 def median(run: Callable[[], Any], rounds: int = 5) -> float:
-    """CPU seconds, the median of some rounds (a shared machine disturbs them less than wall time)."""
+    """Return the median CPU seconds of some rounds (a shared machine disturbs them less than wall time)."""
     taken = []
     for _ in range(rounds):
         started = time.process_time()
@@ -108,7 +108,7 @@ def masks_of(label_map: Map) -> list[Any]:
 
 
 def pairwise(true: Map, pred: Map) -> tuple[NDArray[Any], NDArray[Any], list[Any], list[Any]]:
-    """Intersections and unions of all overlapping pairs, one full-frame product each."""
+    """Compute intersections and unions of all overlapping pairs, with one full-frame product each."""
     true_masks, pred_masks = masks_of(true), masks_of(pred)
     inter = np.zeros((len(true_masks) - 1, len(pred_masks) - 1))
     union = np.zeros_like(inter)
@@ -150,7 +150,7 @@ def hovernet_dice2(true: Map, pred: Map) -> float:
 
 
 def hovernet_scripts(gt: Map, pred: Map) -> tuple[float, ...]:
-    """What compute_stats calls for one image."""
+    """Compute what compute_stats computes for one image."""
     true, found = remap_label(gt), remap_label(pred)
     both = (true > 0).astype(int) + (found > 0)
     dice1 = 2.0 * (both == 2).sum() / both.sum()
@@ -170,7 +170,7 @@ def binarize(stack: NDArray[Any]) -> Map:
 
 
 def pannuke_loop(true: NDArray[Any], pred: NDArray[Any]) -> list[list[float]]:
-    """The loop of run.py over patches."""
+    """Loop over patches as in run.py."""
     rows = []
     for t, p in zip(true, pred, strict=True):
         whole = binarize(t)
@@ -182,11 +182,11 @@ def pannuke_loop(true: NDArray[Any], pred: NDArray[Any]) -> list[list[float]]:
     return rows
 
 
-# --- loads ----------------------------------------------------------------------------------------------------------
+# --- data -----------------------------------------------------------------------------------------------------------
 
 
 def patches(rng: np.random.Generator, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """PanNuke-like patches: 256 x 256, six channels, float64, about 24 nuclei in up to five classes."""
+    """Generate PanNuke-like patches: 256 x 256, six channels, float64, about 24 nuclei in up to five classes."""
     true, pred = np.zeros((n, 256, 256, 6)), np.zeros((n, 256, 256, 6))
     for k in range(n):
         gt, found = cells(rng, 256, 256, int(rng.integers(0, 49)))
@@ -311,7 +311,7 @@ def pannuke(quick: bool) -> None:
 
 
 def as_rows(stack: NDArray[np.float64], names: Sequence[str]) -> Any:
-    """The patch as rows of a store's instances table, as ingest leaves it."""
+    """Convert the patch to rows of a store's instances table, as ingest does."""
     side = Side.from_layers(stack, names)
     classes = [] if side.class_codes is None else [names[c] for c in side.class_codes.tolist()]
     return Instances(side.masks, class_name=classes).to_arrow("x")

@@ -38,7 +38,7 @@ CELL = 28  # px between cells: 28² = 784 px² per cell, about 480 of them cover
 
 
 def tissue(side: int, shift: int) -> NDArray[np.uint32]:
-    """A square map of touching-grid cells, moved by `shift` pixels; made row of cells by row of cells."""
+    """Draw a square map of touching cells on a grid, moved by `shift` pixels, one row of cells at a time."""
     per_row = -(-side // CELL)
     y, x = np.mgrid[:CELL, :CELL] - CELL / 2
     disc = (y**2 + x**2 <= (0.44 * CELL) ** 2).astype(np.uint32)
@@ -63,7 +63,7 @@ def peak_bytes() -> int:
 
 
 def scaling(largest: int) -> None:
-    print(f"{'cells':>10} {'side px':>8} {'seconds':>9} {'µs a cell':>10}")
+    print(f"{'cells':>10} {'side px':>8} {'seconds':>9} {'µs/cell':>10}")
     n = 1000
     while n <= largest:
         side = int((n**0.5) * CELL)

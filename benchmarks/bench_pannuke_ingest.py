@@ -1,8 +1,8 @@
 """A PanNuke fold as published (float64 .npy) into a store, against the loop over channels and ids that scripts use.
 
-The fold is generated: masks of full size, 50 patches repeated; images as a sparse file, as ingest reads none of them.
+The fold is generated: masks of full size, 50 patches repeated; images as a sparse file, which ingest does not read.
 The loop opens the same file as a memory map and encodes `mask == id` of every id of every channel with pycocotools.
-Each is a process of its own, whose seconds and peak memory (pages of the mapped file included) are reported.
+Each is a separate process, whose seconds and peak memory (including pages of the mapped file) are reported.
 Run: python benchmarks/bench_pannuke_ingest.py [--scale 0.1]
 """
 
@@ -53,7 +53,7 @@ cells = len(store.instances)
 
 
 def make(folder: Path, scale: float) -> Path:
-    """Write the fold; returns its folder."""
+    """Write the fold; return its folder."""
     n = max(1, round(PATCHES * scale))
     some, _ = patches(np.random.default_rng(0), min(n, 50))
     for what, shape in (("masks", (n, 256, 256, 6)), ("images", (n, 256, 256, 3))):
@@ -69,14 +69,14 @@ def make(folder: Path, scale: float) -> Path:
 
 
 def measured(script: str, *words: str) -> tuple[float, float, int]:
-    """Seconds, peak memory (GB) and cells of a process."""
+    """Return the seconds, peak memory (GB) and number of cells of a process."""
     done = subprocess.run([sys.executable, "-c", PRELUDE + script + REPORT, *words], check=True, stdout=subprocess.PIPE)
     seconds, peak, cells = json.loads(done.stdout.splitlines()[-1])
     return seconds, peak, cells
 
 
 def main() -> None:
-    """Make, measure, remove."""
+    """Generate, measure and remove."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=0.1)
     parser.add_argument("--rounds", type=int, default=3)

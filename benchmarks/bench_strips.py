@@ -1,8 +1,8 @@
-"""Two large label maps on disk, scored by strips of rows, against reading both whole: time and peak of memory.
+"""Two large label maps on disk, scored in strips of rows, against reading both whole: time and peak memory.
 
 python benchmarks/bench_strips.py [--side 20000] [--packings plain,zlib,lzw,zstd]
 
-Each run is a process of its own, so that its peak is its own; files are in the page cache.
+Each run is a separate process with its own peak; files are in the page cache.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ print(took, peak, scores["det_ctc"].fields["n_ref"], [s.value for s in scores.va
 
 
 def measured(how: str, paths: list[Path]) -> tuple[float, int, int, str]:
-    """Seconds, peak bytes, cells, and the scores of one run."""
+    """Return the seconds, peak bytes, cells and scores of one run."""
     program = RUN.format(metrics=METRICS, how=how)
     ran = subprocess.run([sys.executable, "-c", program, *map(str, paths)], capture_output=True, text=True, check=True)
     took, peak, cells, scores = ran.stdout.split(maxsplit=3)

@@ -1,9 +1,9 @@
-"""Stitching tiles: run lengths against the usual way, one image-sized label map that tiles are pasted into.
+"""Stitching tiles: run lengths against the usual method, pasting tiles into one image-sized label map.
 
-The peer is NumPy: for each tile, every label that shares more than half of the smaller cell with a label already there
-takes its number, others get new numbers; where a label is one of two, the maps are relabelled through a table. Both get
-label maps of the same tiles and must find the same cells. Peak memory is what Python and NumPy allocate (tracemalloc),
-label maps of the tiles excepted.
+The peer is NumPy: for each tile, every label that shares more than half of the smaller cell with an existing label
+takes its number, and others get new numbers; labels that join two are relabelled through a table. Both get
+label maps of the same tiles and must give the same cells. Peak memory is what Python and NumPy allocate (tracemalloc),
+without the label maps of the tiles.
 
 Run: python benchmarks/bench_tiling.py [SIDE]
 """

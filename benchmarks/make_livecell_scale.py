@@ -1,7 +1,7 @@
-"""A generated release in LIVECell's layout and grammar: at full scale 1.6 million polygons over 3,250 images, 1.3 GB.
+"""Generate a release in LIVECell's layout and grammar: at full scale 1.6 million polygons over 3,250 images, 1.3 GB.
 
 Cells are wobbly outlines with coordinates of two decimals; their areas and boxes are those of the polygons, as the
-publisher computed them. Images repeat after a hundred scenes, under names, ids and annotation ids of their own.
+publisher computed them. Images repeat after a hundred scenes, with their own names, ids and annotation ids.
 Run: python benchmarks/make_livecell_scale.py FOLDER [--scale 1]
 """
 

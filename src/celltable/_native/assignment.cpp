@@ -42,7 +42,7 @@ struct Assignment {
     for (i64 r = 0; r < rows; ++r) augment(r);
   }
 
-  // Rows carry a private dummy column of cost 0; row_price keeps reduced costs cost - row_price - column_price >= 0.
+  // Each row has a private dummy column of cost 0; the prices keep reduced costs cost - row_price - column_price >= 0.
   void augment(i64 root) {
     using Item = std::pair<double, i64>;
     std::priority_queue<Item, std::vector<Item>, std::greater<Item>> heap;
@@ -98,7 +98,7 @@ struct Assignment {
     for (const auto &[r, d] : reached) row_price[r] += length - d;
     for (const i64 c : settled) column_price[c] -= length - distance[c];
     i64 c = sink, r;
-    if (sink < 0) {  // dummy_row gives its column up
+    if (sink < 0) {  // dummy_row gives up its column
       c = of_row[dummy_row];
       of_row[dummy_row] = -1;
       edge_of_row[dummy_row] = -1;

@@ -58,7 +58,7 @@ template <class T> std::vector<u64> edge_bits(const T *m, i64 h, i64 w, std::vec
   const std::vector<T> nothing(w, T(0));
   for (i64 y = 0; y < h; ++y) {
     const T *row = m + y * w, *above = row - w;
-    up.swap(down);  // where this row differs from the one above: known from that row
+    up.swap(down);  // the difference from the row above is known from that row
     cell.swap(cell_above);
     unequal(row, nothing.data(), w, cell.data());
     unequal(row, row + 1, w - 1, across.data());
@@ -134,7 +134,7 @@ std::vector<u64> dilate(const std::vector<u64> &bits, i64 h, i64 w, double radiu
     const u64 *row = bits.data() + y * words;
     if (std::all_of(row, row + words, [](u64 v) { return v == 0; })) continue;
     wide.set(row);
-    for (i64 dy = reach; dy >= 0; --dy) {  // half-widths grow as dy falls
+    for (i64 dy = reach; dy >= 0; --dy) {  // half-widths grow as dy decreases
       wide.grow_to(half[dy]);
       for (const i64 yy : {y - dy, y + dy}) {
         if (yy < 0 || yy >= h) continue;
@@ -188,7 +188,7 @@ std::vector<i64> boundary(const T *gt, const T *pred, i64 h, i64 w, const std::v
   const auto a = outline_bits(gt, h, w), b = outline_bits(pred, h, w);
   double last_radius = -1;
   for (const double radius : radii) {
-    if (radius == last_radius) {  // small cells: several scales give the same disc
+    if (radius == last_radius) {  // for small cells, several scales give the same disc
       for (int k = 0; k < 3; ++k) out.push_back(out[out.size() - 3]);
       continue;
     }

@@ -166,7 +166,7 @@ class Zip {
  private:
   std::shared_ptr<zip::Archive> archive_;
 
-  std::shared_ptr<zip::Archive> open() const {  // a reader that is under way keeps the file open
+  std::shared_ptr<zip::Archive> open() const {  // a running reader keeps the file open
     auto a = archive_;
     if (!a) throw zip::Error("the release was closed");
     return a;

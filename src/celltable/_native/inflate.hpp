@@ -221,7 +221,7 @@ struct Decoder {
     while (i && (*segments)[i - 1].first >= to) --i;
     const size_t last = i;
     while (i && (*segments)[i - 1].second > from) --i;
-    if (i == last) return;  // nothing but zeros
+    if (i == last) return;  // only zeros
     size_t a = std::max(from, (*segments)[i].first), b = std::min(to, (*segments)[last - 1].second);
     while (a < b && !out[a]) ++a;
     while (b > a && !out[b - 1]) --b;

@@ -24,7 +24,7 @@ struct JsonError {  // malformed text, at a byte of the whole document
 };
 struct NeedMore {};  // the window ends inside a value: slide it and read the value again
 
-constexpr size_t padding = 64;  // zero bytes after every text, so that a block may be read at once
+constexpr size_t padding = 64;  // zero bytes after every text, so that a whole block can be read
 constexpr int max_depth = 900;  // json.loads gives up near 1,000
 
 // Where the bytes are. Reads are at absolute positions, so several threads may read at once.
@@ -107,7 +107,7 @@ class Cursor {
     return escaped ? unescape(raw) : std::string(raw);
   }
 
-  // A number token; integers come back as such where they fit.
+  // A number token; integers are returned as integers if they fit.
   bool at_number() {  // also NaN, Infinity and -Infinity, as Python writes them
     const char c = peek("a value");
     return c == '-' || (c >= '0' && c <= '9') || c == 'N' || c == 'I';
@@ -236,7 +236,7 @@ class Cursor {
     }
   }
   // Find the end of a list of numbers written as Python writes them ("1.5, -2"), `q` behind its bracket, by bit masks
-  // of 64 characters; null where the list is written differently or wrongly, which is left to `number`.
+  // of 64 characters; null if the list is written differently or wrongly, which is left to `number`.
   static const char *skip_usual([[maybe_unused]] const char *q, [[maybe_unused]] const char *end) {
 #if defined(__SSE2__)
     uint64_t digit_before = 0, comma_before = 1, point_before = 0, minus_before = 0, space_before = 0, zero_before = 0;
@@ -274,7 +274,7 @@ class Cursor {
 #endif
     return nullptr;
   }
-  // Skips a list of numbers or of lists of numbers: true if it is one of these, not empty, and holds nothing else.
+  // Skips a list of numbers or of lists of numbers: true if it is one of these, not empty, and contains nothing else.
   bool skip_polygons() {
     ++p;  // the bracket
     if (peek("a list") == ']') {
@@ -379,7 +379,7 @@ class Cursor {
       out += static_cast<char>(0xc0 | (c >> 6));
       out += static_cast<char>(0x80 | (c & 63));
     } else if (c < 0x10000) {
-      if (c >= 0xd800 && c < 0xe000) c = 0xfffd;  // half of a surrogate pair means nothing
+      if (c >= 0xd800 && c < 0xe000) c = 0xfffd;  // half of a surrogate pair is invalid
       out += static_cast<char>(0xe0 | (c >> 12));
       out += static_cast<char>(0x80 | ((c >> 6) & 63));
       out += static_cast<char>(0x80 | (c & 63));

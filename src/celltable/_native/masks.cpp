@@ -95,7 +95,7 @@ Lost paint(const Batch &masks, Size size, const std::int32_t *labels, const i64 
   std::vector<i64> left(n, 0);
   std::vector<char> any(n, 0);
   Runs runs;
-  for (i64 k = 0; k < n; ++k) {  // with positions + 1 first, so that what is painted over is known
+  for (i64 k = 0; k < n; ++k) {  // first with positions + 1, so that painted-over cells are known
     const i64 i = order[k];
     if (i < 0 || i >= n) throw MaskError("order names a mask that does not exist");
     masks.read(i, size, runs);

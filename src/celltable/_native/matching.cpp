@@ -104,7 +104,7 @@ void match(const Setting &s, const Scene &scene) {
                         *end = scene.candidates.data() + scene.starts[d + 1];
         double best = bar;
         std::int32_t m = -1;
-        for (const Candidate *k = c; k != end; ++k)  // of equal IoU the last wins
+        for (const Candidate *k = c; k != end; ++k)  // of equal IoUs, the last wins
           if (!skip[k->gt] && !taken[k->gt] && k->iou >= best) best = k->iou, m = k->gt;
         if (m < 0)
           for (const Candidate *k = c; k != end; ++k)

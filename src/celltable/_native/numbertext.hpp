@@ -19,7 +19,7 @@ class Text {
   Text(const Text &) = delete;
   Text &operator=(const Text &) = delete;
   ~Text() { std::free(held_); }
-  // Room for `n` more bytes; the caller writes there and calls `took` with the first byte behind.
+  // Make room for `n` more bytes; the caller writes there and calls `took` with the end of what it wrote.
   char *room(std::size_t n) {
     if (capacity_ - size_ < n) grow(n);
     return held_ + size_;
@@ -40,7 +40,7 @@ class Text {
  private:
   void grow(std::size_t n) {
     const std::size_t wanted = std::max(2 * capacity_, size_ + n + (std::size_t(1) << 15));
-    void *bigger = std::realloc(held_, wanted);  // moves pages instead of copying them where texts are long
+    void *bigger = std::realloc(held_, wanted);  // moves pages instead of copying them if texts are long
     if (!bigger) throw std::bad_alloc();
     held_ = static_cast<char *>(bigger), capacity_ = wanted;
   }

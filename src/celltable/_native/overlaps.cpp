@@ -126,7 +126,7 @@ class Overlaps {
  private:
   static constexpr std::uint32_t kNone = ~std::uint32_t(0), kLarge = std::uint32_t(1) << 31;
   static constexpr std::size_t kNear = std::size_t(1) << 20;  // labels below are looked up in a table
-  static constexpr i64 kPixelsOfThread = i64(1) << 20;        // fewer are not worth a thread
+  static constexpr i64 kPixelsOfThread = i64(1) << 20;        // a thread is not worth it for fewer
   struct Bounds {                                             // far sides excluded
     std::int32_t x0 = std::numeric_limits<std::int32_t>::max(), y0 = x0, x1 = 0, y1 = 0;
     void include(const Bounds &b) {
@@ -179,7 +179,7 @@ class Overlaps {
     return static_cast<std::uint32_t>(label);
   }
 
-  // Background with background is counted too and left out at the end: runs alternate too fast for a branch.
+  // Background with background is also counted and dropped at the end: runs alternate too fast for a branch.
   template <class T> void note(T va, T vb, i64 from, i64 to, i64 r) {
     const std::uint32_t a = narrow(va, large_a_), b = narrow(vb, large_b_);
     std::uint32_t at;

@@ -89,7 +89,7 @@ inline void encode_box(const u8 *first, size_t stride, size_t y0, size_t y1, siz
     }
   }
   if (on) {
-    const size_t stop = x1 * height;  // only where the box reaches the last row
+    const size_t stop = x1 * height;  // only if the box reaches the last row
     area += static_cast<int64_t>(stop - done);
     if (stop < total) {
       s.counts.push_back(static_cast<uint32_t>(stop - done));
@@ -126,7 +126,7 @@ inline void sparse_mask(Scratch &s, Mask &m) {
   if (room / 1100 > s.file.size) throw Error("the PNG pixel data is cut short");
   u8 *raw = s.zero_buffer(room);
   s.segments.clear();
-  struct Cleaner {  // whatever happens, the buffer is zero again afterwards
+  struct Cleaner {  // clears the buffer again, whatever happens
     Scratch &s;
     u8 *raw;
     size_t stride, room;
@@ -205,7 +205,7 @@ inline void general_mask(Scratch &s, Mask &m) {
 }
 
 inline void decode_mask(const u8 *p, size_t n, uint64_t max_pixels, Scratch &s, Mask &m) {
-  if (n >= 26 && be32(p + 12) == 0x49484452) {  // IHDR: known even where the rest is damaged
+  if (n >= 26 && be32(p + 12) == 0x49484452) {  // IHDR: known even if the rest is damaged
     m.width = static_cast<int32_t>(std::min<uint32_t>(be32(p + 16), 0x7FFFFFFF));
     m.height = static_cast<int32_t>(std::min<uint32_t>(be32(p + 20), 0x7FFFFFFF));
     m.kind = static_cast<uint16_t>(p[25] << 8 | p[24]);

@@ -38,7 +38,7 @@ using namespace nb::literals;
 
 // The detections of one category at one threshold, prepared once for all resamples.
 struct Walk {
-  struct Mixed {              // detections of one image and score, some true and some false, which repeat as a block
+  struct Mixed {              // detections of one image with equal scores, true and false, which repeat as a block
     std::size_t from, to;     // places in the order
     std::size_t first, last;  // of their steps
     std::int32_t misses;
@@ -164,7 +164,7 @@ class Curve {
       places[j].upto = sum += places[j].copies;
     }
   }
-  // Replay the copies of a mixed block, one whole copy after the other.
+  // Replay the copies of a mixed block, one whole copy after another.
   void repeat(const Ranked &r, const Walk &walk, const Walk::Mixed &block, const Place *place, std::int32_t copies,
               std::int32_t passed, std::size_t &c) {
     const std::size_t room =

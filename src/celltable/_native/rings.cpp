@@ -16,7 +16,7 @@ class Simple {
 
   void ring(const std::int32_t *points, i64 n, bool hole) {
     if (!hole && turns(points, n, 0) <= 2 &&
-        turns(points, n, 1) <= 2) {  // convex along rows and columns: without a pocket
+        turns(points, n, 1) <= 2) {  // convex along rows and columns: no concavities
       stack_.resize(static_cast<std::size_t>(n));
       for (i64 k = 0; k < n; ++k) stack_[static_cast<std::size_t>(k)] = {points[2 * k], points[2 * k + 1]};
       return emit(0);
@@ -50,7 +50,7 @@ class Simple {
   std::vector<Point> stack_;
   std::vector<std::uint32_t> places_;  // hash of points → where they are in stack_; those removed from it match nothing
 
-  // How often a coordinate turns from growing to shrinking or back, once around.
+  // How often a coordinate turns between growing and shrinking along the ring.
   static i64 turns(const std::int32_t *points, i64 n, int axis) {
     i64 found = 0;
     std::int32_t first = 0, last = 0;

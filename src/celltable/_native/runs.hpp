@@ -165,7 +165,7 @@ inline i64 common_pixels(const Run *a, const Run *a_end, const Run *b, const Run
   while (a != a_end && b != b_end) {
     const i64 low = std::max(a->start, b->start), high = std::min(a->end, b->end);
     if (high > low) n += high - low;
-    const bool step = a->end < b->end;  // without a branch: which one ends first is a coin toss
+    const bool step = a->end < b->end;  // without a branch, as either may end first
     a += step, b += !step;
   }
   return n;

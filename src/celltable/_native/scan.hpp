@@ -28,7 +28,7 @@ inline __m128i load(const void *p) { return _mm_loadu_si128(static_cast<const __
 // Bit k of the result: a[k] != b[k], for 16 pixels.
 template <class T> inline u64 differing16(const T *a, const T *b) {
   __m128i same;
-  if constexpr (std::is_floating_point_v<T>) {  // by value: 0 equals -0, NaN nothing
+  if constexpr (std::is_floating_point_v<T>) {  // by value: 0 equals -0, and NaN equals nothing
     u64 equal = 0;
     for (int k = 0; k < 16; k += 16 / static_cast<int>(sizeof(T))) {
       if constexpr (sizeof(T) == 8)

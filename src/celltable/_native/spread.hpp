@@ -31,7 +31,7 @@ template <class Make, class Work> void spread(i64 n, int threads, Make make, Wor
           if (k < failed) failed = k, error = std::current_exception();
         }
       }
-    } catch (...) {  // no state: nothing can be done on this thread
+    } catch (...) {  // without state, nothing can be done on this thread
       const std::lock_guard<std::mutex> guard(lock);
       if (!error) error = std::current_exception();
     }

@@ -102,7 +102,7 @@ struct Archive {
       const uint64_t where = le64(&end[at - 12]);
       uint64_t found = where;
       if (where > total || file->read(where, record, 56) != 56 || le32(record) != 0x06064b50) {
-        found = stop >= 76 ? stop - 76 : 0;  // its place if other bytes precede the zip
+        found = stop >= 76 ? stop - 76 : 0;  // its position if other bytes precede the zip
         if (file->read(found, record, 56) != 56 || le32(record) != 0x06064b50)
           throw Error("the zip is damaged: its zip64 directory is not where it should be");
       }
@@ -170,7 +170,7 @@ struct Archive {
       }
   }
 
-  // Flag names that the caller must check: folders, clutter, escapes from the folder. All others are plain.
+  // Flag names that the caller must check: folders, clutter, paths out of the folder. All others are plain.
   static bool suspicious(std::string_view s) {
     if (s.empty() || s[0] == '/' || s[0] == '.' || s.back() == '/' || (s.size() > 1 && s[1] == ':')) return true;
     for (size_t i = 0; i < s.size(); ++i)
@@ -209,7 +209,7 @@ struct Archive {
       throw Error("lies past the end of the zip; it is cut short, download it again");
   }
 
-  // Where the member's data begin.
+  // Return where the member's data begin.
   uint64_t data_offset(const Member &m, const u8 *local) const {
     if (le32(local) != 0x04034b50) throw Error("has no local header where the directory says; the zip is damaged");
     if (le16(local + 26) != m.name_length || std::memcmp(local + 30, names.data() + m.name, m.name_length))
@@ -229,7 +229,7 @@ struct Archive {
   // The packed bytes of a member; they stay valid until the window moves.
   const u8 *packed(const Member &m, Window &w) const {
     check(m);
-    // one read for header and data: the local extra field is seldom longer than 64 bytes
+    // one read for header and data: the local extra field is rarely longer than 64 bytes
     const uint64_t guess = 30 + m.name_length + m.packed;
     const u8 *local = w.at(*file, m.offset, static_cast<size_t>(guess));
     if (!local) throw Error("lies past the end of the zip; it is cut short, download it again");
