@@ -14,7 +14,7 @@ namespace {
 using namespace nb::literals;
 
 // Maximum-weight one-to-one assignment on a sparse bipartite graph. Every row may stay unassigned at weight 0, so the
-// result is what a dense solver finds on the matrix filled with zeros. Shortest augmenting paths with potentials: the
+// result is that of a dense solver on the matrix filled up with zeros. Shortest augmenting paths with potentials: the
 // search never leaves the neighbourhood of the row, so that the cost grows with the number of edges.
 struct Assignment {
   i64 rows, columns;

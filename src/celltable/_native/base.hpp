@@ -32,7 +32,7 @@ struct Size {
   i64 pixels() const { return h * w; }
 };
 
-// Whether pixels touch by corners as well as by edges.
+// Return whether pixels connect by corners as well as by edges.
 inline bool by_corners(int connectivity) {
   if (connectivity != 4 && connectivity != 8)
     throw MaskError("connectivity is " + std::to_string(connectivity) + "; expected 4 or 8");

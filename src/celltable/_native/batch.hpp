@@ -34,7 +34,7 @@ class Batch {
   i64 n_;
 };
 
-// A batch in the making. Also holds any other texts, such as packed polygons.
+// A batch under construction. Also holds other texts, such as packed polygons.
 struct BatchText {
   std::string text;
   std::vector<i64> starts{0};

@@ -1,4 +1,4 @@
-// Boxes, and the pairs of boxes that meet, found on a coarse grid.
+// Boxes, and the pairs of boxes that intersect, found on a coarse grid.
 #pragma once
 
 #include <algorithm>
@@ -93,7 +93,7 @@ template <class T> bool boxes_meet(const BasicBox<T> &a, const BasicBox<T> &b) {
   return a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
 }
 
-// Call f(i, j) once for every pair a[i], b[j] that meets: linear in the pairs.
+// Call f(i, j) once for every pair a[i], b[j] that intersects: linear in the pairs.
 template <class T, class F>
 void meeting_pairs(const std::vector<BasicBox<T>> &a, const std::vector<BasicBox<T>> &b, F f) {
   const BoxGrid<T> grid(b);

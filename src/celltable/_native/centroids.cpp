@@ -10,7 +10,7 @@ namespace {
 
 using namespace nb::literals;
 
-// Sums of x and of y over the pixels of each label of `ids`, which ascend.
+// Sum x and y over the pixels of each label of `ids`, which are ascending.
 template <class T> std::vector<i64> coordinate_sums(const T *map, i64 h, i64 w, const i64 *ids, i64 n) {
   std::vector<i64> sums(2 * n, 0);
   std::vector<u64> bits(words_of(w));

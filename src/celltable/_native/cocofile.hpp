@@ -1,4 +1,4 @@
-// The annotations of a COCO file as columns, read in one pass; segmentations stay in the file until they are asked for.
+// The annotations of a COCO file as columns, read in one pass; segmentations stay in the file until they are read.
 #pragma once
 
 #include <algorithm>
@@ -168,7 +168,7 @@ inline void read_box(Cursor &c, double *box) {
   if (good && n == 4) std::copy(found, found + 4, box);
 }
 
-// Read the shape of a segmentation, its size where it states one, and the place of its text.
+// Read the shape of a segmentation, its size if stated, and the place of its text.
 inline void read_shape(Cursor &c, Record &r) {
   const char first = c.peek("a segmentation");
   const i64 at = c.at();

@@ -65,7 +65,7 @@ auto polygons_of(const CocoFile &f, Rows rows) {
   return std::make_tuple(array(std::move(xy)), array(std::move(parts)), array(std::move(cells)));
 }
 
-// Rows of polygons as cells: read, drawn, measured and packed one after the other.
+// Rows of polygons as cells: read, drawn, measured and packed one after another.
 auto cells_of(const CocoFile &f, Rows rows, i64 h, i64 w) {
   check_rows(f, rows);
   if (h < 0 || w < 0 || h > 0xffffffffLL || w > 0xffffffffLL || h * w > 0xffffffffLL)

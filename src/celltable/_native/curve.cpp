@@ -14,27 +14,23 @@ namespace {
 
 using namespace nb::literals;
 
-// COCOeval.accumulate sorts all detections of a category by score, counts true and false positives up to each (tp, fp),
-// and computes recall tp / n_gt and precision tp / (fp + tp + spacing(1)) at every detection. It replaces each
-// precision by the greatest at or after it (the envelope), and reads, for each of 101 recall thresholds, precision and
-// score at the first detection whose recall reaches the threshold.
+// COCOeval.accumulate sorts all detections of a category by score, counts true and false positives up to each (tp,
+// fp), and computes recall tp / n_gt and precision tp / (fp + tp + spacing(1)) at every detection. It replaces each
+// precision by the highest at or after it (the envelope), and reads, for each of 101 recall thresholds, precision
+// and score at the first detection whose recall reaches the threshold.
 //
 // The walk below keeps only true positives. That gives the same doubles, bit for bit:
-// - Recall changes only at a true positive, so the first detection that reaches a threshold above 0 is one. (Threshold
-// 0 is
-//   reached by the very first detection, whatever it is, and is treated apart.)
+// - Recall changes only at a true positive, so the first detection that reaches a threshold above 0 is one.
+//   (Threshold 0 is reached by the very first detection, whatever it is, and is handled separately.)
 // - From one true positive to the next, tp is constant and fp does not fall, so precision does not rise. This also
-// holds
-//   after rounding, since IEEE division and addition are monotone in each operand. The greatest precision at or after a
-//   true positive is therefore taken at a true positive, and dropping the others changes no envelope.
+//   holds after rounding, since IEEE division and addition are monotone in each operand. The greatest precision at or
+//   after a true positive is therefore taken at a true positive, and dropping the others changes no envelope.
 // - A first detection that is not a true positive has precision 0 / (...) = 0, so its envelope is that of the first
-// true
-//   positive, or 0 without one.
+//   true positive, or 0 without one.
 // - tp and fp are whole numbers below 2^53, exact as doubles; (fp + tp) + spacing, tp / (...) and tp / n_gt are
-// evaluated in
-//   NumPy's order, and no compiler may contract them (-ffp-contract=off).
+//   evaluated in NumPy's order, and no compiler may contract them (-ffp-contract=off).
 //
-// A detection that is ignored counts for neither side and is passed over, as in the original.
+// A detection that is ignored counts for neither side and is skipped, as in the original.
 
 struct Hit {   // a true positive
   i64 tp, fp;  // up to and with it

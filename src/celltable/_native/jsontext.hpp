@@ -27,7 +27,7 @@ struct NeedMore {};  // the window ends inside a value: slide it and read the va
 constexpr size_t padding = 64;  // zero bytes after every text, so that a whole block can be read
 constexpr int max_depth = 900;  // json.loads gives up near 1,000
 
-// Where the bytes are. Reads are at absolute positions, so several threads may read at once.
+// A source of bytes. Reads are at absolute positions, so several threads may read at once.
 struct Source {
   virtual ~Source() = default;
   virtual size_t read(i64 at, char *to, size_t n) const = 0;  // fewer than n bytes only at the end

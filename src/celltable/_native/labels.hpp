@@ -1,4 +1,4 @@
-// Labels of a label map, numbered as they are met, and their runs by column.
+// Labels of a label map, numbered as they occur, and their runs by column.
 #pragma once
 
 #include <algorithm>
@@ -17,7 +17,7 @@ namespace celltable {
                   "; expected 0 for background and positive labels");
 }
 
-// Dense positions of labels in the order they are first met: a table for small labels, a hash for large ones.
+// Dense positions of labels in order of first occurrence: a table for small labels, a hash for large ones.
 class Numbering {
  public:
   template <class T> std::int32_t operator()(T value) {

@@ -1,4 +1,4 @@
-// Masks as run lengths: made, read, measured, painted, combined and cut without ever holding a stack of masks.
+// Masks as run lengths: made, read, measured, painted, combined and cut without a stack of masks in memory.
 #include <algorithm>
 
 #include "geometry.hpp"
@@ -54,7 +54,7 @@ Measures measures(const Batch &masks, Size size) {
   return out;
 }
 
-// The masks at some positions, in that order.
+// Return the masks at some positions, in that order.
 BatchText take(const Batch &masks, const i64 *where, std::size_t n) {
   BatchText out;
   out.starts.reserve(n + 1);
@@ -70,7 +70,7 @@ BatchText take(const Batch &masks, const i64 *where, std::size_t n) {
   return out;
 }
 
-// Which masks are not valid for the size, and why.
+// Say which masks are not valid for the size, and why.
 std::vector<std::pair<i64, std::string>> faults(const Batch &masks, Size size) {
   std::vector<std::pair<i64, std::string>> out;
   Runs runs;

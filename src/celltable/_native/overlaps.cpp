@@ -77,7 +77,7 @@ std::vector<std::int32_t> flat(const std::vector<Box> &boxes) {
 
 // ---------------------------------------------------------------- label maps
 
-// The overlap table of two label maps, added strip after strip: the pixels and the box of every pair of labels (a, b).
+// The overlap table of two label maps, added strip by strip: the pixels and the box of every pair of labels (a, b).
 class Overlaps {
  public:
   Overlaps() : index_(std::size_t(1) << 12, kNone), shift_(64 - 12) {}

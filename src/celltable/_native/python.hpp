@@ -1,4 +1,4 @@
-// The border with Python: array arguments, arrays made from vectors, batches of run lengths, errors, the GIL.
+// The boundary with Python: array arguments, arrays made from vectors, batches of run lengths, errors, the GIL.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -23,7 +23,7 @@ template <class T> using Table = nb::ndarray<const T, nb::ndim<2>, nb::c_contig,
 template <class T> using Stack = nb::ndarray<const T, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 template <class T> using Array = nb::ndarray<nb::numpy, T>;
 
-// A vector as a NumPy array that owns it, without a copy; of one axis unless a shape is given.
+// Turn a vector into a NumPy array that owns it, without a copy; one-dimensional unless a shape is given.
 template <class T, class... N> Array<T> array(std::vector<T> &&values, N... shape) {
   static T nothing{};
   auto *owned = new std::vector<T>(std::move(values));
@@ -33,7 +33,7 @@ template <class T, class... N> Array<T> array(std::vector<T> &&values, N... shap
   else return Array<T>(data, {owned->size()}, owner);
 }
 
-// A map of zeros (rows of w); its pages cost nothing until they are written.
+// Make a map of zeros (rows of w); its pages cost nothing until they are written.
 template <class T> class Zeros {
  public:
   explicit Zeros(Size size)

@@ -14,27 +14,26 @@ namespace {
 
 using namespace nb::literals;
 
-// A resample lists image i weights[i] times in a row. Sorting all its detections again for each of a thousand resamples
-// would cost most of the time; instead the detections are sorted once, and each counts `copies` times.
+// A resample lists image i weights[i] times in a row. Sorting all its detections again for each of a thousand
+// resamples would cost most of the time; instead the detections are sorted once, and each counts `copies` times.
 //
-// What is walked, and why the curve is bit for bit that of COCOeval.accumulate on the repeated images (see curve.cpp):
+// What is walked, and why the curve is bit for bit that of COCOeval.accumulate on the repeated images (see
+// curve.cpp):
 // - Sorting is stable, so the copies of a detection follow each other, unless its image has other detections of the
-// same
-//   score: then the copies repeat as a whole block, t f t f. The order inside matters only where the block holds both
-//   true and false positives ("mixed"); such blocks are replayed copy by copy. In any other block the order does not
-//   change the pair (tp, all) at the places that matter below, so each detection may take all its copies at once.
-// - Call a maximal row of true positives without a false one between them a run. Within it fp is constant and
-//   tp / (tp + fp + spacing) rises with tp: (t + 1) / (t + f + 1) - t / (t + f) = f / ((t + f)(t + f + 1)) >= 0, and
+//   same score: then the copies repeat as a whole block, t f t f. The order inside matters only where the block holds
+//   both true and false positives ("mixed"); such blocks are replayed copy by copy. In any other block the order does
+//   not change the pair (tp, all) at the places that matter below, so each detection may take all its copies at once.
+// - Call a maximal row of true positives without a false one between them a run. Within it fp is constant and tp /
+//   (tp + fp + spacing) rises with tp: (t + 1) / (t + f + 1) - t / (t + f) = f / ((t + f)(t + f + 1)) >= 0, and
 //   rounding is monotone. (spacing only matters where t + f = 1; from 2 on, adding it rounds back to t + f.) So the
-//   last of a run has its greatest precision, and the envelope at any place of the run is the greatest precision of the
-//   last places of this and later runs.
+//   last of a run has its greatest precision, and the envelope at any place of the run is the greatest precision of
+//   the last places of this and later runs.
 // - A threshold needs a number of true positives: `need_`, the least tp with tp / positives >= recall in double
-// arithmetic.
-//   The sampled precision is therefore the greatest over all run ends with tp >= need_, and 0 if there is none.
+//   arithmetic. The sampled precision is therefore the greatest over all run ends with tp >= need_, and 0 if there is
+//   none.
 // - Recording more places than run ends is harmless as long as each is a place that exists in the list, since its
-// precision
-//   is then one of those under the envelope. So it is enough to walk the true positives, recording the place after
-//   each, or the false ones, recording the place before each and the end: whichever are fewer.
+//   precision is then one of those under the envelope. So it is enough to walk the true positives, recording the
+//   place after each, or the false ones, recording the place before each and the end: whichever are fewer.
 
 // The detections of one category at one threshold, prepared once for all resamples.
 struct Walk {
@@ -189,8 +188,8 @@ class Curve {
   std::vector<double> precision_;
 };
 
-// Precision and recall of one area range and limit for each resample, in which image i is listed weights[b, i] times in
-// a row: among equal scores the detections of its first copy come before those of the second.
+// Precision and recall of one area range and limit for each resample, in which image i is listed weights[b, i] times
+// in a row: among equal scores the detections of its first copy come before those of the second.
 auto resample(Vector<double> score, Vector<std::int32_t> category, Vector<std::int32_t> image,
               Table<std::uint8_t> codes, Table<i64> n_gt, Table<i64> weights, Vector<double> recalls, double spacing,
               int threads) {

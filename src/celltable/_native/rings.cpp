@@ -1,4 +1,4 @@
-// The order of rings: each outer ring with the holes directly in it, the largest part first.
+// Order rings: each outer ring with the holes directly inside it, the largest part first.
 #include "writing.hpp"
 
 namespace celltable {

@@ -9,7 +9,7 @@
 
 namespace celltable {
 
-// Bit x says whether a[x] and b[x] differ, for x < n; the bits behind n are 0.
+// Bit x says whether a[x] and b[x] differ, for x < n; the bits after n are 0.
 template <class T> void unequal(const T *a, const T *b, i64 n, u64 *bits) {
   std::fill_n(bits, words_of(n), u64(0));
   mark_differing(a, b, n, bits);

@@ -13,7 +13,7 @@
 
 namespace celltable {
 
-// Reads segmentations in the order asked for, through a small window of the file.
+// Reads segmentations in the requested order, through a small window of the file.
 class Shapes {
  public:
   explicit Shapes(const CocoFile &file) : file_(file) {}

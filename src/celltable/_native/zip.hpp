@@ -33,7 +33,7 @@ inline uint16_t le16(const u8 *p) { return static_cast<uint16_t>(p[0] | p[1] << 
 inline uint32_t le32(const u8 *p) { return p[0] | uint32_t{p[1]} << 8 | uint32_t{p[2]} << 16 | uint32_t{p[3]} << 24; }
 inline uint64_t le64(const u8 *p) { return le32(p) | uint64_t{le32(p + 4)} << 32; }
 
-// A window on a file that reads ahead when it is asked for neighbours in order.
+// A window on a file that reads ahead when neighbouring members are read in order.
 class Window {
  public:
   const u8 *at(const File &file, uint64_t offset, size_t n) {
