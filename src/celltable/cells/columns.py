@@ -1,7 +1,7 @@
-"""What is known of each cell beside its mask: named columns, decoded when they are asked for.
+"""Columns of cells: everything known about each cell except its mask, decoded on access.
 
 A column is one value for all cells (text or boolean), a sequence with one value per cell, or None. In an array of
-floats NaN means what None means in a list.
+floats, NaN is the same as None in a list.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NAMES: Final = tuple(
 
 
 class Columns:
-    """Columns of `n` cells by name; those that are not given have the schema's default or are None.
+    """Columns of `n` cells by name; missing ones have the schema's default or are None.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Columns:
     values
         Columns by name.
     rows, where
-        Rows of a store, and which of them the cells are: columns that are not in `values` are read from there.
+        Rows of a store, and the positions of the cells in them; columns that are not in `values` are read from there.
 
     Raises
     ------
@@ -53,14 +53,14 @@ class Columns:
             if name not in NAMES:
                 raise InputError(f"cells have no column '{name}'; expected one of {', '.join(NAMES)}")
             if not plain(value) and len(value) != n:
-                raise InputError(f"column {name} has {len(value)} values for {n} instances; expected one each")
+                raise InputError(f"column {name} has {len(value)} values for {n} instances; expected one per instance")
         self.n = n
         self._values = dict(values)
         self._rows = rows
         self._where = where
 
     def raw(self, name: str) -> Any:
-        """The column as it is held: as `get` returns it, or as an Arrow array that is not decoded yet."""
+        """Return the stored column: as in `get`, or as an Arrow array that is not decoded yet."""
         if name not in self._values:
             if name not in NAMES:
                 raise InputError(f"cells have no column '{name}'; expected one of {', '.join(NAMES)}")
@@ -69,21 +69,21 @@ class Columns:
         return self._values[name]
 
     def get(self, name: str) -> Any:
-        """The column: one value for all cells, a list or array with one value per cell, or None."""
+        """Return the column: one value for all cells, a list or array with one value per cell, or None."""
         value = self.raw(name)
         if isinstance(value, pa.Array):
             self._values[name] = value = value.to_pylist()
         return value
 
     def listed(self, name: str) -> list[Any]:
-        """Expand a column to one value per cell, None where there is none."""
+        """Expand a column to one value per cell, with None for missing values."""
         value = self.get(name)
         if isinstance(value, np.ndarray):
             return _listed(value)
         return [value] * self.n if plain(value) else list(value)
 
     def floats(self, name: str) -> NDArray[np.float64] | None:
-        """A column of numbers as float64 (n,) or (n, k), NaN where there is none; None if there is no number at all."""
+        """Return a numeric column as float64 (n,) or (n, k), with NaN for missing values; None if all are missing."""
         value = self.get(name)
         if value is None:
             return None
@@ -94,7 +94,7 @@ class Columns:
         return None if np.isnan(array).all() else array
 
     def flags(self, name: str) -> NDArray[np.bool_] | None:
-        """A column of booleans, bool (n,); None if none is set."""
+        """Return a boolean column as bool (n,); None if no value is set."""
         value = self.get(name)
         if value is None or value is False:
             return None
@@ -102,14 +102,14 @@ class Columns:
         return flags if flags.any() else None
 
     def codes(self, name: str, vocabulary: tuple[str, ...]) -> NDArray[np.int64]:
-        """Positions of a text column's values in `vocabulary`, int64 (n,); -1 for None and for other values."""
+        """Return the positions of a text column's values in `vocabulary`, int64 (n,); -1 for None and other values."""
         if self._rows is not None and name not in self._values:
             return self._rows.codes(name, vocabulary)[self._where]
         index = {word: k for k, word in enumerate(vocabulary)}
         return np.array([index.get(value, -1) for value in self.listed(name)], np.int64)
 
     def picked(self, where: Where) -> Columns:
-        """The columns of some of the cells: of a slice, or of positions in any order."""
+        """Select some of the cells, by slice or by positions in any order."""
         n = len(range(self.n)[where]) if isinstance(where, slice) else len(where)
         values = {name: picked(value, where) for name, value in self._values.items()}
         if self._rows is None:
@@ -118,11 +118,11 @@ class Columns:
         return Columns(n, values, self._rows, at[where])
 
     def replaced(self, values: Mapping[str, Any]) -> Columns:
-        """The columns with some of them replaced."""
+        """Replace some of the columns."""
         return Columns(self.n, {**self._values, **values}, self._rows, self._where)
 
     def __iter__(self) -> Iterator[str]:
-        """The names of the columns that say something: those that are neither None nor the default."""
+        """List the columns that are neither None nor the default."""
         return (name for name in NAMES if not self._silent(name))
 
     def _silent(self, name: str) -> bool:
@@ -134,7 +134,7 @@ class Columns:
 
 
 def joined(parts: Sequence[Columns]) -> dict[str, Any]:
-    """The columns of several groups of cells after each other, without their ids."""
+    """Concatenate the columns of several groups of cells, without their ids."""
     columns = {}
     for name in NAMES:
         values = [part.get(name) for part in parts]

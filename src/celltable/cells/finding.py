@@ -1,4 +1,4 @@
-"""A defect of the data: what readers and checks report."""
+"""Findings: defects of the data that readers and checks report."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Finding:
     rule
         Name of a declared rule (`celltable.rules`), in kebab-case.
     message
-        What was found, where, and what became of it.
+        What was found, where, and how it was handled.
     severity
-        error, warning or note; that of the rule unless given.
+        error, warning or note; by default that of the rule.
     image_id, instance_id
-        None for a defect of the whole release; of the whole image.
+        None for a defect of the whole release or of the whole image, respectively.
     value
         The measured value, in the unit that the rule states.
 

@@ -1,4 +1,4 @@
-"""One image: its record, where its pixels are, and putting its channels together."""
+"""One image: its record, the locations of its pixels, and how its channels are combined."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from celltable.errors import InputError
 class Pixels:
     """Where pixels are: `member` of `source`; `index` is a row of an .npy or a page of a TIFF, `role` a channel name.
 
-    `source` is the key of an archive of the release (``""`` its folder); `channel` picks one channel of the file where
-    only that one holds the data (None takes all).
+    `source` is the key of an archive of the release (``""`` for its folder); `channel` picks one channel of the file if
+    only that one holds the data (None for all).
     """
 
     source: str
@@ -28,12 +28,12 @@ class Pixels:
 
 
 def compose(locations: Sequence[Pixels], read: Callable[[Pixels], NDArray[Any]]) -> NDArray[Any]:
-    """Put one image together from its files: read each, pick its channel, stack several along the last axis.
+    """Assemble an image from its files: read each, pick its channel, stack several along the last axis.
 
     Raises
     ------
     InputError
-        If there is no file, or the channels differ in size or type.
+        If there are no files, or the channels differ in size or type.
     """
     planes = []
     for where in locations:
@@ -46,7 +46,7 @@ def compose(locations: Sequence[Pixels], read: Callable[[Pixels], NDArray[Any]])
     layouts = {(p.shape, p.dtype.name) for p in planes}
     if len(layouts) > 1:
         each = "; ".join(f"{p.role or p.member} {a.shape} {a.dtype}" for p, a in zip(locations, planes, strict=True))
-        raise InputError(f"the channels of one image differ: {each}; expected one size and type")
+        raise InputError(f"the channels of one image differ: {each}; expected the same size and type")
     return np.stack(planes, axis=-1)
 
 

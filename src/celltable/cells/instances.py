@@ -1,4 +1,4 @@
-"""The cells of one image: their masks, and what is known of each."""
+"""The cells of one image: their masks and columns."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Instances:
     Parameters
     ----------
     rle
-        Their masks; the size of the image, areas and boxes are those of the masks.
+        The masks of the cells, which also give the image size, areas and boxes.
     **columns
-        Anything of `COLUMNS`: one value for all cells, or a sequence with one value per cell; in an array of floats NaN
-        means what None means in a list. `instance_id` defaults to 1..n, `kind` to ``"nucleus"``.
+        Any of `COLUMNS`: one value for all cells, or a sequence with one value per cell; in an array of floats, NaN is
+        the same as None in a list. `instance_id` defaults to 1..n, `kind` to ``"nucleus"``.
 
     Raises
     ------
@@ -119,7 +119,7 @@ class Instances:
 
     @classmethod
     def from_rle(cls, rle: Sequence[bytes] | RunLengths, size: tuple[int, int], **columns: Any) -> Instances:
-        """Make cells of compressed COCO counts.
+        """Make cells from compressed COCO counts.
 
         Raises
         ------
@@ -132,19 +132,19 @@ class Instances:
 
     @classmethod
     def from_label_map(cls, label_map: ArrayLike, **columns: Any) -> Instances:
-        """Make cells of a label map (0 = background), in ascending label order; `source_id` defaults to the labels."""
+        """Make cells from a label map (0 = background), in ascending label order; `source_id` defaults to labels."""
         ids, masks = from_label_map(np.asarray(label_map))
         columns.setdefault("source_id", [str(i) for i in ids.tolist()])
         return cls(masks, **columns)
 
     @classmethod
     def from_masks(cls, masks: Iterable[ArrayLike], size: tuple[int, int], **columns: Any) -> Instances:
-        """Make cells of boolean masks of the full image, which may overlap."""
+        """Make cells from full-size boolean masks, which may overlap."""
         return cls(Masks.from_arrays(masks, size), **columns)
 
     @classmethod
     def from_arrow(cls, table: pa.Table | pa.RecordBatch, size: tuple[int, int]) -> Instances:
-        """Make cells of all rows of an instances table, which are those of one image; masks are not copied."""
+        """Make cells from all rows of an instances table, which must belong to one image; masks are not copied."""
         return cls.of_rows(Rows(table), 0, int(table.num_rows), size)
 
     @classmethod
@@ -154,18 +154,18 @@ class Instances:
 
     @classmethod
     def concat(cls, parts: Sequence[Instances]) -> Instances:
-        """Put the cells of several groups of one image, at least one, after each other, numbered from 1."""
+        """Concatenate one or more groups of cells of the same image and number them from 1."""
         return cls(Masks.concat([part.rle for part in parts]), **joined([part.columns for part in parts]))
 
     def column(self, name: str) -> list[Any]:
-        """Expand a column to one value per cell, None where there is none."""
+        """Expand a column to one value per cell, with None for missing values."""
         made = {"instance_id": "ids", "area": "area", "bbox": "bbox"}.get(name)
         if name == "rle":
             return list(self.rle)
         return self.columns.listed(name) if made is None else list(getattr(self, made).tolist())
 
     def take(self, indices: ArrayLike) -> Instances:
-        """The cells at `indices` (positions, or one boolean per cell), in that order; their ids are kept."""
+        """Select the cells at `indices` (positions, or one boolean per cell), in that order, keeping their ids."""
         picked = np.asarray(indices)
         where = np.flatnonzero(picked) if picked.dtype == bool else picked.astype(np.intp)
         columns = self.columns
@@ -174,30 +174,30 @@ class Instances:
         return Instances._of(self.rle.take(where), columns.picked(where))
 
     def with_columns(self, **columns: Any) -> Instances:
-        """The same cells with some columns replaced."""
+        """Replace some columns of the cells."""
         return Instances._of(self.rle, self.columns.replaced(columns))
 
     def with_masks(self, rle: Masks) -> Instances:
-        """The same cells with other masks, one per cell."""
+        """Replace the masks of the cells, one per cell."""
         if len(rle) != len(self):
-            raise InputError(f"{len(rle)} masks for {len(self)} instances; expected one each")
+            raise InputError(f"{len(rle)} masks for {len(self)} instances; expected one per instance")
         return Instances._of(rle, self.columns)
 
     def label_map(self, policy: str = "last-wins") -> Flattened:
-        """Flatten into a label map of instance_ids, with a named overlap policy; the result states what was lost."""
+        """Flatten into a label map of instance ids under a named overlap policy; the result says what was lost."""
         return self.rle.flatten(self.ids, policy)
 
     def masks(self) -> list[NDArray[np.bool_]]:
-        """Decode each mask into booleans of the full image."""
+        """Decode each mask into a full-size boolean array."""
         return [self.rle.decode(k) for k in range(len(self))]
 
     def to_arrow(self, image_id: str) -> pa.Table:
-        """The cells as rows of the instances table."""
+        """Convert the cells to rows of the instances table."""
         return instances_table([(image_id, self)])
 
 
 def instances_table(images: Sequence[tuple[str, Instances]]) -> pa.Table:
-    """The cells of some images as rows of the instances table, made column by column."""
+    """Convert the cells of several images to rows of the instances table, column by column."""
     lengths = [len(cells) for _, cells in images]
     boxes = np.concatenate([np.zeros((0, 4), np.int32), *(cells.bbox for _, cells in images)])
     made = {f"bbox_{side}": np.ascontiguousarray(boxes[:, k]) for k, side in enumerate("xywh")}

@@ -1,4 +1,4 @@
-"""Rows of the instances table as they are read from a store, each column decoded at most once."""
+"""Rows of the instances table as read from a store, with each column decoded at most once."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ DEFAULTS: Final[Mapping[str, Any]] = {"kind": "nucleus", "ignore": False, "crowd
 
 
 class Rows:
-    """Rows of the instances table of one or several images, each column decoded at most once.
+    """Rows of the instances table of one or more images, with each column decoded at most once.
 
-    `Instances` made of stretches of it are views: their numbers and masks are not copied.
+    `Instances` made from slices of it are views: their numbers and masks are not copied.
     """
 
     def __init__(self, table: pa.Table | pa.RecordBatch) -> None:
@@ -31,7 +31,7 @@ class Rows:
         self._codes: dict[tuple[str, tuple[str, ...]], NDArray[np.int64]] = {}
 
     def masks(self, first: int, stop: int, size: tuple[int, int]) -> Masks:
-        """The masks of the rows `first` to ``stop - 1``, those of one image of `size`, with areas and boxes."""
+        """Return the masks of rows `first` to ``stop - 1`` (one image of `size`), with areas and boxes."""
         data, offsets, areas, boxes = self._masks
         return Masks(data, offsets[first : stop + 1], size, areas[first:stop], boxes[first:stop])
 
@@ -43,7 +43,7 @@ class Rows:
         return lengths.data, lengths.offsets, areas, np.stack(sides, axis=1).astype(np.int32, copy=False)
 
     def array(self, name: str) -> pa.Array:
-        """A column as one Arrow array."""
+        """Return a column as one Arrow array."""
         if name not in self._arrays:
             column = self.table.column(name)
             if isinstance(column, pa.ChunkedArray):
@@ -52,14 +52,14 @@ class Rows:
         return self._arrays[name]
 
     def part(self, name: str, where: Where) -> Any:
-        """A column of some of the rows; None where it says nothing, the default where it says no more than that."""
+        """Return a column of some of the rows; None if all values are null, the default if all are the default."""
         if name not in self._columns:
             self._columns[name] = self._decoded(name)
         value = picked(self._columns[name], where)
         return value if plain(value) else reduced(value, DEFAULTS.get(name))
 
     def codes(self, name: str, vocabulary: tuple[str, ...]) -> NDArray[np.int64]:
-        """Positions of a text column's values in `vocabulary`, int64 (n,); -1 for null and for other values."""
+        """Return the positions of a text column's values in `vocabulary`, int64 (n,); -1 for null and other values."""
         key = (name, vocabulary)
         if key not in self._codes:
             encoded = self.array(name).dictionary_encode()
@@ -81,17 +81,17 @@ class Rows:
         if name == "published_bbox":
             return _boxes(array)
         if pa.types.is_binary(array.type) or pa.types.is_list(array.type):
-            return array  # decoded cell by cell where it is asked for
+            return array  # decoded cell by cell on access
         return reduced(array.to_pylist(), DEFAULTS.get(name))
 
 
 def plain(value: Any) -> bool:
-    """Whether a column is one value for all cells."""
+    """Whether a column has one value for all cells."""
     return value is None or isinstance(value, str | bool | bytes)
 
 
 def picked(value: Any, where: Where) -> Any:
-    """A column of some of the cells."""
+    """Return a column of some of the cells."""
     if plain(value):
         return value
     if isinstance(value, pa.Array):
@@ -107,7 +107,7 @@ def picked(value: Any, where: Where) -> Any:
 
 
 def reduced(values: Any, default: Any) -> Any:
-    """None where no value says anything, the default where all are that."""
+    """Return None if all values are null, or the default if all values are the default."""
     if isinstance(values, np.ndarray):
         if values.dtype == bool:
             return values if values.any() or default is not False else False
@@ -120,7 +120,7 @@ def reduced(values: Any, default: Any) -> Any:
 
 
 def _boxes(array: pa.Array) -> Any:
-    """A column of lists of four numbers as float64 (n, 4), NaN where it is null; as a list where lengths differ."""
+    """Return a column of four-number lists as float64 (n, 4) with NaN for null, or as a list if lengths differ."""
     lengths = np.where(array.is_null().to_numpy(zero_copy_only=False), 0, np.diff(array.offsets.to_numpy()))
     given = lengths > 0
     if (lengths[given] != 4).any():

@@ -1,4 +1,4 @@
-"""One image with its cells, as readers yield and writers take it, and the change of one of its cells."""
+"""One image with its cells, as yielded by readers and taken by writers, and edits of single cells."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .instances import Instances
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image with its cells, as published: what readers yield and writers take.
+    """One image with its cells as published, yielded by readers and taken by writers.
 
-    `load_pixels` returns the pixels as an array (row, column) or (row, column, channel), untouched; None where a sample
-    has no pixels. `findings` are what the reader noticed about this image.
+    `load_pixels` returns the unchanged pixels as an array (row, column) or (row, column, channel); None if the sample
+    has no pixels. `findings` are those of the reader about this image.
     """
 
     image: Image
@@ -31,13 +31,13 @@ class Sample:
     def pixels(self) -> NDArray[Any]:
         """Load the pixels: (row, column) or (row, column, channel), bit depth and channels as published."""
         if self.load_pixels is None:
-            raise InputError(f"image {self.image.image_id} has no pixels: its reader names no pixel file")
+            raise InputError(f"image {self.image.image_id} has no pixels: its reader gives no pixel file")
         return self.load_pixels()
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One change of one cell: what a repair proposes and edits.parquet records.
+    """One change of one cell, proposed by a repair and recorded in edits.parquet.
 
     `before` is None for an added cell, `after` None for a removed one; both are Instances of length one.
     """

@@ -1,6 +1,6 @@
-"""Read pixels: from releases as downloaded (folders, zips, tars), common image files, and masks in bulk.
+"""Read pixels from releases as downloaded (folders, zips, tars), from common image files, and from masks in bulk.
 
-`open_release` opens a release once; its members are listed, matched and read in the same way, however it is packed.
+`open_release` opens a release once; its members are listed, matched and read the same way however it is packed.
 `read_pixels` and `image_info` decode one file, `read_located` the pixels that a row of a store points to, `open_strips`
 a label map too large for memory.
 """

@@ -1,4 +1,4 @@
-"""Zip and tar archives: members listed once, unsafe archives refused, reads verified; native code does the work."""
+"""Read zip and tar archives natively: list members once, refuse unsafe archives, verify what is read."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def open_archive(path: Path) -> Container:
 
 
 class Archive(Container):
-    """Shared by zip and tar: the listing with its safety rules, and temporary copies of members."""
+    """Base of zip and tar: lists members under safety rules and keeps temporary copies of them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -67,7 +67,7 @@ class Archive(Container):
         self._lock = threading.Lock()
 
     def folder(self) -> Path:
-        """The temporary folder of this archive, made when first needed."""
+        """The temporary folder of this archive, created when first needed."""
         if self._temporary is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="celltable-")
         return Path(self._temporary.name)
@@ -96,7 +96,7 @@ class Archive(Container):
 
 
 class Zip(Archive):
-    """A zip, its central directory parsed natively; members are verified by CRC-32 as they are read."""
+    """A zip whose central directory is parsed natively and whose members are verified by CRC-32 when read."""
 
     def __init__(self, path: Path) -> None:
         from celltable._native import codec
@@ -122,7 +122,7 @@ class Zip(Archive):
                 raise ArchiveError(f"{self.path.name}: two members are called {name!r}; the archive is refused.")
 
     def _tidy(self, names: list[str], sizes: list[int], suspects: list[int]) -> None:
-        """Drop folders and litter, mend harmless spellings, refuse the rest; only suspect names are examined."""
+        """Drop folders and litter, normalise harmless spellings, refuse the rest; only suspect names are examined."""
         junk: Counter[str] = Counter()
         for i in suspects:
             name, number = names[i], i
@@ -271,7 +271,9 @@ def _unpack(path: Path, opener: Callable[[Path], IO[bytes]], target: Path) -> No
                 if done > limit:
                     raise ArchiveError(f"{path}: unpacks to more than {limit:,} bytes; refused as a bomb.")
                 if done % (64 * _BLOCK) < _BLOCK and shutil.disk_usage(target).free < 64 * _BLOCK:
-                    raise ArchiveError(f"{path}: no room to unpack it in {target.parent}; set TMPDIR to a larger disk.")
+                    raise ArchiveError(
+                        f"{path}: no space to unpack it in {target.parent}; set TMPDIR to a larger disk."
+                    )
                 out.write(block)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as exc:
         raise ArchiveError(f"{path}: the archive is damaged or cut short ({exc}); download it again.") from exc

@@ -1,4 +1,4 @@
-"""Windows bitmaps, with their file header (.bmp) or without (.dib, as written by the Cellomics ArrayScan)."""
+"""Read Windows bitmaps with a file header (.bmp) or without (.dib, as written by the Cellomics ArrayScan)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Bitmap:
     alpha: bool
 
     def grey(self, data: bytes) -> bool:
-        """Whether the pixels are grey levels: the palette is the ramp from black to white."""
+        """Whether the pixels are grey levels, that is, the palette is a ramp from black to white."""
         if self.bits != 8:
             return False
         table = np.frombuffer(data[self.palette : self.palette + 4 * self.colours], np.uint8)
@@ -104,7 +104,7 @@ def _indices(rows: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
 
 
 def _by_pillow(data: bytes, name: str) -> NDArray[Any]:
-    """Decode run-length coded and 16-bit bitmaps, too rare for code of our own."""
+    """Decode run-length coded and 16-bit bitmaps, which are too rare for code of our own."""
     from PIL.BmpImagePlugin import BmpImageFile, DibImageFile
 
     opener = BmpImageFile if data.startswith(b"BM") else DibImageFile

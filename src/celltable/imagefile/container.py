@@ -1,4 +1,4 @@
-"""One interface to what a release is packed in (folder, zip, tar), and what is refused in it."""
+"""The common interface to folders, zips and tars, and the rules for what is refused in them."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ class Container(ABC):
             If there is none.
         """
         if name not in self.sizes:
-            raise NotFoundError(f"{self.path.name} has no member '{name}'; it has {len(self.sizes):,} others.")
+            raise NotFoundError(f"{self.path.name} has no member '{name}' among its {len(self.sizes):,} members.")
         return name
 
 
 def litter_kind(name: str) -> str | None:
-    """Name the kind of operating-system litter that a member is; None for others.
+    """Name the kind of operating-system litter, or None if the member is not litter.
 
     >>> litter_kind("__MACOSX/a/._b.png"), litter_kind("a/.DS_Store"), litter_kind("a/b.png")
     ('__MACOSX/', '.DS_Store', None)

@@ -13,19 +13,19 @@ from celltable.errors import ImageFileError
 
 from . import bmp
 
-TAIL_BYTES: Final = 1 << 10  # further from the end than this, the end marker is searched in the whole file
+TAIL_BYTES: Final = 1 << 10  # the end marker is searched here first, then in the whole file
 BITMAP_HEADER_BYTES: Final = 256
 PNG_END: Final = b"IEND\xaeB`\x82"
 JPEG_END: Final = b"\xff\xd9"
 END: Final = {"png": PNG_END, "jpeg": JPEG_END}
 _SCAN: Final = 0xDA
-_OFFSETS, _COUNTS = (273, 324), (279, 325)  # of strips and of tiles
-_WHOLE: Final = {3: "H", 4: "I", 13: "I", 16: "Q"}  # TIFF types of whole numbers
+_OFFSETS, _COUNTS = (273, 324), (279, 325)  # TIFF tags, of strips and of tiles
+_WHOLE: Final = {3: "H", 4: "I", 13: "I", 16: "Q"}  # integer types of TIFF
 _MAX_PAGES: Final = 1 << 16
 
 
 def cut_short(data: bytes, image_format: str) -> str:
-    """Say how a file is truncated; empty if it is complete. `image_format` is that of `format_of`.
+    """Say how a file is truncated; empty if it is complete. `image_format` is as returned by `format_of`.
 
     Examines PNG, JPEG, TIFF and plain bitmaps; other kinds count as complete.
 
@@ -80,7 +80,7 @@ def _jpeg_ends(data: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How a TIFF stores numbers: byte order, and field sizes of BigTIFF or classic TIFF."""
+    """How a TIFF stores numbers: byte order, and field sizes of classic TIFF or BigTIFF."""
 
     order: str
     big: bool

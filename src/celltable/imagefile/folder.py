@@ -1,4 +1,4 @@
-"""A folder of loose files, and the archives in it."""
+"""Read a folder of loose files and the archives in it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Folder(Container):
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Treat a file that is gone or not readable as damage to that item, as in an archive."""
+    """Treat a missing or unreadable file as damage to that item, as in an archive."""
     try:
         yield
     except OSError as exc:
@@ -83,7 +83,7 @@ def open_folder(root: Path) -> dict[str, Container]:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, int]]:
-    """Yield (POSIX path, size) of every file; links are followed, each folder is entered once."""
+    """Yield (POSIX path, size) of every file, following links but entering each folder only once."""
     seen: set[tuple[int, int]] = set()
     pending = [""]
     while pending:

@@ -1,4 +1,4 @@
-"""The pixels that a row of a store points to: a member of a release that each process opens once and keeps open."""
+"""Read the pixels that a store's row points to, from a release that each process opens once and keeps open."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def read_located(where: Release | str | Path, member: str, index: int | None = N
     where
         An opened release; or the path of an archive or folder, opened on first use and kept for the next call.
     member
-        POSIX path in it.
+        POSIX path within it.
     index
         Row of an .npy (read through a memory map) or page of a TIFF.
 
     Raises
     ------
     NotFoundError, ArchiveError, ImageFileError
-        If it is not there or cannot be decoded.
+        If it does not exist or cannot be decoded.
     """
     if isinstance(where, Release):
         return _of(where, member, index)
@@ -47,7 +47,7 @@ def read_located(where: Release | str | Path, member: str, index: int | None = N
 
 
 def _of(release: Release, member: str, index: int | None) -> NDArray[Any]:
-    """Find the member in the only source of the release that has it."""
+    """Find the only source of the release that has the member."""
     sources = [s.key for s in release.sources if release.has(s.key, member)]
     if len(sources) != 1:
         where = "is in none of its sources" if not sources else f"is in several of its sources: {sources}"
@@ -68,7 +68,7 @@ def _loose(folder: Path, member: str, index: int | None) -> NDArray[Any]:
 
 def _release(path: Path) -> Release:
     if not path.exists():
-        raise NotFoundError(f"{path} does not exist; the pixels were there when the data set was read.")
+        raise NotFoundError(f"{path} does not exist any more; the pixels were there when the data set was read.")
     stat = path.stat()
     key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
     with _lock:
@@ -82,7 +82,7 @@ def _release(path: Path) -> Release:
 
 @atexit.register
 def forget() -> None:
-    """Close every release that is kept open and remove its temporary files."""
+    """Close all releases that are kept open and remove their temporary files."""
     with _lock:
         while _opened:
             _opened.popitem()[1].close()

@@ -1,4 +1,4 @@
-"""One-object mask images in bulk: decode many PNGs into compressed COCO run lengths, areas and boxes."""
+"""Decode many single-object mask PNGs into compressed COCO run lengths, areas and boxes."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ _MODES = {
 
 @dataclass(frozen=True, slots=True)
 class MaskBatch:
-    """The results of decoding n mask files, in the requested order.
+    """The result of decoding n mask files, in the requested order.
 
     Foreground is every pixel with a colour sample above zero; an alpha channel does not count.
 
     Attributes
     ----------
     counts
-        Run lengths of the full image; empty where the file could not be read.
+        Run lengths of the full image; empty if the file could not be read.
     areas
         int64 (n,), foreground pixels.
     boxes
         int32 (n, 4): x, y, width, height of the tight box; zeros for an empty mask.
     sizes
-        int32 (n, 2): height and width; zeros where the header could not be read.
+        int32 (n, 2): height and width; zeros if the header could not be read.
     values_ok
-        bool (n,): no sample other than 0 and the largest value of the bit depth (255).
+        bool (n,): whether all samples are 0 or the largest value of the bit depth (255).
     alpha_ok
-        bool (n,): no alpha channel, or a constant one.
+        bool (n,): whether the alpha channel is missing or constant.
     modes
-        Colour type of each file as Pillow names it (``"L"``, ``"RGBA"``, ``"I;16"``, …); ``""`` where unknown.
+        Colour type of each file as Pillow names it (``"L"``, ``"RGBA"``, ``"I;16"``, …); ``""`` if unknown.
     errors
         (position, message) of each file that could not be read.
     """
@@ -69,13 +69,13 @@ class MaskBatch:
         return len(self.counts)
 
     def masks(self, size: tuple[int, int]) -> tuple[NDArray[np.intp], Masks]:
-        """The masks of `size` (height, width), and their positions in the batch."""
+        """Select the masks of `size` (height, width), and their positions in the batch."""
         where = np.flatnonzero((self.sizes == size).all(axis=1))
         counts = self.counts if len(where) == len(self) else self.counts.take(where)
         return where, Masks.of(counts, size, self.areas[where], self.boxes[where])
 
     def take(self, indices: Sequence[int]) -> MaskBatch:
-        """Some of the files, in the order of `indices`."""
+        """Select some of the files, in the order of `indices`."""
         where = np.asarray(indices, np.intp)
         place = {k: i for i, k in enumerate(where.tolist())}
         return MaskBatch(
@@ -90,7 +90,7 @@ class MaskBatch:
         )
 
     def with_arrays(self, arrays: Mapping[int, NDArray[Any]]) -> MaskBatch:
-        """The batch with some files, by position, replaced by pixels (row, column) that were read in another way."""
+        """Replace some files, by position, with pixels (row, column) that were read in another way."""
         if not arrays:
             return self
         drawn = {k: Masks.from_arrays([a], (int(a.shape[0]), int(a.shape[1]))) for k, a in arrays.items()}
@@ -110,7 +110,7 @@ class MaskBatch:
 
 
 def from_native(decoded: tuple[Any, ...], names: Sequence[str]) -> MaskBatch:
-    """Make a MaskBatch of what the compiled decoder returns for members of those names."""
+    """Make a MaskBatch from the compiled decoder's result for members of these names."""
     counts, areas, boxes, heights, widths, values_ok, alpha_ok, types, faults = decoded
     errors = [(i, f"{names[i]}: {text}") for i, text in faults]
     modes = [_MODES.get(divmod(number, 256), "") for number in types.tolist()]
@@ -126,7 +126,7 @@ class MaskReader(Protocol):
 
 
 def gather(members: Sequence[tuple[MaskReader, str]], workers: int) -> MaskBatch:
-    """Decode members of one or several containers; the order is kept."""
+    """Decode members of one or several containers, keeping their order."""
     containers = {id(c): c for c, _ in members}
     if not members:
         from celltable._native import codec

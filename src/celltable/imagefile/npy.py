@@ -1,4 +1,4 @@
-"""NumPy's .npy files as memory maps or single rows; pickled objects are never loaded."""
+"""Read NumPy's .npy files as memory maps or single rows; pickled objects are never loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAGIC = b"\x93NUMPY"
 
 
 def header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read (shape, Fortran order, dtype); leave the file at the first value.
+    """Read (shape, Fortran order, dtype), leaving the file at the first value.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def row(array: NDArray[Any], index: int, name: str) -> NDArray[Any]:
     Raises
     ------
     NotFoundError
-        If there is no such row.
+        If the row does not exist.
     """
     if array.ndim < 3 or not 0 <= index < len(array):
         raise NotFoundError(f"{name} has no row {index}: its shape is {array.shape}.")
@@ -81,7 +81,7 @@ def row(array: NDArray[Any], index: int, name: str) -> NDArray[Any]:
 def let_go(array: NDArray[Any], index: int) -> None:
     """Release the memory of a row that was read from a memory-mapped array, so that resident memory stays small.
 
-    Does nothing for other arrays, or where the system does not support it.
+    Does nothing for other arrays, or if the system does not support it.
     """
     if not isinstance(array, np.memmap) or not array.flags.c_contiguous or not hasattr(mmap, "MADV_DONTNEED"):
         return

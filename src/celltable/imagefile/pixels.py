@@ -1,4 +1,4 @@
-"""Decode one image file, or only its header: PNG, TIFF, BMP and DIB, JPEG, NPY; the content decides, not the name."""
+"""Decode one image file or its header (PNG, TIFF, BMP, DIB, JPEG, NPY), judged by content and not by name."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TIFF_ERRORS: Final = (  # raised by tifffile and its decoders on damaged files
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """The contents of a header: size in px, channels, NumPy name of the sample type, format, pages or rows."""
+    """What a header states: size in px, channels, NumPy name of the sample type, format, pages or rows."""
 
     height: int
     width: int
@@ -87,7 +87,7 @@ def format_of(data: bytes) -> Format | None:
 def read_pixels(data: bytes, name: str, index: int | None = None) -> NDArray[Any]:
     """Decode an image: (row, column) or (row, column, channel), bit depth and channels as stored.
 
-    Palettes become RGB or RGBA, samples of less than 8 bits are scaled to 0-255 as every viewer does.
+    Palettes become RGB or RGBA; samples of less than 8 bits are scaled to 0-255, as in every viewer.
 
     Parameters
     ----------
@@ -96,14 +96,14 @@ def read_pixels(data: bytes, name: str, index: int | None = None) -> NDArray[Any
     name
         For messages only; the content decides the format.
     index
-        Page of a TIFF or row of an .npy; required for a file of several.
+        Page of a TIFF or row of an .npy; required if there are several.
 
     Raises
     ------
     ImageFileError
         If the file is damaged, cut short, too large or in no known format.
     NotFoundError
-        If there is no such page or row.
+        If the page or row does not exist.
     """
     image_format = format_of(data)
     if image_format is None:
@@ -114,7 +114,7 @@ def read_pixels(data: bytes, name: str, index: int | None = None) -> NDArray[Any
         array = npy.decoded(data, name)
         return array if index is None else npy.row(array, index, name)
     if index not in (None, 0):
-        raise NotFoundError(f"{name} is a {image_format} file of one image; it has no page {index}.")
+        raise NotFoundError(f"{name} is a {image_format} file with a single image; it has no page {index}.")
     decoders: dict[str, Callable[[bytes, str], NDArray[Any]]] = {"png": _read_png, "jpeg": _read_jpeg}
     return decoders.get(image_format, _read_bmp)(data, name)
 
@@ -246,7 +246,7 @@ def _read_jpeg(data: bytes, name: str) -> NDArray[Any]:
 def _npy_info(data: bytes, name: str) -> ImageInfo:
     shape, _, dtype = npy.header(io.BytesIO(data), name)
     if not 2 <= len(shape) <= 4:
-        raise ImageFileError(f"{name}: an array of shape {shape} is no image; expected 2 to 4 axes.")
+        raise ImageFileError(f"{name}: an array of shape {shape} is not an image; expected 2 to 4 axes.")
     if len(shape) == 4:
         return ImageInfo(shape[1], shape[2], shape[3], dtype.name, "npy", shape[0])
     if len(shape) == 3 and shape[2] > 16:  # (image, row, column): no image has that many channels
@@ -296,7 +296,7 @@ def _page(tiff: Any, name: str, index: int | None) -> Any:
             raise NotFoundError(f"{name} has no page {index}; it has {count}.")
         return tiff.pages[index]
     if count > 1 and any(p.shape == first.shape and not p.is_reduced for p in list(tiff.pages)[1:]):
-        raise ImageFileError(f"{name} has {count} pages; say which one is wanted with index=0 … {count - 1}.")
+        raise ImageFileError(f"{name} has {count} pages; choose one with index=0 … {count - 1}.")
     return first
 
 

@@ -1,4 +1,4 @@
-"""A published release as downloaded (folder, zip, tar, or a folder of those): one sorted list of members."""
+"""Open a published release as downloaded (folder, zip, tar, or a folder of those) as one sorted list of members."""
 
 from __future__ import annotations
 
@@ -50,24 +50,24 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseReference(work.Reference["Release"]):
-    """A release by its path; `sources` are the key and size in bytes of each source, which must be the same there."""
+    """Reference to a release by path; `sources` holds the key and size in bytes of each source, to verify it there."""
 
     path: str
     sources: tuple[tuple[str, int], ...]
 
     def open(self) -> Release:
-        """Open the release in this process; it is closed when nothing uses it any more."""
+        """Open the release in this process; it is closed when nothing uses it any longer."""
         if not Path(self.path).exists():
             raise ReleaseError(
-                f"{work.this_machine()} does not see {self.path}; every worker needs the release under the same path, "
+                f"{work.this_machine()} cannot see {self.path}; every worker needs the release at the same path, "
                 "on a shared disk or as a copy."
             )
         release = open_release(self.path)
         weakref.finalize(release, _close, tuple(release._containers.values()))
         if release.reference.sources != self.sources:
             raise ReleaseError(
-                f"{self.path} is not the same to {work.this_machine()} as it was where the work began: its files have "
-                "other names or sizes. Run the command again when the release no longer changes."
+                f"{self.path} differs on {work.this_machine()} from where the work began: its files have other names "
+                "or sizes. Run the command again once the release no longer changes."
             )
         return release
 
@@ -80,12 +80,12 @@ def _close(containers: Iterable[Container]) -> None:
 class Release:
     """An opened release; made by `open_release`. A context manager, safe to read from several threads.
 
-    It pickles as a `ReleaseReference`: another process opens it once, under the same path.
+    It pickles as a `ReleaseReference`, so that another process opens it once, at the same path.
 
     Attributes
     ----------
     path, top
-        What was opened, and its name without the suffix of an archive.
+        The path that was opened, and its name without an archive suffix.
     sources
         The archives, and the folder with key ``""`` if there are loose files, sorted by key.
     ignored
@@ -105,7 +105,7 @@ class Release:
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
-        """Every member of every source, sorted by source and name; litter of operating systems is left out."""
+        """All members of all sources, sorted by source and name, without operating-system litter."""
         sizes = {key: self._containers[key].sizes for key in sorted(self._containers)}
         return tuple(Entry(key, name, sizes[key][name]) for key in sizes for name in sorted(sizes[key]))
 
@@ -117,7 +117,7 @@ class Release:
 
     @property
     def reference(self) -> ReleaseReference:
-        """A reference by which another process opens this release."""
+        """Reference by which another process opens this release."""
         return ReleaseReference(str(self.path.resolve()), tuple((s.key, s.size) for s in self.sources))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -133,10 +133,10 @@ class Release:
     def match(self, pattern: re.Pattern[str] | str) -> list[tuple[Entry, re.Match[str]]]:
         """Return the members whose path ends with a match of the pattern, in the order of `entries`.
 
-        The path starts with the name of the opened folder or archive (without suffix), so that a pattern which names
-        the top folder is found in ``stage1_train.zip`` without one, in a folder passed one level too high or too low,
-        and in a doubled ``X/X/``. The pattern must match whole path components up to the end; where several tails
-        match, the longest counts.
+        The path starts with the name of the opened folder or archive (without suffix), so that a pattern with the top
+        folder also matches in ``stage1_train.zip`` without one, in a folder passed one level too high or too low, and
+        in a doubled ``X/X/``. The pattern must match whole path components up to the end; if several tails match, the
+        longest counts.
         """
         tail = _tail(pattern if isinstance(pattern, str) else pattern.pattern, _flags(pattern))
         prefixes = {key: self._prefix(key) for key in self._containers}
@@ -171,11 +171,11 @@ class Release:
         Raises
         ------
         ArchiveError
-            If the member is damaged, encrypted, a decompression bomb or too large to hold; the message names it.
+            If the member is damaged, encrypted, a decompression bomb or too large for memory; the message names it.
         """
         if entry.size > MAX_READ_BYTES:
             raise ArchiveError(
-                f"{entry.name} unpacks to {entry.size:,} bytes; expected {MAX_READ_BYTES:,} or less in one piece. "
+                f"{entry.name} unpacks to {entry.size:,} bytes; expected {MAX_READ_BYTES:,} or less. "
                 "It is damaged or a decompression bomb."
             )
         return self._container(entry.source).read(entry.name)
@@ -185,7 +185,7 @@ class Release:
         return self._container(entry.source).head(entry.name, n)
 
     def extract(self, entry: Entry) -> Path:
-        """Return a file that holds only the member: its own, or a temporary copy that exists until `close`."""
+        """Return a file that holds only the member: the original, or a temporary copy that exists until `close`."""
         path, offset = self._container(entry.source).extract(entry.name)
         if offset == 0 and path.stat().st_size == entry.size:
             return path
@@ -205,7 +205,7 @@ class Release:
         return mapped(path, offset, entry.size, entry.name)
 
     def read_masks(self, entries: Iterable[Entry], workers: int = 1) -> MaskBatch:
-        """Decode one-object mask PNGs into compressed COCO run lengths on `workers` threads."""
+        """Decode single-object mask PNGs into compressed COCO run lengths on `workers` threads."""
         from .masks import gather
 
         return gather([(self._container(e.source), e.name) for e in entries], workers)
@@ -236,7 +236,7 @@ class Release:
     def cut_short(self, entry: Entry) -> str:
         """Say how an image member is truncated; empty if it is complete. The pixels are not decoded.
 
-        The end of PNG and JPEG files is examined, and the header of bitmaps; for a TIFF, the place of every strip is
+        The end of PNG and JPEG files and the header of bitmaps are examined; for a TIFF, the position of every strip is
         compared with the file size (nothing is read again after `image_info`). PNG and JPEG files that are compressed
         in an archive are not examined, because they would have to be unpacked.
 
@@ -265,10 +265,10 @@ class Release:
         return _cut_short(self.read(entry)) if kind in (*END, "tiff") else ""
 
     def hash_sources(self, progress: Progress | None = None) -> dict[str, str]:
-        """Compute the SHA-256 of each source by key; the folder's is that of its list of names, sizes and SHA-256.
+        """Compute the SHA-256 of each source by key; for the folder, that of its list of names, sizes and SHA-256.
 
-        Of loose files over 256 MiB (unpacked arrays), 64 MiB spread over the file are hashed: enough to notice another
-        file, and there is no published checksum to compare with. Archives are always hashed whole.
+        For loose files over 256 MiB (unpacked arrays), 64 MiB spread over the file are hashed, which is enough to
+        notice another file; they have no published checksum to compare with. Archives are always hashed whole.
 
         `progress` is called with the number of bytes read since its last call.
         """
@@ -296,7 +296,7 @@ def open_release(path: str | Path) -> Release:
     Raises
     ------
     NotFoundError
-        If nothing is there.
+        If the path does not exist.
     ReleaseError
         If the folder is empty, or the file is not an archive.
     ArchiveError
@@ -369,5 +369,5 @@ def _every_block(size: int) -> range:
 
 
 def _some_blocks(size: int) -> list[int]:
-    """Return the first block, the last, and others at equal distances between them."""
+    """Return the first block, the last, and others evenly spaced between them."""
     return [k * (size - _BLOCK) // (_SAMPLED_BLOCKS - 1) for k in range(_SAMPLED_BLOCKS)]

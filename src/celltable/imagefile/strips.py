@@ -1,4 +1,4 @@
-"""A label map on disk, read some rows at a time: a TIFF of any size and compression that is never held whole."""
+"""Read a label map on disk some rows at a time: a TIFF of any size and compression, never held in memory whole."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from celltable.errors import ImageFileError, MaskError, NotFoundError
 from .container import MAX_PIXELS
 from .pixels import TIFF_ERRORS
 
-IN_MEMORY: Final = 1 << 28  # bytes; a larger map that is read whole goes to a temporary file
+IN_MEMORY: Final = 1 << 28  # bytes; a larger map read whole goes to a temporary file
 MAX_STRIP: Final = 2 * MAX_PIXELS  # px of one strip or row of tiles; 20,000 squared in one strip is still read
-_Part = tuple[int, NDArray[Any], NDArray[Any], slice]  # number, the band, the rows asked for, their place in it
+_Part = tuple[int, NDArray[Any], NDArray[Any], slice]  # number, the band, the requested rows, their place in it
 Decode = Callable[..., tuple[NDArray[Any] | None, tuple[int, ...], tuple[int, ...]]]
 
 
@@ -31,20 +31,20 @@ class LabelStrips:
     """A label map (row, column) of integers in a TIFF; `strips[a:b]` reads rows a to b, `np.asarray` all.
 
     The file consists of bands: rows of tiles, or strips. The band read last is kept, so that reading downwards decodes
-    each once. Make one with `open_strips`.
+    each band once. Open one with `open_strips`.
 
     Attributes
     ----------
     path, shape, dtype
         The file, (height, width), and the type of the labels in native byte order.
     band
-        Rows per band: that of the file, or any number where the labels are uncompressed.
+        Rows per band: that of the file, or any number if the labels are uncompressed.
     tile
         Columns per tile; the width if the file has strips.
     offsets, counts
-        Where each tile or strip begins in the file, and its bytes (0: it is missing, and holds background).
+        Offset and bytes of each tile or strip in the file (0 bytes: it is missing and stands for background).
     order
-        Byte order of a plain file: "<" or ">"; "" where its strips or tiles have to be decoded.
+        Byte order of an uncompressed file, "<" or ">"; "" if its strips or tiles have to be decoded.
     """
 
     path: Path
@@ -61,13 +61,13 @@ class LabelStrips:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the whole map in memory."""
+        """Size of the whole map in memory, in bytes."""
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         start, stop, step = rows.indices(self.shape[0])
         if step != 1:
-            raise ValueError(f"rows are read one after another; found a step of {step}")
+            raise ValueError(f"rows are read consecutively; found a step of {step}")
         return self.rows(start, max(start, stop))
 
     def rows(self, start: int, stop: int) -> NDArray[Any]:
@@ -85,7 +85,7 @@ class LabelStrips:
         return out
 
     def read_into(self, start: int, out: NDArray[Any]) -> None:
-        """Read as many rows as `out` (contiguous, of this dtype) has, from row `start`; raises as `rows` does."""
+        """Fill `out` (contiguous, of this dtype) with rows from row `start`; raises like `rows`."""
         if not out.size:
             return
         if self.order:
@@ -104,7 +104,7 @@ class LabelStrips:
 
     @cached_property
     def whole(self) -> NDArray[Any]:
-        """Return all rows: a memory map of the file if uncompressed, else in memory, or of a temporary file if many."""
+        """Return all rows: memory-mapped from the file if uncompressed, else in memory or in a temporary file."""
         if self.order == ("<" if sys.byteorder == "little" else ">"):
             return np.memmap(self.path, self.dtype, "r", self.offsets[0], self.shape)
         if self.nbytes <= IN_MEMORY:
@@ -190,21 +190,21 @@ class LabelStrips:
 
 
 def open_strips(path: str | Path, index: int | None = None) -> LabelStrips | None:
-    """Open a TIFF of one plane of integers as `LabelStrips`, however large; None if it holds anything else.
+    """Open a TIFF with one plane of integers as `LabelStrips`, however large; None if it holds anything else.
 
-    Only the header is read. A file of one compressed strip is decoded whole when its first row is asked for.
+    Only the header is read. A file with one compressed strip is decoded whole when its first row is requested.
 
     Parameters
     ----------
     index
-        Page of the file; required for a file of several.
+        Page of the file; required if there are several.
 
     Raises
     ------
     ImageFileError
         If the file is damaged, or a single strip or row of tiles in it is larger than what celltable decodes at once.
     NotFoundError
-        If there is no such page.
+        If the page does not exist.
     """
     import tifffile
 

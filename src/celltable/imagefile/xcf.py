@@ -1,4 +1,4 @@
-"""Layers of a GIMP XCF file of version 0: RGB and grey, with raw, run-length coded or zlib-compressed tiles.
+"""Read the layers of a GIMP XCF file of version 0: RGB and grey, with raw, run-length coded or zlib tiles.
 
 The layout follows GIMP's own description (devel-docs/xcf.txt): all integers are unsigned 32-bit big-endian, pointers
 are absolute file offsets. Every offset and size is checked; nothing is trusted.
@@ -42,7 +42,7 @@ def read_layers(data: bytes, name: str, only: Sequence[str] = ()) -> tuple[tuple
     try:
         return _Reader(data).layers(only)
     except (struct.error, IndexError, ValueError, zlib.error) as exc:
-        raise ImageFileError(f"{name} is not a whole XCF file of version 0: {exc}") from exc
+        raise ImageFileError(f"{name} is not a complete XCF file of version 0: {exc}") from exc
 
 
 class _Reader:

@@ -1,9 +1,9 @@
-"""The classical floor: Otsu's threshold and a watershed, for nuclei on dark field, bright field and H&E, untrained.
+"""An untrained baseline for nuclei: Otsu's threshold and a watershed, for dark field, bright field and H&E.
 
-Every trained model has to beat this one. It is deterministic and has no weights. The steps: find which channel and
-polarity make nuclei bright (`nucleus_signal`), smooth, threshold (Otsu 1979), fill, cut touching nuclei at the saddles
-of the distance map (h-maxima as markers), draw each nucleus at a threshold of its own, drop what is too small for the
-image, and score each nucleus by its contrast to its surroundings.
+Every trained model should beat it. It is deterministic and has no weights. The steps: find the channel and polarity
+that make nuclei bright (`nucleus_signal`), smooth, threshold (Otsu 1979), fill holes, split touching nuclei at the
+saddles of the distance map (h-maxima as markers), redraw each nucleus at its own threshold, drop objects that are too
+small for the image, and score each nucleus by its contrast to its surroundings.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Field = Literal["dark", "bright", "stain"]
 
 NUCLEUS_NAMES: Final = ("nucleus", "nuclei", "nuclear", "dna", "dapi", "hoechst", "draq5", "w1", "c5")
 DARK: Final = 0.35  # a coloured image whose median is below this share of white has a dark background
-COLOUR: Final = 0.03  # mean spread of the colours, of the white level, above which an image is coloured
+COLOUR: Final = 0.03  # mean colour spread, as a share of the white level, above which an image counts as coloured
 # Optical densities of haematoxylin, eosin and the residual in red, green, blue: Ruifrok & Johnston 2001,
 # Anal Quant Cytol Histol 23:291-299, as in the authors' ImageJ plug-in.
 STAINS: Final = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105), (0.268, 0.570, 0.776))
 EDGE: Final = 0.6  # a nucleus ends where its signal falls below this share of its mean above background
-UNEVEN: Final = 0.35  # background spread, of the foreground's height, from which illumination counts as uneven
+UNEVEN: Final = 0.35  # background spread, as a share of the foreground's height, that counts as uneven illumination
 
 
 def predict(
@@ -45,14 +45,14 @@ def predict(
     Parameters
     ----------
     pixels
-        (row, column) or (row, column, channel), any number type. Of several channels the one that `image` names a
-        nuclear stain is used, else the first; three are taken for colours, a constant fourth for opacity.
+        (row, column) or (row, column, channel), any numeric type. Of several channels, the one that `image` names as a
+        nuclear stain is used, else the first; three are taken as colours, a constant fourth as opacity.
     image
-        Its channel names and pixel roles are looked at.
+        Record of the image; its channel names and pixel roles are used.
     sigma
         Gaussian smoothing, px.
     h
-        Depth of a saddle of the distance map that divides two nuclei, px.
+        Minimum depth of a saddle of the distance map that separates two nuclei, px.
     min_area, min_share
         A nucleus smaller than `min_area` px² or than this share of the image's median nucleus is dropped.
 
@@ -74,10 +74,10 @@ def predict(
 
 
 def nucleus_signal(pixels: ArrayLike, image: Image | None = None) -> tuple[Float, Field]:
-    """One plane in which nuclei are bright, float32 (row, column), and what kind of image it was taken from.
+    """Extract one plane in which nuclei are bright, float32 (row, column), and say which type of image it is from.
 
-    A coloured image on a bright ground is separated into its stains and the haematoxylin kept; a coloured one on a dark
-    ground gives its brightest colour; a grey one is turned over where its background is the bright side.
+    A coloured image with a bright background is separated into stains, and haematoxylin is kept; with a dark
+    background, its brightest colour is taken; a grey image is inverted if its background is bright.
 
     >>> plane, field = nucleus_signal(np.array([[200, 200, 200], [200, 40, 200]], np.uint8))
     >>> field, plane.tolist()
@@ -109,7 +109,7 @@ def _floats(plane: NDArray[Any]) -> Float:
 
 
 def _nuclear_channel(array: NDArray[Any], image: Image | None) -> NDArray[Any]:
-    """The plane, or the three colours, that show nuclei."""
+    """Pick the plane, or the three colours, that show nuclei."""
     depth = array.shape[2]
     names = _channel_names(image, depth)
     for i, name in enumerate(names):
@@ -135,7 +135,7 @@ def _full(kind: np.dtype[Any]) -> float:
 
 
 def _upright(plane: Float) -> tuple[Float, Field]:
-    """Orient the plane so that its background is low: the median is closer to the background's end."""
+    """Orient the plane so that its background is dark; the median is closer to the background's end."""
     low, middle, high = np.percentile(plane[::2, ::2] if plane.size > 4096 else plane, (0.5, 50, 99.5))
     if middle - low > high - middle:
         return plane.max() - plane, "bright"
@@ -143,7 +143,7 @@ def _upright(plane: Float) -> tuple[Float, Field]:
 
 
 def _haematoxylin(colours: tuple[Float, Float, Float], white: float) -> Float:
-    """Amount of haematoxylin by colour deconvolution (Ruifrok & Johnston), in optical density."""
+    """Compute the amount of haematoxylin by colour deconvolution (Ruifrok & Johnston), in optical density."""
     stains = np.asarray(STAINS)
     stains /= np.linalg.norm(stains, axis=1, keepdims=True)
     weights = np.linalg.inv(stains)[:, 0]
@@ -162,7 +162,7 @@ def segment(
     min_area: float = 20.0,
     min_share: float = 0.15,
 ) -> NDArray[np.int32]:
-    """Label map (0 = background) of the bright objects of one plane; parameters as of `predict`.
+    """Segment the bright objects of one plane into a label map (0 = background); parameters as in `predict`.
 
     >>> spots = np.zeros((40, 60), np.float32); spots[5:15, 5:15] = 9; spots[20:35, 30:45] = 7
     >>> int(segment(spots).max())
@@ -187,7 +187,7 @@ def segment(
 
 
 def _flattened(smooth: Float, field: Field) -> Float:
-    """Take the local background off where illumination is uneven, and always in bright field (cytoplasm is grey)."""
+    """Subtract the local background if illumination is uneven, and always in bright field (cytoplasm is grey)."""
     from scipy import ndimage
 
     if field == "stain":
@@ -209,7 +209,7 @@ def _flattened(smooth: Float, field: Field) -> Float:
 
 
 def _otsu(values: Float) -> float | None:
-    """Threshold of the largest between-class variance of 256 bins (Otsu 1979, IEEE SMC 9:62); None if constant."""
+    """Find the threshold of largest between-class variance, 256 bins (Otsu 1979, IEEE SMC 9:62); None if constant."""
     if not np.ptp(values) > 0:
         return None
     counts, edges = np.histogram(values, bins=256)
@@ -222,7 +222,7 @@ def _otsu(values: Float) -> float | None:
 
 
 def _opened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Opening by the 3 × 3 cross; beyond the border everything counts as foreground, so that cut nuclei stay whole."""
+    """Open with the 3 × 3 cross; pixels beyond the border count as foreground, so that cut nuclei stay whole."""
     near = np.pad(mask, 1, constant_values=True)
     near = near[1:-1, 1:-1] & near[:-2, 1:-1] & near[2:, 1:-1] & near[1:-1, :-2] & near[1:-1, 2:]
     wide = np.pad(near, 1)
@@ -231,7 +231,7 @@ def _opened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The mask with its holes: background parts (by edges) that do not reach the border."""
+    """Fill the holes of the mask: background parts (edge-connected) that do not reach the border."""
     from scipy import ndimage
 
     parts, n = ndimage.label(~mask)
@@ -243,7 +243,7 @@ def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _divide(foreground: NDArray[np.bool_], h: float, sigma: float) -> NDArray[np.int32]:
-    """Watershed on the distance map; basins whose dividing saddle is less than `h` deep are one nucleus.
+    """Apply a watershed to the distance map; basins separated by a saddle less than `h` deep become one nucleus.
 
     Merging basins by depth equals a watershed from the h-maxima (Soille 2003, Morphological Image Analysis, 6.3.4 and
     9.2) without the reconstruction, which would take most of the time.
@@ -261,7 +261,7 @@ def _divide(foreground: NDArray[np.bool_], h: float, sigma: float) -> NDArray[np
 
 
 def _merged(basins: NDArray[np.int32], distance: Float, n: int, h: float) -> NDArray[np.int32]:
-    """New label of each basin 0..n after joining neighbours, highest saddle first, where the lower top is within h."""
+    """Relabel basins 0..n after joining neighbours, highest saddle first, if the lower peak is within h of it."""
     tops = np.zeros(n + 1, np.float32)
     np.maximum.at(tops, basins.ravel(), distance.ravel())
     parent = list(range(n + 1))
@@ -281,7 +281,7 @@ def _merged(basins: NDArray[np.int32], distance: Float, n: int, h: float) -> NDA
 
 
 def _saddles(basins: NDArray[np.int32], distance: Float) -> list[tuple[float, int, int]]:
-    """(height, a, b) of the highest pass between each two neighbouring basins, highest first."""
+    """List (height, a, b) of the highest pass between each pair of neighbouring basins, highest first."""
     sides = []
     for first, second in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
         a, b = basins[first], basins[second]
@@ -318,7 +318,7 @@ def _drop_small(labels: NDArray[np.int32], min_area: float, min_share: float) ->
 
 
 def _contrast(signal: Float, labels: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Score of each label 1..n: d / (1 + d), d = (mean inside - mean of the 3-px ring) / (sum of deviations)."""
+    """Score each label 1..n as d / (1 + d), d = (mean inside - mean of the 3-px ring) / (sum of deviations)."""
     from scipy import ndimage
 
     n = int(labels.max(initial=0))
@@ -333,7 +333,7 @@ def _contrast(signal: Float, labels: NDArray[np.int32]) -> NDArray[np.float64]:
 
 
 def _moments(signal: Float, labels: NDArray[Any], n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of the signal in each label 1..n (0 for none)."""
+    """Compute the mean and standard deviation of the signal in each label 1..n (0 for empty labels)."""
     at = np.flatnonzero(labels)
     numbers, values = labels.ravel()[at], signal.ravel()[at].astype(np.float64)
     counts = np.maximum(np.bincount(numbers, minlength=n + 1), 1)
@@ -347,13 +347,13 @@ MODEL = Model(
     name="otsu-watershed",
     title="Otsu threshold and watershed",
     description=(
-        "No training: nuclei by Otsu's threshold, divided by a watershed on the distance map; dark field, bright field "
-        "and H&E (colour deconvolution) are distinguished. The floor that every trained model has to beat."
+        "No training: nuclei by Otsu's threshold, split by a watershed on the distance map; dark field, bright field "
+        "and H&E (colour deconvolution) are distinguished. A baseline that every trained model should beat."
     ),
     predict=predict,
     options=(
         Option("sigma", 1.0, "Gaussian smoothing", low=0, unit="px"),
-        Option("h", 0.5, "depth of a saddle of the distance map that divides two nuclei", low=0, unit="px"),
+        Option("h", 0.5, "minimum depth of a saddle of the distance map that separates two nuclei", low=0, unit="px"),
         Option("min_area", 20.0, "area below which a nucleus is dropped", low=0, unit="px²"),
         Option("min_share", 0.15, "the same as a share of the image's median nucleus", low=0, high=1),
     ),

@@ -1,8 +1,8 @@
-"""Run one function over many items on threads, on processes or on a Dask cluster, in order and with progress.
+"""Run one function over many items on threads, processes or a Dask cluster, in order and with progress.
 
-`Runner` says where the work is done and maps a function over items there. Whatever is sent to another process pickles:
-functions of modules, frozen plug-ins, ids of images. What cannot be sent, or should not be (a store, a release), goes
-as a `Reference` and is opened once per process.
+`Runner` says where the work is done and maps a function over items there. Whatever is sent to another process must
+pickle: module-level functions, frozen plug-ins, image ids. What cannot or should not be sent (a store, a release) is
+replaced by a `Reference` and opened once per process.
 """
 
 from __future__ import annotations

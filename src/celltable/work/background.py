@@ -1,4 +1,4 @@
-"""One function on a thread of its own, beside the work of the caller."""
+"""Run a function on a background thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ R = TypeVar("R")
 
 @contextmanager
 def background(function: Callable[[], R]) -> Iterator[Callable[[], R]]:
-    """Run `function` on a thread beside the block; call what it yields to wait for the result.
+    """Run `function` on a thread while the block runs; call the yielded function to wait for the result.
 
     >>> with background(lambda: 6 * 7) as answer:
     ...     answer()

@@ -1,4 +1,4 @@
-"""The three places where work is done, behind one small interface."""
+"""Threads, processes and Dask clusters behind one small interface."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from celltable.errors import MissingExtraError, WorkerError
 
 from .task import packed, run
 
-ANSWER_S: Final = 10.0  # how long a scheduler may take to answer
-ARRIVE_S: Final = 60.0  # and its first worker to arrive
-COUNT_AGAIN_S: Final = 5.0  # workers of a cluster come and go
+ANSWER_S: Final = 10.0  # time for a scheduler to answer
+ARRIVE_S: Final = 60.0  # time for its first worker to arrive
+COUNT_AGAIN_S: Final = 5.0  # interval for recounting the workers of a cluster, which come and go
 
 
 class Pool(Protocol):
-    """Runs one function for any number of items; `result` waits for one of them."""
+    """Runs one function on any number of items; `result` waits for one of them."""
 
     def submit(self, item: Any) -> Any: ...
     def result(self, future: Any) -> Any: ...
@@ -85,7 +85,7 @@ def process_pool(function: Callable[[Any], Any], workers: int) -> Iterator[Pool]
 
 
 def _start_process() -> None:
-    """Leave Ctrl-C to the parent, and end with it however it ends."""
+    """Leave Ctrl-C to the parent process, and exit when it exits for any reason."""
     import multiprocessing
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -103,8 +103,8 @@ def _end_with(parent: Any) -> None:
 
 def _died() -> WorkerError:
     return WorkerError(
-        "a worker process died: it was killed, perhaps for want of memory (try fewer --workers), or could not start "
-        '(a script needs if __name__ == "__main__" around its call). Run the command again: what is complete is kept.'
+        "a worker process died: it was killed, perhaps out of memory (try fewer --workers), or could not start "
+        '(a script needs if __name__ == "__main__" around its call). Run the command again: finished work is kept.'
     )
 
 
@@ -125,12 +125,12 @@ class _Cluster:
             return future.result()
         except KilledWorker as exc:
             raise WorkerError(
-                f"several workers of the cluster died one after another over the same item ({exc}). Look into their "
-                "logs; often it is memory."
+                f"several workers of the cluster died one after another on the same item ({exc}). Check their logs; "
+                "often they run out of memory."
             ) from exc
         except CancelledError as exc:
             raise WorkerError(
-                "the connection to the Dask scheduler was lost. Run the command again: what is complete is kept."
+                "the connection to the Dask scheduler was lost. Run the command again: finished work is kept."
             ) from exc
         except ModuleNotFoundError as exc:
             raise WorkerError(
@@ -146,7 +146,7 @@ class _Cluster:
 
 @contextmanager
 def cluster_pool(function: Callable[[Any], Any], workers: int, scheduler: str | None) -> Iterator[Pool]:
-    """Workers of a Dask cluster: that of `scheduler`, else of the client in this process, else a local one."""
+    """Workers of a Dask cluster: of `scheduler` if given, else of this process's client, else a local cluster."""
     task = packed(function, "the work")
     with _client(workers, scheduler) as client:
         yield _Cluster(client, task)

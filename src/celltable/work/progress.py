@@ -1,4 +1,4 @@
-"""A progress bar for whatever is iterated."""
+"""Show a progress bar while iterating."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 R = TypeVar("R")
 
-SHOW_AFTER_S: Final = 2.0  # a bar for less would only flicker
+SHOW_AFTER_S: Final = 2.0  # a bar for shorter work would only flicker
 
 
 def track(items: Iterable[R], label: str, total: int | None = None) -> Iterator[R]:

@@ -1,4 +1,4 @@
-"""What travels to another process in place of something open: how to open it there."""
+"""References that are sent to another process instead of open objects, which it then opens itself."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
-KEPT: Final = 8  # things held open per process
+KEPT: Final = 8  # objects kept open per process
 _held: OrderedDict[tuple[int, Reference[Any]], Any] = OrderedDict()
 _lock = threading.RLock()  # opening one thing may open another: a scan opens its release
 
 
 class Reference(ABC, Generic[T]):
-    """How another process opens something that cannot be sent to it; subclasses are frozen dataclasses that pickle.
+    """Tells another process how to open something that cannot be sent to it; subclasses are frozen dataclasses.
 
-    A class whose objects travel returns ``(opened, (reference,))`` from its ``__reduce__``.
+    A class whose objects are sent this way returns ``(opened, (reference,))`` from its ``__reduce__``.
     """
 
     __slots__ = ()
@@ -30,12 +30,12 @@ class Reference(ABC, Generic[T]):
         Raises
         ------
         CelltableError
-            If it is not what it was when the reference was made, or this machine does not see it.
+            If it has changed since the reference was made, or this machine cannot see it.
         """
 
 
 def opened(reference: Reference[T]) -> T:
-    """Open what a reference means, or return what this process has opened for an equal reference before."""
+    """Open what a reference refers to, or return what this process already opened for an equal reference."""
     key = (os.getpid(), reference)  # a forked process must not share files with its parent
     with _lock:
         if key not in _held:
@@ -48,7 +48,7 @@ def opened(reference: Reference[T]) -> T:
 
 
 def this_machine() -> str:
-    """Name this process in a message: machine and process id."""
+    """Name this process for messages: machine and process id."""
     import socket
 
     return f"{socket.gethostname()} (process {os.getpid()})"

@@ -1,4 +1,4 @@
-"""Where work is done: an ordered map over threads, processes or a Dask cluster that behaves the same on each."""
+"""An ordered map over threads, processes or a Dask cluster that behaves the same on each."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ T = TypeVar("T")
 R = TypeVar("R")
 How = Literal["threads", "processes", "dask"]
 
-IN_FLIGHT: Final = 4  # items per worker that are being worked on or wait: memory stays bounded
+IN_FLIGHT: Final = 4  # items per worker that are running or waiting, so that memory stays bounded
 
 
 def default_workers() -> int:
-    """Count the cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """Where work is done, and by how many.
+    """Where work is done, and by how many workers.
 
     Attributes
     ----------
     workers
-        Threads, or processes; None for one per core. 1 with threads runs in the calling thread. A scheduler has its
-        own workers.
+        Number of threads or processes; None for one per core. One thread is the calling thread. A scheduler has its own
+        workers.
     how
-        ``threads`` (fastest to start, and most of the work is native code that runs beside Python's), ``processes``, or
-        ``dask``: a cluster of processes, local unless `scheduler` names one.
+        ``threads`` (fastest to start, and enough for native code, which releases Python's lock), ``processes``, or
+        ``dask``: a cluster of processes, local unless `scheduler` is given.
     scheduler
         Address of a Dask scheduler, ``tcp://host:8786``; implies ``how="dask"``. Its workers need this version of
-        celltable and must see the same files under the same paths.
+        celltable and must see the same files at the same paths.
 
     Raises
     ------
     CelltableError
-        If `workers` is less than 1, `how` is unknown, or a scheduler is named for processes.
+        If `workers` is less than 1, `how` is unknown, or a scheduler is given for processes.
     """
 
     workers: int | None = 1
@@ -53,7 +53,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
-            raise CelltableError(f"workers is {self.workers}; expected 1 or more (or none, for every core)")
+            raise CelltableError(f"workers is {self.workers}; expected 1 or more (or none, for one per core)")
         if self.how not in get_args(How):
             raise CelltableError(f"how is '{self.how}'; expected {', '.join(get_args(How))}.")
         if self.scheduler is not None and self.how == "processes":
@@ -79,21 +79,21 @@ class Runner:
         Parameters
         ----------
         function
-            Called once per item. To travel it must pickle, and may be called again if its worker dies.
+            Called once per item. For other processes it must pickle, and it is called again if its worker dies.
         items
             Consumed lazily: at most four items per worker are in flight.
         progress
-            A label for the progress bar on standard error; None shows none. The bar appears on a terminal only, after
-            two seconds.
+            Label of the progress bar on standard error; None for no bar. It appears only on a terminal, after two
+            seconds.
         total
             Number of items when `items` has no length.
 
         Raises
         ------
         WorkerError
-            If a worker dies (again and again, on a cluster), or function or items cannot be sent.
+            If a worker dies (repeatedly, on a cluster), or the function or items cannot be sent.
         Exception
-            Whatever `function` raised, with its notes; the items behind it are not run.
+            Whatever `function` raised, with its notes; later items are not run.
         """
         size = total if total is not None else (len(items) if isinstance(items, Sized) else None)
         results = self._results(function, items)

@@ -1,7 +1,7 @@
-"""A call that travels: a function pickled once for all its items, run in another process.
+"""Calls in another process: a function is pickled once for all its items.
 
-Function and items are sent as bytes, so that no scheduler looks into them, and what cannot be pickled is refused with a
-sentence before anything is sent.
+Function and items are sent as bytes, so that no scheduler inspects them, and anything that cannot be pickled is refused
+in one sentence before anything is sent.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def packed(value: Any, what: str) -> bytes:
 
 
 def run(function: bytes, item: bytes) -> Any:
-    """Unpickle and call, in the process that does the work; a function is unpickled once per process."""
+    """Unpickle and call in the worker process; a function is unpickled once per process."""
     call = _unpacked(function)
     try:
         return call(pickle.loads(item))
@@ -56,7 +56,7 @@ def _travels(exc: Exception) -> bool:
 
 
 def _plain(exc: Exception) -> CelltableError:
-    """What an exception that does not pickle says, notes included."""
+    """Return the text of an exception that does not pickle, including its notes."""
     plain = CelltableError(f"{type(exc).__name__}: {exc}")
     for note in getattr(exc, "__notes__", ()):
         plain.add_note(note)
