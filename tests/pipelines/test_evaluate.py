@@ -104,10 +104,10 @@ def test_results_for_unknown_images_are_refused_or_counted_and_reported(tmp_path
         result["image_id"] += 1000 * (result["image_id"] == last)
     (tmp_path / "results.json").write_text(json.dumps(results))
     sides = tmp_path / "gt.json", tmp_path / "results.json"
-    with pytest.raises(NotFoundError, match=f"{strangers} annotations belong to no image"):
+    with pytest.raises(NotFoundError, match=f"{strangers} annotations do not belong to any image"):
         evaluate(*sides, METRICS, missing="empty")
     scores = evaluate(*sides, METRICS, missing="empty", unknown="ignore", rounds=0)
-    assert f"{strangers} annotations belong to no image" in str(scores)
+    assert f"{strangers} annotations do not belong to any image" in str(scores)
     assert scores["pq_hovernet"].images["image_3"] == 0
 
 

@@ -1,1 +1,1 @@
-"""Notations that formats and data sets share: how a file spells cells, classes, polygons and image ids."""
+"""Notations shared by formats and data sets: how files spell cells, classes, polygons and image ids."""

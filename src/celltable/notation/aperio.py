@@ -1,4 +1,4 @@
-"""XML of Aperio ImageScope: its regions, and the cells that they outline."""
+"""Read Aperio ImageScope XML: its regions, and the cells that they outline."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ rule(
     "negative-roa",
     "Regions marked as negative",
     "note",
-    "NegativeROA marks a region to exclude; published nuclei carry it, too, and are read as cells. Value: regions.",
+    "NegativeROA marks a region to exclude, but published nuclei also carry it and are read as cells. Value: regions.",
     emitter="import aperio-xml, ingest kumar",
 )
 
 
 @dataclass(slots=True)
 class Document:
-    """What an XML file says: its regions in the order of the document."""
+    """The regions of an XML file, in document order."""
 
     scale: float | None = None
     name: str | None = None
@@ -57,7 +57,7 @@ class Document:
 
 
 def parse(data: bytes, name: str) -> Document:
-    """Parse a document; entities and document types, which only an attack needs here, are refused.
+    """Parse a document; refuse entities and document types, which only an attack would need here.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def cells_of(found: Document, good: list[int], image: Image, findings: list[Find
         findings.append(Finding("outside-image", message, "note", image.image_id, value=outside))
     if any(found.negative):
         n = sum(found.negative)
-        message = f"{n:,} regions are marked NegativeROA; read as cells, as the published nuclei are"
+        message = f"{n:,} regions are marked NegativeROA; read as cells, like the published nuclei"
         findings.append(Finding("negative-roa", message, "note", image.image_id, value=n))
     return Instances(polygon.to_masks(rings, image.size), **columns)
 

@@ -1,4 +1,4 @@
-"""COCO files as data: loading and checking their outline, numbering, and the keys beside those of COCO."""
+"""COCO files as data: loading and checking their structure, numbering, and the keys beyond those of COCO."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OWN: Final = {"image_id", "height", "width", "pixels", "dataset", "channels", "
 
 
 class Numbers:
-    """Distinct numbers: published ones where they are whole, large enough and new, the next free one otherwise.
+    """Hands out distinct numbers: the published one if it is a new integer and large enough, else the next free one.
 
     >>> numbers = Numbers(); [numbers.take(t) for t in ("7", "", "7", "0")]
     [7, 8, 9, 10]
@@ -28,11 +28,11 @@ class Numbers:
 
     def __init__(self, top: int = 0) -> None:
         self._used: set[int] = set()
-        self._run = range(0)  # numbers given one after the other, which are not in `_used`
+        self._run = range(0)  # consecutive numbers given, which are not in `_used`
         self._top = top
 
     def take(self, published: str | None, lowest: int = 1) -> int:
-        """A number not given before."""
+        """Return a number that was not given before."""
         number = int(published) if published and published.isascii() and published.isdecimal() else -1
         if number < lowest or number in self._used or number in self._run:
             number = self._top + 1
@@ -41,7 +41,7 @@ class Numbers:
         return number
 
     def take_many(self, published: Sequence[str | None] | None, n: int, lowest: int = 1) -> list[int]:
-        """As `take`, for `n` texts in their order, or for none.
+        """Like `take`, for `n` texts in order, or without texts.
 
         >>> numbers = Numbers(); numbers.take_many(["7", None, "7"], 3), numbers.take_many(None, 2)
         ([7, 8, 9], [10, 11])
@@ -73,7 +73,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A COCO file: its image and category records, the other keys of its head, and its annotations as columns."""
+    """A COCO file: its image and category records, its other top-level keys, and its annotations as columns."""
 
     images: list[dict[str, Any]]
     categories: list[dict[str, Any]]
@@ -82,17 +82,17 @@ class Document:
 
     @property
     def results(self) -> bool:
-        """The file is a list of predictions."""
+        """Whether the file is a list of predictions."""
         return self.file.results
 
 
 def load(path: Path) -> Document:
-    """Read a COCO file of instances (an object) or results (a list); outlines stay in the file until asked for.
+    """Read a COCO file of instances (an object) or results (a list); outlines are read from the file on demand.
 
     Raises
     ------
     NotFoundError, InputError
-        If there is no such file; if it is not JSON, or not COCO.
+        If the file does not exist; if it is not JSON, or not COCO.
     """
     from celltable._native.cocojson import CocoFile
 
@@ -111,12 +111,12 @@ def load(path: Path) -> Document:
 
 def _records(values: Any, what: str, path: Path) -> list[dict[str, Any]]:
     if not isinstance(values, list) or not all(isinstance(v, dict) for v in values):
-        raise InputError(f"{path.name}: {what} is not a list of objects, as COCO demands")
+        raise InputError(f"{path.name}: {what} is not a list of objects, as COCO requires")
     return values
 
 
 def kind_of(category: Mapping[str, Any]) -> str:
-    """Nucleus or cell, as the name or supercategory of a category says; nucleus where neither does.
+    """Return nucleus or cell according to a category's name or supercategory; nucleus if neither says.
 
     >>> kind_of({"name": "cell", "id": 1}), kind_of({"name": "Neoplastic"})
     ('cell', 'nucleus')
@@ -126,13 +126,13 @@ def kind_of(category: Mapping[str, Any]) -> str:
 
 
 def class_names(document: Document) -> tuple[str, ...]:
-    """The categories that are classes, in the order of the file; nucleus and cell say the kind alone."""
+    """List the categories that are classes, in file order; nucleus and cell only state the kind."""
     names = (str(category.get("name", category.get("id"))) for category in document.categories)
     return tuple(dict.fromkeys(name for name in names if name not in ("nucleus", "cell")))
 
 
 def extra_keys(image: Image) -> dict[str, Any]:
-    """The details of an image as further keys of its COCO record, only those that say something.
+    """Return the details of an image as additional keys of its COCO record, without empty ones.
 
     >>> extra_keys(Image("a", 1, 1, tissue="Colon", metadata={"plate": "3", "coco_id": "9"}))
     {'tissue': 'Colon', 'plate': 3}
@@ -149,7 +149,7 @@ def extra_keys(image: Image) -> dict[str, Any]:
 
 
 def image_of(record: Mapping[str, Any], image_id: str, size: tuple[int, int]) -> Image:
-    """The inverse of `extra_keys`: keys named as fields of an image, with values of their kind, fill these fields."""
+    """Invert `extra_keys`: keys named like fields of an image, with values of the right type, fill these fields."""
     values: dict[str, Any] = {}
     metadata = {"coco_id": as_text(record["id"])} if "id" in record else {}
     for key, value in record.items():
@@ -180,7 +180,7 @@ def _fits(key: str, value: Any) -> bool:
 
 
 def as_text(value: Any) -> str:
-    """A JSON value as metadata text: strings as they are unless they read as JSON themselves.
+    """Convert a JSON value to metadata text: strings are unchanged unless they parse as JSON themselves.
 
     >>> as_text("purple"), as_text(5), as_text("5"), decode_text(as_text("5"))
     ('purple', '5', '"5"', '5')
@@ -191,7 +191,7 @@ def as_text(value: Any) -> str:
 
 
 def decode_text(text: str) -> Any:
-    """The JSON value that `as_text` wrote."""
+    """Return the JSON value that `as_text` wrote."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):

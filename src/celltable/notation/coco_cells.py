@@ -1,4 +1,4 @@
-"""Reading COCO: every annotation a cell, what breaks a rule a finding."""
+"""Read COCO annotations: each one becomes a cell, and each violation of a rule a finding."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ rule(
 
 Named = tuple[Any, Image, list[Finding]]
 Rows = NDArray[np.int64]
-_OWN: Final = {  # keys beside those of COCO that the writer adds → what a value must be
+_OWN: Final = {  # keys that the writer adds to those of COCO → type of the value
     "parent": int,
     "celltable_id": int,
-    "instance_id": int,  # of older files; FiftyOne keeps the name for itself
+    "instance_id": int,  # in older files; FiftyOne reserves the name
     "truncated": bool,
     "annotator": str,
     "source_id": str,
@@ -83,7 +83,7 @@ def samples(document: Document, images: Mapping[str, Image], name: str, referenc
 def prepare(
     document: Document, images: Mapping[str, Image], name: str, reference: Path | None = None
 ) -> tuple[Annotations, list[Named], list[Finding]]:
-    """The annotations, read image by image on demand; each image with its key; what is wrong with the whole file."""
+    """Open a file: annotations to read per image on demand, each image with its key, and findings on the whole file."""
     reader = Annotations(document)
     if document.results:
         records, reader.categories = _results_images(reader, images, reference, name)
@@ -93,7 +93,7 @@ def prepare(
 
 
 def _named(records: Sequence[dict[str, Any]], images: Mapping[str, Image]) -> list[Named]:
-    """Each image record with its id: the file name without its ending where that is unique."""
+    """Give each image record its id: the file name without its extension, if that is unique."""
     stems = Counter(_stem(r) for r in records)
     seen: Counter[Any] = Counter()
     found: list[Named] = []
@@ -146,14 +146,14 @@ def _results_images(
             found.append((key, image, []))
     if not found:
         raise InputError(
-            f"{name} is a COCO results file: it names no images. Give the images it was made for, or the COCO file of "
+            f"{name} is a COCO results file, which has no images. Give the images it was made for, or the COCO file of "
             "the ground truth (--option reference=FILE)."
         )
     return found, {}
 
 
 def whole_file(reader: Annotations, known: set[Any], name: str) -> list[Finding]:
-    """What is wrong with the file as a whole; the findings travel with its first image."""
+    """Report what is wrong with the file as a whole; the findings come with its first image."""
     file, findings = reader.file, []
     if file.annotations_were_a_dict:
         message = f"{name}: annotations is an object, not a list; read in the order of its keys"
@@ -161,7 +161,7 @@ def whole_file(reader: Annotations, known: set[Any], name: str) -> list[Finding]
     homeless = int(np.count_nonzero(file.image < 0))
     lost = homeless + sum(len(reader.rows(key)) for key in file.image_keys if key not in known)
     if lost:
-        message = f"{name}: {lost:,} annotations belong to no image of the file; they were left out"
+        message = f"{name}: {lost:,} annotations do not belong to any image of the file; they were left out"
         findings.append(Finding("unknown-image", message, "error", value=lost))
     if not file.results:
         odd = Counter(file.odd_ids.values())
@@ -177,13 +177,13 @@ def whole_file(reader: Annotations, known: set[Any], name: str) -> list[Finding]
 
 
 def _repeated(ids: Rows) -> int:
-    """How many of the ids came before; at once where they ascend, as they usually do."""
+    """Count the ids that are repeated; immediate if they ascend, as they usually do."""
     return 0 if (ids[1:] > ids[:-1]).all() else len(ids) - len(np.unique(ids))
 
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """Annotations of one image that have a mask: their positions among its rows, and polygons where they are drawn."""
+    """Annotations of one image that have a mask: their positions among its rows, and polygons if they have them."""
 
     where: Rows
     masks: Masks
@@ -191,7 +191,7 @@ class _Drawn:
 
 
 def _in_order(parts: Sequence[_Drawn], size: tuple[int, int]) -> _Drawn:
-    """The annotations of several parts in the order of their rows."""
+    """Join the annotations of several parts in the order of their rows."""
     parts = [part for part in parts if len(part.where)] or [_Drawn(np.zeros(0, np.int64), Masks.of([], size))]
     if len(parts) == 1:
         return parts[0]
@@ -203,7 +203,7 @@ def _in_order(parts: Sequence[_Drawn], size: tuple[int, int]) -> _Drawn:
 
 
 class Annotations:
-    """The annotations of a file, turned into cells image by image."""
+    """The annotations of a file, converted to cells image by image."""
 
     def __init__(self, document: Document) -> None:
         self.file = document.file
@@ -213,7 +213,7 @@ class Annotations:
 
     @cached_property
     def extras(self) -> dict[str, dict[int, Any]]:
-        """The keys that the writer adds: name → row → value, values of another type left out."""
+        """Read the keys that the writer adds: name → row → value, without values of another type."""
         found: dict[str, dict[int, Any]] = {}
         for name, kind in _OWN.items():
             if name in self.file.extra_names:
@@ -223,12 +223,12 @@ class Annotations:
         return found
 
     def rows(self, key: Any) -> Rows:
-        """The annotations of an image, in the order of the file."""
+        """Return the annotations of an image, in file order."""
         k = self.places.get(key) if isinstance(key, int | str) else None
         return self.order[:0] if k is None else self.order[self.starts[k] : self.starts[k + 1]]
 
     def sample(self, key: Any, image: Image, findings: list[Finding]) -> Sample:
-        """One image with its cells; annotations without a valid mask become findings."""
+        """Read one image with its cells; annotations without a valid mask become findings."""
         rows = self.rows(key)
         wrong: dict[int, str] = {}
         drawn = _in_order([self._run_lengths(rows, image, wrong), self._polygons(rows, image, wrong)], image.size)
@@ -246,7 +246,7 @@ class Annotations:
 
     def _no_mask(self, row: int) -> str:
         none = self.file.shape[row] == _NO_SHAPE
-        return "no segmentation; a box alone is not a mask" if none else "no known segmentation"
+        return "no segmentation; a box is not a mask" if none else "no known segmentation"
 
     def _run_lengths(self, rows: Rows, image: Image, wrong: dict[int, str]) -> _Drawn:
         where = np.flatnonzero(np.isin(self.file.shape[rows], (_RLE, _UNCOMPRESSED)))
@@ -323,7 +323,7 @@ class Annotations:
         for index, n in found.items():
             key = self._key(index)
             if self.categories and key not in self.categories:
-                message = f"{n:,} annotations are of category {key}, which the file does not have"
+                message = f"{n:,} annotations have category {key}, which the file does not define"
                 findings.append(Finding("unknown-class", message, "error", image.image_id, value=n))
         names, kinds = [told[i][0] for i in indices], [told[i][1] for i in indices]
         if own_names:
@@ -337,7 +337,7 @@ class Annotations:
         return self.file.category_keys[index] if index >= 0 else None
 
     def _category(self, index: int) -> tuple[str | None, str]:
-        """Class (None where the name only says nucleus or cell) and kind of a category."""
+        """Return the class (None if the name only says nucleus or cell) and kind of a category."""
         key = self._key(index)
         category = self.categories.get(key)
         if category is None:
@@ -347,12 +347,12 @@ class Annotations:
 
 
 def _one_for_all(values: list[Any]) -> Any:
-    """The value that all cells share, or one per cell."""
+    """Return the value that all cells share, or one per cell."""
     return values[0] if values and values.count(values[0]) == len(values) else values or None
 
 
 def _given(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The numbers (n,) or rows of numbers (n, k) that are finite, NaN elsewhere; None if none is."""
+    """Keep finite numbers (n,) or rows of numbers (n, k), with NaN elsewhere; None if none is finite."""
     absent = ~np.isfinite(values).reshape(len(values), -1 if len(values) else 1).all(axis=1)
     if absent.all():
         return None

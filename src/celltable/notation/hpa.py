@@ -1,4 +1,4 @@
-"""The 19 classes of the Human Protein Atlas single-cell challenge, and which of them a location of the atlas is."""
+"""The 19 classes of the Human Protein Atlas single-cell challenge, and the class of each location of the atlas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CLASSES: Final = (
     "Vesicles and punctate cytosolic patterns", "Negative",
 )  # fmt: skip
 NEGATIVE: Final = 18
-CLASSES_OF_2018: Final = (  # numbers of the image-level challenge of 2018, whose tables say Id,Target
+CLASSES_OF_2018: Final = (  # class numbers of the image-level challenge of 2018, with the columns Id,Target
     "Nucleoplasm", "Nuclear membrane", "Nucleoli", "Nucleoli fibrillar center", "Nuclear speckles", "Nuclear bodies",
     "Endoplasmic reticulum", "Golgi apparatus", "Peroxisomes", "Endosomes", "Lysosomes", "Intermediate filaments",
     "Actin filaments", "Focal adhesion sites", "Microtubules", "Microtubule ends", "Cytokinetic bridge",
@@ -25,8 +25,8 @@ MERGED: Final = {
     "Focal adhesion sites": 9, "Centriolar satellite": 12, "Cell junctions": 13, "Vesicles": 17, "Peroxisomes": 17,
     "Endosomes": 17, "Lysosomes": 17, "Lipid droplets": 17, "Cytoplasmic bodies": 17, "No staining": NEGATIVE,
 }  # fmt: skip
-# Locations of the atlas (proteinatlas.org, versions 18 to 24) that this table leaves out: the challenge has no class
-# for them, and the organisers dropped them rather than call them Negative.
+# Locations of the atlas (proteinatlas.org, versions 18 to 24) that this table leaves out: they do not belong to any
+# class of the challenge, and the organisers dropped them instead of calling them Negative.
 WITHOUT_CLASS: Final = (
     "Microtubule ends", "Microtubule organizing center", "Cytokinetic bridge", "Rods & rings", "Midbody",
     "Midbody ring", "Cleavage furrow", "Mitotic chromosome", "Kinetochore", "Nucleoli rim", "Nucleus", "Cytoplasm",
@@ -39,7 +39,7 @@ _KNOWN: Final = frozenset(n.casefold() for n in WITHOUT_CLASS)
 
 
 class Labels(NamedTuple):
-    """What a label text says: class numbers in its order, locations without a class, words that are neither."""
+    """A parsed label text: class numbers in its order, locations without a class, and unknown words."""
 
     numbers: tuple[int, ...]
     without_class: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Labels(NamedTuple):
 
 
 def class_number(name: str) -> int | None:
-    """The class of a location of the atlas, or None where the challenge has none; case does not matter.
+    """Return the class of an atlas location, or None if the challenge has none; case does not matter.
 
     >>> [class_number(n) for n in ("Cytosol", "Cell Junctions", "Peroxisomes", "Rods & Rings")]
     [16, 13, 17, None]
@@ -56,9 +56,9 @@ def class_number(name: str) -> int | None:
 
 
 def parse_labels(text: str, numbered: tuple[str, ...] = CLASSES) -> Labels:
-    """Read numbers or names joined by ``|``, ``;`` or ``,``, numbers also by blanks; `numbered` is what numbers mean.
+    """Read names or numbers joined by ``|``, ``;`` or ``,`` (numbers also by blanks); `numbered` lists their classes.
 
-    Several locations of one class count once.
+    Several locations of the same class count once.
 
     >>> parse_labels("8|5|0")
     Labels(numbers=(8, 5, 0), without_class=(), unknown=())

@@ -1,4 +1,4 @@
-"""Run-length rows of the 2018 Data Science Bowl: 1-based runs down the columns, and the rules they must keep."""
+"""Read run-length rows of the 2018 Data Science Bowl (1-based runs down the columns) and check their rules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .text import open_text
 
 rule(
     "rle-odd-count",
-    "Run lengths without their pair",
+    "Run lengths that are not in pairs",
     "error",
     "An odd number of values; expected pairs of start and length. The row is left out.",
     emitter="import dsb-csv, ingest dsb2018",
@@ -66,7 +66,7 @@ Runs = NDArray[np.int64]
 
 @dataclass(slots=True)
 class Rows:
-    """The rows of one image: their runs with their line numbers, and what the size and usage columns say."""
+    """The rows of one image: their runs with line numbers, and the values of the size and usage columns."""
 
     runs: list[tuple[int, str]] = field(default_factory=list)
     size: tuple[int, int] | None = None
@@ -75,7 +75,7 @@ class Rows:
 
 
 def kaggle_text(counts: bytes, size: tuple[int, int]) -> str:
-    """The ``start length …`` text of a mask; `celltable.geometry.rle.to_kaggle` by a quicker way of writing numbers."""
+    """Write the ``start length …`` text of a mask, faster than `celltable.geometry.rle.to_kaggle`."""
     starts, lengths = rle.to_runs(counts, size)
     numbers = np.empty(2 * len(starts), np.int64)
     numbers[::2], numbers[1::2] = starts + 1, lengths
@@ -83,7 +83,7 @@ def kaggle_text(counts: bytes, size: tuple[int, int]) -> str:
 
 
 def rows_by_image(path: Path) -> dict[str, Rows]:
-    """The rows of a CSV by image id, in the order of the file; runs are kept as text.
+    """Read the rows of a CSV by image id, in file order; runs are kept as text.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def _take(found: dict[str, Rows], row: Mapping[str, str], line: int) -> None:
             )
             rows.findings.append(Finding("invalid-size", message, "error", image_id))
         elif rows.size not in (None, size):
-            message = f"line {line}: size {size[0]} × {size[1]} differs from {rows.size} of the rows before"
+            message = f"line {line}: size {size[0]} × {size[1]} differs from {rows.size} of earlier rows"
             rows.findings.append(Finding("size-mismatch", message, "error", image_id))
         else:
             rows.size = size
@@ -131,11 +131,11 @@ def _take(found: dict[str, Rows], row: Mapping[str, str], line: int) -> None:
 
 
 def sample_of(image_id: str, rows: Rows, known: Image | None) -> Sample:
-    """The cells of one image; the known image, if any, says its size, and gets the usage that the rows state."""
+    """Read the cells of one image; the known image, if any, gives its size and gets the usage that the rows state."""
     findings = list(rows.findings)
     size = known.size if known else rows.size
     if size is None:
-        message = f"image {image_id} is in the CSV but among no images; its {len(rows.runs):,} rows were left out"
+        message = f"image {image_id} is in the CSV but not among the images; its {len(rows.runs):,} rows were left out"
         return Sample(
             Image(image_id, 0, 0), Instances.empty((0, 0)), (Finding("unknown-image", message, "error", image_id),)
         )
@@ -168,7 +168,7 @@ def sample_of(image_id: str, rows: Rows, known: Image | None) -> Sample:
 
 
 def broken_rule(text: str, size: Sequence[int]) -> tuple[str, str]:
-    """The first rule of the format that the runs of one row break, and what was found; empty strings if none.
+    """Find the first rule of the format that the runs of one row break, and say how; empty strings if none.
 
     >>> broken_rule("1 3 10 5", (5, 4))
     ('', '')

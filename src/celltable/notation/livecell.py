@@ -1,4 +1,4 @@
-"""The file names of LIVECell, the only source of cell type, well, location, time and crop."""
+"""Parse LIVECell's file names, the only source of cell type, well, location, time and crop."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Name:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Metadata for the image record; `frame` names the field that four crops were cut from."""
+        """Metadata for the image record; `frame` identifies the field that four crops were cut from."""
         frame = f"{self.cell_type}_{self.well}_{self.location}_{self.time}"
         values = {"well": self.well, "location": self.location, "time": self.time, "crop": self.crop, "frame": frame}
         return {k: v for k, v in values.items() if v}
 
 
 def parse(stem: str) -> Name | None:
-    """Parse a file name without its extension; None if it follows another pattern.
+    """Parse a file name without its extension; None if it does not follow the pattern.
 
     >>> parse("SkBr3_Phase_H3_2_00d00h00m_1").well
     'H3'

@@ -1,4 +1,4 @@
-"""File names made from image ids, and image ids read from file names."""
+"""Make file names from image ids, and read image ids from file names."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from urllib.parse import unquote
 
 from celltable.errors import InputError
 
-MAX_NAME_BYTES = 200  # file systems stop at 255; endings, and the suffixes of other tools, want room
+MAX_NAME_BYTES = 200  # file systems allow 255; extensions and the suffixes of other tools need room
 _UNSAFE = re.compile(rb"[^A-Za-z0-9 _.,()+=@~\[\]{}&!#$-]")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # device names of Windows
 
 
 def to_name(image_id: str) -> str:
-    """A file name (no ending) for an image id: safe on every system, and turned back by `from_name`.
+    """Make a file name (without extension) from an image id: safe on every system, and reversed by `from_name`.
 
-    Bytes that could leave the folder or that a file system refuses are written as ``%XX``.
+    Bytes that could lead out of the folder or that a file system refuses are written as ``%XX``.
 
     >>> to_name("A9 p10d"), to_name("../täg/1"), to_name("")
     ('A9 p10d', '%2E.%2Ft%C3%A4g%2F1', '%')
@@ -31,13 +31,13 @@ def to_name(image_id: str) -> str:
     if len(name) > MAX_NAME_BYTES:
         raise InputError(
             f"the image id '{image_id[:60]}…' needs a file name of {len(name)} bytes; expected at most "
-            f"{MAX_NAME_BYTES}. Shorten the ids, or export to a format of one file, such as coco."
+            f"{MAX_NAME_BYTES}. Shorten the ids, or export to a single-file format, such as coco."
         )
     return name
 
 
 def from_name(name: str) -> str:
-    """The image id that `to_name` made the file name from.
+    """Return the image id that `to_name` made the file name from.
 
     >>> from_name("%2E.%2Ft%C3%A4g%2F1")
     '../täg/1'

@@ -1,4 +1,4 @@
-"""What the COCO collection of nuclei sets does to masks: tiles, shrinking, and the redrawing of its outlines."""
+"""Process masks like the COCO collection of nuclei sets: cut tiles, shrink, and redraw outlines."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from celltable.geometry import rle
 from celltable.geometry.masks import Masks
 
 SMALL_CONTOUR_PX: Final = 30  # contours smaller than this, or sharing more with an accepted one, were dropped
-LARGEST_SHARE: Final = 0.5  # and those larger than this share of the image
+LARGEST_SHARE: Final = 0.5  # as were those larger than this share of the image
 Window = tuple[int, int, int, int]  # top, bottom, left, right
 
 
 def spans(length: int, tile: int, ragged: bool = False) -> list[tuple[int, int]]:
-    """Where tiles begin and end along an axis: all `tile` long, the last reaching back; or ragged, as published.
+    """Compute the ends of tiles along an axis: all `tile` long, the last reaching back; or ragged, as published.
 
     >>> spans(1000, 512), spans(1000, 512, ragged=True), spans(300, 512)
     ([(0, 512), (488, 1000)], [(0, 512), (512, 1000)], [(0, 300)])
@@ -30,10 +30,10 @@ def spans(length: int, tile: int, ragged: bool = False) -> list[tuple[int, int]]
 
 
 def windows(size: tuple[int, int], tile: int, ragged: bool = False, swapped: bool = False) -> Iterator[Window]:
-    """The tiles of an image of `size` (height, width), row by row, as (top, bottom, left, right).
+    """List the tiles of an image of `size` (height, width), row by row, as (top, bottom, left, right).
 
     `swapped` takes the row ranges from the width and the column ranges from the height, as the collection's tool did:
-    what is outside the image is cut off, and the rest of the longer side is not covered.
+    anything outside the image is cut off, and the rest of the longer side is not covered.
 
     >>> list(windows((4, 8), 4)), list(windows((4, 8), 4, swapped=True))
     ([(0, 4, 0, 4), (0, 4, 4, 8)], [(0, 4, 0, 4)])
@@ -47,7 +47,7 @@ def windows(size: tuple[int, int], tile: int, ragged: bool = False, swapped: boo
 
 
 def cropped(cells: Instances, window: Window) -> Instances:
-    """The cells inside a window, their ids kept; those that lost pixels are marked as truncated."""
+    """Cut out the cells inside a window, keeping their ids; those that lost pixels are marked as truncated."""
     top, bottom, left, right = window
     size = bottom - top, right - left
     boxes = np.asarray(cells.bbox).reshape(-1, 4)
@@ -61,8 +61,8 @@ def cropped(cells: Instances, window: Window) -> Instances:
 
 
 def shrunk(cells: Instances, size: tuple[int, int]) -> Instances:
-    """The cells in an image of another size, each mask by its nearest pixel; some may end up without one."""
-    rows, columns = (  # centres of new pixels, in whole numbers so that ties fall one way
+    """Scale the cells to another image size by nearest pixel; some may end up without pixels."""
+    rows, columns = (  # centres of new pixels, in integers so that ties are always resolved the same way
         (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, cells.size, strict=True)
     )
     masks = []
@@ -78,7 +78,7 @@ def shrunk(cells: Instances, size: tuple[int, int]) -> Instances:
 
 
 def shrunk_pixels(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """An image (row, column) or (row, column, channel) at another size, each pixel the mean of those it covers."""
+    """Scale an image (row, column[, channel]) to another size, each pixel being the mean of those it covers."""
     from PIL import Image as Pillow
 
     planes = pixels[..., None] if pixels.ndim == 2 else pixels
@@ -91,10 +91,11 @@ def shrunk_pixels(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
 
 
 def redrawn(cells: Instances, dilate: bool) -> Instances:
-    """The cells as the collection's tool closes outlines, from the small to the large.
+    """Redraw the cells the way the collection's tool closes outlines, from small to large.
 
-    The outermost rows and columns are outline, which belongs to no nucleus; contours under 30 px, over half of the
-    image, or sharing more than 30 px with an accepted one are dropped; with `dilate` the rest grows by 3 × 3 pixels.
+    The outermost rows and columns are outline, which does not belong to a nucleus; contours under 30 px, over half of
+    the image, or sharing more than 30 px with an accepted one are dropped; with `dilate` the rest grows by 3 × 3
+    pixels.
     """
     from scipy import ndimage
 

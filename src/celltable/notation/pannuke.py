@@ -1,4 +1,4 @@
-"""The classes of PanNuke, as channels of its arrays and as colours of the ImageMask sets made from them."""
+"""PanNuke's classes, as channels of its arrays and as colours of the ImageMask sets made from them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FIRST: Final = 10001  # number of the first file of the published sets
 
 
 def cells_of_channels(layers: label_map.Layers, annotator: str | None = None) -> Instances:
-    """A nucleus for each value of each class channel, in this order; its source id is ``channel:value``.
+    """Make a nucleus per value of each class channel, in this order; its source id is ``channel:value``.
 
     >>> cells = cells_of_channels(label_map.layers([[[0, 7, 0, 0, 0, 0], [2, 7, 0, 0, 0, 0]]], 5))
     >>> cells.source_id, cells.class_name
@@ -44,7 +44,7 @@ def cells_of_channels(layers: label_map.Layers, annotator: str | None = None) ->
 
 
 def palette_of(text: str) -> Mapping[str, Colour]:
-    """A palette by name, or written out.
+    """Look up a palette by name, or parse one.
 
     >>> palette_of("Dead=#FF0000,*=#0000FF")
     {'Dead': (255, 0, 0), '*': (0, 0, 255)}
@@ -56,22 +56,22 @@ def palette_of(text: str) -> Mapping[str, Colour]:
         hit = re.fullmatch(r"\s*(.+?)\s*=\s*#([0-9a-fA-F]{6})\s*", part)
         if hit is None:
             names = ", ".join(PALETTES)
-            raise InputError(f"the palette '{part}' is none of {names} and not written as Class=#RRGGBB,…")
+            raise InputError(f"the palette '{part}' is neither one of {names} nor of the form Class=#RRGGBB,…")
         number = int(hit[2], 16)
         found[hit[1]] = (number >> 16, number >> 8 & 255, number & 255)
     colours = list(found.values())
     if len(set(colours)) < len(colours) or (0, 0, 0) in colours:
-        raise InputError("two classes of the palette share a colour, or one is black, which is background")
+        raise InputError("two classes of the palette share a colour, or one is black, which means background")
     return found
 
 
 def classify(mask: NDArray[Any], colours: Sequence[Colour], tolerance: int = 0) -> tuple[NDArray[np.uint8], int]:
-    """The class of each pixel (0 background, 1 the first colour, …) and how many pixels have no colour of the palette.
+    """Classify each pixel (0 background, 1 the first colour, …), and count the pixels without a colour of the palette.
 
     >>> classify(np.array([[[0, 255, 0], [0, 250, 4], [0, 128, 0]]], np.uint8), [(0, 255, 0)], 8)
     (array([[1, 1, 0]], dtype=uint8), 1)
     """
-    values = np.ascontiguousarray(np.moveaxis(mask, -1, 0)).astype(np.int16)  # a plane a channel: quicker to reduce
+    values = np.ascontiguousarray(np.moveaxis(mask, -1, 0)).astype(np.int16)  # one plane per channel: quicker to reduce
     black = np.abs(values).max(axis=0)
     best, nearest = np.zeros(mask.shape[:2], np.uint8), black.copy()
     for k, colour in enumerate(colours, 1):

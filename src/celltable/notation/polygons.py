@@ -1,4 +1,4 @@
-"""Polygons of cells: published ones as lists of numbers, outlines of masks with their holes, and drawing them again."""
+"""Polygons of cells: published ones as lists of numbers, outlines of masks with holes, and drawing them as masks."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Part:
 
 
 def pack(parts: Sequence[Sequence[float] | NDArray[np.float64]]) -> bytes:
-    """Rings as the bytes of the polygon column."""
+    """Encode rings as the bytes of the polygon column."""
     return polygon.pack(parts)
 
 
 def parts_of(packed: bytes) -> list[Ring]:
-    """The inverse of `pack`."""
+    """Decode what `pack` encoded."""
     return [np.asarray(p, dtype=np.float64).ravel().tolist() for p in polygon.unpack(packed)]
 
 
@@ -41,8 +41,8 @@ class Shapes:
     """Polygons of cells as flat arrays.
 
     `xy` holds x, y, x, y, … (int32 for outlines of masks, float64 for published polygons) of rings that are not closed.
-    Ring r has the points ``ring_first[r]`` to ``ring_first[r + 1]``; in the same way parts have rings, the outer one
-    first, then those of holes, and cells have parts.
+    Ring r has the points from ``ring_first[r]`` up to ``ring_first[r + 1]``; likewise parts have rings (the outer one
+    first, then those of holes), and cells have parts.
     """
 
     xy: NDArray[np.int32] | NDArray[np.float64]
@@ -57,20 +57,20 @@ class Shapes:
 
     @property
     def holed(self) -> NDArray[np.bool_]:
-        """The cells with a hole in any part."""
+        """Whether each cell has a hole in any part."""
         before = np.concatenate([[0], np.cumsum(_lengths(self.part_first) > 1)])[self.cell_first]
         return _lengths(before) > 0
 
     @property
     def first_holed(self) -> NDArray[np.bool_]:
-        """The cells with a hole in their first part."""
+        """Whether each cell has a hole in its first part."""
         found = np.zeros(len(self.parts), bool)
         full = self.parts > 0
         found[full] = _lengths(self.part_first)[self.cell_first[:-1][full]] > 1
         return found
 
     def among(self, where: NDArray[np.bool_]) -> Shapes:
-        """The same cells as those of `where` among others, which have no part."""
+        """Spread the cells to the positions in `where` among other cells, which get no parts."""
         if where.all():
             return self
         parts = np.zeros(len(where), np.int64)
@@ -78,7 +78,7 @@ class Shapes:
         return replace(self, cell_first=_first(parts))
 
     def largest(self) -> Shapes:
-        """The outer ring of the first part of each cell."""
+        """Keep the outer ring of the first part of each cell."""
         if len(self.ring_first) == len(self.cell_first) and (self.parts == 1).all():
             return self
         full = self.parts > 0
@@ -88,7 +88,7 @@ class Shapes:
         return Shapes(xy, ring_first, np.arange(len(rings) + 1), _first(full.astype(np.int64)))
 
     def only(self, cells: NDArray[np.bool_]) -> Shapes:
-        """The parts of some cells; the others have none."""
+        """Keep the parts of some cells; the others get no parts."""
         if cells.all():
             return self
         parts, _ = _gather(self.cell_first, np.flatnonzero(cells))
@@ -99,7 +99,7 @@ class Shapes:
 
 
 def _lengths(first: Offsets) -> NDArray[np.int64]:
-    return first[1:] - first[:-1]  # np.diff takes ten times as long for few
+    return first[1:] - first[:-1]  # np.diff takes ten times as long for few values
 
 
 def _first(lengths: NDArray[np.int64]) -> Offsets:
@@ -107,17 +107,17 @@ def _first(lengths: NDArray[np.int64]) -> Offsets:
 
 
 def _gather(first: Offsets, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], Offsets]:
-    """Where the members of the chosen groups are, and their offsets among themselves."""
+    """Locate the members of the chosen groups, and compute their new offsets."""
     lengths = _lengths(first)[chosen]
     ends = _first(lengths)
     return np.arange(ends[-1]) + np.repeat(first[:-1][chosen] - ends[:-1], lengths), ends
 
 
 def outlines(masks: Masks, where: NDArray[np.bool_] | None = None, *, simple: bool = False) -> Shapes:
-    """The parts of each mask, outlined along pixel edges, the largest first; drawn again they give the same pixels.
+    """Outline the parts of each mask along pixel edges, largest first; drawing them gives the same pixels.
 
-    Cells outside `where` get no part. With `simple` no ring touches itself: a pocket that is open in a corner only is
-    a hole, and all polygons are valid as OGC's Simple Features define it.
+    Cells outside `where` get no parts. With `simple`, no ring touches itself: a pocket that is open only at a corner is
+    a hole, and all polygons are valid in the sense of OGC's Simple Features.
     """
     if where is not None and not where.all():
         return outlines(masks.take(where), simple=simple).among(where)
@@ -126,7 +126,7 @@ def outlines(masks: Masks, where: NDArray[np.bool_] | None = None, *, simple: bo
 
 
 def published(cells: Instances) -> Shapes:
-    """The published polygons of cells, each ring a part; those without one get no part."""
+    """Take the published polygons of cells, each ring as a part; cells without one get no parts."""
     packed = cells.column("polygon") if cells.polygon is not None else []
     where = np.zeros(len(cells), bool)
     where[: len(packed)] = [p is not None for p in packed]
@@ -135,7 +135,7 @@ def published(cells: Instances) -> Shapes:
 
 
 def draw(parts: Sequence[Part], size: tuple[int, int]) -> bytes:
-    """The mask of parts with holes, as run lengths."""
+    """Draw parts with holes as a mask in run lengths."""
     if not any(p.holes for p in parts):
         return polygon.to_rle([p.outer for p in parts], size)
     drawn = [_draw_part(p, size) for p in parts]

@@ -1,4 +1,4 @@
-"""Cells written as text straight from columns: rows of JSON, XML or lines without a Python object a cell."""
+"""Write cells as text straight from columns: rows of JSON, XML or lines, without a Python object per cell."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Piece = bytes | tuple[bytes, Column, bytes]
 
 
 class Layout(NamedTuple):
-    """The words around points, rings, the parts of a cell, and a cell of one part or of many."""
+    """The text around points, rings, the parts of a cell, and cells of one part or of several."""
 
     one: bytes = b""
     one_end: bytes = b""
@@ -40,10 +40,10 @@ COCO_POLYGONS: Final = Layout(b"[", b"]", b"[", b"]", b"[", b"]")  # [[x,y,x,y],
 
 
 def rows(n: int, pieces: Sequence[Piece], between: bytes = b",") -> bytes:
-    """The text of `n` rows, each the pieces in turn: constants, and columns with the words before and after a value.
+    """Write `n` rows, each made of the pieces in turn: constants, and columns with the text before and after a value.
 
     A column is a list (str, bool, int, float and lists of them as JSON; bytes as they are), an array of int64 or
-    float64, (n,) or (n, k), or `rings` or `masks`. Where it holds None or NaN the words around are left out, too.
+    float64, (n,) or (n, k), or `rings` or `masks`. For None and NaN the text around the value is also left out.
 
     >>> rows(2, [b"{", (b'"a":', [1, None], b""), (b'"b":', np.array([np.nan, 0.5]), b""), b"}"])
     b'{"a":1},{"b":0.5}'
@@ -59,29 +59,29 @@ def rings(
     closed: bool = False,
     unit: tuple[float, float] = (1.0, 1.0),
 ) -> writing.Rings:
-    """Outlines as a column: nothing where a cell has no part.
+    """Make a column of outlines, empty for cells without parts.
 
     Parameters
     ----------
     numbers
         How floats are written: ``json``, ``brief`` (Python's repr, whole numbers without ``.0``) or ``fraction`` (nine
-        decimals at most). Integers stay integers.
+        decimals at most). Integers remain integers.
     closed
         Repeat the first point of a ring at its end.
     unit
-        What x and y are divided by.
+        Divisors of x and y.
     """
     firsts = (shapes.ring_first, shapes.part_first, shapes.cell_first)
     return writing.Rings(shapes.xy, *firsts, layout, numbers, closed, *map(float, unit))
 
 
 def masks(cells: Masks, where: NDArray[np.bool_], uncompressed: bool = False) -> writing.Masks:
-    """Run lengths as a column of COCO segmentations, ``{"size":[h,w],"counts":…}``; nothing outside `where`."""
+    """Make a column of COCO segmentations, ``{"size":[h,w],"counts":…}``, from run lengths; empty outside `where`."""
     return writing.Masks(cells, np.ascontiguousarray(where, bool).view(np.uint8), *cells.size, uncompressed)
 
 
 def numbers(values: Any) -> NDArray[np.int64] | NDArray[np.float64]:
-    """Numbers as a column, whole ones as integers."""
+    """Make a column of numbers, whole numbers as integers."""
     array = np.asarray(values)
     if array.dtype.kind == "f":
         return np.ascontiguousarray(array, np.float64)
@@ -89,7 +89,7 @@ def numbers(values: Any) -> NDArray[np.int64] | NDArray[np.float64]:
 
 
 def said(cells: Instances, name: str, plain: Any = None) -> list[Any] | NDArray[np.float64] | None:
-    """A column of cells with None (an array of floats: NaN) where it says no more than `plain`; None if it never does.
+    """Return a column of cells with None (or NaN) for values equal to `plain`; None if all are.
 
     >>> cells = Instances.from_masks([np.ones((1, 1)), np.ones((1, 1))], (1, 1), crowd=[True, False])
     >>> said(cells, "crowd", False), said(cells, "ignore", False)
@@ -106,5 +106,5 @@ def said(cells: Instances, name: str, plain: Any = None) -> list[Any] | NDArray[
 
 
 def fields(columns: Sequence[tuple[str, Column | None]], first: bytes = b",") -> list[Piece]:
-    """Pieces ``,"name":value`` for the columns that are given."""
+    """Make the pieces ``,"name":value`` for the given columns."""
     return [(b'%s"%s":' % (first, name.encode()), column, b"") for name, column in columns if column is not None]

@@ -1,4 +1,4 @@
-"""Reading text files that others wrote: UTF-8 with or without a byte-order mark, any line ends, plain or gzipped."""
+"""Read text files of any origin: UTF-8 with or without a byte-order mark, any line endings, plain or gzipped."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def open_text(path: Path) -> Iterator[TextIO]:
     Raises
     ------
     NotFoundError
-        If there is no such file.
+        If the file does not exist.
     InputError
-        If it is not UTF-8 text, or a damaged gzip file.
+        If it is not UTF-8 text, or is a damaged gzip file.
     """
     if not path.is_file():
         raise NotFoundError(f"{path} does not exist.")
