@@ -163,7 +163,7 @@ def test_the_numbers_of_2018_are_read_as_those_of_2018(pristine: Path, tmp_path:
     samples, findings = read_all("hpa_single_cell", root)
     assert samples[image_id].image.labels == ("Cytosol", "Vesicles and punctate cytosolic patterns")
     assert [f.message for f in findings if f.rule == "label-without-class"] == [
-        "the challenge has no class for Cytokinetic bridge; left out of the labels"
+        "the challenge does not have a class for Cytokinetic bridge; left out of the labels"
     ]
     parsed = [parse_labels(str(k), CLASSES_OF_2018) for k in range(28)]
     assert [f.numbers[0] if f.numbers else -1 for f in parsed] == list(OF_2018)

@@ -194,7 +194,7 @@ def test_results_are_read_for_the_images_they_name_and_written_again(tmp_path: P
     given = [result | {"score": 0.25}, result | {"score": 0.75}]
     path = tmp_path / "results.json"
     path.write_text(json.dumps(given))
-    with pytest.raises(InputError, match="names no images"):
+    with pytest.raises(InputError, match="has no images"):
         list(coco.read(path))
     (found,) = coco.read(path, reference=truth)
     assert found.instances.column("score") == [0.25, 0.75]

@@ -1,4 +1,4 @@
-"""One image from several channel files: its record from their headers, and which channel of a file holds the data."""
+"""Combine channel files into one image: make its record from their headers, and find the channel with the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder layout of the 2018 Data Science Bowl: a folder per image, a mask file per nucleus, or runs in a CSV."""
+"""Read the folder layout of the 2018 Data Science Bowl: a folder per image, a mask per nucleus, or runs in a CSV."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ rule(
     "alpha-varies",
     "Alpha channel that varies",
     "warning",
-    "The alpha channel of an image should be constant; where it varies, part of the image is transparent.",
+    "The alpha channel of an image should be constant; if it varies, parts of the image are transparent.",
     emitter="ingest dsb2018, ingest dsb2018_fixes",
 )
 rule(
@@ -39,12 +39,12 @@ rule(
     "duplicate-copy",
     "Image in several places of the release",
     "note",
-    "The same image id is in several folders or archives. The copy with most files was read.",
+    "The same image id is in several folders or archives. The copy with the most files was read.",
     emitter="ingest dsb2018, ingest dsb2018_fixes",
 )
 rule(
     "part-guessed",
-    "Part of the release that was guessed",
+    "Guessed part of the release",
     "note",
     "No folder name says which part the images are; their masks decide.",
     emitter="ingest dsb2018, ingest dsb2018_fixes",
@@ -71,7 +71,7 @@ SPLITS: Final = {"stage1_train": "train", "stage1_test": "test", "stage2_test": 
 
 
 class Item(NamedTuple):
-    """An image: its part, its picture and its masks in the order of their names."""
+    """An image: its part, its picture, and its masks in name order."""
 
     image_id: str
     part: str
@@ -88,7 +88,7 @@ class _Folder:
 
 
 def find_images(release: Release, parts: Sequence[str]) -> tuple[list[Item], list[Finding]]:
-    """List the images of some parts in the order of their ids, with findings about the release as a whole."""
+    """List the images of some parts in id order, with findings about the release as a whole."""
     folders = _folders(release)
     findings: list[Finding] = []
     named = _named_parts(folders, findings)
@@ -134,7 +134,7 @@ def _named_parts(
     if not loose:
         return dict(folders)
     part = "stage1_train" if any(f.masks for key in loose for f in folders[key].values()) else "stage1_test"
-    text = f"{len(loose):,} images are in no part's folder; read as {part}. Rename their folder to change that"
+    text = f"{len(loose):,} images are not in the folder of a part; read as {part}. Rename their folder to change that"
     findings.append(Finding("part-guessed", text, "note", value=float(len(loose))))
     named = {key: f for key, f in folders.items() if key[0]}
     for key in loose:
@@ -147,7 +147,7 @@ def _add(
 ) -> None:
     if len(sources) > 1:
         text = f"{image_id} is in {len(sources)} places: {', '.join(k or 'the folder' for k in sorted(sources))}"
-        findings.append(Finding("duplicate-copy", f"{text}; the one with most files was read", "note", image_id))
+        findings.append(Finding("duplicate-copy", f"{text}; the one with the most files was read", "note", image_id))
     if image_id in items:
         text = f"{image_id} is in {items[image_id].part} and in {part}; the first was read"
         findings.append(Finding("image-in-two-splits", text, "error", image_id))
@@ -189,7 +189,7 @@ def load_image(release: Release, item: Item, rows: Rows | None) -> Sample:
 
 def _picture(release: Release, item: Item, findings: list[Finding]) -> NDArray[Any] | None:
     if item.picture is None:
-        text = "no file in images/; the size is that of the masks or rows"
+        text = "no file in images/; the size was taken from the masks or rows"
         findings.append(Finding("missing-image", text, "error", item.image_id))
         return None
     name = item.picture.name
@@ -248,7 +248,7 @@ def _classified(image: Image, pixels: NDArray[Any], cells: Instances) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class _Masks:
-    """The masks of one image that could be read, with the names of their files."""
+    """The readable masks of one image, with their file names."""
 
     names: list[str]
     batch: MaskBatch
@@ -277,7 +277,7 @@ class _Masks:
 
     @property
     def size(self) -> tuple[int, int]:
-        """The size of most masks."""
+        """Return the most frequent mask size."""
         sizes = Counter((height, width) for height, width in self.batch.sizes.tolist())
         return sizes.most_common(1)[0][0] if sizes else (0, 0)
 
@@ -311,7 +311,7 @@ def _other_format(release: Release, entry: Entry, image_id: str, findings: list[
 def _from_rows(image: Image, rows: Rows, findings: list[Finding]) -> tuple[Image, Instances]:
     if rows.size is not None and rows.size != image.size:
         text = f"the CSV says {rows.size[0]} × {rows.size[1]}, the image is {image.height} × {image.width}; its runs, "
-        text += "numbered down the columns, have no meaning then and were left out"
+        text += "numbered down the columns, are then meaningless and were left out"
         findings.extend([*rows.findings, Finding("size-mismatch", text, "error", image.image_id)])
         return replace(image, annotated=False, ignore=rows.usage == "Ignored"), Instances.empty(image.size)
     table = sample_of(image.image_id, rows, image)
@@ -328,7 +328,7 @@ def _unlabelled(image: Image, item: Item, findings: list[Finding]) -> tuple[Imag
 
 
 def _compare(cells: Instances, rows: Rows, image: Image, findings: list[Finding]) -> None:
-    """Report whether the CSV describes other nuclei than the masks, which are what is read."""
+    """Report if the CSV describes different nuclei from the masks; the masks are read."""
     other = sample_of(image.image_id, rows, image)
     findings.extend(other.findings)
     differing = Counter(cells.rle) - Counter(other.instances.rle) + (Counter(other.instances.rle) - Counter(cells.rle))

@@ -1,4 +1,4 @@
-"""A tiny generated release in the layout of the 2018 Data Science Bowl, with its quirks and its known mask defects."""
+"""Generate a tiny release in the layout of the 2018 Data Science Bowl, with its quirks and known mask defects."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def train_files(scenes: Sequence[Scene], mode: str) -> Iterator[tuple[str, bytes
 
 
 def litter(image_id: str) -> dict[str, bytes]:
-    """Files that operating systems leave in archives."""
+    """Make the files that operating systems leave in archives."""
     return {
         "__MACOSX/._stage1_train": b"\0",
         ".DS_Store": b"\0",

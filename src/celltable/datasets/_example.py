@@ -1,4 +1,4 @@
-"""Write example releases: archives and folders whose bytes depend on their contents alone."""
+"""Write example releases: archives and folders whose bytes depend only on their contents."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def guid(*parts: int) -> str:
 
 
 def litter_files() -> dict[str, bytes]:
-    """Files that operating systems leave behind."""
+    """Make the files that operating systems leave behind."""
     return {"__MACOSX/._a": b"\0", ".DS_Store": b"\0", "Thumbs.db": b"\0"}
 
 
@@ -69,7 +69,7 @@ def outer_line(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def recoloured(labels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Give touching cells different values out of few (1, 2, …), by greedy colouring in label order."""
+    """Give touching cells different values from a small range (1, 2, …), by greedy colouring in label order."""
     padded = np.pad(labels, 1)
     near: dict[int, set[int]] = {i: set() for i in np.unique(labels).tolist() if i}
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):

@@ -1,4 +1,4 @@
-"""Tables of the classes that an image of the Human Protein Atlas shows: the challenge's own and the atlas's."""
+"""Read tables of image-level classes of the Human Protein Atlas, from the challenge and from the atlas."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ rule(
     "label-differs",
     "Tables whose labels differ",
     "warning",
-    "Two tables give an image different labels. The message says which were taken.",
+    "Two tables give an image different labels. The message says which were used.",
     emitter="ingest hpa_single_cell",
 )
 rule(
@@ -48,8 +48,8 @@ class Labelled:
 def read_labels(release: Release, images: Container[str], findings: list[Finding]) -> dict[str, Labelled]:
     """Read the labels of every table of the release: ``train.csv``, the atlas's image list, a table of genes.
 
-    The columns tell the kind of table: ``ID,Label`` (class numbers or names), ``Id,Target`` (numbers of 2018),
-    ``Image,Label`` (addresses of atlas images), or ``ID,Gene`` beside a ``subcellular_location.tsv``.
+    The columns identify the type of table: ``ID,Label`` (class numbers or names), ``Id,Target`` (numbers of 2018),
+    ``Image,Label`` (URLs of atlas images), or ``ID,Gene`` beside a ``subcellular_location.tsv``.
     """
     tables = [(entry, list(_rows(release, entry))) for entry, _ in release.match(r"[^/]+\.(?:csv|tsv)")]
     genes = {row[key]: _places(row) for _, rows in tables for row in rows if _is_gene(row) for key in _gene_keys(row)}
@@ -65,7 +65,7 @@ def read_labels(release: Release, images: Container[str], findings: list[Finding
             if image_id is None or said is None:
                 continue
             if image_id in labels:
-                text = f"{name} labels it twice; the first counts"
+                text = f"{name} labels it twice; the first label was used"
                 findings.append(Finding("image-listed-twice", text, "error", image_id))
                 continue
             labels[image_id] = _labelled(row, *said, image_id, findings, image_id in images)
@@ -101,7 +101,7 @@ def _places(row: Mapping[str, str]) -> str:
 
 
 def _image_id(row: Mapping[str, str], images: Container[str]) -> str | None:
-    """Return the image id of a row; for an address the file name, with its folder if the image ids have one."""
+    """Return the image id of a row; for a URL, the file name, with its folder if the image ids have one."""
     address = next((row[c] for c in _IDS if row.get(c)), None)
     if address is None:
         return None
@@ -141,8 +141,8 @@ def _ids(labels: Labels) -> str:
 def _problems(labels: Labels, text: str, numbered: tuple[str, ...], image_id: str, here: bool) -> Iterator[Finding]:
     """Report labels that are not classes: names that the challenge leaves out, and nonsense."""
     if labels.unknown or not text:
-        message = f"the label '{text}' is not made of class numbers 0 to {len(numbered) - 1} or names joined by |"
+        message = f"the label '{text}' does not consist of class numbers 0 to {len(numbered) - 1} or names joined by |"
         yield Finding("unknown-class", message, "error", image_id)
     if labels.without_class and here:
-        message = f"the challenge has no class for {', '.join(labels.without_class)}; left out of the labels"
+        message = f"the challenge does not have a class for {', '.join(labels.without_class)}; left out of the labels"
         yield Finding("label-without-class", message, "warning", image_id)

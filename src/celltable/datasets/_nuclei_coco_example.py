@@ -1,4 +1,4 @@
-"""A tiny generated copy of the COCO collection of nuclei sets: every annotation file, with a picture or two each."""
+"""Generate a tiny copy of the COCO collection of nuclei sets: all annotation files, with one or two pictures each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Annotations drawn as lines: line pixels, open contours, and nuclei inside cells."""
+"""Read annotations drawn as lines: line pixels, open contours, and nuclei inside cells."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ rule(
     emitter="ingest bbbc007, ingest bbbc018",
 )
 
-INSIDE: Final = 0.9  # share of a nucleus in one cell: its drawn line may stray a pixel or two over the cell's
+INSIDE: Final = 0.9  # least share of a nucleus in one cell, as its line may stray a pixel or two across the cell's line
 Mask = NDArray[np.bool_]
 Labels = NDArray[np.int32]
 
@@ -50,7 +50,7 @@ def line_of(pixels: NDArray[Any]) -> Mask:
 
 
 def grown(labels: Labels, line: Mask) -> Labels:
-    """Grow labels by the line pixels that touch them, also at a corner; the lower label wins between two cells.
+    """Grow labels by the line pixels that touch them, even at a corner; between two cells the lower label wins.
 
     >>> grown(np.array([[0, 0, 1, 0, 2]], np.int32), np.array([[1, 1, 0, 1, 0]], bool)).tolist()
     [[0, 1, 1, 1, 2]]
@@ -91,7 +91,7 @@ def open_contours(line: Mask, labels: Labels, image_id: str, name: str) -> list[
 def with_parents(nuclei: Instances, cells: Instances) -> Instances:
     """Join nuclei and cells; a nucleus gets a parent if exactly one cell contains it.
 
-    That is: at least 90 % of its pixels are in that cell and no more than 10 % in any other.
+    Contained means that at least 90 % of its pixels are in that cell and at most 10 % in any other.
     """
     n = len(nuclei)
     parent: list[int | None] = [None] * (n + len(cells))

@@ -1,4 +1,4 @@
-"""Shared by readers: image records from file headers, cells from masks, findings about files."""
+"""Helpers shared by readers: image records from file headers, cells from masks, findings about files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def loader(release: Release, pixels: Sequence[Pixels]) -> Callable[[], NDArray[A
 
 
 class UnreadableImage(ImageFileError):
-    """The only file of an image cannot be read; `image` holds what is known without it."""
+    """Raised if the only file of an image cannot be read; `image` holds what is known without it."""
 
     def __init__(self, message: str, image: Image) -> None:
         super().__init__(message)
@@ -83,7 +83,7 @@ def sample(release: Release, image: Image, cells: Instances, findings: Sequence[
 
 
 def truncated(release: Release, image: Image) -> list[Finding]:
-    """Report each file of an image that is truncated after its header; the image and its cells stay."""
+    """Report each file of an image that is truncated after its header; the image and its cells are kept."""
     findings = []
     for where in image.pixels:
         if where.index is None:
@@ -97,14 +97,14 @@ def truncated(release: Release, image: Image) -> list[Finding]:
 
 
 def unlabelled(release: Release, image: Image, *findings: Finding) -> Sample:
-    """Make a sample of an image that is not annotated, which differs from one without cells."""
+    """Make a sample of an unannotated image, as opposed to an image without cells."""
     from dataclasses import replace
 
     return sample(release, replace(image, annotated=False), Instances.empty(image.size), findings)
 
 
 def read_or_finding(release: Release, entry: Entry, image_id: str) -> tuple[NDArray[Any] | None, list[Finding]]:
-    """Read a mask file, or return None and the finding that says why it cannot be read."""
+    """Read a mask file, or return None and a finding that says why it cannot be read."""
     try:
         return release.read_pixels(entry), []
     except (ArchiveError, ImageFileError) as exc:

@@ -61,7 +61,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
             continue
         channels = fields[hit["stem"], hit["well"], hit["site"], z]
         if hit["channel"] in channels:
-            text = f"{entry.name}: another file has the same well, site, plane and channel; the first was read"
+            text = f"{entry.name}: another file has the same well, site, plane and channel; the first one was read"
             findings.append(Finding("duplicate-channel", text, "warning", _id(hit["well"], hit["site"], z)))
         channels.setdefault(hit["channel"], entry)
     items = [
@@ -79,9 +79,9 @@ def _id(well: str, site: str, z: str) -> str:
 
 
 def _counts(release: Release, findings: list[Finding]) -> dict[tuple[str, str], float]:
-    """Read the published counts by (well, site): the last whole number of a row that names both.
+    """Read the published counts by (well, site): the last integer of a row that names both.
 
-    The columns of the table are not documented: a row may hold a file name, or well and site separately.
+    The columns of the table are undocumented: a row may hold a file name, or well and site separately.
     """
     counts: dict[tuple[str, str], float] = {}
     for entry, _ in release.match(COUNTS):
@@ -103,7 +103,7 @@ def load(release: Release, shared: dict[tuple[str, str], float], item: Item) -> 
     given = dict(item.channels)
     missing = [ROLES[c] for c in ROLES if c not in given]
     if missing:
-        text = f"no {', '.join(missing)} channel; expected two files a field and plane"
+        text = f"no {', '.join(missing)} channel; expected two files per field and plane"
         findings.append(Finding("missing-channel", text, "error", item.image_id))
     image = image_of_channels(
         release,
@@ -118,7 +118,7 @@ def load(release: Release, shared: dict[tuple[str, str], float], item: Item) -> 
         metadata={"part": f"z_{item.z}", "well": item.well, "site": item.site, "z": item.z},
     )
     if item.label is None:
-        text = f"no {item.stem}.png among the labels; the field is unlabelled"
+        text = f"the labels do not include {item.stem}.png; the field is unlabelled"
         return unlabelled(release, image, *findings, Finding("missing-annotation", text, "error", item.image_id))
     labels = fitting_mask(release, item.label, image, findings)
     if labels is None:
@@ -128,7 +128,7 @@ def load(release: Release, shared: dict[tuple[str, str], float], item: Item) -> 
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """Write two wells at two planes: GUIDs that differ from file to file, LZW, 12 of 16 bits, 8- and 16-bit labels."""
+    """Write two wells at two planes: a different GUID per file, LZW, 12 of 16 bits, 8- and 16-bit labels."""
     from celltable.synthetic import generate
 
     from ._example import guid, litter_files, twelve_bits, write_files
@@ -158,7 +158,7 @@ DATASET = Dataset(
     name="bbbc006",
     title="BBBC006: U2OS cells out of focus (z-stacks)",
     description="Human U2OS cells, Hoechst and phalloidin, 384 wells × 2 sites × 34 focal planes; plane 16 is in "
-    "focus. The labels were made by CellProfiler, not by hand, once a field, and hold for all of its planes.",
+    "focus. The labels were made by CellProfiler, not by hand, once per field, and apply to all of its planes.",
     licence="CC0 1.0 (second-hand; see the page)",
     citation="Ljosa, Sokolnicki, Carpenter: Annotated high-throughput microscopy image sets for validation. Nature "
     "Methods 9:637 (2012); image set BBBC006v1",

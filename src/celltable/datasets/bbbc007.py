@@ -1,4 +1,4 @@
-"""BBBC007: Drosophila Kc167 cells, DNA and actin, nuclei and cells drawn as one-pixel outlines (Jones et al. 2005)."""
+"""BBBC007: Drosophila Kc167 cells, DNA and actin; nuclei and cells drawn as one-pixel outlines (Jones et al. 2005)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ rule(
     "corner-marks",
     "Registration marks in the corners",
     "note",
-    "Coloured marks in the corners of an image that should be grey. The least marked channel is read.",
+    "Coloured marks in the corners of an image that should be grey. The channel with the fewest marks is read.",
     emitter="ingest bbbc007",
 )
 rule(
@@ -68,7 +68,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
         if files["images"]:
             items.append(Item(key, sub, files["images"], files["outlines"]))
         else:
-            findings.append(Finding("missing-image", f"outlines of {sub}/{key} have no image", "error", key))
+            findings.append(Finding("missing-image", f"the outlines {sub}/{key} have no image", "error", key))
     return Scan(items, tuple(findings))
 
 
@@ -174,8 +174,8 @@ DATASET = Dataset(
     name="bbbc007",
     title="BBBC007: Drosophila Kc167 cells",
     description="Drosophila Kc167 cells stained for DNA and actin, 16 fields in four folders. Nuclei are outlined on "
-    "the DNA image, cells on the actin image; what an outline encloses is the object, the line belongs to none. "
-    "Objects that the image border cuts are open and lost.",
+    "the DNA image, cells on the actin image; the object is what its outline encloses, without the line. "
+    "Objects cut by the image border are open and lost.",
     licence="CC0 1.0 (second-hand; see the page)",
     citation="Jones, Carpenter, Golland: Voronoi-based segmentation of cells on image manifolds. CVBIA 2005, LNCS "
     "3765:535; image set BBBC007v1, Ljosa et al., Nature Methods 9:637 (2012)",

@@ -74,7 +74,7 @@ def load(release: Release, shared: Any, item: Item) -> Sample:
 
 
 def _channel(release: Release, role: str, item: Item, findings: list[Finding]) -> Channel | None:
-    """Choose the colour of a channel file: green, unless it is empty and another is not."""
+    """Choose the colour of a channel file: green, unless it is empty and another colour is not."""
     pixels = decoded(release, role, item.images[role], item.image_id, findings)
     if pixels is None:
         return None

@@ -23,7 +23,7 @@ rule(
     "misspelt-folder",
     "Misspelt folder",
     "note",
-    "The release spells a folder BBC020; it was read all the same.",
+    "The release misspells a folder as BBC020; it was read nevertheless.",
     emitter="ingest bbbc020",
 )
 rule(
@@ -43,7 +43,7 @@ ROLES: Final = {"c1": "CD11b/APC", "c5": "DAPI"}
 DATA: Final = {"c1": (0, 1), "c5": (2,)}  # colours of the file that hold the stain
 KINDS: Final[dict[str, Kind]] = {"nuclei": "nucleus", "cells": "cell"}
 THRESHOLD: Final = 127
-OUTLINE: Final = 2  # an object that encloses as many pixels as it has was drawn as its outline
+OUTLINE: Final = 2  # an object that encloses this share of its own pixels was drawn as an outline
 Objects = tuple[tuple[int, Entry], ...]
 
 
@@ -67,7 +67,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
         objects[hit["field"]][hit["what"]].append((int(hit["n"]), entry))
         misspelt += hit["top"] == "BBC020"
     if misspelt:
-        text = f"{misspelt:,} files are in a folder spelt BBC020 instead of BBBC020, as published"
+        text = f"{misspelt:,} files are in a folder spelt BBC020 instead of BBBC020, as in the publication"
         findings.append(Finding("misspelt-folder", text, "note", value=float(misspelt)))
     for field in sorted(objects.keys() - images.keys()):
         findings.append(Finding("missing-image", f"objects of {field} have no image", "error", field))
@@ -139,7 +139,7 @@ def _objects(release: Release, objects: Objects, kind: Kind, image: Image, findi
 
 
 def example(folder: Path, seed: int = 0) -> Path:
-    """Write four fields: names with a space and without, a misspelt folder, the corrupt object, an unlabelled field."""
+    """Write four fields: names with and without a space, a misspelt folder, the corrupt object, an unlabelled field."""
     from celltable.synthetic import generate
 
     from ._example import eight_bits, litter_files, nested, outer_line, write_files
@@ -171,7 +171,7 @@ DATASET = Dataset(
     name="bbbc020",
     title="BBBC020: murine bone-marrow macrophages",
     description="Macrophages stained for CD11b/APC (cell surface) and DAPI, 25 fields of 1388 × 1040 px in false "
-    "colour; nuclei and cells of 20 fields, one file an object. Nuclei are annotated incompletely and objects at the "
+    "colour; nuclei and cells of 20 fields, one file per object. Nuclei are annotated incompletely and objects at the "
     "border mostly not, so absence of an annotation means nothing.",
     licence="CC BY 3.0",
     citation="Wenzel et al. (2011); image set BBBC020v1, Ljosa, Sokolnicki, Carpenter, Nature Methods 9:637 (2012)",

@@ -79,7 +79,7 @@ def load(release: Release, shared: dict[str, str], item: tuple[str, Entry, str, 
         return unlabelled(release, image, *findings)
     values = mask if mask.ndim == 2 else mask[..., 0]
     if mask.ndim == 3 and mask.shape[2] >= 3 and mask[..., 1:3].any():
-        text = f"{mask_entry.name} has data outside its first channel, which alone is read"
+        text = f"{mask_entry.name} has data outside its first channel; only the first channel was read"
         findings.append(Finding("data-channel", text, "warning", stem))
     cells = Instances.from_label_map(label_map.components(values, 8), annotator="manual").with_columns(source_id=None)
     return sample(release, image, cells, findings) if image.pixels else Sample(image, cells, tuple(findings))
@@ -112,7 +112,7 @@ DATASET = Dataset(
     name="bbbc039",
     title="BBBC039: nuclei of U2OS cells in a chemical screen",
     description="Hoechst-stained U2OS nuclei, 16-bit fields of 696 × 520 px with manual masks. Mask values are a "
-    "colouring that only keeps touching nuclei apart: a value occurs many times, nuclei are its components.",
+    "colouring that only separates touching nuclei: each value occurs many times, and nuclei are its components.",
     licence="CC0 1.0",
     citation="Caicedo et al.: Evaluation of deep learning strategies for nucleus segmentation in fluorescence images. "
     "Cytometry A 95:952 (2019)",

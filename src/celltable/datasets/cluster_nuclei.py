@@ -23,14 +23,14 @@ rule(
     "near-red",
     "Nearly red pixels",
     "warning",
-    "Only pure red is outline: nearly red pixels may leave an outline open. Value: pixels.",
+    "Only pure red counts as outline, so nearly red pixels may leave an outline open. Value: pixels.",
     emitter="ingest cluster_nuclei",
 )
 
 IMAGE: Final = r"(?i:original)/(?P<key>[^/.]+)\.[^/]*?(?i:bmp|png|tiff?|jpe?g)"
 LABEL: Final = r"(?i:label)/(?P<key>[^/]+?)\(label\)\.(?i:bmp)"
 RED: Final = (255, 0, 0)
-NEAR: Final = 60  # a pixel this close to red in every channel was meant to be contour
+NEAR: Final = 60  # a pixel this close to red in every channel was meant to be part of a contour
 MIN_AREA_PX: Final = 5
 
 
@@ -46,7 +46,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
 
 
 def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None]) -> Sample:
-    """Read an image; its nuclei are what the contours enclose, and the image frame closes those that it cuts."""
+    """Read an image; nuclei are what the contours enclose, and the image frame closes contours that it cuts."""
     key, entry, label = item
     findings: list[Finding] = []
     pixels = decoded(release, "image", entry, key, findings)
@@ -111,7 +111,7 @@ DATASET = Dataset(
     name="cluster_nuclei",
     title="Nuclei Dataset of the IHC Image Analysis Toolbox (cluster nuclei)",
     description="Immunohistochemistry of 200 × 200 px, brown and blue, with touching nuclei. The label is a copy of "
-    "the image with contours in pure red; touching nuclei share one line, which belongs to none of them.",
+    "the image with contours in pure red; touching nuclei share one line, which does not belong to any nucleus.",
     licence="none stated; do not redistribute",
     redistribute=False,
     citation="Shu, Qiu, Ilyas: Immunohistochemistry (IHC) Image Analysis Toolbox. ImageJ plugin (2015)",

@@ -18,7 +18,7 @@ rule(
     "ignored-images",
     "Images that are never scored",
     "note",
-    "The solution marks them Ignored. They are kept and flagged. Value: images.",
+    "The solution marks these images Ignored. They are kept and flagged. Value: images.",
     emitter="ingest dsb2018",
 )
 
@@ -66,7 +66,7 @@ def _without_image(
         if of_image.size is not None and image_id not in taken:
             items.append(Item(image_id, part, None))
             continue
-        text = f"{table} names {image_id}, {part} has no such image; its {len(of_image.runs):,} rows were left out"
+        text = f"{table} lists {image_id}, which {part} does not contain; its {len(of_image.runs):,} rows were left out"
         findings.append(Finding("unknown-image", text, "error", image_id, value=float(len(of_image.runs))))
 
 
@@ -85,10 +85,10 @@ def example(folder: Path, seed: int = 0) -> Path:
 DATASET = Dataset(
     name="dsb2018",
     title="2018 Data Science Bowl, nuclei (BBBC038)",
-    description="Nuclei in fluorescence, bright-field and stained-tissue images of many laboratories, one mask a "
-    "nucleus. Three parts: stage1_train with masks, stage1_test and stage2_test with run-length tables, of whose "
-    "images 106 (3,717 nuclei) are scored and the rest are decoys marked Ignored. Modality, image class and leakage "
-    "group are derived from the pixels, as the release names none.",
+    description="Nuclei in fluorescence, bright-field and stained-tissue images of many laboratories, one mask per "
+    "nucleus. Three parts: stage1_train with masks, and stage1_test and stage2_test with run-length tables; of the "
+    "latter's images, 106 (3,717 nuclei) are scored and the rest are decoys marked Ignored. Modality, image class and "
+    "leakage group are derived from the pixels, as the release does not state them.",
     licence="CC0 1.0",
     citation="Caicedo et al.: Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl. Nature "
     "Methods 16:1247 (2019)",
@@ -96,8 +96,8 @@ DATASET = Dataset(
     source="https://bbbc.broadinstitute.org/BBBC038",
     modality=("fluorescence", "bright-field", "histology"),
     target=("nucleus",),
-    group="derived: images of one modality and size whose background and bright levels fall into the same steps; "
-    "the release does not name plates or patients",
+    group="derived: images of the same modality and size whose background and bright levels fall into the same steps; "
+    "the release does not state plates or patients",
     counts={
         ("stage1_train", "images"): 670,
         ("stage1_train", "instances"): 29461,
@@ -120,7 +120,7 @@ DATASET = Dataset(
     how_to_get="Free from the Broad Bioimage Benchmark Collection. The same files are at "
     "https://www.kaggle.com/c/data-science-bowl-2018/data (log in, accept the rules, download all).",
     protocols=("ap_dsb2018",),
-    layout="stage1_train.zip, or stage1_train/<ImageId>/images/<ImageId>.png and masks/<mask>.png, one nucleus a file\n"
+    layout="stage1_train.zip, or stage1_train/<ImageId>/images/<ImageId>.png and masks/<mask>.png per nucleus\n"
     "stage1_test.zip, or stage1_test/<ImageId>/images/<ImageId>.png\n"
     "stage2_test_final.zip, or stage2_test_final/<ImageId>/images/<ImageId>.png\n"
     "stage1_train_labels.csv, stage1_solution.csv, stage2_solution_final.csv beside them",

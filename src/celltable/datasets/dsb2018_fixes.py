@@ -16,7 +16,7 @@ from ._dsb import Item, find_images, load_image
 
 rule(
     "unknown-version",
-    "Commit that is not known",
+    "Unknown commit",
     "note",
     "The corrected set keeps changing; without its commit a result cannot be repeated.",
     emitter="ingest dsb2018_fixes",
@@ -31,7 +31,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
     commit = _commit(release)
     if items and commit is None:
         text = (
-            "the commit is not known: neither the folder's name nor .git says it; note it, for the set keeps changing"
+            "the commit is unknown: neither the folder's name nor .git states it; record it, as the set keeps changing"
         )
         findings.append(Finding("unknown-version", text, "note"))
     return Scan(items, tuple(findings), commit)
@@ -84,7 +84,7 @@ DATASET = Dataset(
     name="dsb2018_fixes",
     title="2018 Data Science Bowl stage1_train, community fixes",
     description="stage1_train of the 2018 Data Science Bowl with masks corrected by its participants: outlines "
-    "filled, holes closed, merged nuclei parted, missing ones added. It keeps changing: name the commit you used.",
+    "filled, holes closed, merged nuclei split, missing ones added. It keeps changing: state the commit you used.",
     licence="CC0 1.0",
     citation="Lopuhin et al.: kaggle-dsbowl-2018-dataset-fixes (2018); Caicedo et al.: Nucleus segmentation across "
     "imaging experiments: the 2018 Data Science Bowl. Nature Methods 16:1247 (2019)",

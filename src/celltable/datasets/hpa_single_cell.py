@@ -23,12 +23,12 @@ rule(
     "mask-wrap",
     "Labels that wrapped around",
     "warning",
-    "An 8-bit label map of more than 255 cells: several cells share a label.",
+    "An 8-bit label map with more than 255 cells: several cells share a label.",
     emitter="ingest hpa_single_cell",
 )
 rule(
     "predicted-masks",
-    "Cells that were predicted",
+    "Predicted cells",
     "note",
     "The masks are predictions of HPA-Cell-Segmentation, not ground truth.",
     emitter="ingest hpa_single_cell",
@@ -71,7 +71,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
     ]
     absent = sum(i not in quartets for i in labels)
     if absent:
-        text = f"the tables of labels name {len(labels):,} images; {absent:,} of them are not here"
+        text = f"the label tables list {len(labels):,} images; {absent:,} of them are missing"
         findings.append(Finding("unknown-image", text, "note", value=float(absent)))
     return Scan(items, tuple(findings), labels)
 
@@ -80,10 +80,10 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
 def load(release: Release, shared: dict[str, Labelled], item: Item) -> Sample:
     """Read an image of four channels; its labels are weak: they describe the image, not each cell.
 
-    It has cells only where masks of HPA-Cell-Segmentation are beside the images: predictions, not ground truth.
+    It has cells only if masks of HPA-Cell-Segmentation are beside the images; these are predictions, not ground truth.
     """
     findings = [
-        Finding("missing-channel", f"there is no {c} channel", "error", item.image_id)
+        Finding("missing-channel", f"the {c} channel is missing", "error", item.image_id)
         for c in CHANNELS
         if c not in item.channels
     ]
@@ -136,7 +136,7 @@ def _predicted(release: Release, item: Item, image: Image, findings: list[Findin
     text = "the cells are predictions of HPA-Cell-Segmentation, not ground truth"
     findings.append(Finding("predicted-masks", text, "note", item.image_id))
     if masks[0].dtype == np.uint8 and int(masks[0].max()) == 255:
-        text = "an 8-bit mask uses all 255 labels: cells past 255 have wrapped around and share their numbers"
+        text = "an 8-bit mask uses all 255 labels: cells beyond 255 have wrapped around and share labels"
         findings.append(Finding("mask-wrap", text, "warning", item.image_id))
     cells = Instances.from_label_map(masks[0], kind="cell", annotator="HPA-Cell-Segmentation")
     if masks[1] is None:

@@ -22,14 +22,14 @@ rule(
     "missing-outline-layer",
     "Missing layer of outlines",
     "warning",
-    "The XCF file has no full-size layer of strokes with transparency.",
+    "The XCF file does not have a full-size layer of strokes with transparency.",
     emitter="ingest isbi2009",
 )
 rule(
     "outline-count-differs",
-    "Outlines and labels that differ in number",
+    "Different numbers of outlines and labels",
     "warning",
-    "The hand outlines enclose another number of nuclei than the label map has. Value: the difference.",
+    "The hand outlines enclose a different number of nuclei from the label map. Value: the difference.",
     emitter="ingest isbi2009",
 )
 rule(
@@ -43,7 +43,7 @@ rule(
 LINES: Final = {"gnf": "U2OS", "ic100": "NIH3T3"}
 REJECTED: Final = {"gnf_31", "gnf_43", "ic100_25"}
 STROKES: Final = ("borders", "border")
-MIN_AREA: Final = 5  # px²: smaller components of not-red are specks between strokes
+MIN_AREA: Final = 5  # px²: smaller components of other colours are specks between strokes
 IMAGE: Final = r"dna-images/(?P<line>gnf|ic100)/dna-(?P<n>\d+)\.png"
 OUTLINES: Final = r"segmented-lpc/(?P<line>gnf|ic100)/dna-(?P<n>\d+)\.xcf"
 LABELS: Final = r"preprocessed-data/(?P<line>gnf|ic100)/dna-(?P<n>\d+)\.png"
@@ -170,7 +170,7 @@ DATASET = Dataset(
     name="isbi2009",
     title="Coelho et al. ISBI 2009, hand-segmented nuclei",
     description="Fluorescence images of U2OS and NIH3T3 nuclei outlined by hand: 97 images, 4,009 nuclei. The label "
-    "images leave out the outline itself, so nuclei are smaller by one or two pixels all round.",
+    "images leave out the outline itself, so nuclei are one or two pixels smaller on all sides.",
     licence="none stated; the authors ask for citation",
     redistribute=False,
     citation="Coelho, Shariff, Murphy: Nuclear segmentation in microscope cell images: a hand-segmented dataset and "

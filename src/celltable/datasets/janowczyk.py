@@ -19,7 +19,7 @@ rule(
     "partial-annotation",
     "Partly annotated image",
     "note",
-    "Only some of the nuclei are annotated: a detection without a match is not a mistake.",
+    "Only some of the nuclei are annotated: an unmatched detection is not a mistake.",
     emitter="ingest janowczyk",
 )
 
@@ -45,7 +45,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
 
 @unreadable_is_a_finding
 def load(release: Release, shared: Any, item: tuple[str, Entry, str, Entry | None]) -> Sample:
-    """Read an image; cells are the 8-connected components of its mask, and some nuclei have none."""
+    """Read an image; cells are the 8-connected components of its mask, and some nuclei are not annotated."""
     stem, entry, patient, mask_entry = item
     image = image_of(
         release, stem, entry, whole=True, modality="histology", tissue="Breast", magnification=40.0, exhaustive=False,
@@ -53,9 +53,7 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, str, Entry | Non
         metadata={"instances": "8-connected components of a semantic mask"},
     )  # fmt: skip
     if mask_entry is None:
-        return unlabelled(
-            release, image, Finding("missing-annotation", f"there is no {stem}_mask.png", "warning", stem)
-        )
+        return unlabelled(release, image, Finding("missing-annotation", f"{stem}_mask.png is missing", "warning", stem))
     findings: list[Finding] = []
     mask = fitting_mask(release, mask_entry, image, findings)
     if mask is None:

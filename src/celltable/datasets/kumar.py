@@ -21,7 +21,7 @@ rule(
     "missing-scale",
     "Missing pixel size",
     "note",
-    "The document states no MicronsPerPixel; areas are known in px² only.",
+    "The document does not state MicronsPerPixel; areas are known only in px².",
     emitter="ingest kumar",
 )
 
@@ -71,7 +71,7 @@ def load(release: Release, shared: Any, item: tuple[str, Entry, Entry | None, st
         split=None if part == "kumar" else part.removeprefix("monuseg_"),
     )  # fmt: skip
     if document is None:
-        return unlabelled(release, image, Finding("missing-annotation", f"there is no {stem}.xml", "error", stem))
+        return unlabelled(release, image, Finding("missing-annotation", f"{stem}.xml is missing", "error", stem))
     try:
         annotation = aperio.parse(release.read(document), document.name)
     except (InputError, ArchiveError) as exc:
@@ -166,7 +166,9 @@ DATASET = Dataset(
     protocols=("aji_kumar2017",),
     expected_findings=("invalid-segmentation", "negative-roa", "outside-image", "missing-scale"),
     damages=(
-        Damage("Tissue images/*.tif", "missing-image", "unreadable-image", smaller=""),  # no document states the size
+        Damage(
+            "Tissue images/*.tif", "missing-image", "unreadable-image", smaller=""
+        ),  # documents do not state the size
         Damage("Annotations/*.xml", "missing-annotation", "unreadable-annotations", smaller=""),
     ),
     scan=scan,

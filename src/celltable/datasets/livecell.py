@@ -31,7 +31,7 @@ IMAGE: Final = r"(?:livecell_(?P<folder>test|train_val)_images/(?:[^/]+/)?)?(?P<
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An image of one annotation file; `part` is None for an image that no file lists."""
+    """An image of one annotation file; `part` is None for an image that is not in any file."""
 
     image_id: str
     part: str | None
@@ -44,14 +44,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Annotations by part, image files by stem."""
+    """The annotations by part and the image files by stem."""
 
     annotations: dict[str, Any]
     files: dict[str, Entry]
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """List the images of the chosen annotation files, each parsed once, then those that no file lists."""
+    """List the images of the chosen annotation files, each parsed once, then images that are not in any file."""
     files = {m["stem"]: e for e, m in release.match(IMAGE)}
     findings: list[Finding] = []
     documents = {name: load_coco(release.extract(e)) for name, e in _chosen(release, parts).items()}
@@ -75,7 +75,9 @@ def _chosen(release: Release, parts: tuple[str, ...]) -> dict[str, Entry]:
     wanted = parts or tuple(p for p in WIDE if p in files) or tuple(files)
     absent = [p for p in wanted if p not in files]
     if absent:
-        raise InputError(f"the release has no annotation file of part {absent[0]}; found {', '.join(files) or 'none'}.")
+        raise InputError(
+            f"the release has no annotation file for part {absent[0]}; found {', '.join(files) or 'none'}."
+        )
     return {p: files[p] for p in PARTS if p in wanted}
 
 
@@ -105,14 +107,14 @@ def _item(record: dict[str, Any], part: str, listed: Counter[str], seen: dict[st
     seen.setdefault(stem, part)
     size = coco.size_of(record)
     if size is None:
-        findings.append(Finding("invalid-size", f"{stem} states no valid height and width", "error", image_id))
+        findings.append(Finding("invalid-size", f"{stem} does not state a valid height and width", "error", image_id))
     names = {k: str(record[k]) for k in ("original_filename", "url") if record.get(k)}
     source = {k: v for k, v in names.items() if v != f"{stem}.png"}
     return Item(image_id, part, record.get("id"), stem, size or (0, 0), source, tuple(findings))
 
 
 def load(release: Release, shared: Shared, item: Item) -> Sample:
-    """Read an image: each annotation is a cell, with its published polygon, area and box; overlaps stay."""
+    """Read an image: each annotation is a cell, with its published polygon, area and box; overlaps are kept."""
     findings = list(item.findings)
     image = _image(release, shared, item, findings)
     if item.part is None:
@@ -250,7 +252,7 @@ DATASET = Dataset(
     expected_findings=("image-listed-twice", "image-in-two-splits", "annotations-dict"),
     damages=(
         Damage("SkBr3_Phase_G3_1_01d00h00m_2.tif", "missing-image", "unreadable-image", "truncated-image"),
-        Damage("livecell_coco_test.json", "", STOPS, smaller=""),  # without it, its images are unlabelled
+        Damage("livecell_coco_test.json", "", STOPS, smaller=""),  # without the file, its images are unlabelled
     ),
     scan=scan,
     load=load,

@@ -20,7 +20,7 @@ rule(
     "invalid-count",
     "Count that is not a number",
     "error",
-    "A published count is not a number of 0 or more; the image stays without it.",
+    "A published count is not a number of 0 or more; the image is kept without it.",
     emitter="ingest livecell_counts",
 )
 
@@ -43,11 +43,11 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
             stem = Path(name).stem
             count = parse_count(value)
             if count is None:
-                text = f"the count of {name} is {str(value)[:30]!r}, no number; the pair is left out"
+                text = f"the count of {name} is {str(value)[:30]!r}, not a number; the pair was left out"
                 findings.append(Finding("invalid-count", text, "error", stem))
             elif stem not in images:
                 findings.append(
-                    Finding("unknown-image", f"{name} has a count of {count:g} and no image", "error", stem)
+                    Finding("unknown-image", f"{name} has a count of {count:g} but no image", "error", stem)
                 )
             else:
                 items.append((stem, images[stem], m["line"], count, name))
@@ -119,7 +119,7 @@ _BASE: Final = "http://livecell-dataset.s3.eu-central-1.amazonaws.com/LIVECell_d
 DATASET = Dataset(
     name="livecell_counts",
     title="LIVECell, fluorescence-based counts",
-    description="Label-free images of A172 and A549 cells with the number of nuclei counted in fluorescence beside. "
+    description="Label-free images of A172 and A549 cells with the number of nuclei counted by fluorescence. "
     "Counts only: no outlines.",
     licence="CC BY-NC 4.0",
     non_commercial=True,

@@ -22,14 +22,14 @@ rule(
     "jpeg-images",
     "Images re-saved as JPEG",
     "note",
-    "The pixels are not those of the sources: the collection compressed them with loss. Value: images.",
+    "The pixels are not those of the sources, as the collection's compression is lossy. Value: images.",
     emitter="ingest nuclei_coco",
 )
 rule(
     "swapped-tile-names",
     "Tile names with rows and columns swapped",
     "note",
-    "File names of tiles put the row first, as if it were x. The metadata hold the right place. Value: tiles.",
+    "File names of tiles put the row first, as if it were x. The metadata hold the correct position. Value: tiles.",
     emitter="ingest nuclei_coco",
 )
 
@@ -99,7 +99,7 @@ class Item(NamedTuple):
 
 
 def scan(release: Release, parts: tuple[str, ...]) -> Scan:
-    """List the image records of each annotation file; the local splits only where they are asked for."""
+    """List the image records of each annotation file; those of local splits only if requested."""
     files = {}
     for key, source in SOURCES.items():
         entries = [e for e, _ in release.match(rf"annotations/{re.escape(source.annotations)}\.json")]
@@ -137,7 +137,7 @@ def _local_splits(release: Release, files: Mapping[str, Entry]) -> dict[str, str
 
 
 def _pictures(release: Release) -> dict[tuple[str, str], Entry]:
-    """(folder, file name) → member."""
+    """Map (folder, file name) to members."""
     folders = {source.folder for source in SOURCES.values()}
     pictures = {}
     for entry in release.entries:
@@ -162,7 +162,7 @@ def _item(
     findings = [replace(f, image_id=image_id) for f in findings]
     picture = pictures.get((source.folder, PurePosixPath(file_name).name))
     if picture is None:
-        text = f"{source.folder}/{file_name} is not there; the cells are read without pixels"
+        text = f"{source.folder}/{file_name} is missing; the cells were read without pixels"
         findings.append(Finding("missing-image", text, "error", image_id))
     tile = _TILE.match(image.image_id)
     original = tile["source"] if tile else image.metadata.get("source_image", image.image_id)
@@ -202,19 +202,19 @@ def _whole(items: Sequence[Item], pictures: Mapping[tuple[str, str], Entry], wan
     findings = []
     jpeg = sum(i.picture is not None and i.picture.name.lower().endswith((".jpg", ".jpeg")) for i in items)
     if jpeg:
-        text = f"{jpeg:,} images were re-saved as JPEG by the collection: their pixels are not those of the sources"
+        text = f"{jpeg:,} images were re-saved as JPEG by the collection, so their pixels are not those of the sources"
         findings.append(Finding("jpeg-images", text, "note", value=float(jpeg)))
     tiles = sum("tile_rows" in i.image.metadata for i in items)
     if tiles:
         text = (
-            f"{tiles:,} tiles name their rows first, as if they were x; metadata tile_rows and tile_columns are right"
+            f"{tiles:,} tile names put rows first, as if they were x; metadata tile_rows and tile_columns are correct"
         )
         findings.append(Finding("swapped-tile-names", text, "note", value=float(tiles)))
     folders = {SOURCES[p].folder for p in wanted}
     used = {i.picture for i in items}
     loose = sum(folder in folders and entry not in used for (folder, _), entry in pictures.items())
     if loose:
-        text = f"{loose:,} pictures are in no annotation file (tiles with fewer than three nuclei were dropped)"
+        text = f"{loose:,} pictures are not in any annotation file (tiles with fewer than three nuclei were dropped)"
         findings.append(Finding("missing-annotation", text, "note", value=float(loose)))
     return findings
 
@@ -253,10 +253,10 @@ DATASET = Dataset(
     name="nuclei_coco",
     title="Nuclei segmentation in microscope cell images (COCO collection)",
     description="Fourteen COCO files over eleven sources (2018 Data Science Bowl, BBBC006, 007, 018 and 020, Kumar, "
-    "ISBI 2009, Janowczyk, TNBC, cluster nuclei), brought into one form by the author of NucleiDetectron: JPEG "
+    "ISBI 2009, Janowczyk, TNBC, cluster nuclei), converted to one form by the author of NucleiDetectron: JPEG "
     "images, large ones tiled, outlines closed into masks. Every image has a nuclei_class of colours, size and "
-    "density, and the Bowl's training images a local split by that class. The published list swaps the links of "
-    "BBBC006 and BBBC007.",
+    "density, and the Bowl's training images have a local split by that class. The published list swaps the links "
+    "of BBBC006 and BBBC007.",
     licence="that of each source; the strictest is CC BY-NC-SA 4.0 (Kumar), several state none",
     non_commercial=True,
     redistribute=False,

@@ -25,7 +25,7 @@ rule(
     "cross-class-overlap",
     "Nuclei of two classes on the same pixels",
     "warning",
-    "Two class channels claim a pixel; both nuclei keep it. Value: pixels.",
+    "Two class channels claim the same pixel; both nuclei keep it. Value: pixels.",
     emitter="ingest pannuke",
 )
 rule(
@@ -39,14 +39,14 @@ rule(
     "missing-tissues",
     "Missing tissue types",
     "error",
-    "types.npy is missing or has another length than the images; tissues are left out.",
+    "types.npy is missing or differs in length from the images; tissues are left out.",
     emitter="ingest pannuke",
 )
 rule(
     "unknown-tissue",
     "Unknown tissue",
     "warning",
-    "A tissue that is not one of the 19 published.",
+    "The tissue is not one of the 19 published ones.",
     emitter="ingest pannuke",
 )
 
@@ -81,7 +81,7 @@ def scan(release: Release, parts: tuple[str, ...]) -> Scan:
             continue
         arrays = arrays_of[name]
         if "images" not in arrays:
-            findings.append(Finding("missing-image", f"{name} has no images.npy; it was left out", "error"))
+            findings.append(Finding("missing-image", f"{name} does not have images.npy; it was left out", "error"))
             continue
         images = release.memmap(arrays["images"])
         if len(images.shape) != 4 or images.shape[3] != 3:
@@ -102,7 +102,9 @@ def _annotation(
     masks = release.memmap(arrays["masks"]) if "masks" in arrays else None
     types = release.memmap(arrays["types"]) if "types" in arrays else None
     if masks is None:
-        findings.append(Finding("missing-annotation", f"{name} has no masks.npy; its patches are unlabelled", "error"))
+        findings.append(
+            Finding("missing-annotation", f"{name} does not have masks.npy; its patches are unlabelled", "error")
+        )
     elif masks.shape != (*shape[:3], 6):
         raise ReleaseError(f"{name}/masks.npy has shape {masks.shape}; expected {(*shape[:3], 6)} like its images.")
     if types is None or types.shape != shape[:1]:
@@ -141,7 +143,7 @@ def _unknown_tissue(image_id: str, tissue: str) -> Finding:
 
 
 def _defects(layers: label_map.Layers, cells: Instances, image_id: str) -> Iterator[Finding]:
-    """Report the defects of the public audit that only the published channels show; ids exceed 255 and are float64."""
+    """Report known defects that are only visible in the published channels; ids exceed 255 and are float64."""
 
     def defect(name: str, n: int, text: str, severity: Severity = "warning") -> Finding:
         return Finding(name, f"{n:,} {text}", severity, image_id, value=float(n))

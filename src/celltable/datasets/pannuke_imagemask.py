@@ -22,7 +22,7 @@ from ._read import fitting_mask, image_of, located, png, sample, unlabelled, unr
 
 rule(
     "class-unavailable",
-    "Class that was not drawn",
+    "Class not drawn",
     "warning",
     "Version 2 does not draw neoplastic nuclei: the class is unavailable, not empty.",
     emitter="ingest pannuke_imagemask",
@@ -31,12 +31,12 @@ rule(
     "red-blue-swapped",
     "Red and blue swapped",
     "note",
-    "The image files have red and blue exchanged; both are put right when read.",
+    "Red and blue are exchanged in the image files; they are swapped back when read.",
     emitter="ingest pannuke_imagemask",
 )
 
 NEAR: Final = (
-    64  # of 255 in every channel, so that half-way blends of two classes, or of one and black, belong to neither
+    64  # of 255 in every channel, so that even blends of two classes, or of a class and black, belong to neither
 )
 PAIR: Final = r"(?P<split>train|valid|test)/(?P<what>images|masks)/(?P<number>1\d{4})\.(?:jpg|jpeg|png)"
 
@@ -72,7 +72,7 @@ def _version(release: Release, parts: tuple[str, ...]) -> str:
     if len(named) != 1:
         raise InputError(
             f"{release.path.name}: the colours of versions 1 and 2 differ, and no folder name says which this is. "
-            "Say so: --part v1 or --part v2."
+            "Choose --part v1 or --part v2."
         )
     return f"v{named.pop()}"
 
@@ -90,7 +90,7 @@ def load(release: Release, shared: Shared, item: tuple[str, Entry, str, Entry | 
         exhaustive=shared.version == "v1", magnification=80.0,
         metadata={"row": str(row), "version": shared.version, "red_blue": "swapped in the file, put right when read"},
     )  # fmt: skip
-    findings = [Finding("red-blue-swapped", "the file has red and blue exchanged", "note", number)]
+    findings = [Finding("red-blue-swapped", "red and blue are exchanged in the file", "note", number)]
     if mask_entry is None:
         return unlabelled(release, image, Finding("missing-annotation", f"mask {number} is missing", "error", number))
     mask = fitting_mask(release, mask_entry, image, findings)
@@ -150,7 +150,7 @@ DATASET = Dataset(
     name="pannuke_imagemask",
     title="ImageMask-Dataset-PanNuke",
     description="Image and mask pairs made from PanNuke's first fold, scaled to 512 × 512, classes as colours. "
-    "Semantic only; nuclei with ids 1 to 10 were lost by its generator, and version 2 has no neoplastic nuclei.",
+    "Semantic only; nuclei with ids 1 to 10 were lost by its generator, and version 2 lacks neoplastic nuclei.",
     licence="CC BY-NC-SA 4.0",
     non_commercial=True,
     redistribute=False,
