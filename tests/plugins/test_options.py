@@ -260,7 +260,7 @@ def test_values_are_shown_as_they_are_typed() -> None:
             "seed=x",
             "the format image-mask-png: option seed is 'x'; expected a whole number of 0 or more",
         ),
-        ("image-mask-png", "palette=5", "the palette '5' is neither one of v1, v2, binary nor of the form Class=#RRGGBB"),
+        ("image-mask-png", "palette=5", "the palette '5' is neither one of v1, v2, binary nor of the form"),
         (
             "nuclei-coco",
             "tile=0",

@@ -1,6 +1,6 @@
-"""Contract tests that every plug-in inherits, ours and those of other packages.
+"""Contract tests for all plug-ins, ours and those of other packages.
 
-A plug-in's author writes one class in a test file of their own and runs pytest::
+The author of a plug-in writes one class in a test file and runs pytest::
 
     from celltable.testing import CheckTests
     from halo.checks import HALO
@@ -8,10 +8,10 @@ A plug-in's author writes one class in a test file of their own and runs pytest:
     class TestHalo(CheckTests):
         plugin = HALO
 
-``names = plugins.names("checks")`` in place of ``plugin`` holds several plug-ins to the contract at once.
+``names = plugins.names("checks")`` instead of ``plugin`` tests several plug-ins at once.
 
-What a test needs to know about a plug-in is part of the plug-in or in a file beside it, for example the tiny release
-that a data set writes of itself. pytest is needed only where this package is imported.
+What a test needs to know about a plug-in is part of the plug-in or in a file beside it, for example the tiny example
+release that a data set writes. pytest is needed only to import this package.
 """
 
 from __future__ import annotations

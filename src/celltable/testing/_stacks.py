@@ -1,4 +1,4 @@
-"""Cells that contract tests try every plug-in on: clean ones, and random masks that overlap, touch and have holes."""
+"""Cells for testing all plug-ins: clean ones, and random masks that overlap, touch and have holes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PLACES = [(10, 10, 6), (28, 12, 6), (12, 30, 6), (28, 30, 6), (12, 48, 6), (29, 
 
 
 def clean() -> Sample:
-    """Six round cells of one size, apart from each other and from the border."""
+    """Draw six round cells of one size, apart from each other and from the border."""
     return painted(discs(*PLACES, size=SIZE), SIZE)
 
 
 def random_samples(n: int = 30, seed: int = 0) -> Iterator[Sample]:
-    """Samples of up to five random masks of up to 12 × 12 px: some sparse, some full, some empty."""
+    """Generate samples of up to five random masks of up to 12 × 12 px: some sparse, some full, some empty."""
     rng = np.random.default_rng(seed)
     for _ in range(n):
         size = (int(rng.integers(2, 13)), int(rng.integers(2, 13)))

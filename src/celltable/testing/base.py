@@ -1,4 +1,4 @@
-"""What the contracts of all kinds of plug-ins have in common: a name, words, options, and that they can be sent."""
+"""The contract shared by all plug-ins: a name, a description, options, and that they pickle."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from celltable.plugins.options import Option, settle, shown
 
 
 class PluginTests:
-    """Tests of one plug-in, or of several; every test gets it as `plugin`.
+    """Tests of one or several plug-ins; every test gets the plug-in as `plugin`.
 
     Attributes
     ----------
     family
-        "checks", "metrics", …: set by the class of each family.
+        "checks", "metrics", …; set by the class of each family.
     plugin
         The plug-in to test.
     names
-        Or the names of several, which are loaded through the registry.
+        Alternatively, the names of several plug-ins, which are loaded through the registry.
     """
 
     family: ClassVar[str]
@@ -49,18 +49,18 @@ class PluginTests:
         assert plugins.load(self.family, plugin.name) is plugin
 
     def test_its_name_is_spelt_as_its_family_is(self, plugin: Any) -> None:
-        """Kebab-case, or underscores for data sets and metrics."""
+        """Names are in kebab-case, or with underscores for data sets and metrics."""
         hyphen = plugins.FAMILIES[self.family].hyphen
         assert re.fullmatch(rf"[a-z][a-z0-9]*({hyphen}[a-z0-9]+)*", plugin.name)
 
     def test_it_can_be_sent_to_another_process(self, plugin: Any) -> None:
-        """Functions of a plug-in are at the top of a module, so that workers can import them."""
+        """A plug-in's functions are at the top level of a module, so that workers can import them."""
         again = pickle.loads(pickle.dumps(plugin))
         assert type(again) is type(plugin)
         assert again.name == plugin.name
 
     def test_every_option_has_a_meaning_and_a_valid_default(self, plugin: Any) -> None:
-        """The default is a value that the option itself takes, in its type, as text too."""
+        """The default is a valid value of the option, in its type and as text."""
         for option in options_of(plugin):
             assert option.about.strip(), f"option {option.name} does not say what it means"
             if option.default is None:
@@ -69,20 +69,20 @@ class PluginTests:
             assert option.value(shown(option.default)) == option.default
 
     def test_values_that_an_option_does_not_take_are_refused(self, plugin: Any) -> None:
-        """Numbers out of range, words that are not a choice and text for a number end in an OptionError."""
+        """Numbers out of range, words that are not a choice and text for a number raise OptionError."""
         for option in options_of(plugin):
             for wrong in _wrong_values(option):
                 with pytest.raises(OptionError, match=option.name):
                     settle((option,), {option.name: wrong}, "the plug-in")
 
     def test_an_unknown_option_is_refused(self, plugin: Any) -> None:
-        """No plug-in swallows an option that it did not declare."""
+        """A plug-in does not accept undeclared options."""
         with pytest.raises(OptionError, match="has no option"):
             settle(options_of(plugin), {"no_such_option": 1}, "the plug-in")
 
 
 def options_of(plugin: Any) -> tuple[Option, ...]:
-    """The options that a plug-in declares; none for kinds of plug-ins without any."""
+    """Return the options that a plug-in declares; empty for families without options."""
     return tuple(getattr(plugin, "options", ()))
 
 

@@ -1,4 +1,4 @@
-"""The contract of checks: an example is reported where it is, clean cells are not, and order does not matter."""
+"""The contract of checks: they report the example at the right places, and not clean cells, in any order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .base import PluginTests
 
 
 class CheckTests(PluginTests):
-    """Tests of a check; its `example` says what it has to find."""
+    """Tests of a check; its `example` says what it must find."""
 
     family = "checks"
 
@@ -38,18 +38,18 @@ class CheckTests(PluginTests):
             assert len(finding.message) > 10
 
     def test_it_says_what_it_measures_and_who_mends_it(self, plugin: Check) -> None:
-        """The description names the value of a finding; every repair exists and names the rule."""
+        """The description explains a finding's value; every repair exists and lists the rule."""
         assert plugin.title.strip()
         assert "Value: " in plugin.description, "the description does not say what the value of a finding is"
         for name in plugin.repairs:
             assert plugin.rule in plugins.load("repairs", name).mends
 
     def test_clean_cells_have_no_findings(self, plugin: Check) -> None:
-        """Six round cells, apart from each other and from the border, are no defect."""
+        """Six round cells, apart from each other and from the border, are not a defect."""
         assert plugin.run([clean()]) == []
 
     def test_the_order_of_cells_changes_nothing(self, plugin: Check) -> None:
-        """The same cells in another order give the same findings."""
+        """The same cells in a different order give the same findings."""
         rng = np.random.default_rng(0)
         for sample in random_samples():
             order = rng.permutation(len(sample.instances)).tolist()
@@ -57,14 +57,14 @@ class CheckTests(PluginTests):
             assert _sorted(plugin.run([shuffled])) == _sorted(plugin.run([sample]))
 
     def test_cells_are_left_as_they_were(self, plugin: Check) -> None:
-        """A check looks and changes nothing."""
+        """A check does not change anything."""
         for sample in _example(plugin).samples:
             before = sample.instances.to_arrow(sample.image.image_id)
             plugin.run([sample])
             assert sample.instances.to_arrow(sample.image.image_id).equals(before)
 
     def test_what_is_gathered_can_be_sent(self, plugin: Check) -> None:
-        """What a check of whole data sets keeps of an image is small and picklable."""
+        """What a whole-dataset check gathers from an image is small and picklable."""
         if plugin.gather is not None:
             for sample in _example(plugin).samples:
                 sent = pickle.dumps(plugin.gather(sample))

@@ -1,4 +1,4 @@
-"""Generate samples for the tests of formats: everything a cell annotation can be, in small."""
+"""Generate small samples for testing formats, with everything that a cell annotation can be."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Mask = NDArray[np.bool_]
 
 
 def disc(size: tuple[int, int], row: float, column: float, radius: float) -> Mask:
-    """A filled disc."""
+    """Draw a filled disc."""
     y, x = np.ogrid[: size[0], : size[1]]
     return np.asarray((y - row) ** 2 + (x - column) ** 2 <= radius**2)
 
 
 def picture(size: tuple[int, int], seed: int, dtype: str = "uint8", channels: int = 3) -> NDArray[Any]:
-    """Random pixels that use the whole range of the type."""
+    """Draw random pixels that use the whole range of the type."""
     rng = np.random.default_rng(seed)
     top = np.iinfo(dtype).max
     shape = (*size, channels) if channels > 1 else size
@@ -29,7 +29,7 @@ def picture(size: tuple[int, int], seed: int, dtype: str = "uint8", channels: in
 
 
 def sample(image_id: str, masks: Sequence[Mask], size: tuple[int, int], seed: int = 0, **extra: Any) -> Sample:
-    """A sample with pixels; keywords `image` (fields of the image) and `columns` (of the cells)."""
+    """Make a sample with pixels, image fields from `image` and cell columns from `columns`."""
     pixels = extra.get("pixels", picture(size, seed))
     image = Image(image_id, *size, **extra.get("image", {}))
     cells = Instances.from_masks(masks, size, **extra.get("columns", {}))
@@ -38,7 +38,7 @@ def sample(image_id: str, masks: Sequence[Mask], size: tuple[int, int], seed: in
 
 
 def blobs(size: tuple[int, int], n: int, seed: int) -> list[Mask]:
-    """`n` discs anywhere, so that some overlap and some are cut by the border."""
+    """Draw `n` discs anywhere, so that some overlap and some are cut by the border."""
     rng = np.random.default_rng(seed)
     top = min(size)
     found = []
@@ -51,7 +51,7 @@ def blobs(size: tuple[int, int], n: int, seed: int) -> list[Mask]:
 def corpus(
     size: tuple[int, int] | None = None, classes: Sequence[str] = ("Neoplastic", "Inflammatory")
 ) -> list[Sample]:
-    """One sample per difficulty, in the order of ids; all of one size where `size` is given."""
+    """Make one sample per difficulty, in id order; all of the same size if `size` is given."""
     return list(_corpus(size, classes))
 
 

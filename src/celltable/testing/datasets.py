@@ -1,7 +1,7 @@
-"""What every data set promises, tried on the tiny release that its plug-in writes.
+"""The contract of a data set, tested on the tiny release that its plug-in writes.
 
-The release is read from a folder, from archives, below paths with spaces, a level too high or too low, part by part,
-with damaged files, and without a network; every reading is compared with the first.
+The release is read from a folder, from archives, under paths with spaces, one level too high or too low, part by part,
+with damaged files, and without a network; each reading is compared with the first.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TEXTS = (".csv", ".tsv", ".txt", ".json", ".xml")
 
 @dataclass(frozen=True)
 class Example:
-    """A data set, its example on disk, and what reading it gives."""
+    """A data set, its example on disk, and the result of reading it."""
 
     dataset: Dataset
     path: Path
@@ -48,7 +48,7 @@ class Example:
 
     @property
     def findings(self) -> list[Finding]:
-        """Findings of the release and of each image."""
+        """Collect the findings of the release and of each image."""
         return [*self.scan.findings, *(f for s in self.samples for f in s.findings)]
 
 
@@ -66,14 +66,14 @@ def rules_of(dataset: Dataset, path: Path) -> Counter[str]:
 
 
 def fingerprint(sample: Sample) -> tuple[Any, ...]:
-    """Everything about a sample except where its pixels are and how its findings are worded."""
+    """Return everything about a sample except the location of its pixels and the wording of its findings."""
     image = replace(sample.image, pixels=())
     cells = sample.instances.to_arrow(image.image_id).to_pylist()
     return image.row(len(sample.instances)), _digest_of_pixels(sample), cells, gist(sample.findings)
 
 
 def content(sample: Sample) -> tuple[Any, ...]:
-    """The pixels and cells of a sample, whatever it is called."""
+    """Return the pixels and cells of a sample, whatever its id."""
     cells = sample.instances
     masks = [bytes(counts) for counts in cells.rle]
     return _digest_of_pixels(sample), tuple(zip(masks, cells.column("class_name"), cells.column("kind"), strict=True))
@@ -85,12 +85,12 @@ def _digest_of_pixels(sample: Sample) -> tuple[Any, ...]:
 
 
 def gist(findings: Sequence[Finding]) -> list[tuple[Any, ...]]:
-    """Findings without their words, sorted."""
+    """Sort findings, without their messages."""
     return sorted((f.rule, f.severity, f.image_id or "", f.instance_id or 0, f.value or 0.0) for f in findings)
 
 
 def digest(path: Path) -> dict[str, str]:
-    """The SHA-256 of each file of a release."""
+    """Compute the SHA-256 of each file of a release."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     base = path.parent if path.is_file() else path
     return {str(p.relative_to(base)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
@@ -110,19 +110,19 @@ def unpacked(source: Path, target: Path) -> Path:
 
 
 def one_level_too_high(source: Path, folder: Path) -> Path:
-    """The folder that holds the release."""
+    """Return the folder that holds the release."""
     return unpacked(source, folder / "downloads").parent
 
 
 def doubled_folder(source: Path, folder: Path) -> Path:
-    """The release in a folder of its own name, as some archive tools unpack it."""
+    """Put the release in a folder of the same name, as some archive tools unpack it."""
     root = unpacked(source, folder / "inner")
     (folder / "inner").rename(folder / root.name)
     return folder / root.name
 
 
 def one_level_too_low(source: Path, folder: Path) -> Path:
-    """The only folder inside the release."""
+    """Return the only folder inside the release."""
     root = unpacked(source, folder)
     inside = [p for p in root.iterdir() if p.name not in LITTER]
     if len(inside) != 1 or not inside[0].is_dir():
@@ -131,19 +131,19 @@ def one_level_too_low(source: Path, folder: Path) -> Path:
 
 
 def zipped_with_its_folder(source: Path, folder: Path) -> Path:
-    """One zip whose members begin with the name of the release."""
+    """Make a zip whose members begin with the name of the release."""
     root = unpacked(source, folder)
     return zipped(root, root.parent, folder / "out" / f"{root.name}.zip")
 
 
 def zipped_without_its_folder(source: Path, folder: Path) -> Path:
-    """One zip without a top folder."""
+    """Make a zip without a top folder."""
     root = unpacked(source, folder)
     return zipped(root, root, folder / "out" / f"{root.name}.zip")
 
 
 def path_with_spaces(source: Path, folder: Path) -> Path:
-    """The release below a path with spaces, brackets and letters beyond ASCII."""
+    """Put the release under a path with spaces, brackets and non-ASCII letters."""
     return unpacked(source, folder / "Bilder für Zellen, 細胞 (1)").parent
 
 
@@ -168,7 +168,7 @@ LAYOUTS = (
 
 
 def first_match(folder: Path, pattern: str) -> Path:
-    """The first file that matches a pattern, in the order of names."""
+    """Return the first file in name order that matches a pattern."""
     return sorted(p for p in folder.rglob(pattern) if "__MACOSX" not in p.parts)[0]
 
 
@@ -206,14 +206,14 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 class _Trap:
-    """An object that fails the test when it is unpickled."""
+    """An object that fails the test if it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return pytest.fail, ("a pickle was loaded",)
 
 
 class DatasetTests(PluginTests):
-    """The contract of a data set: what its plug-in says about it, and how its reader reads the example."""
+    """The contract of a data set: what its plug-in states, and how its reader reads the example."""
 
     family = "datasets"
 
@@ -233,7 +233,7 @@ class DatasetTests(PluginTests):
         monkeypatch.setattr(socket.socket, "connect", refuse)
 
     def test_it_says_what_it_is(self, plugin: Dataset) -> None:
-        """Title, description, licence, citation, source, leakage group and layout are given."""
+        """Title, description, licence, citation, source, leakage group and layout are stated."""
         for text in (
             plugin.title,
             plugin.description,
@@ -255,23 +255,23 @@ class DatasetTests(PluginTests):
         assert set(plugin.protocols) <= set(plugins.names("metrics"))
 
     def test_published_counts_are_positive_numbers_of_images_or_instances(self, plugin: Dataset) -> None:
-        """No other quantity is counted."""
+        """Only images and instances are counted."""
         for (_, what), n in plugin.counts.items():
             assert what in ("images", "instances")
             assert n > 0
 
     def test_the_example_has_images_and_cells(self, example: Example) -> None:
-        """Or counts or labels of images, where the release has no cells."""
+        """The example has cells, or counts or labels of images if the release does not have cells."""
         assert example.samples
         counted = [s for s in example.samples if s.image.count is not None or s.image.labels]
         assert sum(len(s.instances) for s in example.samples) or counted
 
     def test_reading_the_example_reports_exactly_the_known_defects(self, example: Example) -> None:
-        """Neither fewer nor other rules than the plug-in declares."""
+        """The example reports exactly the rules that the plug-in declares."""
         assert {f.rule for f in example.findings} == set(example.dataset.expected_findings)
 
     def test_findings_are_complete(self, example: Example) -> None:
-        """Each has a message, and names an image and cell that were read."""
+        """Each finding has a message, and refers to an image and cell that were read."""
         cells = {s.image.image_id: set(s.instances.ids.tolist()) for s in example.samples}
         for f in example.findings:
             assert re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", f.rule)
@@ -283,12 +283,12 @@ class DatasetTests(PluginTests):
             assert {f.image_id for f in s.findings} <= {s.image.image_id, None}
 
     def test_image_ids_are_unique_and_ascend(self, example: Example) -> None:
-        """The order of images depends on their names alone."""
+        """The order of images depends only on their names."""
         ids = [s.image.image_id for s in example.samples]
         assert ids == sorted(set(ids))
 
     def test_records_agree_with_the_pixels(self, example: Example) -> None:
-        """Size, type and channels of each image that can be read whole."""
+        """Size, type and channels are right for each image that can be read completely."""
         for s in example.samples:
             if s.load_pixels is None:
                 assert not s.image.pixels
@@ -317,29 +317,29 @@ class DatasetTests(PluginTests):
             assert len(set(cells.ids.tolist())) == len(cells)
 
     def test_parents_are_cells_of_the_same_image(self, example: Example) -> None:
-        """Only a nucleus has a parent, and it is a cell."""
+        """Only nuclei have parents, and these are cells."""
         for s in example.samples:
             kinds = dict(zip(s.instances.ids.tolist(), s.instances.column("kind"), strict=True))
             for own, parent in zip(s.instances.ids.tolist(), s.instances.column("parent"), strict=True):
                 assert parent is None or (kinds[own] == "nucleus" and kinds[parent] == "cell")
 
     def test_kinds_are_those_announced(self, example: Example) -> None:
-        """Nuclei, cells or both, as `target` says."""
+        """There are nuclei, cells or both, according to `target`."""
         kinds = {k for s in example.samples for k in s.instances.column("kind")}
         assert kinds <= set(example.dataset.target)
 
     def test_images_that_are_not_annotated_have_no_cells(self, example: Example) -> None:
-        """An image without annotation differs from one without cells."""
+        """An unannotated image differs from one without cells."""
         assert all(not len(s.instances) for s in example.samples if not s.image.annotated)
 
     def test_leakage_groups_say_where_they_come_from(self, example: Example) -> None:
-        """Published with the release, or derived."""
+        """Leakage groups are published with the release, or derived."""
         for s in example.samples:
             if s.image.leakage_group is not None:
                 assert s.image.group_source in ("published", "derived")
 
     def test_rows_fit_the_schemas(self, example: Example) -> None:
-        """Images and cells survive the way into Arrow and back."""
+        """Images and cells survive a round trip through Arrow."""
         images_table((s.image, len(s.instances)) for s in example.samples)
         for s in example.samples:
             batch = s.instances.to_arrow(s.image.image_id)
@@ -354,7 +354,7 @@ class DatasetTests(PluginTests):
         assert [fingerprint(s) for s in reversed(again)] == [fingerprint(s) for s in example.samples]
 
     def test_each_part_is_read_alone(self, example: Example) -> None:
-        """A part gives its own images only, and the parts together are the whole."""
+        """A part gives only its own images, and the parts together give the whole."""
         dataset = example.dataset
         if not dataset.parts:
             return
@@ -373,19 +373,19 @@ class DatasetTests(PluginTests):
             assert own[part] < whole, f"{part} is not a subset of the whole"
 
     def test_nothing_is_written_into_the_release(self, example: Example) -> None:
-        """Reading leaves every byte as it was."""
+        """Reading does not change any byte."""
         before = digest(example.path)
         read(example.dataset, example.release)
         assert digest(example.path) == before
 
     def test_examples_depend_on_the_seed_alone(self, example: Example, tmp_path: Path) -> None:
-        """The same seed gives the same bytes, another seed others."""
+        """The same seed gives the same bytes, another seed gives others."""
         made = [digest(example.dataset.example(tmp_path / name, seed)) for name, seed in (("a", 0), ("b", 0), ("c", 1))]
         assert made[0] == made[1] == digest(example.path)
         assert made[0] != made[2]
 
     def test_another_release_is_not_mistaken_for_it(self, plugin: Dataset, tmp_path: Path) -> None:
-        """A folder of something else has no images."""
+        """A folder of something else does not give images."""
         (tmp_path / "other").mkdir()
         (tmp_path / "other" / "notes.txt").write_text("nothing of the kind")
         with open_release(tmp_path) as release:
@@ -395,7 +395,7 @@ class DatasetTests(PluginTests):
     def test_however_it_is_packed_the_samples_are_the_same(
         self, example: Example, layout: Callable[[Path, Path], Path], tmp_path: Path
     ) -> None:
-        """Folders and archives, with the top folder, without it, or with one too many."""
+        """Folders and archives are read with the top folder, without it, or with one too many."""
         with open_release(layout(example.path, tmp_path)) as release:
             scan, samples = read(example.dataset, release)
             again, expected = ({s.image.image_id: fingerprint(s) for s in some} for some in (samples, example.samples))
@@ -404,8 +404,8 @@ class DatasetTests(PluginTests):
 
     @pytest.mark.parametrize("damage", DAMAGE)
     def test_a_damaged_file_is_reported_as_declared(self, plugin: Dataset, damage: str, tmp_path: Path) -> None:
-        """The finding has the declared rule and the other images stay, or reading stops with the file's name."""
-        assert len(plugin.damages) >= 2, "declare what damage to an image and to an annotation file becomes"
+        """The finding has the declared rule and other images are kept, or reading stops and names the file."""
+        assert len(plugin.damages) >= 2, "declare the rules for damage to an image and to an annotation file"
         for k, file in enumerate(plugin.damages):
             rule = file.rules().get(damage)
             if rule is None:
@@ -424,12 +424,12 @@ class DatasetTests(PluginTests):
             assert after[rule] > before[rule], f"{damage} {victim.name}: no finding {rule}, but {after - before}"
 
     def test_every_damage_is_declared_for_some_file(self, plugin: Dataset) -> None:
-        """A plug-in cannot leave a kind of damage out everywhere, except that of size."""
+        """A plug-in must cover each kind of damage, except a smaller image, for some file."""
         declared = {damage for file in plugin.damages for damage in file.rules()}
         assert declared >= set(DAMAGE) - {"smaller"}
 
     def test_a_path_without_the_release_ends_with_what_was_expected(self, plugin: Dataset, tmp_path: Path) -> None:
-        """A missing folder, an empty one and another one; no store is left behind."""
+        """Missing, empty and foreign folders are refused, and no store is left behind."""
         with pytest.raises(CelltableError, match="does not exist; expected a release"):
             ingest(plugin.name, tmp_path / "nöwhere at all", tmp_path / "a.celltable")
         (tmp_path / "empty").mkdir()
@@ -443,7 +443,7 @@ class DatasetTests(PluginTests):
         assert not (tmp_path / "a.celltable").exists()
 
     def test_a_damaged_archive_ends_the_command(self, plugin: Dataset, tmp_path: Path) -> None:
-        """Truncated, empty or noise: one sentence names the archive and what to do."""
+        """A truncated, empty or random archive gives one sentence with its name and what to do."""
         root = unpacked(plugin.example(tmp_path / "example", 0), tmp_path / "copy")
         archive = zipped(root, root, tmp_path / "release ä.zip")
         whole = archive.read_bytes()
@@ -453,7 +453,7 @@ class DatasetTests(PluginTests):
                 rules_of(plugin, archive)
 
     def test_byte_order_marks_and_windows_line_ends_change_nothing(self, plugin: Dataset, tmp_path: Path) -> None:
-        """Tables and documents may have been saved by another program."""
+        """Text files may have been saved again by another program."""
         root = unpacked(plugin.example(tmp_path / "example", 0), tmp_path / "copy")
         texts = [p for p in root.rglob("*") if p.suffix in TEXTS]
         if not texts:
@@ -467,7 +467,7 @@ class DatasetTests(PluginTests):
             assert [fingerprint(s) for s in read(plugin, release)[1]] == before
 
     def test_pickled_arrays_are_refused_and_never_loaded(self, plugin: Dataset, tmp_path: Path) -> None:
-        """An .npy of objects could run code."""
+        """Pickled arrays, which could run code, are never loaded."""
         root = unpacked(plugin.example(tmp_path / "example", 0), tmp_path / "copy")
         arrays = sorted(p.relative_to(root) for p in root.rglob("*.npy"))
         if not arrays:
@@ -480,7 +480,7 @@ class DatasetTests(PluginTests):
 
 
 def _of_part(example: Example, part: str) -> list[Sample]:
-    """The images of one part; none where the example lacks it, which the reader may refuse by name."""
+    """Read the images of one part; none if the example lacks it, which the reader may refuse by name."""
     try:
         return read(example.dataset, example.release, (part,))[1]
     except CelltableError as exc:

@@ -1,4 +1,4 @@
-"""The contract of a format: what it recognises, and that a round trip loses exactly what the report says."""
+"""The contract of a format: it recognises its own files, and a round trip loses exactly what the report says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .base import PluginTests
 from .corpus import corpus
 from .roundtrip import difference, unreadable_without_sizes
 
-ODD = frozenset(  # losses that a feature the format keeps does not rule out
+ODD = frozenset(  # losses that may occur even if the format keeps the feature
     {
         *(losses.NOT_DRAWN, losses.GIVEN_CLASS, losses.GIVEN_SCORE, losses.GIVEN_PIXELS, losses.IDS, losses.CLASSES),
         *(losses.EMPTY_IMAGES, losses.UNLABELLED, losses.PARTIAL),
@@ -31,13 +31,13 @@ ODD = frozenset(  # losses that a feature the format keeps does not rule out
 
 
 def samples_for(form: Format) -> list[Sample]:
-    """The corpus as a format can take it: its own classes, images of one size where it needs that."""
+    """Adapt the corpus to a format: its own classes, and images of one size if it needs that."""
     size = (48, 48) if form.limits.one_size else None
     return corpus(size, form.limits.classes[:2]) if len(form.limits.classes) > 1 else corpus(size)
 
 
 def output(form: Format, folder: Path, name: str = "out") -> Path:
-    """Where the format writes to."""
+    """Return the path that the format writes to."""
     return folder / (name + "".join(form.extensions[:1]))
 
 
@@ -47,7 +47,7 @@ class FormatTests(PluginTests):
     family: ClassVar[str] = "formats"
 
     def test_what_comes_back_differs_by_exactly_the_stated_loss(self, plugin: Format, tmp_path: Path) -> None:
-        """Everything a cell annotation can be is written and read; each difference is in the report, and no other."""
+        """Everything a cell annotation can be is written and read; the report lists exactly the differences."""
         before, write, read = samples_for(plugin), _writer(plugin), plugin.read
         out = output(plugin, tmp_path)
         report = write(iter(before), out)
@@ -64,20 +64,20 @@ class FormatTests(PluginTests):
         assert dict(report.items) == dict(+expected)
 
     def test_only_features_that_are_not_kept_are_lost(self, plugin: Format, tmp_path: Path) -> None:
-        """What `keeps` promises does not appear among the losses."""
+        """Features listed in `keeps` do not appear among the losses."""
         report = _writer(plugin)(iter(samples_for(plugin)), output(plugin, tmp_path))
         lost = {text.split(":")[0].replace(" ", "-") for text in set(report.items) - ODD}
         assert not lost & (plugin.keeps - {"image-size"})
 
     def test_the_same_samples_give_the_same_bytes(self, plugin: Format, tmp_path: Path) -> None:
-        """No dates, no random numbers, no order of a set in the files."""
+        """Files do not depend on dates, random numbers or the order of a set."""
         for folder in ("one", "two"):
             (tmp_path / folder).mkdir()
             _writer(plugin)(iter(samples_for(plugin)), output(plugin, tmp_path / folder))
         assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
     def test_a_failure_half_way_leaves_nothing_behind(self, plugin: Format, tmp_path: Path) -> None:
-        """Output appears whole or not at all."""
+        """Output is written atomically."""
 
         def failing() -> Iterator[Sample]:
             yield from samples_for(plugin)[:2]
@@ -88,7 +88,7 @@ class FormatTests(PluginTests):
         assert list(tmp_path.iterdir()) == []
 
     def test_what_exists_is_replaced_only_when_asked(self, plugin: Format, tmp_path: Path) -> None:
-        """``overwrite`` replaces, anything else is refused and changes nothing."""
+        """Existing output is replaced only with ``overwrite``, and otherwise left unchanged."""
         samples, out = samples_for(plugin)[:2], output(plugin, tmp_path)
         _writer(plugin)(iter(samples), out)
         before = contents(tmp_path)
@@ -99,7 +99,7 @@ class FormatTests(PluginTests):
         assert contents(tmp_path) == before
 
     def test_it_recognises_what_it_writes(self, plugin: Format, tmp_path: Path) -> None:
-        """Of all formats this one is the most specific for its own output."""
+        """Of all formats, this one is the most specific for its own output."""
         out = output(plugin, tmp_path)
         _writer(plugin)(iter(samples_for(plugin)), out)
         if plugin.recognise is None:
@@ -112,7 +112,7 @@ class FormatTests(PluginTests):
     def test_it_leaves_the_files_of_other_formats_to_them(
         self, plugin: Format, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
-        """Neither pictures nor any other format's output are taken for this one."""
+        """Neither pictures nor the output of any other format are taken for this one."""
         if plugin.recognise is None:
             pytest.skip(f"{plugin.name} is written only")
         for name, path in outputs(tmp_path_factory.getbasetemp() / "of-every-format").items():
@@ -131,7 +131,7 @@ def leaves_alone(form: Format, name: str, path: Path) -> None:
 
 
 def outputs(folder: Path) -> dict[str, Path]:
-    """A few samples in every format that can be written, and a folder of pictures; written once."""
+    """Write a few samples in every format that can be written, and a folder of pictures, once."""
     forms = {n: f for n, f in plugins.load_all("formats").items() if f.write is not None}
     found = {n: output(f, folder, n) for n, f in forms.items()} | {"pictures": folder / "pictures"}
     if folder.exists():
@@ -152,5 +152,5 @@ def _writer(form: Format) -> Any:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file under a folder."""
+    """List all files under a folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

@@ -1,4 +1,4 @@
-"""The contract of metrics: vectors worked out by hand, and scores that depend on nothing but the pairs."""
+"""The contract of metrics: they match vectors worked out by hand, and depend only on the pairs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from celltable.scoring.parity import worked
 from .base import PluginTests
 
 CARD = ("title", "quantity", "authority", "citation", "formula", "matching", "ties", "averaging", "empty")
-NEEDS = {"scores", "classes", "tissue", "pixels"}  # what the pairs below have, beside any column in meta
+NEEDS = {"scores", "classes", "tissue", "pixels"}  # what the pairs below have, besides any column in meta
 
 
 class MetricTests(PluginTests):
@@ -32,7 +32,7 @@ class MetricTests(PluginTests):
     family = "metrics"
 
     def test_its_vectors_give_the_numbers_worked_out_by_hand(self, plugin: Metric) -> None:
-        """``vectors/NAME.json`` beside the module: label maps of a few pixels and what they score."""
+        """``vectors/NAME.json`` beside the module holds label maps of a few pixels and their scores."""
         path = plugins.beside("metrics", plugin.name, f"vectors/{plugin.name}.json")
         assert path.exists(), f"{path} is missing: a few pixels, and the numbers worked out by hand from the definition"
         compared = list(worked(plugin.name))
@@ -41,14 +41,14 @@ class MetricTests(PluginTests):
             np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9, err_msg=what)
 
     def test_its_card_states_the_protocol(self, plugin: Metric) -> None:
-        """Matching rule, tie rule, averaging and empty images are said in words."""
+        """The card states the matching rule, tie rule, averaging and empty images in words."""
         for entry in CARD:
-            assert getattr(plugin.card, entry).strip(), f"the card says nothing of {entry}"
+            assert getattr(plugin.card, entry).strip(), f"the card says nothing about {entry}"
         assert plugin.better in ("higher", "lower", "zero")
 
     @pytest.mark.parametrize("mode", MODES)
     def test_numbers_of_images_can_be_sent_and_kept(self, plugin: Metric, mode: Mode) -> None:
-        """What count() returns is small and picklable, and pools to the same score afterwards."""
+        """What count() returns is small and picklable, and pools to the same score after pickling."""
         pairs = _pairs(plugin)
         numbers = _counted(plugin, pairs, mode)
         sent = pickle.dumps(numbers)
@@ -59,7 +59,7 @@ class MetricTests(PluginTests):
         assert isinstance(first.value, float)
 
     def test_neither_order_nor_workers_change_the_score(self, plugin: Metric) -> None:
-        """The score, its interval and the values of images are the same for any order and number of threads."""
+        """The score, its interval and per-image values are the same for any order and number of threads."""
         pairs = _pairs(plugin)
         one, other = (
             evaluate_pairs(given, [plugin.name], workers=workers, rounds=20).to_dict()
@@ -69,7 +69,7 @@ class MetricTests(PluginTests):
 
     @pytest.mark.parametrize("mode", MODES)
     def test_the_value_of_an_image_is_that_of_pooling_it_alone(self, plugin: Metric, mode: Mode) -> None:
-        """value_of() is a short way to pool([numbers]).value, where that is defined."""
+        """value_of() equals pool([numbers]).value, if that is defined."""
         if plugin.value_of is None:
             pytest.skip("it has no value_of(), so its value is pooled")
         for numbers in _counted(plugin, _pairs(plugin), mode):
@@ -80,7 +80,7 @@ class MetricTests(PluginTests):
 
     @pytest.mark.parametrize("mode", MODES)
     def test_resampling_equals_pooling_the_drawn_images(self, plugin: Metric, mode: Mode) -> None:
-        """resample() is a short way to pool repeated images."""
+        """resample() equals pooling repeated images."""
         if plugin.resample is None:
             pytest.skip("it has no resample(), so drawn images are pooled")
         numbers, options = _counted(plugin, _pairs(plugin), mode), plugin.defaults
@@ -99,7 +99,7 @@ def _counted(metric: Metric, pairs: list[Pair], mode: Mode) -> list[Any]:
 
 
 def _pairs(metric: Metric) -> list[Pair]:
-    """Six images with scores, classes and everything else that the metric needs; no two are predicted equally well."""
+    """Make six images with scores, classes and all else that the metric needs; no two are predicted equally well."""
     gt = [_cells(seed) for seed in range(6)]
     pred = [np.roll(cells, seed % 3, axis=1) for seed, cells in enumerate(gt)]
     labels = [[np.unique(cells)[1:].tolist() for cells in side] for side in (gt, pred)]

@@ -1,4 +1,4 @@
-"""The contract of models: cells with scores in the size of the image, the same twice, whatever the pixels are."""
+"""The contract of models: cells with scores at the image's size, reproducible, whatever the pixels are."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PICTURES: dict[str, Callable[[], NDArray[Any]]] = {
 
 
 class ModelTests(PluginTests):
-    """Tests of a model on generated pictures of bright discs, and of pictures without anything."""
+    """Tests of a model on generated pictures of bright discs, and on empty pictures."""
 
     family = "models"
 
@@ -52,7 +52,7 @@ class ModelTests(PluginTests):
 
     @pytest.mark.parametrize("picture", PICTURES)
     def test_cells_are_valid_scored_and_the_same_twice(self, plugin: Model, picture: str) -> None:
-        """Masks fit the image, scores are numbers from 0 to 1, the pixels stay as they were."""
+        """Masks fit the image, scores are numbers from 0 to 1, and the pixels are not changed."""
         pixels = PICTURES[picture]()
         before = pixels.copy()
         height, width = pixels.shape[:2]

@@ -1,4 +1,4 @@
-"""The contract of repairs: the example comes out as drawn, clean cells stay, and what is cleared is not found again."""
+"""The contract of repairs: the example is repaired as drawn, clean cells are kept, cleared rules find nothing."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .base import PluginTests
 
 
 class RepairTests(PluginTests):
-    """Tests of a repair; its `example` says what it has to change."""
+    """Tests of a repair; its `example` says what it must change."""
 
     family = "repairs"
 
     def test_it_turns_its_example_into_what_is_expected(self, plugin: Repair) -> None:
-        """The cells after the repair are those of the example, pixel by pixel."""
+        """The cells after the repair equal those of the example, pixel by pixel."""
         example = _example(plugin)
         after = _masks(applied(example.before, _edits(plugin, example.before)))
         expected = _masks(example.after)
@@ -41,7 +41,7 @@ class RepairTests(PluginTests):
         assert after < before
 
     def test_it_names_rules_of_checks_that_exist(self, plugin: Repair) -> None:
-        """Each rule that it mends is that of a check."""
+        """Each rule that it mends belongs to a check."""
         assert plugin.title.strip()
         assert plugin.description.strip()
         assert set(plugin.mends) <= set(plugins.names("checks"))
@@ -58,7 +58,7 @@ class RepairTests(PluginTests):
         assert _edits(plugin, clean()) == []
 
     def test_proposals_are_the_same_twice_and_leave_the_sample_as_it_was(self, plugin: Repair) -> None:
-        """A repair proposes; it depends on nothing but the cells, and changes none of them."""
+        """A repair only proposes edits; it depends only on the cells and does not change them."""
         for sample in random_samples():
             before = sample.instances.to_arrow("a")
             first, second = _edits(plugin, sample), _edits(plugin, sample)

@@ -1,4 +1,4 @@
-"""Compare samples with what came back from a format, in the words of the losses, from the arrays alone."""
+"""Compare samples with what a format reads back, in terms of the losses, from the arrays alone."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from celltable.plugins import losses as kinds
 from celltable.plugins.format import ConversionReport, Format, Limits
 
 DETAILS = ("truncated", "annotator", "published_area", "published_bbox")
-ADDED_METADATA = {"coco_id", "file_name", "usage"}  # what a format has to add to be itself
+ADDED_METADATA = {"coco_id", "file_name", "usage"}  # keys that formats have to add
 
 
 def difference(
     form: Format, before: Sequence[Sample], after: Sequence[Sample], report: ConversionReport
 ) -> Counter[str]:
-    """What came back otherwise, in the words of the losses, from the arrays alone."""
+    """Count what was read back differently, in terms of the losses, from the arrays alone."""
     limits, found = form.limits, Counter[str]()
     back = {s.image.image_id: s for s in after}
     assert len(back) == len(after), "an image came back twice"
-    assert set(back) <= {s.image.image_id for s in before}, "an image came back that never was"
+    assert set(back) <= {s.image.image_id for s in before}, "an image came back that was never written"
     for sample in before:
         if sample.image.image_id not in back:
             assert not len(sample.instances), f"{sample.image.image_id} is gone with its cells"
@@ -45,7 +45,7 @@ def difference(
 
 
 def _parts(before: Sequence[Sample], back: Mapping[str, Sample], found: Counter[str]) -> None:
-    """A format that divides the images: who came back in another part than its own, and which groups are cut."""
+    """Count, for a format that divides the images, those read back in a different part, and the groups divided."""
     parts: dict[str, set[str | None]] = {}
     for old in (s.image for s in before):
         part = back[old.image_id].image.split
@@ -56,7 +56,7 @@ def _parts(before: Sequence[Sample], back: Mapping[str, Sample], found: Counter[
 
 
 def _classes_of_pixels(old: Instances, new: Instances, classes: Sequence[str], found: Counter[str]) -> None:
-    """A semantic format: the pixels of each class must come back, the cells as components of them."""
+    """Compare a semantic format: the pixels of each class must come back, with cells as their components."""
     known = [n is not None and n in classes for n in old.column("class_name")]
     empty = np.asarray(old.area) == 0
     found[kinds.EMPTY_MASKS] += int(empty.sum())
@@ -104,7 +104,7 @@ def _image(old: Sample, new: Sample, found: Counter[str]) -> None:
     found[kinds.PARTIAL] += new.image.exhaustive and not old.image.exhaustive
     assert old.image.annotated or not new.image.annotated or not len(new.instances)
     extra = set(new.image.metadata) - set(old.image.metadata) - ADDED_METADATA
-    assert not extra, f"metadata that was never there: {extra}"
+    assert not extra, f"metadata that was never written: {extra}"
 
 
 def _cells(old: Instances, new: Instances, limits: Limits, report: ConversionReport, found: Counter[str]) -> None:
@@ -137,12 +137,12 @@ class _Columns:
 
 
 def _pairs(old: Instances, new: Instances, report: ConversionReport, found: Counter[str]) -> list[tuple[int, int]]:
-    """Which cell came back as which: by id where ids survive, by order where they do not."""
+    """Match cells with those read back: by id if ids survive, otherwise by order."""
     ids = {i: j for j, i in enumerate(new.ids.tolist())}
     kept = [k for k, a in enumerate(old.area) if a > 0] if kinds.EMPTY_MASKS in report.items else list(range(len(old)))
     found[kinds.EMPTY_MASKS] += len(old) - len(kept)
     if kinds.IDS in report.items:
-        assert len(kept) == len(new), "cells are missing that were not said to be"
+        assert len(kept) == len(new), "cells are missing without being reported"
         return list(zip(kept, range(len(new)), strict=True))
     pairs = []
     for k in kept:
@@ -151,7 +151,7 @@ def _pairs(old: Instances, new: Instances, report: ConversionReport, found: Coun
         else:
             found[kinds.COVERED] += 1
             found[kinds.HIDDEN] += int(old.area[k])
-    assert len(pairs) == len(new), "cells came back that never were"
+    assert len(pairs) == len(new), "cells came back that were never written"
     return pairs
 
 
@@ -179,18 +179,22 @@ def _mask(was: Any, now: Any, limits: Limits, found: Counter[str]) -> None:
     base = was
     if limits.one_part and n > 1:
         sizes = np.bincount(parts.ravel())[1:]
-        largest = [parts == label for label in 1 + np.flatnonzero(sizes == sizes.max())]  # any of equals may stay
+        largest = [
+            parts == label for label in 1 + np.flatnonzero(sizes == sizes.max())
+        ]  # any of several equal parts may stay
         base = max(largest, key=lambda part: int((part & now).sum()))
         found[kinds.PARTS] += 1
     if (now & ~base).any():  # parts are joined by edges, so what is around them is joined by corners, too
         corners = np.ones((3, 3), bool)
-        assert np.array_equal(now, ndimage.binary_fill_holes(base, corners)), "pixels came that were no hole"
+        assert np.array_equal(now, ndimage.binary_fill_holes(base, corners)), (
+            "pixels were added that were not in a hole"
+        )
         found[kinds.HOLES] += 1
     found[kinds.HIDDEN] += int((base & ~now).sum())
 
 
 def unreadable_without_sizes(form: Format, out: Path, before: Sequence[Sample]) -> int:
-    """How many images do not come back with their size when no image is known."""
+    """Count the images whose size is not read back if no images are known."""
     assert form.read is not None
     try:
         back = {s.image.image_id: s.image.size for s in form.read(out, {})}
