@@ -377,7 +377,7 @@ def test_nothing_to_detect_is_undefined(metric: Metric) -> None:
 @pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
 def test_no_detection_at_all_scores_zero_and_is_an_error_in_strict_mode(metric: Metric) -> None:
     assert score_pairs(metric, [one(1, [])]).value == (1.0 if metric is AFNR else 0.0)
-    with pytest.raises(MetricError, match="no detection at all"):
+    with pytest.raises(MetricError, match="no detections at all"):
         score_pairs(metric, [one(1, [])], "strict")
 
 

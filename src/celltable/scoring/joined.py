@@ -102,17 +102,17 @@ def join_images(
     >>> join_images(["a", "b"], ["a"], missing="empty")
     (['a', 'b'], ['1 of 2 images has no prediction and is scored as empty: b.'])
     """
-    truth, predicted = list(dict.fromkeys(gt_ids)), set(pred_ids)
-    unpredicted = [i for i in truth if i not in predicted]
-    extra = sorted(predicted - set(truth))
-    if not set(truth) & predicted and truth and predicted:
+    annotated, predicted = list(dict.fromkeys(gt_ids)), set(pred_ids)
+    unpredicted = [i for i in annotated if i not in predicted]
+    extra = sorted(predicted - set(annotated))
+    if not set(annotated) & predicted and annotated and predicted:
         raise NotFoundError(
-            f"no image is on both sides: the ground truth has {_some(truth)}, the predictions "
+            f"no image is on both sides: the ground truth has {_some(annotated)}, the predictions "
             f"{_some(sorted(predicted))}. Are the image ids spelt the same way?"
         )
     if unpredicted and missing == "error":
         raise NotFoundError(
-            f"{len(unpredicted)} of {len(truth)} images have no prediction: {_some(unpredicted)}. Predict them, or "
+            f"{len(unpredicted)} of {len(annotated)} images have no prediction: {_some(unpredicted)}. Predict them, or "
             "count a missing image as an empty prediction (missing='empty')."
         )
     if extra and unknown == "error":
@@ -123,10 +123,10 @@ def join_images(
     notes = []
     if unpredicted:
         verb = "has no prediction and is" if len(unpredicted) == 1 else "have no prediction and are"
-        notes.append(f"{len(unpredicted)} of {len(truth)} images {verb} scored as empty: {_some(unpredicted)}.")
+        notes.append(f"{len(unpredicted)} of {len(annotated)} images {verb} scored as empty: {_some(unpredicted)}.")
     if extra:
         notes.append(f"Predictions for {len(extra)} images without ground truth were ignored: {_some(extra)}.")
-    return truth, notes
+    return annotated, notes
 
 
 def _some(ids: Sequence[str]) -> str:

@@ -75,9 +75,12 @@ def coco_arrays(
     """Like `coco_scores`, but return the full precision, recall and score arrays of COCOeval.eval."""
     chosen = protocol_named(protocol)
     workers = default_workers() if threads is None else threads
-    truth, guess = _opened(gt), _opened(dt)
-    frame = _Frame.of(truth, [1] if chosen == LIVECELL else None)
-    left, right = _truth(truth, frame, chosen, mode, workers), _guess(guess, truth, frame, chosen, mode, workers)
+    gt_file, dt_file = _opened(gt), _opened(dt)
+    frame = _Frame.of(gt_file, [1] if chosen == LIVECELL else None)
+    left, right = (
+        _ground_truth(gt_file, frame, chosen, mode, workers),
+        _results(dt_file, gt_file, frame, chosen, mode, workers),
+    )
     return evaluate(left, right, len(frame.images), frame.names, chosen, mode, workers)
 
 
@@ -143,7 +146,7 @@ def _translated(column: NDArray[np.int32], keys: list[Any], positions: Mapping[A
     return table[column]
 
 
-def _truth(file: CocoFile, frame: _Frame, protocol: Protocol, mode: Mode, threads: int) -> Annotations:
+def _ground_truth(file: CocoFile, frame: _Frame, protocol: Protocol, mode: Mode, threads: int) -> Annotations:
     image, category = frame.columns(file)
     used = (image >= 0) & (category >= 0)
     bad = np.flatnonzero(used & np.isnan(file.area))
@@ -175,13 +178,15 @@ def _need_unique(file: CocoFile) -> None:
         )
 
 
-def _guess(file: CocoFile, truth: CocoFile, frame: _Frame, protocol: Protocol, mode: Mode, threads: int) -> Annotations:
+def _results(
+    file: CocoFile, gt_file: CocoFile, frame: _Frame, protocol: Protocol, mode: Mode, threads: int
+) -> Annotations:
     if not len(file) and mode == "strict":
         raise MetricError(f"{file.name} has no results, and pycocotools then raises IndexError; use corrected mode")
     unknown = [k for k in file.image_keys if k not in frame.images]
     if unknown:
         raise InputError(
-            f"{file.name} names {len(unknown)} images that {truth.name} does not list, the first {unknown[0]!r}; "
+            f"{file.name} names {len(unknown)} images that {gt_file.name} does not list, the first {unknown[0]!r}; "
             "expected results for its images only"
         )
     image, category = frame.columns(file)

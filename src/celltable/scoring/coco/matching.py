@@ -47,12 +47,12 @@ def tally(pair: Pair, mode: Mode, protocol: Protocol) -> Tally:
 def _tally(pair: Pair, mode: Mode, protocol: Protocol) -> Tally:
     count, gt_category, dt_category = _categories(pair, protocol)
     names = _class_names(pair) if protocol.use_classes and pair.has_classes else ()
-    truth: dict[str, Any] = {
+    gt_columns: dict[str, Any] = {
         "gt_category": gt_category,
         "gt_area": _truth_areas(pair.gt),
         "gt_flags": _flags(pair.gt, mode),
     }
-    guess: dict[str, Any] = {"dt_category": dt_category, "dt_score": pair.ranking_scores}
+    dt_columns: dict[str, Any] = {"dt_category": dt_category, "dt_score": pair.ranking_scores}
     common: dict[str, Any] = {
         "categories": count,
         "thresholds": np.array(protocol.thresholds),
@@ -60,15 +60,15 @@ def _tally(pair: Pair, mode: Mode, protocol: Protocol) -> Tally:
         "max_det": protocol.max_dets[-1],
     }
     if protocol.shape == "bbox":
-        matched = _match_boxes(pair, truth, guess, common)
+        matched = _match_boxes(pair, gt_columns, dt_columns, common)
     else:
         table = pair.overlap
         gt_index, dt_index = table.gt_index, table.pred_index
         own, other = table.pred_areas[dt_index], table.gt_areas[gt_index]
-        union = np.where(truth["gt_flags"][gt_index] & 1, own, own + other - table.intersection)
+        union = np.where(gt_columns["gt_flags"][gt_index] & 1, own, own + other - table.intersection)
         matched = matching.match_pairs(
-            **truth,
-            **guess,
+            **gt_columns,
+            **dt_columns,
             dt_area=_guess_areas(pair.pred, mode, protocol),
             gt_index=np.ascontiguousarray(gt_index, np.int64),
             dt_index=np.ascontiguousarray(dt_index, np.int64),
@@ -86,7 +86,9 @@ def _tally(pair: Pair, mode: Mode, protocol: Protocol) -> Tally:
     )
 
 
-def _match_boxes(pair: Pair, truth: Mapping[str, Any], guess: Mapping[str, Any], common: Mapping[str, Any]) -> Any:
+def _match_boxes(
+    pair: Pair, gt_columns: Mapping[str, Any], dt_columns: Mapping[str, Any], common: Mapping[str, Any]
+) -> Any:
     gt_boxes, dt_boxes = _boxes(pair.gt), _boxes(pair.pred)
     none: dict[str, Any] = dict.fromkeys(("gt_text", "gt_ends", "gt_sizes", "dt_text", "dt_ends", "dt_sizes"))
     return matching.evaluate(
@@ -97,8 +99,8 @@ def _match_boxes(pair: Pair, truth: Mapping[str, Any], guess: Mapping[str, Any],
         dt_boxes=dt_boxes,
         dt_area=_box_areas(pair.pred),
         threads=1,
-        **truth,
-        **guess,
+        **gt_columns,
+        **dt_columns,
         **none,
         **common,
     )
