@@ -1,7 +1,7 @@
 """COCO JSON as columns, without a Python object per annotation.
 
 `CocoFile.open` reads the file once, in a sliding window, validates every byte, and keeps the scalars of the annotations
-as columns; outlines stay in the file and are read for the rows that are asked for, so memory does not grow with them
+as columns; outlines stay in the file and are read only for the requested rows, so memory does not grow with them
 (about 90 bytes per annotation). All methods may be called from several threads; reading releases the GIL.
 
 Typical use, image by image with bounded memory::
@@ -18,13 +18,13 @@ Typical use, image by image with bounded memory::
 import numpy as np
 from numpy.typing import NDArray
 
-_Texts = tuple[NDArray[np.uint8], NDArray[np.int64]]  # one after the other, and n + 1 offsets
+_Texts = tuple[NDArray[np.uint8], NDArray[np.int64]]  # concatenated, and n + 1 offsets
 
 class CocoFile:
     """The annotations of a COCO file (an object with images, annotations, categories) or of results (a list).
 
-    Rows are in the order of the file; annotations given as an object are ordered by the number of their key. Columns
-    that no row fills are None. A key that occurs twice in an object counts with its last value, as in `json.loads`.
+    Rows are in file order; annotations given as an object are ordered by the number in their key. Columns without any
+    values are None. If a key occurs twice in an object, the last value counts, as in `json.loads`.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class CocoFile:
     def polygons(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
         """Read the polygons of rows: coordinates x, y, x, y, …, starts of parts, first part per row.
 
-        A row whose shape is not 1 has no part. Parts are as published: also empty, odd or shorter than six numbers.
+        A row whose shape is not 1 has no parts. Parts are as published, even if empty, odd or shorter than six numbers.
         """
 
     def cells(
@@ -118,15 +118,14 @@ class CocoFile:
     def counts(
         self, used: NDArray[np.uint8], sizes: NDArray[np.int32], threads: int = 1
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Make every row a mask of compressed counts: polygons are drawn by COCO's rule on (height, width) `sizes`.
+        """Convert every row to compressed counts; polygons are drawn by COCO's rule on (height, width) `sizes`.
 
         Returns one array of bytes and starts (n + 1); rows whose `used` is 0 are empty. Raises InputError, naming the
-        annotation, for a polygon of fewer than three points or a row without outline. Run lengths are passed on
-        unchecked.
+        annotation, for a polygon of fewer than three points or a row without an outline. Run lengths are not checked.
         """
 
     def texts(self, rows: NDArray[np.int64]) -> list[bytes]:
         """Read the raw JSON of segmentations; empty where a row has none."""
 
     def extra(self, name: str) -> tuple[NDArray[np.int64], list[bytes]]:
-        """Find the rows that have the key `name`, ascending, and the raw JSON of its values. Raises NotFoundError."""
+        """Return the rows that have the key `name`, ascending, and the raw JSON of its values. Raises NotFoundError."""

@@ -13,7 +13,7 @@ _Ints = NDArray[np.int64]
 _Cells = tuple[_Ints, _Ints, NDArray[np.int32]]
 _Boxes = NDArray[np.int32]
 _Floats = NDArray[np.float64]
-_Buffers = tuple[NDArray[np.uint8], _Ints]  # run lengths one after the other, and n + 1 offsets
+_Buffers = tuple[NDArray[np.uint8], _Ints]  # concatenated run lengths, and n + 1 offsets
 
 class _Masks(Protocol):
     """Run lengths of masks, such as celltable.geometry.masks.Masks."""
@@ -30,7 +30,7 @@ def label_measures(map: NDArray[Any]) -> tuple[_Ints, _Ints, _Boxes, _Floats]:
     """Measure every label: ids ascending, areas, boxes (n, 4), centroids (n, 2) x y."""
 
 def components(map: NDArray[Any], connectivity: int) -> tuple[NDArray[np.int32], int]:
-    """Label the components of equal non-zero value in reading order: the map, and how many there are."""
+    """Label the components of equal non-zero value in reading order; return the map and their number."""
 
 def layer_cells(
     stack: NDArray[Any], layers: int
@@ -46,24 +46,24 @@ def decode(counts: bytes, height: int, width: int) -> NDArray[np.uint8]:
     """Decode one mask to 0 and 1 (height, width)."""
 
 def to_runs(counts: bytes, total: int) -> tuple[_Ints, _Ints]:
-    """Starts and lengths of the runs of one mask of `total` pixels."""
+    """Return starts and lengths of the runs of one mask of `total` pixels."""
 
 def from_runs(starts: _Ints, lengths: _Ints, total: int) -> bytes:
     """Encode ascending, disjoint runs; the inverse of `to_runs`."""
 
 def measures(masks: _Masks, height: int, width: int) -> tuple[_Ints, _Boxes]:
-    """Areas (n,) and tight boxes (n, 4) x y w h."""
+    """Measure areas (n,) and tight boxes (n, 4) x y w h."""
 
 def take(masks: _Masks, where: _Ints) -> _Buffers:
     """Copy the masks at some positions, in that order. Raises IndexError."""
 
 def faults(masks: _Masks, height: int, width: int) -> dict[int, str]:
-    """Which masks are not valid for the size, and why."""
+    """Say which masks are not valid for the size, and why."""
 
 def paint(
     masks: _Masks, height: int, width: int, labels: NDArray[np.int32], order: _Ints
 ) -> tuple[NDArray[np.int32], int, int]:
-    """Paint masks in `order`, later over earlier: the map, the pixels and the cells lost to later masks."""
+    """Paint masks in `order`, later over earlier; return the map, and the pixels and cells lost to later masks."""
 
 def merge(masks: _Masks, height: int, width: int, intersect: bool) -> bytes:
     """Unite masks, or intersect them."""
@@ -79,7 +79,7 @@ def window(
 # Shapes of masks
 
 def parts(masks: _Masks, height: int, width: int, connectivity: int) -> tuple[_Buffers, _Ints]:
-    """Split masks into their connected parts, in column-major order of first pixels: all parts, first part per mask."""
+    """Split masks into connected parts, in column-major order of first pixels: all parts, first part per mask."""
 
 def part_numbers(masks: _Masks, height: int, width: int) -> tuple[_Ints, _Ints]:
     """Count the parts of each mask under 4- and under 8-connectivity."""
@@ -87,10 +87,10 @@ def part_numbers(masks: _Masks, height: int, width: int) -> tuple[_Ints, _Ints]:
 def holes(
     masks: _Masks, height: int, width: int, connectivity: int, fill: bool
 ) -> tuple[_Ints, _Ints, _Ints, _Buffers]:
-    """Number of holes, their pixels, the largest, and, if `fill`, the masks without them."""
+    """Return the number of holes, their pixels, the largest, and, if `fill`, the masks without them."""
 
 def hull_areas(masks: _Masks, height: int, width: int) -> _Floats:
-    """Area of the convex hull of all pixel corners of each mask, px²."""
+    """Compute the area of the convex hull of each mask's pixel corners, px²."""
 
 # Outlines and polygons
 
@@ -106,7 +106,7 @@ def polygons_to_rle(xy: _Floats, part_first: _Ints, mask_first: _Ints, height: i
     """Draw each cell, the union of its parts, by the rule of maskApi.c."""
 
 def pack_polygons(xy: _Floats, part_first: _Ints, mask_first: _Ints) -> list[bytes]:
-    """Pack each cell into a few bytes, lossless."""
+    """Pack each cell losslessly into a few bytes."""
 
 def unpack_polygons(packed: Sequence[bytes]) -> tuple[_Floats, _Ints, _Ints]:
     """Unpack to xy, first point per part, first part per cell."""
@@ -114,22 +114,22 @@ def unpack_polygons(packed: Sequence[bytes]) -> tuple[_Floats, _Ints, _Ints]:
 # Overlaps
 
 def iou(a: _Masks, b: _Masks, height: int, width: int, iscrowd: NDArray[np.uint8]) -> _Floats:
-    """Intersection over union of every pair (len(a), len(b)); over the area of the mask of `a` where `b` is a crowd."""
+    """Compute the IoU of every pair (len(a), len(b)); over the area of the mask of `a` where `b` is a crowd."""
 
 def disjoint(masks: _Masks, height: int, width: int) -> bool:
-    """Whether no two masks share a pixel."""
+    """Return whether no two masks share pixels."""
 
 def overlap_rles(
     a: _Masks, b: _Masks, height: int, width: int
 ) -> tuple[_Ints, _Boxes, _Ints, _Boxes, _Ints, _Ints, _Ints]:
-    """Areas and boxes of both sides, then positions on both sides and shared pixels of every pair that shares any."""
+    """Return areas and boxes of both sides, then positions on both sides and shared pixels of overlapping pairs."""
 
 class Overlaps:
-    """The overlap table of two label maps that come strip by strip."""
+    """The overlap table of two label maps that are read strip by strip."""
 
     def __init__(self) -> None: ...
     def add(self, a: NDArray[Any], b: NDArray[Any], row: int) -> None:
         """Add strips of both maps whose first row is `row`."""
 
     def finish(self) -> tuple[_Cells, _Cells, _Ints, _Ints, _Ints]:
-        """(ids, areas, boxes) of both sides, then positions on both sides and shared pixels of every pair."""
+        """Return (ids, areas, boxes) of both sides, then positions on both sides and shared pixels of every pair."""

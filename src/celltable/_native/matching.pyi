@@ -104,5 +104,5 @@ def resample(
     """Compute precision (B, T, R, K) and recall (B, T, K) of one area range for each row of weights (B, images).
 
     codes is (T, n), n_gt (images, K). Detections come in the order of images; image i is listed weights[b, i] times in
-    a row. -1 without cells of a class; spacing is added to the denominators of precision.
+    a row. The value is -1 without cells of a class; `spacing` is added to the denominators of precision.
     """

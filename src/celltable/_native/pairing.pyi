@@ -23,12 +23,12 @@ def boundary(
 ) -> NDArray[np.int64]:
     """Dilate the outlines of both label maps by a disc per radius and count pixels (radii, 3): shared, gt, pred.
 
-    Only rows first to last - 1 are counted. `wrap` clears pixels whose disc holds a multiple of 256 outline pixels, as
-    SciPy's convolution of boolean arrays does.
+    Only rows first to last - 1 are counted. `wrap` clears pixels whose disc contains a multiple of 256 outline pixels,
+    as SciPy's convolution of boolean arrays does.
     """
 
 def outlines(label_map: NDArray[Any]) -> NDArray[np.uint8]:
-    """Mark the outer outline of every label, as OpenCV's external contours list it."""
+    """Mark the outer outline of every label, as listed by OpenCV's external contours."""
 
 def coordinate_sums(label_map: NDArray[Any], ids: NDArray[np.int64]) -> NDArray[np.int64]:
     """Sum x and y over the pixels of each label of `ids` (ascending): (n, 2)."""

@@ -1,4 +1,4 @@
-"""Cells as text, straight from arrays; formats use it through celltable.formats._rows and _polygons."""
+"""Write cells as text directly from arrays; formats use it through celltable.formats._rows and _polygons."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 _Ints = NDArray[np.int64]
 
 class Rings:
-    """Rows of parts of rings of points, and the words around them (see celltable.formats._rows.Layout)."""
+    """Rows of parts of rings of points, and the text around them (see celltable.formats._rows.Layout)."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class Rings:
     ) -> None: ...
 
 class Masks:
-    """Run lengths as COCO writes them, where `there` is not 0; `masks` has data and offsets."""
+    """Run lengths as written by COCO, where `there` is not 0; `masks` has data and offsets."""
 
     def __init__(self, masks: Any, there: NDArray[np.uint8], height: int, width: int, uncompressed: bool) -> None: ...
 
@@ -37,5 +37,5 @@ def grouped(
 ) -> tuple[NDArray[np.int32], _Ints, _Ints, _Ints]:
     """Order rings by part, each outer ring with its holes: xy, first point per ring, ring per part, part per row.
 
-    `simple` splits rings that touch themselves in a corner.
+    `simple` splits rings that touch themselves at a corner.
     """
