@@ -46,8 +46,8 @@ ORDER = [
 
 def verbs() -> list[str]:
     """List all verbs in the order of --help."""
-    found = [m.name.rstrip("_") for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
-    return sorted(found, key=lambda v: (ORDER.index(v) if v in ORDER else len(ORDER), v))
+    verb_names = [m.name.rstrip("_") for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
+    return sorted(verb_names, key=lambda v: (ORDER.index(v) if v in ORDER else len(ORDER), v))
 
 
 def build(names: list[str], *, outline: bool = False) -> typer.Typer:

@@ -42,8 +42,8 @@ Rounds = Annotated[int, typer.Option("--rounds", min=0, help="Bootstrap rounds f
 
 def names(metrics: list[str] | None) -> str | list[str]:
     """Collect metric names from repeated and comma-separated options."""
-    found = [m.strip() for text in metrics or ["ap_dsb2018"] for m in text.split(",") if m.strip()]
-    return "all" if "all" in found else found
+    names = [m.strip() for text in metrics or ["ap_dsb2018"] for m in text.split(",") if m.strip()]
+    return "all" if "all" in names else names
 
 
 def checked(value: str, known: tuple[str, ...], option: str) -> Any:

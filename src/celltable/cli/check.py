@@ -57,7 +57,7 @@ def check(
 
     store = named_store(store, "celltable check dsb.celltable")
     options = split_texts(option or ())
-    found = run(
+    checked = run(
         store,
         rules=names,
         pixels=pixels,
@@ -68,40 +68,40 @@ def check(
         progress=not json,
     )
     if json:
-        counts = [dict(zip(("rule", "severity", "findings", "images"), row, strict=True)) for row in found.counts]
+        counts = [dict(zip(("rule", "severity", "findings", "images"), row, strict=True)) for row in checked.counts]
         emit_json(
             {
-                "images": found.images,
+                "images": checked.images,
                 "rules": counts,
-                "skipped": dict(found.skipped),
-                "findings": found.findings.to_pylist(),
+                "skipped": dict(checked.skipped),
+                "findings": checked.findings.to_pylist(),
             }
         )
     else:
-        _print(found, examples)
-        where = count(found.images, "image")
-        say(f"{count(found.findings.num_rows, 'finding')} in {where}, written to {store}/findings.parquet")
-        for rule, reason in found.skipped.items():
+        _print(checked, examples)
+        where = count(checked.images, "image")
+        say(f"{count(checked.findings.num_rows, 'finding')} in {where}, written to {store}/findings.parquet")
+        for rule, reason in checked.skipped.items():
             note(f"not run: {rule}: {reason}")
-    raise typer.Exit(int(any(severity != "note" for _, severity, _, _ in found.counts)))
+    raise typer.Exit(int(any(severity != "note" for _, severity, _, _ in checked.counts)))
 
 
-def _print(found: Checked, examples: int) -> None:
+def _print(checked: Checked, examples: int) -> None:
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in found.findings.to_pylist():
+    for row in checked.findings.to_pylist():
         rows.setdefault((row["rule"], row["severity"]), []).append(row)
     for members in rows.values():
         members.sort(key=lambda m: -abs(m["value"] or 0))
-    if found.counts:
-        lines = [[*counted, rows[counted[0], counted[1]][0]["value"]] for counted in found.counts]
+    if checked.counts:
+        lines = [[*counted, rows[counted[0], counted[1]][0]["value"]] for counted in checked.counts]
         say(table(lines, ("rule", "severity", "findings", "images", "largest value")))
-    worst = {counted[0]: counted[1] for counted in reversed(found.counts)}
-    for rule in dict.fromkeys(counted[0] for counted in found.counts) if examples else ():
+    worst = {counted[0]: counted[1] for counted in reversed(checked.counts)}
+    for rule in dict.fromkeys(counted[0] for counted in checked.counts) if examples else ():
         say(f"\n{rule}")
         for m in rows[rule, worst[rule]][:examples]:
             where = f"{m['image_id'] or 'release'}" + (f", cell {m['instance_id']}" if m["instance_id"] else "")
             say(f"  {where}: {m['message']}")
-    if found.counts:
+    if checked.counts:
         say("")
 
 

@@ -57,7 +57,7 @@ def compare(
     from celltable.plugins.options import split_texts
 
     quiet()
-    found = run(
+    comparison = run(
         gt, pred_a, pred_b, names(metrics), by=by or (), rounds=rounds, seed=seed, gt_format=gt_format,
         pred_format=pred_format, where=where, kind=kind,
         workers=workers, how=how, scheduler=scheduler, mode="strict" if strict else "corrected",
@@ -65,4 +65,4 @@ def compare(
         unknown=checked(unknown, ("error", "ignore"), "--unknown"),
         partial=checked(partial, ("skip", "score"), "--partial"), options=split_texts(option or ()),
     )  # fmt: skip
-    emit_json(found.to_dict()) if json else say(str(found))
+    emit_json(comparison.to_dict()) if json else say(str(comparison))

@@ -21,8 +21,8 @@ def datasets(
     from celltable.pipelines.datasets import row
 
     if name is not None:
-        found = row(plugins.load("datasets", name))
-        emit_json(found) if json else _one(found)
+        entry = row(plugins.load("datasets", name))
+        emit_json(entry) if json else _one(entry)
         return
     rows = [row(reader) for reader in plugins.load_all("datasets").values()]
     if json:

@@ -54,8 +54,8 @@ def import_(
         counts = {"images": len(store), "instances": cells, "findings": findings}
         emit_json({"store": str(out), "format": used, **counts})
     else:
-        found = f"{count(len(store), 'image')} and {count(cells, 'cell')} of {path.name} ({used})"
-        say(f"{out}: {found}, with {count(findings, 'finding')}")
+        content = f"{count(len(store), 'image')} and {count(cells, 'cell')} of {path.name} ({used})"
+        say(f"{out}: {content}, with {count(findings, 'finding')}")
         bare = sum(not row for row in store.images.column("pixels").to_pylist())
         if bare:
             say(f"{count(bare, 'image')} without pixels; use --images STORE to take them from a store that has them")

@@ -24,8 +24,8 @@ def metrics(
     from celltable import plugins
 
     if name is not None:
-        found: Metric = plugins.load("metrics", name)
-        emit_json(row(found)) if json else _one(found)
+        metric: Metric = plugins.load("metrics", name)
+        emit_json(row(metric)) if json else _one(metric)
         return
     every = list(plugins.load_all("metrics").values())
     if json:

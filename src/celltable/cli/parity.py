@@ -16,6 +16,6 @@ def parity(json: Json = False) -> None:
     """
     from celltable.pipelines.evaluate import parity as run
 
-    found = run()
-    emit_json(found.to_dict()) if json else say(str(found))
-    raise typer.Exit(int(not found.ok))
+    outcome = run()
+    emit_json(outcome.to_dict()) if json else say(str(outcome))
+    raise typer.Exit(int(not outcome.ok))

@@ -30,9 +30,9 @@ def query(
     """
     from celltable.store import open_store
 
-    found = open_store(store).query(sql).arrow
+    result = open_store(store).query(sql).arrow
     most = (0 if csv or json else TEXT_ROWS) if limit is None else limit
-    shown = found.slice(0, most) if most else found
+    shown = result.slice(0, most) if most else result
     if csv:
         import sys
 
@@ -43,6 +43,6 @@ def query(
         emit_json(shown.to_pylist(maps_as_pydicts="lossy"))
     else:
         columns = [column.to_pylist(maps_as_pydicts="lossy") for column in shown.columns]
-        say(table(list(zip(*columns, strict=True)), found.column_names))
-    if len(shown) < len(found):
-        note(f"{len(shown):,} of {len(found):,} rows; --limit 0 prints all")
+        say(table(list(zip(*columns, strict=True)), result.column_names))
+    if len(shown) < len(result):
+        note(f"{len(shown):,} of {len(result):,} rows; --limit 0 prints all")

@@ -75,7 +75,7 @@ def repair(
         _print(pipeline.apply_patch(store, apply_patch, dry_run=dry_run), _where(store, dry_run), json)
     else:
         options = split_texts(option or ())
-        found = pipeline.repair(
+        repaired = pipeline.repair(
             store,
             rules=names,
             options=options,
@@ -85,29 +85,29 @@ def repair(
             scheduler=scheduler,
             progress=not json,
         )
-        _print(found, _where(store, dry_run), json)
+        _print(repaired, _where(store, dry_run), json)
 
 
 def _where(store: Path, dry_run: bool) -> str:
     return "that would be made (nothing was changed)" if dry_run else f"made in {store}; --undo takes them back"
 
 
-def _print(found: Repaired, where: str, json: bool) -> None:
+def _print(repaired: Repaired, where: str, json: bool) -> None:
     if json:
         emit_json(
             {
-                "repairs": list(found.repairs),
-                "images": found.images,
-                "batch": found.batch,
-                "edits": found.edits.to_pylist(),
+                "repairs": list(repaired.repairs),
+                "images": repaired.images,
+                "batch": repaired.batch,
+                "edits": repaired.edits.to_pylist(),
             }
         )
         return
-    if found.counts:
-        say(table(found.counts, ("repair", "action", "cells")))
-        first = found.edits.slice(0, 1).to_pylist()[0]
+    if repaired.counts:
+        say(table(repaired.counts, ("repair", "action", "cells")))
+        first = repaired.edits.slice(0, 1).to_pylist()[0]
         say(f"\nfor example {first['image_id']}, cell {first['instance_id']}: {first['reason']}")
-    say(f"{found.edits.num_rows:,} edits by {', '.join(found.repairs) or 'no repair'} {where}")
+    say(f"{repaired.edits.num_rows:,} edits by {', '.join(repaired.repairs) or 'no repair'} {where}")
 
 
 def _list(names: list[str], json: bool) -> None:

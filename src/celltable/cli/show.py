@@ -37,13 +37,13 @@ def show(
     """
     from celltable.pipelines.show import summary
 
-    found = [summary(path) for path in stores]
+    summaries = [summary(path) for path in stores]
     if json:
-        emit_json(found[0] if len(found) == 1 else found)
-    elif len(found) == 1:
-        _one(found[0])
+        emit_json(summaries[0] if len(summaries) == 1 else summaries)
+    elif len(summaries) == 1:
+        _one(summaries[0])
     else:
-        _side_by_side(found)
+        _side_by_side(summaries)
 
 
 def _one(s: dict[str, Any]) -> None:
@@ -78,23 +78,23 @@ def _counts(values: dict[str, int], most: int = 12) -> str:
     return ", ".join(shown) + (f", and {len(values) - most} more" if len(values) > most else "")
 
 
-def _side_by_side(found: list[dict[str, Any]]) -> None:
-    names = [str(s["name"]) for s in found]
-    header = [n if names.count(n) == 1 else str(s["store"]) for n, s in zip(names, found, strict=True)]
+def _side_by_side(summaries: list[dict[str, Any]]) -> None:
+    names = [str(s["name"]) for s in summaries]
+    header = [n if names.count(n) == 1 else str(s["store"]) for n, s in zip(names, summaries, strict=True)]
     facts = ("images", "instances", "unlabelled_images", "partially_annotated_images", "leakage_groups", "edits")
-    rows: list[list[Any]] = [[_FACTS.get(key, key.replace("_", " ")), *(s[key] for s in found)] for key in facts]
-    rows.append(["findings", *(sum(s["findings"].values()) for s in found)])
+    rows: list[list[Any]] = [[_FACTS.get(key, key.replace("_", " ")), *(s[key] for s in summaries)] for key in facts]
+    rows.append(["findings", *(sum(s["findings"].values()) for s in summaries)])
     rows = [row for row in rows if any(row[1:])]
     for label, key in _SPREADS:
-        rows.append([f"{label}, median", *(s[key]["median"] if s[key] else None for s in found)])
-        rows.append(["  5 to 95 %", *(_from_to(s[key]) for s in found)])
+        rows.append([f"{label}, median", *(s[key]["median"] if s[key] else None for s in summaries)])
+        rows.append(["  5 to 95 %", *(_from_to(s[key]) for s in summaries)])
     say(table(rows, ("", *header), numbers=True))
     for key, title in _TABLES:
-        have = [(name, s[key]) for name, s in zip(header, found, strict=True) if s[key]]
+        have = [(name, s[key]) for name, s in zip(header, summaries, strict=True) if s[key]]
         lines = _shares([counted for _, counted in have])
         if len(lines) > 1:
             say("\n" + table(lines, (title, *(name for name, _ in have)), numbers=True))
-    say("\n" + table([[name, _terms(s)] for name, s in zip(header, found, strict=True)], ("licence", "")))
+    say("\n" + table([[name, _terms(s)] for name, s in zip(header, summaries, strict=True)], ("licence", "")))
 
 
 def _from_to(spread: dict[str, float] | None) -> str:

@@ -80,13 +80,13 @@ def split(
 def _only(options: list[str] | None) -> dict[str, str]:
     from celltable.errors import CelltableError
 
-    found = {}
+    conditions = {}
     for text in options or []:
         name, sep, value = text.partition("=")
         if not sep or not name:
             raise CelltableError(f"--only {text}: expected COLUMN=VALUE, for example cell_type=A172.")
-        found[name.strip()] = value.strip()
-    return found
+        conditions[name.strip()] = value.strip()
+    return conditions
 
 
 def _without_part(store: Path) -> int:
@@ -98,8 +98,8 @@ def _without_part(store: Path) -> int:
 def _subsets(store: Path) -> str:
     from celltable.store import open_store
 
-    found = [dict(m or ()).get("subset") for m in open_store(store).images.column("metadata").to_pylist()]
-    smallest = [float(p) for p in found if p is not None]
+    subsets = [dict(m or ()).get("subset") for m in open_store(store).images.column("metadata").to_pylist()]
+    smallest = [float(p) for p in subsets if p is not None]
     rows = [[f"{p:g} % of train", sum(q <= p for q in smallest)] for p in sorted(set(smallest))]
     text = table(rows, ("subset", "images"))
     return f"\n{text}\nselect one with: --where \"cast(metadata['subset'] as double) <= {max(smallest):g}\""

@@ -67,19 +67,19 @@ def export(
     runner = work.Runner(workers, how, scheduler)
     given = [store] if isinstance(store, Store | str | Path) else list(store)
     stores = [as_store(s) for s in given]
-    kind: Format = plugins.load("formats", to)
-    if kind.write is None:
-        raise CelltableError(f"{kind.name} can be read but not written. Writable: {', '.join(writable())}.")
-    settled = settle(kind.write_options, options, f"the format {kind.name}")
+    plugin: Format = plugins.load("formats", to)
+    if plugin.write is None:
+        raise CelltableError(f"{plugin.name} can be read but not written. Writable: {', '.join(writable())}.")
+    settled = settle(plugin.write_options, options, f"the format {plugin.name}")
     target = Path(out)
     if target.exists() and not overwrite:
         raise CelltableError(f"{target} already exists. Choose another name, or use --overwrite to replace it.")
     ids = _of_each(stores, where)
     _distinct(stores, ids)
     with closing(read_ahead(stores, ids, runner)) as samples:
-        shown = work.track(samples, f"writing {kind.name}", sum(map(len, ids))) if progress else samples
-        write = partial(kind.write, shown, overwrite=overwrite, **settled)
-        return _with_figure(write, stores, target) if kind.figure else write(target)
+        shown = work.track(samples, f"writing {plugin.name}", sum(map(len, ids))) if progress else samples
+        write = partial(plugin.write, shown, overwrite=overwrite, **settled)
+        return _with_figure(write, stores, target) if plugin.figure else write(target)
 
 
 def default_name(stores: Sequence[str | Path], to: str) -> Path:
@@ -88,24 +88,24 @@ def default_name(stores: Sequence[str | Path], to: str) -> Path:
     >>> default_name(["data/dsb.celltable"], "coco"), default_name(["a.celltable", "b.celltable"], "nuclei-coco")
     (PosixPath('dsb-coco.json'), PosixPath('nuclei-coco'))
     """
-    kind: Format = plugins.load("formats", to)
+    plugin: Format = plugins.load("formats", to)
     stem = f"{Path(stores[0]).resolve().stem}-" if len(stores) == 1 else ""
-    return Path(stem + kind.name + "".join(kind.extensions[:1]))
+    return Path(stem + plugin.name + "".join(plugin.extensions[:1]))
 
 
 def _of_each(stores: Sequence[Store], where: str | None) -> list[list[str]]:
     """Select the image ids of each store; at least one image must meet the condition."""
-    found: list[list[str]] = []
+    ids: list[list[str]] = []
     missing: NotFoundError | None = None
     for ds in stores:
         try:
-            found.append(selected(ds, where))
+            ids.append(selected(ds, where))
         except NotFoundError as exc:
             missing = exc
-            found.append([])
-    if missing is not None and not any(found):
+            ids.append([])
+    if missing is not None and not any(ids):
         raise missing
-    return found
+    return ids
 
 
 def _distinct(stores: Sequence[Store], ids: Sequence[Sequence[str]]) -> None:
@@ -187,26 +187,26 @@ def import_annotations(
     """
     source = Path(path)
     if form is None:
-        kind = detect(source)
+        plugin = detect(source)
     else:
-        kind = readable_format(form)
+        plugin = readable_format(form)
         if not source.exists():
-            raise NotFoundError(f"{source}: expected a file or folder in {kind.title} format, found nothing.")
-    settled = settle(kind.read_options, options, f"the format {kind.name}")
+            raise NotFoundError(f"{source}: expected a file or folder in {plugin.title} format, found nothing.")
+    settled = settle(plugin.read_options, options, f"the format {plugin.name}")
     base = _base(images, Path(out))
-    request = {"import": kind.name, "path": str(source.resolve()), "options": {k: str(v) for k, v in settled.items()}}
+    request = {"import": plugin.name, "path": str(source.resolve()), "options": {k: str(v) for k, v in settled.items()}}
     with StoreWriter(out, request, overwrite=overwrite) as writer:
-        reading = _Reading(kind, source, base.images, settled)
-        for position, sample in enumerate(work.track(reading, f"reading {kind.name}") if progress else reading):
+        reading = _Reading(plugin, source, base.images, settled)
+        for position, sample in enumerate(work.track(reading, f"reading {plugin.name}") if progress else reading):
             if position >= writer.done:
                 writer.append(sample)
-        sources = base.description.sources | _sources(source, kind.name, reading.placed, Path(out))
+        sources = base.description.sources | _sources(source, plugin.name, reading.placed, Path(out))
         info = _describe(base.description, reading, licence).replaced(
             name=name or source.stem,
-            title=reading.about.title or f"{source.name} ({kind.title})",
+            title=reading.about.title or f"{source.name} ({plugin.title})",
             sources=sources,
-            reader={"format": kind.name, "celltable": VERSION},
-            history=(f"imported from {source.name} as {kind.name}",),
+            reader={"format": plugin.name, "celltable": VERSION},
+            history=(f"imported from {source.name} as {plugin.name}",),
         )
         return writer.finish(info)
 
@@ -229,8 +229,8 @@ def _describe(base: Description, reading: _Reading, licence: str) -> Description
 class _Reading:
     """Iterates over the samples of a file, locates their pixels, and notes the classes and sources that occur."""
 
-    def __init__(self, kind: Format, path: Path, known: Mapping[str, Image], options: Mapping[str, Any]) -> None:
-        self.kind, self.path, self.known, self.options = kind, path, known, options
+    def __init__(self, plugin: Format, path: Path, known: Mapping[str, Image], options: Mapping[str, Any]) -> None:
+        self.plugin, self.path, self.known, self.options = plugin, path, known, options
         self.about = About()
         self.placed: set[str] = set()  # sources of pixels
         self.classes: set[str] = set()
@@ -242,8 +242,8 @@ class _Reading:
         self.about = (yield from self._samples()) or About()
 
     def _samples(self) -> Generator[Sample, None, About | None]:
-        assert self.kind.read is not None
-        reading = iter(self.kind.read(self.path, self.known, **self.options))
+        assert self.plugin.read is not None
+        reading = iter(self.plugin.read(self.path, self.known, **self.options))
         while True:
             try:
                 sample = next(reading)
@@ -251,7 +251,7 @@ class _Reading:
                 return end.value if isinstance(end.value, About) else None
             self._note(sample)
             known = sample.image.image_id in self.known
-            yield _beside(sample) if known else _located(sample, self.kind.name, self.placed)
+            yield _beside(sample) if known else _located(sample, self.plugin.name, self.placed)
 
     def _note(self, sample: Sample) -> None:
         cells = sample.instances
@@ -292,11 +292,11 @@ def _base(given: Store | str | Path | None, out: Path) -> _Base:
         derived = derive(store, out, own=OWN).replaced(kind="annotations", model=None, of={})
         return _Base({i: store.image(i) for i in store}, derived)
     path = Path(given)
-    kind = detect(path)
-    assert kind.read is not None
-    form, placed = f"{kind.name}-images", set[str]()
-    found = [_located(sample, form, placed).image for sample in kind.read(path, {})]
-    return _Base({image.image_id: image for image in found}, Description(sources=_sources(path, form, placed, out)))
+    plugin = detect(path)
+    assert plugin.read is not None
+    form, placed = f"{plugin.name}-images", set[str]()
+    samples = [_located(sample, form, placed).image for sample in plugin.read(path, {})]
+    return _Base({image.image_id: image for image in samples}, Description(sources=_sources(path, form, placed, out)))
 
 
 def _located(sample: Sample, form: str, placed: set[str]) -> Sample:
@@ -319,12 +319,12 @@ def selected(ds: Store, where: str | None) -> list[str]:
     """Return the ids of the images that meet an SQL condition, in order; all of them without one."""
     if where is None:
         return list(ds)
-    found = ds.query(f"select image_id from images where {where} order by image_id").arrow.column(0).to_pylist()
-    if not found:
+    ids = ds.query(f"select image_id from images where {where} order by image_id").arrow.column(0).to_pylist()
+    if not ids:
         raise NotFoundError(f"no image meets the condition {where}; expected at least one of {len(ds):,}.")
-    return [str(i) for i in found]
+    return [str(i) for i in ids]
 
 
 def writable() -> list[str]:
     """List the formats that can be written."""
-    return [name for name, kind in plugins.load_all("formats").items() if kind.write is not None]
+    return [name for name, plugin in plugins.load_all("formats").items() if plugin.write is not None]

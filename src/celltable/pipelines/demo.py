@@ -69,8 +69,8 @@ def _chain(main: Store, stores: list[Store], root: Path, seed: int, say: Callabl
     from .report import report
     from .split import split
 
-    found = check(main)
-    say(f"\ncelltable check {main.path}: {found.findings.num_rows} findings")
+    checked = check(main)
+    say(f"\ncelltable check {main.path}: {checked.findings.num_rows} findings")
     made = repair(main.path)
     say(f"celltable repair {main.path}: {made.edits.num_rows} edits, which can be undone")
     card = split(main.path, test=0.25, seed=seed)

@@ -81,15 +81,19 @@ def merge(
     keys = _source_keys(opened)
     images = pa.concat_tables([_images(name, s, keys[name]) for name, s in opened.items()])
     cells = pa.concat_tables([_instances(name, s, mapping, unmapped) for name, s in opened.items()])
-    found = pa.concat_tables([schema.empty("findings"), *(_prefixed(s.findings.arrow, n) for n, s in opened.items())])
+    findings = pa.concat_tables(
+        [schema.empty("findings"), *(_prefixed(s.findings.arrow, n) for n, s in opened.items())]
+    )
     if similarity:
         pairs, trouble = _look_alikes(opened, workers, progress)
-        found = found.filter(pc.not_equal(found.column("rule"), NEAR))  # pairs within one store are found again
-        found = pa.concat_tables([found, findings_table([*_as_findings(pairs), *trouble])])
+        findings = findings.filter(
+            pc.not_equal(findings.column("rule"), NEAR)
+        )  # pairs within one store are found again
+        findings = pa.concat_tables([findings, findings_table([*_as_findings(pairs), *trouble])])
         images = _joined_groups(images, pairs)
     edits = renumbered([_edits(name, s, mapping, unmapped) for name, s in opened.items()])
     used = sorted({c for c in cells.column("class_name").unique().to_pylist() if c})
-    return write_store(target, _info(opened, keys, name, used, target), images, cells, found, edits)
+    return write_store(target, _info(opened, keys, name, used, target), images, cells, findings, edits)
 
 
 def _named(stores: Sequence[Store]) -> dict[str, Store]:
@@ -117,15 +121,15 @@ def _mapping(classes: Classes | str | Path | None) -> dict[str, str]:
     path = Path(classes)
     try:
         text = path.read_text(encoding="utf-8-sig")
-        found = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        mapping = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except OSError as exc:
         why = exc.strerror or exc
         raise InputError(f"{path}: expected a TOML or JSON file of old class → new class; {why}.") from exc
     except ValueError as exc:
         raise InputError(f"{path}: expected a TOML or JSON file of old class → new class ({exc}).") from exc
-    if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
+    if not isinstance(mapping, dict) or not all(isinstance(v, str) for v in mapping.values()):
         raise InputError(f'{path}: expected old class → new class, for example {{"pannuke:Neoplastic": "tumour"}}.')
-    return {str(k): v for k, v in found.items()}
+    return {str(k): v for k, v in mapping.items()}
 
 
 def _check_classes(stores: Mapping[str, Store], mapping: Mapping[str, str], unmapped: Unmapped) -> None:

@@ -96,5 +96,5 @@ def _spread(values: np.ndarray[Any, Any], counts: np.ndarray[Any, Any]) -> dict[
 
     low, median, high = (percentile(q) for q in (0.05, 0.5, 0.95))
     mean = float((values * counts).sum()) / n
-    found = {"min": values[0], "p5": low, "median": median, "mean": mean, "p95": high, "max": values[-1]}
-    return {k: round(float(v), 3) for k, v in found.items()}
+    spread = {"min": values[0], "p5": low, "median": median, "mean": mean, "p95": high, "max": values[-1]}
+    return {k: round(float(v), 3) for k, v in spread.items()}

@@ -69,8 +69,8 @@ class Card:
     thresholds: str = ""
     flattening: str = "overlapping masks are painted into one label map, later ids over earlier ones"
     regions: str = (
-        "corrected: cells marked ignore or crowd are taken out of the ground truth, and predictions that lie by half "
-        "or more on them are not counted; strict: they are ordinary cells, as the official code knows no such mark"
+        "corrected: cells marked ignore or crowd are removed from the ground truth, and predictions of which half "
+        "or more is on them are not counted; strict: they are ordinary cells, as the official code has no such mark"
     )
     partial: str = "partially annotated images are left out (their false positives are unknown) unless asked for"
     namesakes: str = ""

@@ -1,4 +1,4 @@
-"""The contract of a repair, one per file: takes a Sample and proposes edits, each of which can be undone.
+"""The contract of a repair, one per file: it takes a Sample and proposes edits, which can be undone.
 
 A module of `celltable.repairs` holds one frozen ``REPAIR`` whose name is the file's, in kebab-case.
 """
