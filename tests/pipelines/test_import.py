@@ -28,7 +28,7 @@ def test_images_without_pixels_are_counted_and_reported(tmp_path: Path) -> None:
     arguments = ["import", "coco", str(tmp_path / "a.json")]
     alone = CliRunner().invoke(commands, [*arguments, str(tmp_path / "b")])
     assert f"3 images and {len(document['annotations'])} cells of a.json (coco), with 0 findings\n" in alone.output
-    assert "3 images without pixels; --images STORE" in alone.output
+    assert "3 images without pixels; use --images STORE" in alone.output
     beside = CliRunner().invoke(commands, [*arguments, str(tmp_path / "c"), "--images", str(store.path)])
     assert beside.exit_code == 0, beside.output
     assert "without pixels" not in beside.output
