@@ -261,7 +261,7 @@ def test_published_defects_are_off_where_the_option_says_no(tmp_path: Path) -> N
     [
         ("image-mask-png", {"size": "abc"}, "size is 'abc'; expected a whole number of 0 or more"),
         ("image-mask-png", {"seed": "x"}, "seed is 'x'; expected a whole number"),
-        ("image-mask-png", {"palette": "5"}, "the palette '5' is none of v1, v2, binary"),
+        ("image-mask-png", {"palette": "5"}, "the palette '5' is neither one of v1, v2, binary"),
         ("dsb-csv", {"like": "7"}, "7 does not exist"),
         ("dsb-csv", {"like": 7}, "like is '7'; expected a path"),
         ("dsb-csv", {"table": "label"}, "expected labels, submission or solution.*Did you mean labels"),

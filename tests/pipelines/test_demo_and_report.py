@@ -81,7 +81,7 @@ def test_the_report_needs_no_network_and_shows_every_section(bowl: Store, tmp_pa
     assert anchors == {s.name for s in plugins.load_all("reports").values()}
     assert f"{summary(bowl)['instances']:,}" in text
     assert "ap_dsb2018" in text
-    assert "protocol card" in text
+    assert "Protocol card" in text
     assert [p.name for p in tmp_path.iterdir() if p.suffix != ".celltable"] == ["report.html"]
 
 
