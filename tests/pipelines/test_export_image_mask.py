@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from celltable import plugins
 from celltable.cli import build
-from celltable.errors import CelltableError
+from celltable.errors import CelltableError, InputError
 from celltable.pipelines.convert import export, import_annotations
 from celltable.pipelines.ingest import ingest
 from celltable.store import Store, open_store
@@ -338,3 +338,20 @@ def test_the_figure_file_is_the_figure(pannuke: Store) -> None:
     assert "by part" not in text
     empty = statistics(pannuke.images.arrow, cells, {}, title="nothing")
     assert "0 images, 0 cells" in empty
+
+
+@pytest.mark.parametrize("palette", ["v1", "v2", "Neoplastic=#102030,*=#405060"])
+def test_a_set_is_read_with_the_colours_of_its_own_classes_csv(pannuke: Store, tmp_path: Path, palette: str) -> None:
+    export(pannuke, "image-mask-png", tmp_path / "set", palette=palette, split="keep")
+    form = plugins.load("formats", "image-mask-png")
+    named = [sample.instances.column("class_name") for sample in form.read(tmp_path / "set", {}, palette=palette)]
+    own = [sample.instances.column("class_name") for sample in form.read(tmp_path / "set", {})]
+    assert own == named
+    assert any(own)
+
+
+def test_a_classes_csv_that_cannot_be_read_ends_in_one_sentence(pannuke: Store, tmp_path: Path) -> None:
+    export(pannuke, "image-mask-png", tmp_path / "set", split="keep")
+    (tmp_path / "set" / "classes.csv").write_text("class,red,green,blue\nNeoplastic,red,0,0\n")
+    with pytest.raises(InputError, match="expected the columns class, red, green and blue"):
+        list(plugins.load("formats", "image-mask-png").read(tmp_path / "set", {}))

@@ -283,7 +283,7 @@ def read(
     path: Path,
     images: Mapping[str, Image] | None = None,
     *,
-    palette: str = "v1",
+    palette: str | None = None,
     tolerance: int = 0,
     swap_rb: bool = False,
 ) -> Reading:
@@ -292,15 +292,15 @@ def read(
     Parameters
     ----------
     palette
-        As for `write`; never guessed.
+        As for `write`. None takes the colours of the ``classes.csv`` of the set, or v1 where it has none.
     tolerance
         A pixel belongs to the nearest colour of the palette if no channel differs by more; interpolated and JPEG masks
         need about 64. Other pixels that are not near black are counted in a finding.
     swap_rb
         Swap red and blue of the images, which are the wrong way round in the published sets.
     """
-    colours = palette_of(palette)
     with open_files(path) as files:
+        colours = _own_palette(files) if palette is None else palette_of(palette)
         found: dict[str, dict[str, tuple[str, str]]] = {"images": {}, "masks": {}}
         for member in files.names:
             if hit := _FILE.match(member):
@@ -327,12 +327,31 @@ def read(
     return About(classes=tuple(name for name in colours if name != "*"))
 
 
+def _own_palette(files: Files) -> Mapping[str, Colour]:
+    """Read the colour of each class from classes.csv; v1 where there is no such file."""
+    rows = _table(files, "classes.csv")
+    if not rows:
+        return palette_of("v1")
+    try:
+        return {name: (int(red), int(green), int(blue)) for name, red, green, blue in rows[1:]}
+    except ValueError as exc:
+        raise InputError(
+            "classes.csv: expected the columns class, red, green and blue with whole numbers. Correct it, or name the "
+            "colours with the option palette."
+        ) from exc
+
+
 def _read_ids(files: Files) -> dict[str, str]:
-    member = next((m for m in files.names if m.rpartition("/")[2] == "ids.csv"), None)
+    return {row[0]: row[2] for row in _table(files, "ids.csv") if len(row) == 3}
+
+
+def _table(files: Files, name: str) -> list[list[str]]:
+    """Read the rows of a CSV file of the set; none where it is missing."""
+    member = next((m for m in files.names if m.rpartition("/")[2] == name), None)
     if member is None:
-        return {}
+        return []
     text = files.read(member).decode("utf-8-sig", "surrogateescape")
-    return {row[0]: row[2] for row in csv.reader(io.StringIO(text, newline="")) if len(row) == 3}
+    return list(csv.reader(io.StringIO(text, newline="")))
 
 
 def _swapped(sample: Sample, load: Load, known: bool) -> Sample:
@@ -424,7 +443,7 @@ FORMAT = Format(
     write=write,
     recognise=recognise,
     read_options=(
-        PALETTE,
+        Option("palette", None, f"{PALETTE.about}; by default that of classes.csv, or v1", type=str),
         Option("tolerance", 0, "how far a channel may be from the colour; interpolated masks need 64", low=0, high=255),
         Option("swap_rb", False, "swap red and blue of the images"),
     ),
